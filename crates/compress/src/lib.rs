@@ -1,0 +1,2 @@
+//! The compress room of yoloslim.
+#![forbid(unsafe_code)]

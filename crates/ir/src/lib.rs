@@ -1,0 +1,2 @@
+//! The ir room of yoloslim.
+#![forbid(unsafe_code)]

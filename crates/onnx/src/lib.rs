@@ -1,0 +1,2 @@
+//! The onnx room of yoloslim.
+#![forbid(unsafe_code)]

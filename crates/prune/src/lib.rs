@@ -1,0 +1,2 @@
+//! The prune room of yoloslim.
+#![forbid(unsafe_code)]

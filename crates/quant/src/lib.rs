@@ -1,0 +1,2 @@
+//! The quant room of yoloslim.
+#![forbid(unsafe_code)]

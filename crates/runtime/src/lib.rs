@@ -1,0 +1,2 @@
+//! The runtime room of yoloslim.
+#![forbid(unsafe_code)]

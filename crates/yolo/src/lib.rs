@@ -1,0 +1,2 @@
+//! The yolo room of yoloslim.
+#![forbid(unsafe_code)]
