@@ -1,0 +1,70 @@
+//! Images and labels that are skipped, and how many may be.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::YoloError;
+
+/// An image or a label that was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadInput {
+    /// The file it is in.
+    pub file: PathBuf,
+    /// The line, counted from 1, where the file has lines.
+    pub line: Option<usize>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl BadInput {
+    /// A whole file that is skipped.
+    pub fn file(file: impl Into<PathBuf>, reason: impl fmt::Display) -> Self {
+        Self {
+            file: file.into(),
+            line: None,
+            reason: reason.to_string(),
+        }
+    }
+
+    /// An image that did not decode, from the error that said so.
+    pub fn image(file: impl Into<PathBuf>, error: &YoloError) -> Self {
+        let reason = match error {
+            // The others name the file themselves.
+            YoloError::ImageFile { reason, .. } => reason.clone(),
+            YoloError::Read { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        Self {
+            file: file.into(),
+            line: None,
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for BadInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// Refuses more than max(3, 1 %) of `total`.
+pub(super) fn check(what: &'static str, bad: &[BadInput], total: usize) -> Result<(), YoloError> {
+    let limit = (total / 100).max(3);
+    match bad.first() {
+        Some(first) if bad.len() > limit => Err(YoloError::TooManyBadInputs {
+            what,
+            found: bad.len(),
+            total,
+            limit,
+            first: first.clone(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,188 @@
+//! What can go wrong with data sets, images and detections.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::BadInput;
+
+/// An error of the `yolo` room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum YoloError {
+    /// A file or folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written; nothing is left under its name.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `--data` names neither a data.yaml nor a COCO JSON.
+    #[error("{} is not a data set: expected a data.yaml (.yaml, .yml) or COCO instances (.json)", path.display())]
+    DataFormat {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// A data.yaml that does not parse, or lacks a key.
+    #[error("{}: not a usable data.yaml: {reason}", path.display())]
+    DataYaml {
+        /// The data.yaml.
+        path: PathBuf,
+        /// The parser's words, with the line where it knows one.
+        reason: String,
+    },
+    /// A data.yaml without the split that was asked for.
+    #[error("{}: no split `{split}`; splits found: {}", path.display(), listed(found))]
+    MissingSplit {
+        /// The data.yaml.
+        path: PathBuf,
+        /// The split asked for.
+        split: String,
+        /// The splits that are there.
+        found: Vec<String>,
+    },
+    /// Two counts of classes that must be equal are not.
+    #[error("{}: {expected} classes by `{expected_by}`, but {found} by `{found_by}`", path.display())]
+    ClassCount {
+        /// The file with the disagreement.
+        path: PathBuf,
+        /// The count asked for.
+        expected: usize,
+        /// Who asks for it.
+        expected_by: String,
+        /// The count found.
+        found: usize,
+        /// Where it was found.
+        found_by: String,
+    },
+    /// A `names` map that is not numbered 0, 1, 2 …
+    #[error("{}: `names` has {count} entries but none for class {missing}: classes are numbered from 0 without gaps", path.display())]
+    ClassNames {
+        /// The data.yaml.
+        path: PathBuf,
+        /// How many names there are.
+        count: usize,
+        /// The first number without a name.
+        missing: usize,
+    },
+    /// A split without a single image.
+    #[error(
+        "no images (jpg, jpeg, png, bmp, webp) for split `{split}` in {}",
+        listed_paths(searched)
+    )]
+    NoImages {
+        /// The split.
+        split: String,
+        /// Where images were looked for.
+        searched: Vec<PathBuf>,
+    },
+    /// A split with images but not one label.
+    #[error("no labels for any of {images} images; the first was looked for at {}", expected_at.display())]
+    NoLabels {
+        /// How many images there are.
+        images: usize,
+        /// Where the first image's labels should be.
+        expected_at: PathBuf,
+    },
+    /// A COCO instances JSON that does not parse or contradicts itself.
+    #[error("{}: not usable COCO instances: {reason}", path.display())]
+    CocoJson {
+        /// The JSON.
+        path: PathBuf,
+        /// What is wrong, with the line where the parser knows one.
+        reason: String,
+    },
+    /// More bad images or bad labels than a result could carry honestly.
+    #[error("{found} bad {what} of {total} (at most {limit} are skipped), the first: {first}")]
+    TooManyBadInputs {
+        /// `images` or `labels`.
+        what: &'static str,
+        /// How many are bad.
+        found: usize,
+        /// How many there are in all.
+        total: usize,
+        /// How many may be skipped.
+        limit: usize,
+        /// The first of them.
+        first: BadInput,
+    },
+    /// An image that does not decode.
+    #[error("{}: {reason}", path.display())]
+    ImageFile {
+        /// The image.
+        path: PathBuf,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// An image whose header claims more than the decoder is allowed.
+    #[error("{}: image claims {width_px}x{height_px} pixels; at most {max_side_px} a side and {max_bytes} bytes decoded are read", path.display())]
+    ImageTooLarge {
+        /// The image.
+        path: PathBuf,
+        /// Claimed width.
+        width_px: u32,
+        /// Claimed height.
+        height_px: u32,
+        /// Longest side read.
+        max_side_px: u32,
+        /// Most bytes decoded.
+        max_bytes: u64,
+    },
+    /// An output name whose extension is no image format we write.
+    #[error("{}: images are written as .png, .jpg or .jpeg", path.display())]
+    ImageFormat {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// A results JSON that does not parse.
+    #[error("{}: not COCO results: {reason}", path.display())]
+    Results {
+        /// The JSON.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A detection on an image the ground truth does not have.
+    #[error("detection {index} is on image_id {image_id}, which the ground truth does not have")]
+    UnknownImageId {
+        /// Position in the list of detections.
+        index: usize,
+        /// The id.
+        image_id: u64,
+    },
+    /// Two evaluations that are compared were not made on the same images.
+    #[error("evaluations differ in their images: {baseline} and {candidate}")]
+    DifferentImages {
+        /// Images of the first.
+        baseline: usize,
+        /// Images of the second.
+        candidate: usize,
+    },
+    /// A ratio to a baseline that detects nothing.
+    #[error("the baseline's map_50_95 is 0: nothing can be kept of it")]
+    BaselineIsZero,
+}
+
+fn listed(items: &[String]) -> String {
+    if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.join(", ")
+    }
+}
+
+fn listed_paths(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    listed(&shown)
+}

@@ -1,0 +1,61 @@
+//! mAP by both definitions in use, and how certain a comparison of two is.
+
+mod bootstrap;
+mod coco;
+mod ground_truth;
+mod ultralytics;
+
+use serde::{Deserialize, Serialize};
+
+pub use bootstrap::{RatioInterval, paired_bootstrap};
+pub use coco::{ClassMetrics, CocoEvaluator, CocoMetrics, Matches};
+pub use ground_truth::{Category, GroundTruth, GroundTruthObject};
+pub use ultralytics::UltralyticsMetrics;
+
+use crate::{CocoResult, YoloError};
+
+/// Everything that `val` says about accuracy; keys as documented.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// By the COCO protocol.
+    #[serde(flatten)]
+    pub coco: CocoMetrics,
+    /// By the definition that Ultralytics' `val` prints.
+    #[serde(flatten)]
+    pub ultralytics: UltralyticsMetrics,
+    /// Images evaluated.
+    pub images: usize,
+    /// Detections evaluated.
+    pub detections: usize,
+}
+
+/// Metrics of one set of detections by both definitions, with the matches for a paired comparison.
+///
+/// # Errors
+/// `UnknownImageId` if a detection is on an image that the ground truth does not have.
+pub fn evaluate(
+    ground_truth: &GroundTruth,
+    detections: &[CocoResult],
+) -> Result<(Metrics, Matches), YoloError> {
+    let matches = CocoEvaluator::new(ground_truth).evaluate(detections)?;
+    let metrics = Metrics {
+        coco: matches.accumulate(None),
+        ultralytics: ultralytics::evaluate(ground_truth, detections)?,
+        images: ground_truth.images(),
+        detections: detections.len(),
+    };
+    Ok((metrics, matches))
+}
+
+/// The ten IoU thresholds .50:.05:.95, with the rounding of `numpy.linspace`, which decides ties.
+fn iou_thresholds() -> [f64; THRESHOLDS] {
+    let step = (0.95 - 0.5) / (THRESHOLDS - 1) as f64;
+    let mut thresholds = std::array::from_fn(|i| i as f64 * step + 0.5);
+    thresholds[THRESHOLDS - 1] = 0.95;
+    thresholds
+}
+
+const THRESHOLDS: usize = 10;
+
+/// Index of IoU 0.75 among the thresholds.
+const AT_75: usize = 5;
