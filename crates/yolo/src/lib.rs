@@ -5,9 +5,11 @@
 mod atomic_file;
 mod dataset;
 mod detection;
+mod draw;
 mod error;
 pub mod metrics;
 mod nms;
+mod preprocess;
 mod results;
 
 pub use dataset::{
@@ -15,6 +17,8 @@ pub use dataset::{
     read_size,
 };
 pub use detection::{BoxXyxy, Detection};
+pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
 pub use nms::{MAX_CANDIDATES, nms};
+pub use preprocess::{Letterbox, Placement};
 pub use results::{CocoResult, read_results, write_results};

@@ -68,9 +68,13 @@ impl From<Name> for String {
 /// Opens one split; also returns how many labels were seen, bad ones included.
 pub(super) fn open(yaml: &Path, split: &str) -> Result<(Dataset, usize), YoloError> {
     let text = fs::read_to_string(yaml).map_err(|source| read_error(yaml, source))?;
-    let data: DataYaml = serde_saphyr::from_str(&text).map_err(|error| YoloError::DataYaml {
-        path: yaml.to_owned(),
-        reason: error.to_string(),
+    // YAML 1.2: a class called `no` is no truth value.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let data: DataYaml = serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
+        YoloError::DataYaml {
+            path: yaml.to_owned(),
+            reason: error.to_string(),
+        }
     })?;
     let entries = data.split(yaml, split)?;
     let folder = yaml.parent().unwrap_or(Path::new(""));
