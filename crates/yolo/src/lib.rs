@@ -20,5 +20,5 @@ pub use detection::{BoxXyxy, Detection};
 pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
 pub use nms::{MAX_CANDIDATES, nms};
-pub use preprocess::{Letterbox, Placement};
+pub use preprocess::{Letterbox, Placement, letterbox};
 pub use results::{CocoResult, read_results, write_results};

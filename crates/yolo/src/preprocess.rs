@@ -1,6 +1,13 @@
 //! Letterbox: an image scaled into the network's input, and boxes scaled back.
 
+mod resize;
+
+use image::RgbImage;
+
 use crate::BoxXyxy;
+
+/// Gray of the padding, by which every family was trained.
+const PADDING: u8 = 114;
 
 /// Where the scaled image lies in the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +102,34 @@ impl Letterbox {
             bottom: bbox.bottom * ratio + self.top as f32,
         }
     }
+}
+
+/// The network's input as pixels: `[size_h, size_w, 3] u8`, RGB, padded with gray 114.
+///
+/// The image is scaled as OpenCV's `INTER_LINEAR` scales it, to the bit.
+///
+/// # Panics
+/// If `geometry` was made for an image of another size.
+pub fn letterbox(image: &RgbImage, geometry: &Letterbox) -> Vec<u8> {
+    let &Letterbox {
+        size_w,
+        size_h,
+        image_w,
+        image_h,
+        left,
+        top,
+        new_w,
+        new_h,
+        ..
+    } = geometry;
+    let found = (image.width() as usize, image.height() as usize);
+    assert_eq!(found, (image_w, image_h), "the letterbox of another image");
+    let scaled = resize::resize_linear(image.as_raw(), (image_w, image_h), (new_w, new_h));
+    let mut canvas = vec![PADDING; size_w * size_h * 3];
+    for (y, row) in scaled.chunks_exact(new_w * 3).enumerate() {
+        canvas[((top + y) * size_w + left) * 3..][..new_w * 3].copy_from_slice(row);
+    }
+    canvas
 }
 
 #[cfg(test)]

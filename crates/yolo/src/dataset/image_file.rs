@@ -120,25 +120,26 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
     false
 }
 
+/// By hand where it is no more than picking bytes: the crate's conversions go through color profiles.
 fn to_rgb(image: DynamicImage) -> RgbImage {
-    let high_bytes = |samples: Vec<u16>| samples.into_iter().map(|sample| (sample >> 8) as u8);
-    match image {
-        DynamicImage::ImageLuma16(_) | DynamicImage::ImageLumaA16(_) => {
-            let gray = image.into_luma16();
-            let (width, height) = gray.dimensions();
-            let bytes = high_bytes(gray.into_raw())
-                .flat_map(|value| [value; 3])
-                .collect();
-            RgbImage::from_raw(width, height, bytes).expect("three bytes a pixel")
-        }
-        DynamicImage::ImageRgb16(_) | DynamicImage::ImageRgba16(_) => {
-            let rgb = image.into_rgb16();
-            let (width, height) = rgb.dimensions();
-            let bytes = high_bytes(rgb.into_raw()).collect();
-            RgbImage::from_raw(width, height, bytes).expect("three bytes a pixel")
-        }
-        image => image.into_rgb8(),
-    }
+    let (width, height) = (image.width(), image.height());
+    let high = |sample: u16| (sample >> 8) as u8;
+    let pixels: Vec<[u8; 3]> = match image {
+        DynamicImage::ImageRgb8(image) => return image,
+        DynamicImage::ImageLuma8(image) => image.pixels().map(|p| [p[0]; 3]).collect(),
+        DynamicImage::ImageLumaA8(image) => image.pixels().map(|p| [p[0]; 3]).collect(),
+        DynamicImage::ImageRgba8(image) => image.pixels().map(|p| [p[0], p[1], p[2]]).collect(),
+        DynamicImage::ImageLuma16(image) => image.pixels().map(|p| [high(p[0]); 3]).collect(),
+        DynamicImage::ImageLumaA16(image) => image.pixels().map(|p| [high(p[0]); 3]).collect(),
+        DynamicImage::ImageRgb16(image) => image.pixels().map(|p| p.0.map(high)).collect(),
+        DynamicImage::ImageRgba16(image) => image
+            .pixels()
+            .map(|p| [p[0], p[1], p[2]].map(high))
+            .collect(),
+        other => return other.into_rgb8(),
+    };
+    let bytes = pixels.into_flattened();
+    RgbImage::from_raw(width, height, bytes).expect("three bytes a pixel")
 }
 
 fn refuse(path: &Path, reason: impl ToString) -> YoloError {
