@@ -1,2 +1,31 @@
-//! The ir room of yoloslim.
+//! Tensors, graphs, operators, rewrites, shape inference and the plain reference interpreter.
+//!
+//! Rank 1: imports nothing of yoloslim. Knows no file format, no dataset and no fast path.
 #![forbid(unsafe_code)]
+
+mod attributes;
+mod channels;
+mod dtype;
+mod edit;
+mod error;
+mod graph;
+pub mod interpreter;
+mod operator;
+pub mod ops;
+mod quant_params;
+pub mod rewrites;
+mod tensor;
+
+pub use attributes::{Attribute, Attributes};
+pub use channels::{ChannelLink, Channels, FreezeReason, KeptAxes, Port, Span};
+pub use dtype::DataType;
+pub use edit::Edit;
+pub use error::{IrError, OpError};
+pub use graph::{Graph, Node, NodeId, Value, ValueId};
+pub use operator::{
+    InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
+    Shapes,
+};
+pub use ops::Op;
+pub use quant_params::QuantParams;
+pub use tensor::{Element, Tensor, TensorData, TensorType, elements};

@@ -1,1 +1,2 @@
-//! The testkit room of yoloslim.
+//! Dev-only: the rules that the whole workspace is tested against.
+#![forbid(unsafe_code)]

@@ -1,0 +1,219 @@
+//! Edits: changes of a graph as values.
+use crate::{Graph, Node, NodeId, Op, Tensor, TensorType, Value, ValueId};
+
+#[derive(Clone, Debug)]
+enum Change {
+    Value(ValueId, Value),
+    Node(NodeId, Node),
+    Input(ValueId),
+    Output(ValueId),
+    Replace(ValueId, ValueId),
+    ReplaceInput(NodeId, usize, ValueId),
+    SetInputs(NodeId, Vec<ValueId>),
+    SetOp(NodeId, Op),
+    SetConstant(ValueId, Tensor),
+    Remove(NodeId),
+}
+
+/// A list of changes to one graph, applied together by [`Graph::apply`].
+#[derive(Clone, Debug)]
+pub struct Edit {
+    changes: Vec<Change>,
+    next: u32,
+}
+
+impl Edit {
+    pub(crate) fn new(next: u32) -> Self {
+        Self {
+            changes: Vec::new(),
+            next,
+        }
+    }
+
+    /// Whether the edit changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    fn fresh(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn value(&mut self, name: &str, ty: Option<TensorType>, constant: Option<Tensor>) -> ValueId {
+        let id = ValueId(self.fresh());
+        self.changes.push(Change::Value(
+            id,
+            Value {
+                name: name.to_owned(),
+                ty,
+                constant,
+            },
+        ));
+        id
+    }
+
+    /// Adds an input of the model. Names that are taken get a suffix.
+    pub fn input(&mut self, name: &str, ty: TensorType) -> ValueId {
+        let id = self.value(name, Some(ty), None);
+        self.changes.push(Change::Input(id));
+        id
+    }
+
+    /// Adds a constant.
+    pub fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        self.value(name, Some(tensor.ty()), Some(tensor))
+    }
+
+    /// Adds a node and its outputs, named as given; types are inferred when the edit is applied.
+    pub fn node(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: &[ValueId],
+        outputs: &[&str],
+    ) -> Vec<ValueId> {
+        let typed: Vec<_> = outputs.iter().map(|o| (*o, None)).collect();
+        self.node_typed(name, op, inputs, &typed)
+    }
+
+    /// Adds a node whose output types are given: for operators that cannot be inferred.
+    pub fn node_typed(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: &[ValueId],
+        outputs: &[(&str, Option<TensorType>)],
+    ) -> Vec<ValueId> {
+        let outputs: Vec<ValueId> = outputs
+            .iter()
+            .map(|(name, ty)| self.value(name, ty.clone(), None))
+            .collect();
+        let id = NodeId(self.fresh());
+        let node = Node {
+            name: name.to_owned(),
+            op: op.into(),
+            inputs: inputs.to_vec(),
+            outputs: outputs.clone(),
+        };
+        self.changes.push(Change::Node(id, node));
+        outputs
+    }
+
+    /// Makes a value an output of the model.
+    pub fn output(&mut self, value: ValueId) {
+        self.changes.push(Change::Output(value));
+    }
+
+    /// Lets every consumer of `old`, and the model's outputs, read `new`; an output keeps its name.
+    /// Nodes added by the same edit after this call are not touched.
+    pub fn replace_uses(&mut self, old: ValueId, new: ValueId) {
+        self.changes.push(Change::Replace(old, new));
+    }
+
+    /// Lets one input of one node read `new`.
+    pub fn replace_input(&mut self, node: NodeId, input: usize, new: ValueId) {
+        self.changes.push(Change::ReplaceInput(node, input, new));
+    }
+
+    /// Gives one node new inputs.
+    pub fn set_inputs(&mut self, node: NodeId, inputs: &[ValueId]) {
+        self.changes.push(Change::SetInputs(node, inputs.to_vec()));
+    }
+
+    /// Replaces a node's operator.
+    pub fn set_op(&mut self, node: NodeId, op: impl Into<Op>) {
+        self.changes.push(Change::SetOp(node, op.into()));
+    }
+
+    /// Replaces a constant's elements.
+    pub fn set_constant(&mut self, value: ValueId, tensor: Tensor) {
+        self.changes.push(Change::SetConstant(value, tensor));
+    }
+
+    /// Removes a node; nodes that nothing reads go by themselves.
+    pub fn remove(&mut self, node: NodeId) {
+        self.changes.push(Change::Remove(node));
+    }
+
+    pub(crate) fn write_into(self, graph: &mut Graph) {
+        let mut names: std::collections::BTreeSet<String> =
+            graph.values.values().map(|v| v.name.clone()).collect();
+        for change in self.changes {
+            match change {
+                Change::Value(id, mut value) => {
+                    value.name = unique(&names, value.name);
+                    names.insert(value.name.clone());
+                    graph.values.insert(id, value);
+                }
+                Change::Node(id, node) => {
+                    graph.nodes.insert(id, node);
+                }
+                Change::Input(v) => graph.inputs.push(v),
+                Change::Output(v) => graph.outputs.push(v),
+                Change::Replace(old, new) => replace(graph, old, new),
+                Change::ReplaceInput(n, i, v) => {
+                    if let Some(slot) = graph.nodes.get_mut(&n).and_then(|n| n.inputs.get_mut(i)) {
+                        *slot = v;
+                    }
+                }
+                Change::SetInputs(n, inputs) => {
+                    if let Some(node) = graph.nodes.get_mut(&n) {
+                        node.inputs = inputs;
+                    }
+                }
+                Change::SetOp(n, op) => {
+                    if let Some(node) = graph.nodes.get_mut(&n) {
+                        node.op = op;
+                    }
+                }
+                Change::SetConstant(v, tensor) => {
+                    if let Some(value) = graph.values.get_mut(&v) {
+                        value.ty = Some(tensor.ty());
+                        value.constant = Some(tensor);
+                    }
+                }
+                Change::Remove(n) => {
+                    graph.nodes.remove(&n);
+                    graph.order.retain(|id| *id != n);
+                }
+            }
+        }
+        graph.next = graph.next.max(self.next);
+    }
+}
+
+fn unique(names: &std::collections::BTreeSet<String>, name: String) -> String {
+    if !names.contains(&name) {
+        return name;
+    }
+    (1..)
+        .map(|i| format!("{name}_{i}"))
+        .find(|n| !names.contains(n))
+        .expect("a free suffix exists")
+}
+
+fn replace(graph: &mut Graph, old: ValueId, new: ValueId) {
+    for node in graph.nodes.values_mut() {
+        for v in &mut node.inputs {
+            if *v == old {
+                *v = new;
+            }
+        }
+    }
+    if !graph.outputs.contains(&old) {
+        return;
+    }
+    for v in &mut graph.outputs {
+        if *v == old {
+            *v = new;
+        }
+    }
+    let (a, b) = (
+        graph.values[&old].name.clone(),
+        graph.values[&new].name.clone(),
+    );
+    for (id, name) in [(old, b), (new, a)] {
+        graph.values.get_mut(&id).expect("both were just read").name = name;
+    }
+}

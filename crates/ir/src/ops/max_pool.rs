@@ -1,0 +1,109 @@
+//! MaxPool over two spatial axes.
+//! Spec: onnx.ai/onnx/operators/onnx__MaxPool.html, opset 1 to 22; the Indices output is not supported.
+use super::conv::{Window, out_len, window};
+use crate::Port::{Input, Output};
+use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+
+/// Maximum over windows of `x: [N, C, H, W]`; padding never wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Rows and columns of the window.
+    pub kernel_shape: [usize; 2],
+    /// Step of the window.
+    pub strides: [usize; 2],
+    /// Distance between taps.
+    pub dilations: [usize; 2],
+    /// Padding at top, left, bottom, right.
+    pub pads: [usize; 4],
+    /// Whether a last partial window counts.
+    pub ceil_mode: bool,
+}
+
+impl MaxPool {
+    fn out_len(&self, axis: usize, len: usize) -> Option<usize> {
+        let pads = self.pads[axis] + self.pads[axis + 2];
+        let n = out_len(len, self.kernel_shape[axis], self.strides[axis], self.dilations[axis], pads, self.ceil_mode)?;
+        // A window of ceil_mode that would start in the bottom padding does not exist.
+        let starts_outside = self.ceil_mode && (n - 1) * self.strides[axis] >= len + self.pads[axis];
+        Some(n - usize::from(starts_outside))
+    }
+}
+
+impl Operator for MaxPool {
+    const OP_TYPES: &'static [&'static str] = &["MaxPool"];
+
+    fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
+        let Window { kernel_shape, strides, dilations, pads } = window(spec, None)?;
+        let ceil_mode = spec.attributes.flag("ceil_mode")?.unwrap_or(false);
+        spec.attributes.ignore(&["storage_order"]);
+        if spec.outputs > 1 {
+            return Err(OpError::Unsupported { feature: "the Indices output of MaxPool" });
+        }
+        Ok(Parsed::first(Self { kernel_shape, strides, dilations, pads, ceil_mode }, 1))
+    }
+
+    fn op_type(&self) -> &'static str {
+        "MaxPool"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+        super::expect_inputs(inputs, 1..=1, "1")?;
+        let x = inputs[0];
+        if x.rank() != 4 {
+            return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
+        }
+        let mut shape = x.shape[..2].to_vec();
+        for i in 0..2 {
+            shape.push(self.out_len(i, x.shape[i + 2]).ok_or(OpError::AxisLength { input: 0, axis: i + 2, expected: self.kernel_shape[i], found: x.shape[i + 2] })?);
+        }
+        Ok(vec![TensorType::new(x.dtype, shape)])
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
+        let ty = inputs[0].ty();
+        let out = self.infer(&[&ty])?.remove(0);
+        let (x, xs, os) = (inputs[0].to_f64()?, &ty.shape, &out.shape);
+        let mut y = vec![f64::NEG_INFINITY; out.elements()];
+        for (i, y) in y.iter_mut().enumerate() {
+            let (ox, oy, plane) = (i % os[3], i / os[3] % os[2], i / (os[3] * os[2]));
+            for ky in 0..self.kernel_shape[0] {
+                let iy = (oy * self.strides[0] + ky * self.dilations[0]).wrapping_sub(self.pads[0]);
+                for kx in 0..self.kernel_shape[1] {
+                    let ix = (ox * self.strides[1] + kx * self.dilations[1]).wrapping_sub(self.pads[1]);
+                    if iy < xs[2] && ix < xs[3] {
+                        *y = y.max(x[(plane * xs[2] + iy) * xs[3] + ix]);
+                    }
+                }
+            }
+        }
+        Ok(vec![Tensor::from_f64(out.dtype, out.shape, &y)?])
+    }
+
+    fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
+        Channels::none().link((Input(0), 1), (Output(0), 1), shapes.inputs[0].shape[1])
+    }
+
+    fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
+        self.clone()
+    }
+
+    fn quant_facts(&self) -> QuantFacts {
+        QuantFacts::SharesInput
+    }
+
+    fn macs(&self, _shapes: &Shapes<'_>) -> u64 {
+        0
+    }
+
+    fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
+        let ints = |v: &[usize]| Attribute::Ints(v.iter().map(|&x| x as i64).collect());
+        let attributes = vec![
+            ("ceil_mode", Attribute::Int(i64::from(self.ceil_mode))),
+            ("dilations", ints(&self.dilations)),
+            ("kernel_shape", ints(&self.kernel_shape)),
+            ("pads", ints(&self.pads)),
+            ("strides", ints(&self.strides)),
+        ];
+        vec![LoweredNode::simple("MaxPool", 1, attributes)]
+    }
+}
