@@ -1,0 +1,107 @@
+//! One vector type per instruction set, and the dispatch between them.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+use crate::Isa;
+use crate::conv::tile::TileFn;
+use scalar::F32x8;
+
+/// Lanes of f32.
+///
+/// # Safety
+/// Every method needs its instruction set; pointers must be valid for the lanes touched, at any alignment. `min` and
+/// `max` return the second operand when either is NaN.
+pub(crate) trait Vector: Copy {
+    const LANES: usize;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// The first `n < LANES` lanes; the rest are zero.
+    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+    unsafe fn store_first(self, to: *mut f32, n: usize);
+    unsafe fn add(self, b: Self) -> Self;
+    unsafe fn sub(self, b: Self) -> Self;
+    unsafe fn mul(self, b: Self) -> Self;
+    unsafe fn div(self, b: Self) -> Self;
+    unsafe fn min(self, b: Self) -> Self;
+    unsafe fn max(self, b: Self) -> Self;
+    /// `self * b + c`.
+    unsafe fn fma(self, b: Self, c: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
+    unsafe fn abs(self) -> Self;
+    /// To integers, ties to even.
+    unsafe fn round(self) -> Self;
+    unsafe fn floor(self) -> Self;
+    unsafe fn ceil(self) -> Self;
+    /// `self * 2^n` for integral `n` in -160..=160.
+    unsafe fn scale(self, n: Self) -> Self;
+    /// Per lane: `if self < b { yes } else { no }`.
+    unsafe fn select_lt(self, b: Self, yes: Self, no: Self) -> Self;
+}
+
+/// A loop nest written once for all vector types.
+pub(crate) trait Body {
+    /// # Safety
+    /// Needs `V`'s instruction set, and whatever the body says of its pointers.
+    unsafe fn run<V: Vector>(&self);
+}
+
+/// Runs the body on the instruction set.
+///
+/// # Safety
+/// `isa` is available and the body's pointers are valid.
+#[inline]
+pub(crate) unsafe fn dispatch<B: Body>(isa: Isa, body: &B) {
+    // SAFETY: the caller's.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::run(body),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::run(body),
+            _ => body.run::<F32x8>(),
+        }
+    }
+}
+
+pub(crate) fn lanes(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 => 16,
+        Isa::Avx2 | Isa::Scalar => 8,
+    }
+}
+
+/// The convolution tiles of the instruction set: `tiles(isa)[nv - 1][mr - 1]`.
+pub(crate) fn tiles(isa: Isa) -> &'static [&'static [TileFn]] {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512::TILES,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::TILES,
+        _ => scalar::TILES,
+    }
+}
+
+/// Lanes `at..at + min(LANES, n - at)` of a row.
+///
+/// # Safety
+/// As `Vector::load`, for those lanes.
+#[inline(always)]
+pub(crate) unsafe fn load_part<V: Vector>(from: *const f32, n: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe { if n >= V::LANES { V::load(from) } else { V::load_first(from, n) } }
+}
+
+/// The counterpart of [`load_part`].
+///
+/// # Safety
+/// As `Vector::store`, for those lanes.
+#[inline(always)]
+pub(crate) unsafe fn store_part<V: Vector>(value: V, to: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { if n >= V::LANES { value.store(to) } else { value.store_first(to, n) } }
+}

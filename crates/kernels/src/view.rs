@@ -1,0 +1,434 @@
+use crate::KernelError;
+use std::{fmt, ops::Deref};
+
+/// Most axes a view can have.
+pub const MAX_RANK: usize = 6;
+
+/// Up to six axis lengths or strides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Dims {
+    len: u8,
+    data: [usize; MAX_RANK],
+}
+
+impl Dims {
+    /// Copies the values.
+    ///
+    /// # Errors
+    /// `Rank` when there are more than six.
+    pub fn new(values: &[usize]) -> Result<Dims, KernelError> {
+        if values.len() > MAX_RANK {
+            return Err(KernelError::Rank {
+                operand: "dims",
+                expected: MAX_RANK,
+                found: values.len(),
+            });
+        }
+        Ok(Dims::from_short(values))
+    }
+
+    /// As `new`, for values already known to be few.
+    pub(crate) fn from_short(values: &[usize]) -> Dims {
+        let mut data = [0; MAX_RANK];
+        data[..values.len()].copy_from_slice(values);
+        Dims {
+            len: values.len() as u8,
+            data,
+        }
+    }
+
+    /// The same values with one replaced.
+    pub(crate) fn with(mut self, axis: usize, value: usize) -> Dims {
+        self.data[axis] = value;
+        self
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Dims {
+    fn from(values: [usize; N]) -> Dims {
+        const { assert!(N <= MAX_RANK, "a view has at most six axes") };
+        Dims::from_short(&values)
+    }
+}
+
+impl Deref for Dims {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.data[..self.len as usize]
+    }
+}
+
+impl fmt::Debug for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// Elements of an arena seen as a tensor; axes in logical (NCHW) order.
+///
+/// A 4-D NHWC activation has shape `[N, C, H, W]` and strides `[_, 1, row_stride, pixel_stride]`; a slice of a concat
+/// buffer has a larger pixel stride and an offset. Stride 0 repeats an input along that axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Element of the arena at index 0 of every axis.
+    pub offset: usize,
+    /// Axis lengths.
+    pub shape: Dims,
+    /// Elements between neighbours along each axis.
+    pub strides: Dims,
+}
+
+impl View {
+    /// A row-major view.
+    pub fn contiguous(offset: usize, shape: Dims) -> View {
+        let mut strides = shape;
+        let mut stride = 1usize;
+        for axis in (0..shape.len()).rev() {
+            strides = strides.with(axis, stride);
+            stride = stride.saturating_mul(shape[axis]);
+        }
+        View {
+            offset,
+            shape,
+            strides,
+        }
+    }
+
+    /// An NHWC view of shape `[N, C, H, W]` without gaps.
+    pub fn nhwc(offset: usize, [n, c, h, w]: [usize; 4]) -> View {
+        let row = w.saturating_mul(c);
+        View {
+            offset,
+            shape: [n, c, h, w].into(),
+            strides: [row.saturating_mul(h), 1, row, c].into(),
+        }
+    }
+
+    /// `start..start + len` of one axis, without copying.
+    ///
+    /// # Errors
+    /// `Index` when the axis or the range does not exist.
+    pub fn slice(&self, axis: usize, start: usize, len: usize) -> Result<View, KernelError> {
+        let Some(&available) = self.shape.get(axis) else {
+            return Err(KernelError::Index {
+                operand: "axis",
+                index: axis,
+                len: self.shape.len(),
+            });
+        };
+        if start.checked_add(len).is_none_or(|end| end > available) {
+            let index = start.saturating_add(len);
+            return Err(KernelError::Index {
+                operand: "slice",
+                index,
+                len: available,
+            });
+        }
+        Ok(View {
+            offset: self
+                .offset
+                .saturating_add(start.saturating_mul(self.strides[axis])),
+            shape: self.shape.with(axis, len),
+            ..*self
+        })
+    }
+
+    /// The same elements with axis `i` taken from axis `perm[i]`, as ONNX Transpose.
+    ///
+    /// # Errors
+    /// `Rank` when `perm` has another length, `Index` when it names an axis that does not exist.
+    pub fn permute(&self, perm: &[usize]) -> Result<View, KernelError> {
+        self.check_rank("perm", perm.len())?;
+        let (mut shape, mut strides) = (self.shape, self.strides);
+        for (axis, &from) in perm.iter().enumerate() {
+            let Some(&length) = self.shape.get(from) else {
+                return Err(KernelError::Index {
+                    operand: "perm",
+                    index: from,
+                    len: self.shape.len(),
+                });
+            };
+            shape = shape.with(axis, length);
+            strides = strides.with(axis, self.strides[from]);
+        }
+        Ok(View {
+            offset: self.offset,
+            shape,
+            strides,
+        })
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().fold(1, |n, &d| n.saturating_mul(d))
+    }
+
+    /// First element and one past the last.
+    pub(crate) fn range(&self) -> (i128, i128) {
+        let first = self.offset as i128;
+        if self.shape.contains(&0) {
+            return (first, first);
+        }
+        let span: i128 = self
+            .shape
+            .iter()
+            .zip(self.strides.iter())
+            .map(|(&d, &s)| (d - 1) as i128 * s as i128)
+            .sum();
+        (first, first + span + 1)
+    }
+
+    pub(crate) fn check_rank(
+        &self,
+        operand: &'static str,
+        expected: usize,
+    ) -> Result<(), KernelError> {
+        if self.shape.len() == expected && self.strides.len() == expected {
+            return Ok(());
+        }
+        let found = if self.shape.len() == expected {
+            self.strides.len()
+        } else {
+            self.shape.len()
+        };
+        Err(KernelError::Rank {
+            operand,
+            expected,
+            found,
+        })
+    }
+
+    pub(crate) fn check_bounds(
+        &self,
+        operand: &'static str,
+        len: usize,
+    ) -> Result<(), KernelError> {
+        self.check_rank(operand, self.shape.len())?;
+        let (first, end) = self.range();
+        if end > len as i128 {
+            Err(KernelError::OutOfBounds {
+                operand,
+                first,
+                end,
+                len,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Bounds, and that no two indices share an element.
+    pub(crate) fn check_output(&self, len: usize) -> Result<(), KernelError> {
+        self.check_bounds("y", len)?;
+        let mut axes = [(0usize, 1usize); MAX_RANK];
+        for (axis, slot) in axes.iter_mut().enumerate().take(self.shape.len()) {
+            if self.shape[axis] > 1 {
+                *slot = (self.strides[axis], self.shape[axis]);
+            }
+        }
+        axes.sort_unstable();
+        let mut span = 0i128;
+        for (stride, dim) in axes.into_iter().filter(|&(_, dim)| dim > 1) {
+            if stride as i128 <= span {
+                return Err(KernelError::SelfOverlap {
+                    shape: self.shape,
+                    strides: self.strides,
+                });
+            }
+            span += stride as i128 * (dim - 1) as i128;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_shape(
+        &self,
+        operand: &'static str,
+        expected: &[usize],
+    ) -> Result<(), KernelError> {
+        if *self.shape == *expected {
+            return Ok(());
+        }
+        Err(KernelError::Shape {
+            operand,
+            expected: Dims::from_short(expected),
+            found: self.shape,
+        })
+    }
+
+    /// Four axes, channels side by side.
+    pub(crate) fn check_nhwc(&self, operand: &'static str) -> Result<(), KernelError> {
+        self.check_rank(operand, 4)?;
+        if self.shape[1] <= 1 || self.strides[1] == 1 {
+            return Ok(());
+        }
+        Err(KernelError::Stride {
+            operand,
+            axis: 1,
+            expected: 1,
+            found: self.strides[1],
+        })
+    }
+
+    /// The view widened by a halo of pixels: bounds checked at both ends.
+    pub(crate) fn with_halo(
+        &self,
+        operand: &'static str,
+        [top, left, bottom, right]: [usize; 4],
+        len: usize,
+    ) -> Result<View, KernelError> {
+        let lead = top as i128 * self.strides[2] as i128 + left as i128 * self.strides[3] as i128;
+        let first = self.offset as i128 - lead;
+        let grown = |axis: usize, by: usize, more: usize| {
+            self.shape[axis]
+                .saturating_add(by)
+                .saturating_add(more)
+                .min(isize::MAX as usize)
+        };
+        let shape = self
+            .shape
+            .with(2, grown(2, top, bottom))
+            .with(3, grown(3, left, right));
+        let wide = View {
+            offset: first.max(0) as usize,
+            shape,
+            strides: self.strides,
+        };
+        let (start, end) = wide.range();
+        let end = end - start + first;
+        if first < 0 || end > len as i128 {
+            return Err(KernelError::OutOfBounds {
+                operand,
+                first,
+                end,
+                len,
+            });
+        }
+        Ok(wide)
+    }
+
+    /// That the output shares no element with the input: their element ranges are disjoint, or both have channels side
+    /// by side in pixels of one size and their channel windows within the pixel are disjoint.
+    pub(crate) fn check_disjoint(
+        &self,
+        operand: &'static str,
+        input: &View,
+    ) -> Result<(), KernelError> {
+        let ((a0, a1), (b0, b1)) = (self.range(), input.range());
+        if a1 <= b0 || b1 <= a0 || windows_disjoint(self, input) {
+            return Ok(());
+        }
+        Err(KernelError::Overlap {
+            operand,
+            output: *self,
+            input: *input,
+        })
+    }
+}
+
+/// Whether all elements of the two views differ modulo a common period.
+///
+/// Every axis that steps by a multiple of the period (pixels, rows, images) keeps the remainder, the others (channels)
+/// span a window of remainders. Slices of one concat buffer have the pixel stride as period.
+fn windows_disjoint(a: &View, b: &View) -> bool {
+    let axes = |v: &View| {
+        let (shape, strides) = (v.shape, v.strides);
+        (0..shape.len())
+            .filter(move |&i| shape[i] > 1)
+            .map(move |i| (strides[i], shape[i]))
+    };
+    let candidates = || axes(a).chain(axes(b)).map(|(stride, _)| stride);
+    candidates().filter(|&period| period > 1).any(|period| {
+        let window = |v: &View| {
+            let width: i128 = axes(v)
+                .filter(|(stride, _)| !stride.is_multiple_of(period))
+                .map(|(stride, dim)| stride as i128 * (dim - 1) as i128)
+                .sum();
+            let start = (v.offset % period) as i128;
+            (start, start + width + 1)
+        };
+        let ((a0, a1), (b0, b1)) = (window(a), window(b));
+        // A window that wraps into the next period counts as overlapping.
+        a1 <= period as i128 && b1 <= period as i128 && (a1 <= b0 || b1 <= a0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(start: usize, channels: usize, pixel: usize) -> View {
+        View {
+            offset: 100 * pixel + start,
+            shape: [1, channels, 4, 5].into(),
+            strides: [28 * pixel, 1, 7 * pixel, pixel].into(),
+        }
+    }
+
+    #[test]
+    fn concat_slices_neighbouring_are_disjoint_and_overlapping_are_not() {
+        assert_eq!(
+            slice(0, 8, 24).check_disjoint("x", &slice(8, 16, 24)),
+            Ok(())
+        );
+        assert!(
+            slice(0, 9, 24)
+                .check_disjoint("x", &slice(8, 16, 24))
+                .is_err()
+        );
+        assert!(
+            slice(20, 8, 24)
+                .check_disjoint("x", &slice(0, 8, 24))
+                .is_err(),
+            "wraps into the next pixel"
+        );
+    }
+
+    #[test]
+    fn output_with_repeated_elements_is_refused() {
+        let view = View {
+            offset: 0,
+            shape: [2, 3].into(),
+            strides: [0, 1].into(),
+        };
+        assert!(matches!(
+            view.check_output(100),
+            Err(KernelError::SelfOverlap { .. })
+        ));
+        let view = View {
+            offset: 0,
+            shape: [2, 3].into(),
+            strides: [2, 1].into(),
+        };
+        assert!(matches!(
+            view.check_output(100),
+            Err(KernelError::SelfOverlap { .. })
+        ));
+    }
+
+    #[test]
+    fn view_bounds_are_exact_and_survive_huge_numbers() {
+        let view = View::contiguous(4, [2, 3].into());
+        assert_eq!(view.check_bounds("x", 10), Ok(()));
+        assert!(view.check_bounds("x", 9).is_err());
+        let huge = View {
+            offset: usize::MAX,
+            shape: [usize::MAX; 6].into(),
+            strides: [usize::MAX; 6].into(),
+        };
+        assert!(huge.check_bounds("x", usize::MAX).is_err());
+        assert!(
+            View::contiguous(0, [usize::MAX; 6].into())
+                .check_bounds("x", 10)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn dims_of_seven_axes_are_an_error() {
+        assert!(matches!(
+            Dims::new(&[1; 7]),
+            Err(KernelError::Rank { found: 7, .. })
+        ));
+    }
+}
