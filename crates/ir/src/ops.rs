@@ -108,6 +108,7 @@ operators! {
 
 pub use binary::BinaryKind;
 pub use resize::{CoordinateMode, NearestMode, ResizeMode};
+pub use slice::SliceRange;
 pub use unary::UnaryKind;
 
 /// A node that yoloslim does not understand: kept as it was read, frozen for pruning, an error when executed.

@@ -49,6 +49,24 @@ pub enum YoloError {
         /// The splits that are there.
         found: Vec<String>,
     },
+    /// No family's structure fits the model.
+    #[error(
+        "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; name one with --family"
+    )]
+    NoFamily {
+        /// Shapes of the model's outputs.
+        outputs: String,
+        /// Output channels of the convolutions that feed them.
+        output_convs: Vec<usize>,
+    },
+    /// A family name that is not in the list.
+    #[error("unknown family `{found}`: expected one of {expected}")]
+    UnknownFamily {
+        /// The name given.
+        found: String,
+        /// The names known.
+        expected: String,
+    },
     /// Two counts of classes that must be equal are not.
     #[error("{}: {expected} classes by `{expected_by}`, but {found} by `{found_by}`", path.display())]
     ClassCount {

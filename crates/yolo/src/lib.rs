@@ -7,6 +7,7 @@ mod dataset;
 mod detection;
 mod draw;
 mod error;
+pub mod families;
 pub mod metrics;
 mod nms;
 mod preprocess;

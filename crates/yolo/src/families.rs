@@ -1,0 +1,218 @@
+//! YOLO families: recognised from the graph's structure, never from names, and decoded to detections.
+use crate::{Detection, Placement, YoloError};
+use ir::{Graph, NodeId, Op, ValueId};
+use std::collections::BTreeSet;
+
+mod v5;
+mod v8;
+mod yolox;
+
+/// How an image becomes the network's input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preprocess {
+    /// Where the resized image sits in the input.
+    pub placement: Placement,
+    /// What a pixel byte is multiplied by.
+    pub scale: f32,
+    /// Whether channels are blue, green, red.
+    pub bgr: bool,
+}
+
+/// What the tail of a graph looks like: the evidence on which a family is recognised.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// The head's output convolutions: the last ones on every path to an output.
+    pub output_convs: Vec<NodeId>,
+    /// Nodes between them and the outputs.
+    pub nodes: Vec<NodeId>,
+    /// Output channels of the output convolutions, in the same order.
+    pub widths: Vec<usize>,
+    /// Whether a Softmax over box bins (DFL) is among the nodes.
+    pub has_dfl: bool,
+}
+
+/// One family of detectors.
+#[derive(Debug)]
+pub struct Family {
+    /// Name for `--family` and listings.
+    pub name: &'static str,
+    /// How images are prepared.
+    pub preprocess: Preprocess,
+    /// The number of classes, if this graph with this tail is of the family.
+    pub classes: fn(&Graph, &Tail) -> Option<usize>,
+    /// Candidates above a confidence from the output, in pixels of the network's input.
+    pub decode: fn(&RawOutput<'_>, conf: f32) -> Vec<Detection>,
+}
+
+/// The network's output as a decoder reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct RawOutput<'a> {
+    /// Row-major elements.
+    pub data: &'a [f32],
+    /// The two axes after the batch axis.
+    pub shape: [usize; 2],
+    /// Height and width of the network's input.
+    pub size_px: [usize; 2],
+}
+
+/// All families, in the order in which they are tried.
+pub const FAMILIES: &[&Family] = &[&v8::FAMILY, &v5::FAMILY, &yolox::FAMILY];
+
+/// A recognised detection head.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its family.
+    pub family: &'static Family,
+    /// Number of classes.
+    pub classes: usize,
+    /// Class names, where the model carries them.
+    pub names: Option<Vec<String>>,
+    /// Height and width of the network's input.
+    pub size_px: [usize; 2],
+    /// Evidence from the graph.
+    pub tail: Tail,
+}
+
+/// Walks back from the outputs to the last convolutions. The projection of DFL (a convolution to one
+/// channel behind a Softmax) belongs to the tail.
+pub fn find_tail(graph: &Graph) -> Tail {
+    let mut tail = Tail {
+        output_convs: vec![],
+        nodes: vec![],
+        widths: vec![],
+        has_dfl: false,
+    };
+    let mut seen: BTreeSet<NodeId> = BTreeSet::new();
+    let mut todo: Vec<ValueId> = graph.outputs().to_vec();
+    while let Some(value) = todo.pop() {
+        let Some(id) = graph.producer(value).filter(|id| seen.insert(*id)) else {
+            continue;
+        };
+        let node = graph.node(id);
+        let width = || {
+            graph
+                .ty(node.outputs[0])
+                .ok()
+                .and_then(|t| t.shape.get(1).copied())
+        };
+        match &node.op {
+            Op::Conv(_) if !(width() == Some(1) && reads_softmax(graph, id)) => {
+                tail.output_convs.push(id)
+            }
+            op => {
+                tail.has_dfl |= matches!(op, Op::Softmax(_));
+                tail.nodes.push(id);
+                todo.extend(&node.inputs);
+            }
+        }
+    }
+    tail.output_convs.sort();
+    tail.nodes.sort();
+    let width = |id: &NodeId| {
+        graph
+            .ty(graph.node(*id).outputs[0])
+            .map_or(0, |t| t.shape[1])
+    };
+    tail.widths = tail.output_convs.iter().map(width).collect();
+    tail
+}
+
+fn reads_softmax(graph: &Graph, conv: NodeId) -> bool {
+    let mut value = graph.node(conv).inputs[0];
+    while let Some(id) = graph.producer(value) {
+        match &graph.node(id).op {
+            Op::Softmax(_) => return true,
+            Op::Reshape(_) | Op::Transpose(_) => value = graph.node(id).inputs[0],
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Recognises the detection head.
+///
+/// # Errors
+/// `NoFamily` when no family fits (or the named one does not), `UnknownFamily` for a name that is not in the list.
+pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> {
+    let candidates: Vec<&'static Family> = match forced {
+        None => FAMILIES.to_vec(),
+        Some(name) => {
+            let known = || {
+                FAMILIES
+                    .iter()
+                    .map(|f| f.name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            vec![*FAMILIES.iter().find(|f| f.name == name).ok_or_else(|| {
+                YoloError::UnknownFamily {
+                    found: name.to_owned(),
+                    expected: known(),
+                }
+            })?]
+        }
+    };
+    let tail = find_tail(graph);
+    let fit = candidates
+        .into_iter()
+        .find_map(|f| Some((f, (f.classes)(graph, &tail)?)));
+    let outputs = || {
+        graph
+            .outputs()
+            .iter()
+            .map(|&v| format!("{:?}", graph.ty(v).map_or(vec![], |t| t.shape.clone())))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (family, classes) = fit.ok_or_else(|| YoloError::NoFamily {
+        outputs: outputs(),
+        output_convs: tail.widths.clone(),
+    })?;
+    let size_px = input_size(graph).ok_or_else(|| YoloError::NoFamily {
+        outputs: outputs(),
+        output_convs: tail.widths.clone(),
+    })?;
+    let names = graph
+        .metadata
+        .get("names")
+        .and_then(|text| parse_names(text))
+        .filter(|n| n.len() == classes);
+    Ok(Head {
+        family,
+        classes,
+        names,
+        size_px,
+        tail,
+    })
+}
+
+fn input_size(graph: &Graph) -> Option<[usize; 2]> {
+    let [input] = graph.inputs() else { return None };
+    match graph.ty(*input).ok()?.shape[..] {
+        [_, 3, h, w] => Some([h, w]),
+        _ => None,
+    }
+}
+
+/// Class names as exporters write them: a YAML flow list or a map by index.
+fn parse_names(text: &str) -> Option<Vec<String>> {
+    if let Ok(list) = serde_saphyr::from_str::<Vec<String>>(text) {
+        return Some(list);
+    }
+    let map: std::collections::BTreeMap<usize, String> = serde_saphyr::from_str(text).ok()?;
+    map.keys()
+        .copied()
+        .eq(0..map.len())
+        .then(|| map.into_values().collect())
+}
+
+/// The shape of the only output without its batch axis.
+fn single_output(graph: &Graph) -> Option<[usize; 2]> {
+    let [output] = graph.outputs() else {
+        return None;
+    };
+    match graph.ty(*output).ok()?.shape[..] {
+        [1, a, b] => Some([a, b]),
+        _ => None,
+    }
+}

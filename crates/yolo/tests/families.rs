@@ -1,0 +1,160 @@
+//! Decoders give boxes in pixels; heads are recognised from structure.
+use ir::ops::{Concat, Conv, Reshape, Softmax, Transpose, UnaryKind};
+use ir::{DataType, Edit, Graph, Tensor, TensorType, ValueId};
+use yolo::families::{FAMILIES, RawOutput, identify};
+
+fn decode(family: &str, data: &[f32], shape: [usize; 2], size_px: usize) -> Vec<yolo::Detection> {
+    let family = FAMILIES.iter().find(|f| f.name == family).unwrap();
+    (family.decode)(
+        &RawOutput {
+            data,
+            shape,
+            size_px: [size_px; 2],
+        },
+        0.25,
+    )
+}
+
+#[test]
+fn v5_decode_multiplies_objectness_and_class() {
+    let rows = [
+        10.0, 20.0, 4.0, 6.0, 0.5, 0.9, 0.4, /* second anchor: objectness too low */ 1.0, 1.0,
+        1.0, 1.0, 0.1, 1.0, 1.0,
+    ];
+    let found = decode("v5", &rows, [2, 7], 32);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].class, found[0].score), (0, 0.45));
+    let b = found[0].bbox;
+    assert_eq!((b.left, b.top, b.right, b.bottom), (8.0, 17.0, 12.0, 23.0));
+}
+
+#[test]
+fn v8_decode_reads_columns_and_keeps_several_classes() {
+    let data = [
+        5.0, 50.0, 5.0, 50.0, 2.0, 20.0, 2.0, 20.0, 0.1, 0.8, 0.2, 0.7,
+    ];
+    let found = decode("v8", &data, [6, 2], 64);
+    assert_eq!(
+        found.iter().map(|d| (d.class, d.score)).collect::<Vec<_>>(),
+        [(0, 0.8), (1, 0.7)]
+    );
+    assert_eq!(found[0].bbox.xywh(), [40.0, 40.0, 20.0, 20.0]);
+}
+
+#[test]
+fn yolox_decode_places_boxes_on_their_grids() {
+    // 32 px: 16 cells of stride 8, 4 of 16, 1 of 32; only the last cell of stride 8 speaks.
+    let mut data = vec![0.0f32; 21 * 6];
+    data[15 * 6..16 * 6].copy_from_slice(&[0.5, 0.25, 0.0, 0.0, 1.0, 0.5]);
+    let found = decode("yolox", &data, [21, 6], 32);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        found[0].bbox.xywh(),
+        [(3.5 * 8.0) - 4.0, (3.25 * 8.0) - 4.0, 8.0, 8.0]
+    );
+}
+
+fn conv(e: &mut Edit, name: &str, x: ValueId, channels: [usize; 2]) -> ValueId {
+    let w = Tensor::new(
+        vec![channels[1], channels[0], 1, 1],
+        vec![0.1f32; channels[0] * channels[1]],
+    )
+    .unwrap();
+    let w = e.constant("w", w);
+    let op = Conv {
+        kernel_shape: [1, 1],
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [0; 4],
+        group: 1,
+    };
+    e.node(name, op, &[x, w], &["y"])[0]
+}
+
+/// A head of 12 classes on one scale of 8x8 cells, DFL of 4 bins, without the box arithmetic.
+fn dfl_head() -> Graph {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("images", TensorType::new(DataType::F32, [1, 3, 8, 8]));
+    let stem = conv(&mut e, "stem", x, [3, 8]);
+    let stem = e.node("act", UnaryKind::Silu, &[stem], &["s"])[0];
+    let boxes = conv(&mut e, "box", stem, [8, 16]);
+    let classes = conv(&mut e, "cls", stem, [8, 12]);
+    let boxes = e.node(
+        "r0",
+        Reshape {
+            shape: vec![1, 4, 4, 64],
+        },
+        &[boxes],
+        &["r"],
+    )[0];
+    let boxes = e.node(
+        "t",
+        Transpose {
+            perm: vec![0, 2, 1, 3],
+        },
+        &[boxes],
+        &["t"],
+    )[0];
+    let boxes = e.node(
+        "bins",
+        Softmax {
+            axis: 1,
+            coerced: vec![],
+        },
+        &[boxes],
+        &["p"],
+    )[0];
+    let boxes = conv(&mut e, "dfl", boxes, [4, 1]);
+    let boxes = e.node(
+        "r1",
+        Reshape {
+            shape: vec![1, 4, 64],
+        },
+        &[boxes],
+        &["b"],
+    )[0];
+    let classes = e.node(
+        "r2",
+        Reshape {
+            shape: vec![1, 12, 64],
+        },
+        &[classes],
+        &["c"],
+    )[0];
+    let classes = e.node("scores", UnaryKind::Sigmoid, &[classes], &["c"])[0];
+    let out = e.node("join", Concat { axis: 1 }, &[boxes, classes], &["output0"])[0];
+    e.output(out);
+    graph.apply(e).unwrap();
+    graph
+}
+
+#[test]
+fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection() {
+    let graph = dfl_head();
+    let head = identify(&graph, None).unwrap();
+    assert_eq!(
+        (head.family.name, head.classes, head.size_px),
+        ("v8", 12, [8, 8])
+    );
+    let convs: Vec<&str> = head
+        .tail
+        .output_convs
+        .iter()
+        .map(|id| graph.node(*id).name.as_str())
+        .collect();
+    assert_eq!(convs, ["box", "cls"]);
+}
+
+#[test]
+fn identify_with_a_family_that_does_not_fit_tells_what_it_saw() {
+    let text = identify(&dfl_head(), Some("yolox"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("[1, 16, 64]") && text.contains("--family"),
+        "{text}"
+    );
+    let text = identify(&dfl_head(), Some("v99")).unwrap_err().to_string();
+    assert!(text.contains("v8, v5, yolox"), "{text}");
+}
