@@ -1,2 +1,20 @@
-//! The onnx room of yoloslim.
+//! ONNX files: read into an [`ir::Graph`] and written from one.
+//!
+//! Rank 3: imports only `ir`. Knows no dataset, no training checkpoint and no fast path.
 #![forbid(unsafe_code)]
+
+mod attributes;
+mod error;
+mod fold;
+mod load;
+mod proto;
+mod save;
+mod subgraphs;
+mod sweep;
+mod tensors;
+mod topology;
+mod types;
+
+pub use error::OnnxError;
+pub use load::{LoadOptions, load, parse};
+pub use save::{encode, save};

@@ -1,0 +1,123 @@
+//! What can be wrong with an ONNX file.
+use ir::{IrError, OpError};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// What is wrong with an ONNX file, or why it could not be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum OnnxError {
+    #[error("{}: {source}", path.display())]
+    File {
+        path: PathBuf,
+        source: Box<OnnxError>,
+    },
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("not an ONNX model, or a truncated one: {0}")]
+    Decode(#[from] prost::DecodeError),
+    #[error("not an ONNX model, or a truncated one: it holds no graph")]
+    NoGraph,
+    #[error("opset of the default domain: expected {expected}, found {found}")]
+    Opset {
+        expected: &'static str,
+        found: String,
+    },
+    #[error("{feature} `{name}` is not supported")]
+    Unsupported { feature: &'static str, name: String },
+    #[error("tensor `{tensor}`: its shape {dims:?} needs {expected} bytes, found {found}")]
+    TensorBytes {
+        tensor: String,
+        dims: Vec<i64>,
+        expected: u128,
+        found: u128,
+    },
+    #[error("tensor `{tensor}`: axis {axis} has the length {found}")]
+    TensorDim {
+        tensor: String,
+        axis: usize,
+        found: i64,
+    },
+    #[error("tensor `{tensor}`: {source}")]
+    Tensor { tensor: String, source: OpError },
+    #[error("tensor `{tensor}`: external data `{location}` must lie inside the model's folder")]
+    ExternalOutside { tensor: String, location: String },
+    #[error("tensor `{tensor}`: external data `{location}` cannot be read: {source}")]
+    ExternalRead {
+        tensor: String,
+        location: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "tensor `{tensor}`: external data `{location}`: bytes {offset}..{end} are asked for, the file has {file_bytes}"
+    )]
+    ExternalRange {
+        tensor: String,
+        location: String,
+        offset: u64,
+        end: u128,
+        file_bytes: u64,
+    },
+    #[error("tensor `{tensor}`: external data key `{key}`: expected a number, found `{found}`")]
+    ExternalKey {
+        tensor: String,
+        key: String,
+        found: String,
+    },
+    #[error("node `{node}` is part of a cycle")]
+    Cycle { node: String },
+    #[error("value `{value}` is used by `{by}` but nothing produces it")]
+    Undefined { value: String, by: String },
+    #[error("value `{value}` has two producers")]
+    TwoProducers { value: String },
+    #[error("node `{node}` ({op_type}) with inputs {inputs}: {source}")]
+    Node {
+        node: String,
+        op_type: String,
+        inputs: String,
+        source: Box<OpError>,
+    },
+    #[error(
+        "node `{node}` ({op_type}) is not understood and cannot be brought from opset {found} to {expected}: {reason}"
+    )]
+    CannotUpgrade {
+        node: String,
+        op_type: String,
+        found: i64,
+        expected: i64,
+        reason: String,
+    },
+    #[error("input `{input}`: expected a tensor of a known type, found none")]
+    InputType { input: String },
+    #[error("input `{input}` has dynamic axes {axes:?}: pass --imgsz")]
+    DynamicImgsz { input: String, axes: Vec<String> },
+    #[error("input `{input}` has dynamic axes {axes:?}, which must be static")]
+    DynamicAxes { input: String, axes: Vec<String> },
+    #[error(
+        "input `{input}` has the static image size {found:?} (height, width), --imgsz asks for {expected:?}"
+    )]
+    StaticImgsz {
+        input: String,
+        expected: [usize; 2],
+        found: [usize; 2],
+    },
+    #[error("the encoded model needs {found} bytes, a protobuf file may have {expected}")]
+    TooLarge { expected: usize, found: usize },
+    #[error(transparent)]
+    Ir(Box<IrError>),
+}
+
+impl From<IrError> for OnnxError {
+    fn from(source: IrError) -> Self {
+        Self::Ir(Box::new(source))
+    }
+}

@@ -1,0 +1,289 @@
+//! Operators that only shape computations use: they disappear while a file is read.
+//!
+//! Spec: onnx.ai/onnx/operators (Constant, Shape, Size, Identity, Dropout, Cast, Gather, ConstantOfShape, Range, Expand), opset 9 to 21.
+use ir::{DataType, NodeSpec, OpError, Tensor, TensorType};
+
+/// Largest constant that folding may make.
+const MAX_FOLDED_ELEMENTS: usize = 1 << 24;
+
+/// What a node turned out to be.
+pub(crate) enum Folded {
+    /// Its first input under another name.
+    Alias,
+    /// A constant.
+    Constant(Tensor),
+    /// Something that must be computed.
+    Not,
+}
+
+/// Whether folding may make tensors of these types.
+pub(crate) fn is_small(types: &[TensorType]) -> bool {
+    types
+        .iter()
+        .fold(0usize, |n, t| n.saturating_add(t.elements()))
+        <= MAX_FOLDED_ELEMENTS
+}
+
+fn shape_is_small(shape: &[usize]) -> bool {
+    shape.iter().fold(1usize, |n, &d| n.saturating_mul(d)) <= MAX_FOLDED_ELEMENTS
+}
+
+/// Folds one node of the default domain.
+///
+/// # Errors
+/// What is wrong with its inputs or attributes.
+pub(crate) fn fold(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
+    let folded = match spec.op_type {
+        "Constant" => constant(spec)?,
+        "Shape" => shape(spec)?,
+        "Size" => known_type(spec).map(|t| Tensor::scalar(t.elements() as i64)),
+        "Identity" => return Ok(Folded::Alias),
+        "Dropout" => {
+            return Ok(if is_inference_dropout(spec)? {
+                Folded::Alias
+            } else {
+                Folded::Not
+            });
+        }
+        "Cast" => return cast(spec),
+        "Gather" => gather(spec)?,
+        "ConstantOfShape" => constant_of_shape(spec)?,
+        "Range" => range(spec)?,
+        "Expand" => return expand(spec),
+        _ => None,
+    };
+    Ok(folded.map_or(Folded::Not, Folded::Constant))
+}
+
+fn known_type<'a>(spec: &NodeSpec<'a>) -> Option<&'a TensorType> {
+    spec.input(0).and_then(|i| i.ty)
+}
+
+fn known<'a>(spec: &NodeSpec<'a>, input: usize) -> Option<&'a Tensor> {
+    spec.input(input).and_then(|i| i.constant)
+}
+
+fn constant(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
+    let mut a = spec.attributes.clone();
+    if let Some(t) = a.tensor("value")? {
+        return Ok(Some(t));
+    }
+    if let Some(v) = a.float("value_float")? {
+        return Ok(Some(Tensor::scalar(v)));
+    }
+    if let Some(v) = a.int("value_int")? {
+        return Ok(Some(Tensor::scalar(v)));
+    }
+    if let Some(v) = a.floats("value_floats")? {
+        return Ok(Some(Tensor::vector(v)));
+    }
+    Ok(a.ints("value_ints")?.map(Tensor::vector))
+}
+
+fn shape(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
+    let mut a = spec.attributes.clone();
+    let Some(ty) = known_type(spec) else {
+        return Ok(None);
+    };
+    let rank = ty.rank() as i64;
+    let bound = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
+    let start = bound(a.int("start")?.unwrap_or(0));
+    let end = bound(a.int("end")?.unwrap_or(rank));
+    let dims = ty.shape.get(start..end).unwrap_or_default();
+    Ok(Some(Tensor::vector(
+        dims.iter().map(|&d| d as i64).collect(),
+    )))
+}
+
+/// The mask has a meaning only in training; a node whose mask is read is left alone.
+fn is_inference_dropout(spec: &NodeSpec<'_>) -> Result<bool, OpError> {
+    let training = match spec.input(2) {
+        None => false,
+        Some(mode) => mode
+            .constant
+            .map(Tensor::to_i64)
+            .transpose()?
+            .is_none_or(|v| v.iter().any(|&x| x != 0)),
+    };
+    Ok(spec.outputs == 1 && !training)
+}
+
+fn cast(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
+    let code = spec
+        .attributes
+        .clone()
+        .int("to")?
+        .ok_or(OpError::MissingAttribute { name: "to" })?;
+    let to = DataType::from_onnx(i32::try_from(code).unwrap_or(0));
+    if known_type(spec).is_some_and(|t| t.dtype == to) {
+        return Ok(Folded::Alias);
+    }
+    let Some(x) =
+        known(spec, 0).filter(|x| to.size_bytes().is_some() && x.dtype().size_bytes().is_some())
+    else {
+        return Ok(Folded::Not);
+    };
+    if !shape_is_small(x.shape()) {
+        return Ok(Folded::Not);
+    }
+    let tensor = match to {
+        DataType::I64 if !x.dtype().is_float() => Tensor::new(x.shape(), x.to_i64()?)?,
+        _ => Tensor::from_f64(to, x.shape(), &x.to_f64()?)?,
+    };
+    Ok(Folded::Constant(tensor))
+}
+
+fn gather(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
+    let (Some(data), Some(indices)) = (known(spec, 0), known(spec, 1)) else {
+        return Ok(None);
+    };
+    let rank = data.shape().len();
+    let given = spec.attributes.clone().int("axis")?.unwrap_or(0);
+    let wrapped = if given < 0 {
+        given.saturating_add(rank as i64)
+    } else {
+        given
+    };
+    let axis = usize::try_from(wrapped)
+        .ok()
+        .filter(|&a| a < rank)
+        .ok_or(OpError::Axis { axis: given, rank })?;
+    let mut shape = data.shape()[..axis].to_vec();
+    shape.extend(indices.shape());
+    shape.extend(&data.shape()[axis + 1..]);
+    if !shape_is_small(&shape) || data.dtype().size_bytes().is_none() {
+        return Ok(None);
+    }
+    let length = data.shape()[axis];
+    let index = |i: i64| {
+        let wrapped = if i < 0 {
+            i.saturating_add(length as i64)
+        } else {
+            i
+        };
+        usize::try_from(wrapped)
+            .ok()
+            .filter(|&i| i < length)
+            .ok_or(OpError::Index {
+                axis,
+                index: i,
+                length,
+            })
+    };
+    let picks = indices
+        .to_i64()?
+        .into_iter()
+        .map(index)
+        .collect::<Result<Vec<_>, _>>()?;
+    data.take(axis, &picks)?.reshaped(shape).map(Some)
+}
+
+fn constant_of_shape(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
+    let Some(shape) = known(spec, 0) else {
+        return Ok(None);
+    };
+    let shape = lengths(shape)?;
+    if !shape_is_small(&shape) {
+        return Ok(None);
+    }
+    let value = spec
+        .attributes
+        .clone()
+        .tensor("value")?
+        .unwrap_or_else(|| Tensor::vector(vec![0f32]));
+    if value.dtype().size_bytes().is_none() || value.len() != 1 {
+        return Err(OpError::Attribute {
+            name: "value".to_owned(),
+            expected: "one number",
+            found: value.ty().to_string(),
+        });
+    }
+    let n: usize = shape.iter().product();
+    Tensor::from_data(shape, value.data().gather(std::iter::repeat_n(0, n))).map(Some)
+}
+
+fn lengths(shape: &Tensor) -> Result<Vec<usize>, OpError> {
+    let dims = shape.to_i64()?;
+    let length = |(axis, &d): (usize, &i64)| {
+        usize::try_from(d).map_err(|_| OpError::Index {
+            axis,
+            index: d,
+            length: 0,
+        })
+    };
+    dims.iter().enumerate().map(length).collect()
+}
+
+fn range(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
+    let (Some(start), Some(limit), Some(delta)) = (known(spec, 0), known(spec, 1), known(spec, 2))
+    else {
+        return Ok(None);
+    };
+    let first = |t: &Tensor| {
+        let missing = OpError::ElementCount {
+            shape: vec![],
+            expected: 1,
+            found: t.len(),
+        };
+        t.to_f64()?.first().copied().ok_or(missing)
+    };
+    let (from, to, step) = (first(start)?, first(limit)?, first(delta)?);
+    let count = ((to - from) / step).ceil().max(0.0);
+    if !count.is_finite() || step == 0.0 {
+        return Err(OpError::Unsupported {
+            feature: "a Range without end",
+        });
+    }
+    if count > MAX_FOLDED_ELEMENTS as f64 {
+        return Ok(None);
+    }
+    let n = count as usize;
+    let values: Vec<f64> = (0..n).map(|i| from + i as f64 * step).collect();
+    Tensor::from_f64(start.dtype(), [n], &values).map(Some)
+}
+
+fn expand(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
+    let (Some(ty), Some(target)) = (known_type(spec), known(spec, 1)) else {
+        return Ok(Folded::Not);
+    };
+    let target = lengths(target)?;
+    let rank = ty.rank().max(target.len());
+    let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
+    let (from, to) = (padded(&ty.shape), padded(&target));
+    let join = |(&a, &b): (&usize, &usize)| match (a, b) {
+        (1, n) | (n, 1) => Ok(n),
+        (a, b) if a == b => Ok(a),
+        _ => Err(OpError::Broadcast {
+            a: ty.shape.clone(),
+            b: target.clone(),
+        }),
+    };
+    let shape = from
+        .iter()
+        .zip(&to)
+        .map(join)
+        .collect::<Result<Vec<_>, _>>()?;
+    if shape == ty.shape {
+        return Ok(Folded::Alias);
+    }
+    let Some(x) =
+        known(spec, 0).filter(|_| shape_is_small(&shape) && ty.dtype.size_bytes().is_some())
+    else {
+        return Ok(Folded::Not);
+    };
+    let n: usize = shape.iter().product();
+    let source = |mut i: usize| {
+        let (mut at, mut stride) = (0, 1);
+        for axis in (0..rank).rev() {
+            at += if from[axis] == 1 {
+                0
+            } else {
+                i % shape[axis] * stride
+            };
+            i /= shape[axis];
+            stride *= from[axis];
+        }
+        at
+    };
+    Tensor::from_data(shape.clone(), x.data().gather((0..n).map(source))).map(Folded::Constant)
+}

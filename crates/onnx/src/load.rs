@@ -1,0 +1,287 @@
+//! Reading a file into a graph.
+use crate::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use crate::sweep::{MIN_WRITTEN_OPSET, Slot, Sweep};
+use crate::{OnnxError, tensors, topology, types};
+use ir::{Graph, Tensor, TensorType, ValueId};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What a file leaves open.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Height and width of the image in pixels, for inputs whose axes are dynamic.
+    pub imgsz: Option<[usize; 2]>,
+    /// Inputs of the model that are to be treated as constants, by name.
+    pub constants: BTreeMap<String, Tensor>,
+}
+
+/// Reads a model of opset 9 to 21. Shape computations are folded; what is not understood stays as an opaque node.
+///
+/// # Errors
+/// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
+    let bytes = std::fs::read(path).map_err(|source| OnnxError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let parsed = parse(&bytes, path.parent(), options);
+    parsed.map_err(|source| OnnxError::File {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// Reads an encoded model; external data may come only from inside `folder`.
+///
+/// # Errors
+/// As [`load`], without the path.
+pub fn parse(
+    bytes: &[u8],
+    folder: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<Graph, OnnxError> {
+    let model = ModelProto::decode(bytes)?;
+    let file = model.graph.as_ref().ok_or(OnnxError::NoGraph)?;
+    let opset = default_opset(&model.opset_import)?;
+    check_supported(&model, file)?;
+    let mut sweep = Sweep {
+        folder,
+        opset,
+        slots: BTreeMap::new(),
+        declared: BTreeMap::new(),
+        planned: Vec::new(),
+    };
+    sweep.declared = file
+        .value_info
+        .iter()
+        .chain(&file.output)
+        .filter_map(declared)
+        .collect();
+    let inputs = given_values(&mut sweep, file, options)?;
+    let given: BTreeSet<String> = sweep.slots.keys().cloned().collect();
+    for index in topology::sort(&file.node, &given)? {
+        sweep.node(&file.node[index], index)?;
+    }
+    let mut graph = Graph::new(opset.max(MIN_WRITTEN_OPSET));
+    graph.name = file.name().to_owned();
+    graph.domains = other_domains(&model.opset_import);
+    graph.metadata = model
+        .metadata_props
+        .iter()
+        .map(|e| (e.key().to_owned(), e.value().to_owned()))
+        .collect();
+    build(&mut graph, sweep, &inputs, &file.output)?;
+    Ok(graph)
+}
+
+fn is_default(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+fn default_opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {
+    const EXPECTED: &str = "9 to 21";
+    match imports
+        .iter()
+        .find(|o| is_default(o.domain()))
+        .map(OperatorSetIdProto::version)
+    {
+        Some(version @ 9..=21) => Ok(version),
+        Some(other) => Err(OnnxError::Opset {
+            expected: EXPECTED,
+            found: other.to_string(),
+        }),
+        None => Err(OnnxError::Opset {
+            expected: EXPECTED,
+            found: "none".to_owned(),
+        }),
+    }
+}
+
+fn other_domains(imports: &[OperatorSetIdProto]) -> BTreeMap<String, i64> {
+    imports
+        .iter()
+        .filter(|o| !is_default(o.domain()))
+        .map(|o| (o.domain().to_owned(), o.version()))
+        .collect()
+}
+
+/// A graph has no room for functions and sparse constants; dropping them would write a broken file.
+fn check_supported(model: &ModelProto, file: &GraphProto) -> Result<(), OnnxError> {
+    let functions: BTreeSet<(&str, &str)> = model
+        .functions
+        .iter()
+        .map(|f| (f.domain(), f.name()))
+        .collect();
+    if let Some(node) = file.node.iter().find(|n| calls_function(n, &functions)) {
+        return Err(OnnxError::Unsupported {
+            feature: "the model-local function",
+            name: node.op_type().to_owned(),
+        });
+    }
+    if let Some(sparse) = file.sparse_initializer.first() {
+        let name = sparse.values.as_ref().map_or("", |v| v.name()).to_owned();
+        return Err(OnnxError::Unsupported {
+            feature: "the sparse initializer",
+            name,
+        });
+    }
+    Ok(())
+}
+
+fn calls_function(node: &NodeProto, functions: &BTreeSet<(&str, &str)>) -> bool {
+    let mut bodies = node
+        .attribute
+        .iter()
+        .flat_map(|a| a.g.iter().chain(&a.graphs));
+    functions.contains(&(node.domain(), node.op_type()))
+        || bodies.any(|g| g.node.iter().any(|n| calls_function(n, functions)))
+}
+
+fn declared(info: &ValueInfoProto) -> Option<(String, TensorType)> {
+    Some((info.name().to_owned(), types::static_type(info)?))
+}
+
+/// Enters constants and inputs; returns the names of those inputs that stay inputs.
+fn given_values(
+    sweep: &mut Sweep<'_>,
+    file: &GraphProto,
+    options: &LoadOptions,
+) -> Result<Vec<String>, OnnxError> {
+    for proto in &file.initializer {
+        let tensor = tensors::decode(proto, sweep.folder)?;
+        if sweep
+            .slots
+            .insert(
+                proto.name().to_owned(),
+                Slot::constant(proto.name(), tensor),
+            )
+            .is_some()
+        {
+            return Err(OnnxError::TwoProducers {
+                value: proto.name().to_owned(),
+            });
+        }
+    }
+    let mut inputs = Vec::new();
+    for info in &file.input {
+        let name = info.name();
+        if let Some(tensor) = options.constants.get(name) {
+            sweep
+                .slots
+                .insert(name.to_owned(), Slot::constant(name, tensor.clone()));
+        } else if inputs.iter().any(|n| n == name) {
+            return Err(OnnxError::TwoProducers {
+                value: name.to_owned(),
+            });
+        } else if !sweep.slots.contains_key(name) {
+            let ty = types::input_type(info, options)?;
+            sweep
+                .slots
+                .insert(name.to_owned(), Slot::computed(name, Some(ty)));
+            inputs.push(name.to_owned());
+        }
+    }
+    Ok(inputs)
+}
+
+/// Writes the plan into the graph; the model's outputs keep their names.
+fn build(
+    graph: &mut Graph,
+    mut sweep: Sweep<'_>,
+    inputs: &[String],
+    outputs: &[ValueInfoProto],
+) -> Result<(), OnnxError> {
+    let names: Vec<String> = outputs.iter().map(|o| o.name().to_owned()).collect();
+    let renamed = settle_outputs(&mut sweep, &names)?;
+    let mut edit = graph.edit();
+    let mut ids: BTreeMap<String, ValueId> = BTreeMap::new();
+    for name in inputs {
+        if let Some(ty) = sweep.slots[name].ty.clone() {
+            ids.insert(name.clone(), edit.input(name, ty));
+        }
+    }
+    // An alias of a constant becomes a constant of its own only where an output needs the name.
+    let constant = |edit: &mut ir::Edit,
+                    ids: &mut BTreeMap<String, ValueId>,
+                    name: &str|
+     -> Result<ValueId, OnnxError> {
+        if let Some(&id) = ids.get(name) {
+            return Ok(id);
+        }
+        let tensor = sweep.slots.get(name).and_then(|s| s.constant.clone());
+        let tensor = tensor.ok_or_else(|| OnnxError::Undefined {
+            value: name.to_owned(),
+            by: "the model".to_owned(),
+        })?;
+        let id = edit.constant(name, tensor);
+        ids.insert(name.to_owned(), id);
+        Ok(id)
+    };
+    for node in sweep.planned.drain(..) {
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|n| constant(&mut edit, &mut ids, n))
+            .collect::<Result<Vec<_>, _>>()?;
+        let shown = |n: &String| renamed.get(n).unwrap_or(n).clone();
+        let outputs: Vec<(String, _)> = node
+            .outputs
+            .iter()
+            .map(|(n, ty)| (shown(n), ty.clone()))
+            .collect();
+        let outputs: Vec<(&str, _)> = outputs
+            .iter()
+            .map(|(n, ty)| (n.as_str(), ty.clone()))
+            .collect();
+        let made = edit.node_typed(&node.name, node.op, &inputs, &outputs);
+        ids.extend(node.outputs.into_iter().map(|(n, _)| n).zip(made));
+    }
+    let canonical: BTreeMap<&String, &String> =
+        renamed.iter().map(|(from, to)| (to, from)).collect();
+    for name in &names {
+        let id = constant(
+            &mut edit,
+            &mut ids,
+            canonical.get(name).copied().unwrap_or(name),
+        )?;
+        edit.output(id);
+    }
+    graph.apply(edit)?;
+    Ok(())
+}
+
+/// Gives every output that is an alias a value of its own: by renaming what it is an alias of, else by a copy.
+fn settle_outputs(
+    sweep: &mut Sweep<'_>,
+    names: &[String],
+) -> Result<BTreeMap<String, String>, OnnxError> {
+    let computed: BTreeSet<String> = sweep
+        .planned
+        .iter()
+        .flat_map(|p| p.outputs.iter().map(|(n, _)| n.clone()))
+        .collect();
+    let mut renamed = BTreeMap::new();
+    for name in names {
+        let slot = sweep.slots.get(name).cloned();
+        let slot = slot.ok_or_else(|| OnnxError::Undefined {
+            value: name.clone(),
+            by: "the model's outputs".to_owned(),
+        })?;
+        if slot.name == *name || slot.constant.is_some() {
+            continue;
+        }
+        if computed.contains(&slot.name)
+            && !names.contains(&slot.name)
+            && !renamed.contains_key(&slot.name)
+        {
+            renamed.insert(slot.name, name.clone());
+        } else {
+            sweep.copy(&slot, name)?;
+        }
+    }
+    Ok(renamed)
+}
+
+#[cfg(test)]
+mod tests;

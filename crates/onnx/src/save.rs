@@ -1,0 +1,305 @@
+//! Writing a graph as a file.
+use crate::proto::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+};
+use crate::{OnnxError, attributes, subgraphs, tensors, types};
+use ir::ops::Opaque;
+use ir::{Graph, LoweredInput, LoweredNode, LoweredOutput, Node, Op, Tensor, ValueId};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+/// Largest protobuf message.
+const MAX_FILE_BYTES: usize = i32::MAX as usize;
+
+/// Writes a model; the file appears under its name only when it is complete.
+///
+/// # Errors
+/// `Write` when the folder cannot be written or the disk is full; as [`encode`] otherwise.
+pub fn save(graph: &Graph, path: &Path) -> Result<(), OnnxError> {
+    let bytes = encode(graph)?;
+    let failed = |source| OnnxError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| failed(std::io::ErrorKind::IsADirectory.into()))?;
+    let temporary = path.with_file_name(format!(
+        ".{}.{}.tmp",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    let written = write_new(&temporary, &bytes).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // Nothing half-written may stay; that it cannot be removed either adds nothing to the first error.
+        let _ = std::fs::remove_file(&temporary);
+        failed(source)
+    })
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Encodes a model; the same graph gives the same bytes.
+///
+/// # Errors
+/// `TooLarge` for more than a protobuf message may hold, `Decode` when an opaque node's bytes are none.
+pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
+    let mut writer = Writer::new(graph)?;
+    let initializers = graph
+        .values()
+        .filter_map(|(id, v)| Some((id, v.constant.as_ref()?)));
+    for (id, tensor) in initializers {
+        let proto = tensors::encode(Some(&writer.names[&id]), tensor)?;
+        writer.initializers.push(proto);
+    }
+    for (_, node) in graph.nodes() {
+        writer.node(node)?;
+    }
+    let info = |v: &ValueId| types::declare(&writer.names[v], graph.value(*v).ty.as_ref());
+    let file = GraphProto {
+        name: Some(if graph.name.is_empty() {
+            "model".to_owned()
+        } else {
+            graph.name.clone()
+        }),
+        input: graph.inputs().iter().map(info).collect(),
+        output: graph.outputs().iter().map(info).collect(),
+        node: writer.nodes,
+        initializer: writer.initializers,
+        ..GraphProto::default()
+    };
+    let entry = |(k, v): (&String, &String)| StringStringEntryProto {
+        key: Some(k.clone()),
+        value: Some(v.clone()),
+    };
+    let domain = |(d, v): (&str, i64)| OperatorSetIdProto {
+        domain: Some(d.to_owned()),
+        version: Some(v),
+    };
+    let others = graph.domains.iter().map(|(d, &v)| (d.as_str(), v));
+    let model = ModelProto {
+        ir_version: Some(ir_version(graph.opset)),
+        opset_import: std::iter::once(("", graph.opset))
+            .chain(others)
+            .map(domain)
+            .collect(),
+        producer_name: Some("yoloslim".to_owned()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        graph: Some(file),
+        metadata_props: graph.metadata.iter().map(entry).collect(),
+        ..ModelProto::default()
+    };
+    let found = model.encoded_len();
+    if found > MAX_FILE_BYTES {
+        return Err(OnnxError::TooLarge {
+            expected: MAX_FILE_BYTES,
+            found,
+        });
+    }
+    Ok(model.encode_to_vec())
+}
+
+/// The IR version that came with an opset.
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=17 => 8,
+        18..=20 => 9,
+        _ => 10,
+    }
+}
+
+/// The growing file.
+struct Writer {
+    opset: i64,
+    names: BTreeMap<ValueId, String>,
+    used: BTreeSet<String>,
+    /// Constants of lowerings by type, shape and bytes: equal ones are written once.
+    shared: BTreeMap<(i32, Vec<usize>, Vec<u8>), String>,
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+}
+
+impl Writer {
+    /// Settles every value's name; names inside opaque nodes' graphs are not used a second time.
+    fn new(graph: &Graph) -> Result<Self, OnnxError> {
+        let mut inner = BTreeSet::new();
+        for (_, node) in graph.nodes() {
+            if let Op::Opaque(op) = &node.op {
+                inner.extend(subgraphs::inner_names(&NodeProto::decode(
+                    op.proto.as_slice(),
+                )?));
+            }
+        }
+        let mut used: BTreeSet<String> = graph
+            .values()
+            .map(|(_, v)| v.name.clone())
+            .chain(inner.iter().cloned())
+            .collect();
+        let boundary: BTreeSet<ValueId> = graph
+            .inputs()
+            .iter()
+            .chain(graph.outputs())
+            .copied()
+            .collect();
+        let mut names = BTreeMap::new();
+        for (id, value) in graph.values() {
+            let clashes = inner.contains(&value.name) && !boundary.contains(&id);
+            let name = if clashes {
+                unique(&mut used, &value.name)
+            } else {
+                value.name.clone()
+            };
+            names.insert(id, name);
+        }
+        let opset = graph.opset;
+        Ok(Self {
+            opset,
+            names,
+            used,
+            shared: BTreeMap::new(),
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+        })
+    }
+
+    fn node(&mut self, node: &Node) -> Result<(), OnnxError> {
+        if let Op::Opaque(op) = &node.op {
+            return self.opaque(node, op);
+        }
+        let lowered = node
+            .op
+            .lower(self.opset, node.inputs.len(), node.outputs.len())
+            .unwrap_or_default();
+        let base = node
+            .outputs
+            .first()
+            .map_or_else(|| node.name.clone(), |v| self.names[v].clone());
+        let mut temporaries = BTreeMap::new();
+        let last = lowered.len().saturating_sub(1);
+        for (i, part) in lowered.iter().enumerate() {
+            let proto = self.part(node, part, &base, &mut temporaries)?;
+            let name = if i == last {
+                node.name.clone()
+            } else {
+                format!("{}_{i}", node.name)
+            };
+            self.nodes.push(NodeProto {
+                name: Some(name),
+                ..proto
+            });
+        }
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        node: &Node,
+        part: &LoweredNode,
+        base: &str,
+        temporaries: &mut BTreeMap<usize, String>,
+    ) -> Result<NodeProto, OnnxError> {
+        let mut input = Vec::with_capacity(part.inputs.len());
+        for source in &part.inputs {
+            input.push(match source {
+                LoweredInput::Input(i) => self.names[&node.inputs[*i]].clone(),
+                LoweredInput::Constant(suffix, tensor) => self.constant(base, suffix, tensor)?,
+                LoweredInput::Temp(n) => self.temporary(base, *n, temporaries),
+                LoweredInput::Absent => String::new(),
+            });
+        }
+        while input.last().is_some_and(String::is_empty) {
+            input.pop();
+        }
+        let mut output = Vec::with_capacity(part.outputs.len());
+        for target in &part.outputs {
+            output.push(match target {
+                LoweredOutput::Output(i) => self.names[&node.outputs[*i]].clone(),
+                LoweredOutput::Temp(n) => self.temporary(base, *n, temporaries),
+            });
+        }
+        let attribute = part
+            .attributes
+            .iter()
+            .map(|(n, a)| attributes::encode(n, a))
+            .collect::<Result<_, _>>()?;
+        Ok(NodeProto {
+            input,
+            output,
+            op_type: Some(part.op_type.to_owned()),
+            attribute,
+            ..NodeProto::default()
+        })
+    }
+
+    fn temporary(
+        &mut self,
+        base: &str,
+        n: usize,
+        temporaries: &mut BTreeMap<usize, String>,
+    ) -> String {
+        let used = &mut self.used;
+        temporaries
+            .entry(n)
+            .or_insert_with(|| unique(used, &format!("{base}_part_{n}")))
+            .clone()
+    }
+
+    fn constant(&mut self, base: &str, suffix: &str, tensor: &Tensor) -> Result<String, OnnxError> {
+        let key = (
+            tensor.dtype().to_onnx(),
+            tensor.shape().to_vec(),
+            tensors::to_raw(tensor.data()),
+        );
+        if let Some(name) = self.shared.get(&key) {
+            return Ok(name.clone());
+        }
+        let name = unique(&mut self.used, &format!("{base}_{suffix}"));
+        self.initializers
+            .push(tensors::encode(Some(&name), tensor)?);
+        self.shared.insert(key, name.clone());
+        Ok(name)
+    }
+
+    /// Writes a node as it was read, under the names that its values have now.
+    fn opaque(&mut self, node: &Node, op: &Opaque) -> Result<(), OnnxError> {
+        let mut proto = NodeProto::decode(op.proto.as_slice())?;
+        let mut now = node.inputs.iter().map(|v| self.names[v].clone());
+        let captured = subgraphs::captures(&proto);
+        for slot in proto.input.iter_mut().filter(|n| !n.is_empty()) {
+            *slot = now.next().unwrap_or_default();
+        }
+        let renames = captured.into_iter().zip(now).collect();
+        subgraphs::rename_captures(&mut proto, &renames);
+        let mut now = node.outputs.iter().map(|v| self.names[v].clone());
+        for slot in proto.output.iter_mut().filter(|n| !n.is_empty()) {
+            *slot = now.next().unwrap_or_default();
+        }
+        proto.name = Some(node.name.clone());
+        self.nodes.push(proto);
+        Ok(())
+    }
+}
+
+fn unique(used: &mut BTreeSet<String>, name: &str) -> String {
+    let name = if used.contains(name) {
+        (1..)
+            .map(|i| format!("{name}_{i}"))
+            .find(|n| !used.contains(n))
+            .expect("a free suffix exists")
+    } else {
+        name.to_owned()
+    };
+    used.insert(name.clone());
+    name
+}

@@ -1,0 +1,331 @@
+//! One pass over a file's nodes in execution order: types, constants, operators.
+use crate::fold::{Folded, fold, is_small};
+use crate::proto::NodeProto;
+use crate::{OnnxError, attributes, subgraphs, topology};
+use ir::{
+    DataType, InputSpec, NodeSpec, Op, OpError, Parsed, Shapes, Tensor, TensorType, ops::Opaque,
+};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Lowest opset that yoloslim writes.
+pub(crate) const MIN_WRITTEN_OPSET: i64 = 13;
+/// Folding must not take longer than reading.
+const MAX_FOLDED_MACS: u64 = 1 << 26;
+
+/// What is known of one name of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    /// The name it is an alias of, or its own.
+    pub(crate) name: String,
+    /// Its type, where known.
+    pub(crate) ty: Option<TensorType>,
+    /// Its elements, where constant.
+    pub(crate) constant: Option<Tensor>,
+}
+
+impl Slot {
+    /// A constant of that name.
+    pub(crate) fn constant(name: &str, tensor: Tensor) -> Self {
+        Self {
+            name: name.to_owned(),
+            ty: Some(tensor.ty()),
+            constant: Some(tensor),
+        }
+    }
+
+    /// A computed value of that name.
+    pub(crate) fn computed(name: &str, ty: Option<TensorType>) -> Self {
+        Self {
+            name: name.to_owned(),
+            ty,
+            constant: None,
+        }
+    }
+}
+
+/// A node of the graph to be.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) name: String,
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<String>,
+    pub(crate) outputs: Vec<(String, Option<TensorType>)>,
+}
+
+/// The state of the pass.
+#[derive(Debug)]
+pub(crate) struct Sweep<'a> {
+    pub(crate) folder: Option<&'a Path>,
+    /// Opset of the file.
+    pub(crate) opset: i64,
+    /// Every name seen so far.
+    pub(crate) slots: BTreeMap<String, Slot>,
+    /// Static types that the file declares; used only behind nodes that are not understood.
+    pub(crate) declared: BTreeMap<String, TensorType>,
+    pub(crate) planned: Vec<Planned>,
+}
+
+impl Sweep<'_> {
+    /// Reads one node whose inputs are all in `slots`.
+    ///
+    /// # Errors
+    /// What is wrong with it, naming it.
+    pub(crate) fn node(&mut self, node: &NodeProto, index: usize) -> Result<(), OnnxError> {
+        let name = topology::node_name(node, index);
+        if !matches!(node.domain(), "" | "ai.onnx") {
+            return self.opaque(
+                node,
+                name,
+                format!("its domain `{}` is not known", node.domain()),
+            );
+        }
+        let spec = self.spec(node)?;
+        match fold(&spec).map_err(|e| self.node_error(node, &name, e))? {
+            Folded::Constant(tensor) if node.output.len() == 1 => {
+                let output = &node.output[0];
+                self.slots
+                    .insert(output.clone(), Slot::constant(output, tensor));
+                return Ok(());
+            }
+            Folded::Alias if !node.input.is_empty() && !node.output.is_empty() => {
+                if let Some(slot) = self.slots.get(&node.input[0]).cloned() {
+                    self.slots.insert(node.output[0].clone(), slot);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        match Op::parse(spec) {
+            Ok(Some(parsed)) => self.known(node, name, parsed),
+            Ok(None) => self.opaque(node, name, "the operator is not known".to_owned()),
+            Err(reason @ OpError::NotStatic { .. }) => self.opaque(node, name, reason.to_string()),
+            Err(source) => Err(self.node_error(node, &name, source)),
+        }
+    }
+
+    fn spec<'n>(&'n self, node: &'n NodeProto) -> Result<NodeSpec<'n>, OnnxError> {
+        let input = |name: &String| {
+            let slot = self.slots.get(name)?;
+            Some(InputSpec {
+                ty: slot.ty.as_ref(),
+                constant: slot.constant.as_ref(),
+            })
+        };
+        Ok(NodeSpec {
+            op_type: node.op_type(),
+            opset: self.opset,
+            inputs: node.input.iter().map(input).collect(),
+            outputs: node.output.iter().filter(|o| !o.is_empty()).count(),
+            attributes: attributes::decode(node, self.folder)?,
+        })
+    }
+
+    fn known(&mut self, node: &NodeProto, name: String, parsed: Parsed) -> Result<(), OnnxError> {
+        let missing = |i| OpError::InputCount {
+            expected: "more",
+            found: i,
+        };
+        let slot = |&i: &usize| {
+            node.input
+                .get(i)
+                .and_then(|n| self.slots.get(n))
+                .ok_or_else(|| missing(i))
+        };
+        let slots = parsed
+            .inputs
+            .iter()
+            .map(slot)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| self.node_error(node, &name, e))?;
+        let outputs = output_names(node, &name);
+        let mut types: Vec<Option<TensorType>> = vec![None; outputs.len()];
+        if let Some(inputs) = slots
+            .iter()
+            .map(|s| s.ty.as_ref())
+            .collect::<Option<Vec<_>>>()
+        {
+            let inferred = parsed
+                .op
+                .infer(&inputs)
+                .map_err(|e| self.node_error(node, &name, e))?;
+            if inferred.len() < outputs.len() {
+                let source = OpError::OutputCount {
+                    expected: inferred.len(),
+                    found: outputs.len(),
+                };
+                return Err(self.node_error(node, &name, source));
+            }
+            if let Some(tensors) = fold_known(&parsed.op, &slots, &inputs, &inferred) {
+                for (output, tensor) in outputs.iter().zip(tensors) {
+                    self.slots
+                        .insert(output.clone(), Slot::constant(output, tensor));
+                }
+                return Ok(());
+            }
+            types = inferred.into_iter().take(outputs.len()).map(Some).collect();
+        }
+        let inputs = slots.iter().map(|s| s.name.clone()).collect();
+        self.plan(Planned {
+            name,
+            op: parsed.op,
+            inputs,
+            outputs: outputs.into_iter().zip(types).collect(),
+        });
+        Ok(())
+    }
+
+    /// Keeps a node as it was read.
+    fn opaque(&mut self, node: &NodeProto, name: String, reason: String) -> Result<(), OnnxError> {
+        let is_default = matches!(node.domain(), "" | "ai.onnx");
+        let op_type = node.op_type().to_owned();
+        if is_default && self.opset < MIN_WRITTEN_OPSET {
+            return Err(OnnxError::CannotUpgrade {
+                node: name,
+                op_type,
+                found: self.opset,
+                expected: MIN_WRITTEN_OPSET,
+                reason,
+            });
+        }
+        let inputs = topology::reads(node)
+            .iter()
+            .filter_map(|n| Some(self.slots.get(n)?.name.clone()))
+            .collect();
+        let named = node.output.iter().filter(|o| !o.is_empty());
+        let outputs = named
+            .map(|o| (o.clone(), self.declared.get(o).cloned()))
+            .collect();
+        let mut kept = node.clone();
+        subgraphs::embed(&mut kept, self.folder)?;
+        kept.domain = kept.domain.filter(|_| !is_default);
+        let domain = kept.domain.clone().unwrap_or_default();
+        let op = Opaque {
+            op_type,
+            domain,
+            reason,
+            proto: kept.encode_to_vec(),
+        };
+        self.plan(Planned {
+            name,
+            op: op.into(),
+            inputs,
+            outputs,
+        });
+        Ok(())
+    }
+
+    /// Makes `output` a value of its own with the elements of `source`: a Transpose that moves nothing.
+    ///
+    /// # Errors
+    /// As [`Sweep::node`].
+    pub(crate) fn copy(&mut self, source: &Slot, output: &str) -> Result<(), OnnxError> {
+        let name = format!("{output}_copy");
+        let node = NodeProto {
+            input: vec![source.name.clone()],
+            output: vec![output.to_owned()],
+            name: Some(name.clone()),
+            op_type: Some("Transpose".to_owned()),
+            ..NodeProto::default()
+        };
+        let Some(ty) = &source.ty else {
+            let node = NodeProto {
+                op_type: Some("Identity".to_owned()),
+                ..node
+            };
+            return self.opaque(&node, name, "the type of its input is not known".to_owned());
+        };
+        let perm = ir::Attribute::Ints((0..ty.rank() as i64).collect());
+        let attributes = ir::Attributes::new([("perm".to_owned(), perm)]);
+        let inputs = vec![Some(InputSpec {
+            ty: Some(ty),
+            constant: None,
+        })];
+        let spec = NodeSpec {
+            op_type: "Transpose",
+            opset: self.opset,
+            inputs,
+            outputs: 1,
+            attributes,
+        };
+        match Op::parse(spec).map_err(|e| self.node_error(&node, &name, e))? {
+            Some(parsed) => self.known(&node, name, parsed),
+            None => self.opaque(&node, name, "the operator is not known".to_owned()),
+        }
+    }
+
+    fn plan(&mut self, planned: Planned) {
+        for (output, ty) in &planned.outputs {
+            self.slots
+                .insert(output.clone(), Slot::computed(output, ty.clone()));
+        }
+        self.planned.push(planned);
+    }
+
+    fn node_error(&self, node: &NodeProto, name: &str, source: OpError) -> OnnxError {
+        let ty = |n: &String| match (n.as_str(), self.slots.get(n).and_then(|s| s.ty.as_ref())) {
+            ("", _) => "none".to_owned(),
+            (_, Some(ty)) => ty.to_string(),
+            (_, None) => "unknown".to_owned(),
+        };
+        let inputs = format!(
+            "({})",
+            node.input.iter().map(ty).collect::<Vec<_>>().join(", ")
+        );
+        OnnxError::Node {
+            node: name.to_owned(),
+            op_type: node.op_type().to_owned(),
+            inputs,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Names of an operator's outputs; one that the file leaves out in the middle gets a name.
+fn output_names(node: &NodeProto, name: &str) -> Vec<String> {
+    let count = node
+        .output
+        .iter()
+        .rposition(|o| !o.is_empty())
+        .map_or(0, |i| i + 1);
+    let named = |(i, o): (usize, &String)| {
+        if o.is_empty() {
+            format!("{name}_unused_{i}")
+        } else {
+            o.clone()
+        }
+    };
+    node.output
+        .iter()
+        .take(count)
+        .enumerate()
+        .map(named)
+        .collect()
+}
+
+/// QuantizeLinear and DequantizeLinear stay: they carry a quantized model's parameters.
+fn fold_known(
+    op: &Op,
+    slots: &[&Slot],
+    inputs: &[&TensorType],
+    outputs: &[TensorType],
+) -> Option<Vec<Tensor>> {
+    let is_boundary = matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
+    let carried = |t: &&TensorType| matches!(t.dtype, DataType::Other(_));
+    if is_boundary || slots.is_empty() || !is_small(outputs) || inputs.iter().any(carried) {
+        return None;
+    }
+    let shapes = Shapes {
+        inputs: inputs.to_vec(),
+        outputs: outputs.iter().collect(),
+    };
+    if op.macs(&shapes) > MAX_FOLDED_MACS {
+        return None;
+    }
+    let constants = slots
+        .iter()
+        .map(|s| s.constant.as_ref())
+        .collect::<Option<Vec<_>>>()?;
+    op.forward(&constants).ok()
+}

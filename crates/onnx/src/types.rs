@@ -1,0 +1,109 @@
+//! Types of values: what a file declares, and how its open axes are closed.
+use crate::proto::{Dimension, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
+use crate::{LoadOptions, OnnxError};
+use ir::{DataType, TensorType};
+
+/// The declared type, if it is a tensor with a static shape.
+pub(crate) fn static_type(info: &ValueInfoProto) -> Option<TensorType> {
+    let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+    let shape = tensor
+        .shape
+        .as_ref()?
+        .dim
+        .iter()
+        .map(length)
+        .collect::<Option<Vec<_>>>()?;
+    Some(TensorType::new(
+        DataType::from_onnx(tensor.elem_type()),
+        shape,
+    ))
+}
+
+fn length(dim: &Dimension) -> Option<usize> {
+    dim.dim_value
+        .and_then(|v| usize::try_from(v).ok())
+        .filter(|&v| v > 0 || dim.dim_param.is_none())
+}
+
+/// A type as the file declares it; `None` declares only the name.
+pub(crate) fn declare(name: &str, ty: Option<&TensorType>) -> ValueInfoProto {
+    let dim = |&d: &usize| Dimension {
+        dim_value: Some(d as i64),
+        ..Dimension::default()
+    };
+    let tensor = |t: &TensorType| TensorTypeProto {
+        elem_type: Some(t.dtype.to_onnx()),
+        shape: Some(TensorShapeProto {
+            dim: t.shape.iter().map(dim).collect(),
+        }),
+    };
+    let ty = ty.map(|t| TypeProto {
+        tensor_type: Some(tensor(t)),
+        ..TypeProto::default()
+    });
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: ty,
+        ..ValueInfoProto::default()
+    }
+}
+
+/// The type of a model input: an open first axis is a batch of 1, an open height or width comes from `imgsz`.
+///
+/// # Errors
+/// `DynamicImgsz`, `DynamicAxes` or `StaticImgsz`, naming the input and its axes.
+pub(crate) fn input_type(
+    info: &ValueInfoProto,
+    options: &LoadOptions,
+) -> Result<TensorType, OnnxError> {
+    let input = || info.name().to_owned();
+    let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let (tensor, shape) = tensor
+        .and_then(|t| Some((t, t.shape.as_ref()?)))
+        .ok_or_else(|| OnnxError::InputType { input: input() })?;
+    let mut lengths: Vec<Option<usize>> = shape.dim.iter().map(length).collect();
+    let is_image = lengths.len() == 4;
+    if let Some(batch @ None) = lengths.first_mut() {
+        *batch = Some(1);
+    }
+    if let (true, Some([h, w])) = (is_image, options.imgsz) {
+        let found = [lengths[2].unwrap_or(h), lengths[3].unwrap_or(w)];
+        if found != [h, w] {
+            return Err(OnnxError::StaticImgsz {
+                input: input(),
+                expected: [h, w],
+                found,
+            });
+        }
+        lengths[2..].copy_from_slice(&[Some(h), Some(w)]);
+    }
+    let open: Vec<usize> = (0..lengths.len())
+        .filter(|&a| lengths[a].is_none())
+        .collect();
+    if !open.is_empty() {
+        let axes = open.iter().map(|&a| axis_name(a, &shape.dim[a])).collect();
+        let imgsz_helps = is_image && open.iter().all(|&a| a >= 2);
+        return Err(if imgsz_helps {
+            OnnxError::DynamicImgsz {
+                input: input(),
+                axes,
+            }
+        } else {
+            OnnxError::DynamicAxes {
+                input: input(),
+                axes,
+            }
+        });
+    }
+    Ok(TensorType::new(
+        DataType::from_onnx(tensor.elem_type()),
+        lengths.into_iter().flatten().collect::<Vec<_>>(),
+    ))
+}
+
+fn axis_name(axis: usize, dim: &Dimension) -> String {
+    match dim.dim_param.as_deref() {
+        Some(name) if !name.is_empty() => format!("{axis} ({name})"),
+        _ => axis.to_string(),
+    }
+}
