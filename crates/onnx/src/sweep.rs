@@ -107,7 +107,7 @@ impl Sweep<'_> {
 
     fn spec<'n>(&'n self, node: &'n NodeProto) -> Result<NodeSpec<'n>, OnnxError> {
         let input = |name: &String| {
-            let slot = self.slots.get(name)?;
+            let slot = self.slots.get(name).filter(|_| !name.is_empty())?;
             Some(InputSpec {
                 ty: slot.ty.as_ref(),
                 constant: slot.constant.as_ref(),

@@ -355,3 +355,36 @@ fn save_into_absent_folder_names_the_path() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     load(&path, &LoadOptions::default()).unwrap();
 }
+
+#[test]
+fn parse_damaged_file_never_panics() {
+    let target = tensors::encode(Some("t"), &Tensor::vector(vec![1i64, -1])).unwrap();
+    let nodes = vec![
+        node("Shape", &["x"], &["s"]),
+        node("Expand", &["x", "s"], &["e"]),
+        node("Reshape", &["e", "t"], &["y"]),
+    ];
+    let files = [
+        conditional().encode_to_vec(),
+        model(nodes, vec![target]).encode_to_vec(),
+    ];
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for file in &files {
+        for _ in 0..20_000 {
+            let mut bytes = file.clone();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                bytes[at] = random(256) as u8;
+            }
+            if let Ok(graph) = parse(&bytes, None, &LoadOptions::default()) {
+                crate::encode(&graph).unwrap();
+            }
+        }
+    }
+}
