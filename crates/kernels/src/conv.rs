@@ -8,7 +8,8 @@ mod split;
 mod tests;
 mod tile;
 
-pub(crate) use direct::Gemm;
+pub(crate) use direct::{Gemm, Steps};
+pub(crate) use split::part;
 pub use tile::TileChoice;
 pub(crate) use tile::{TileFn, choose, tile};
 

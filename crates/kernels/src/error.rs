@@ -16,6 +16,18 @@ pub enum KernelError {
         /// Elements in the arena.
         len: usize,
     },
+    /// The gaps between a view's rows or images are too narrow for its halo.
+    #[error(
+        "{operand}: strides {strides:?} leave no room for a halo of {halo:?} (top, left, bottom, right)"
+    )]
+    Halo {
+        /// The argument's name.
+        operand: &'static str,
+        /// Strides of the view.
+        strides: Dims,
+        /// The halo.
+        halo: [usize; 4],
+    },
     /// The output shares elements with an input.
     #[error("output {output:?} overlaps {operand} {input:?}")]
     Overlap {

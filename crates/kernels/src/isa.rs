@@ -1,5 +1,5 @@
 use crate::KernelError;
-use crate::simd::{Kernel, Simd, scalar::Scalar};
+use crate::simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 use std::{fmt, str::FromStr};

@@ -50,6 +50,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `n` elements at `p` are readable.
     unsafe fn load_first(self, p: *const f32, n: usize) -> Self::V;
+
+    /// `y[r, c] = x[c, r]` for 8 by 8 elements; rows lie `x_step` and `y_step` apart.
+    ///
+    /// # Safety
+    /// Those elements are readable at `x` and writable at `y`.
+    unsafe fn transpose_8x8(self, x: *const f32, x_step: usize, y: *mut f32, y_step: usize);
 }
 
 /// Lane-wise arithmetic.

@@ -40,6 +40,43 @@ fn power_of_two(n: __m256i) -> __m256 {
     )))
 }
 
+/// `y[r, c] = x[c, r]` for 8 by 8 elements.
+///
+/// # Safety
+/// Those elements are readable at `x` and writable at `y`; the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn transpose_8x8(x: *const f32, x_step: usize, y: *mut f32, y_step: usize) {
+    // SAFETY: the caller vouches for eight rows of eight elements in both blocks.
+    unsafe {
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for (c, row) in rows.iter_mut().enumerate() {
+            *row = _mm256_loadu_ps(x.add(c * x_step));
+        }
+        // Pairs, then fours, then halves change places.
+        let mut pairs = rows;
+        for c in [0, 2, 4, 6] {
+            pairs[c] = _mm256_unpacklo_ps(rows[c], rows[c + 1]);
+            pairs[c + 1] = _mm256_unpackhi_ps(rows[c], rows[c + 1]);
+        }
+        let mut fours = pairs;
+        for c in [0, 4] {
+            fours[c] = _mm256_shuffle_ps::<0x44>(pairs[c], pairs[c + 2]);
+            fours[c + 1] = _mm256_shuffle_ps::<0xee>(pairs[c], pairs[c + 2]);
+            fours[c + 2] = _mm256_shuffle_ps::<0x44>(pairs[c + 1], pairs[c + 3]);
+            fours[c + 3] = _mm256_shuffle_ps::<0xee>(pairs[c + 1], pairs[c + 3]);
+        }
+        for r in 0..4 {
+            let (low, high) = (fours[r], fours[r + 4]);
+            _mm256_storeu_ps(y.add(r * y_step), _mm256_permute2f128_ps::<0x20>(low, high));
+            _mm256_storeu_ps(
+                y.add((r + 4) * y_step),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            );
+        }
+    }
+}
+
 impl Simd for Avx2 {
     type V = F32x8;
     const LANES: usize = 8;
@@ -78,6 +115,12 @@ impl Simd for Avx2 {
     unsafe fn load_first(self, p: *const f32, n: usize) -> F32x8 {
         // SAFETY: the caller says that n elements are readable; masked lanes are not touched.
         F32x8(unsafe { _mm256_maskload_ps(p, first(n)) })
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_8x8(self, x: *const f32, x_step: usize, y: *mut f32, y_step: usize) {
+        // SAFETY: the caller vouches for both blocks; the token proves the instructions.
+        unsafe { transpose_8x8(x, x_step, y, y_step) }
     }
 }
 

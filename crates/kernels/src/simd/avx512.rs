@@ -77,6 +77,12 @@ impl Simd for Avx512 {
         // SAFETY: the caller says that n elements are readable; masked lanes are not touched.
         F32x16(unsafe { _mm512_maskz_loadu_ps(first(n), p) })
     }
+
+    #[inline(always)]
+    unsafe fn transpose_8x8(self, x: *const f32, x_step: usize, y: *mut f32, y_step: usize) {
+        // SAFETY: the caller vouches for both blocks; this token's detection includes AVX2.
+        unsafe { super::avx2::transpose_8x8(x, x_step, y, y_step) }
+    }
 }
 
 impl Vector for F32x16 {

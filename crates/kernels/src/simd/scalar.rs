@@ -63,6 +63,16 @@ impl Simd for Scalar {
         }
         Lanes(lanes)
     }
+
+    #[inline(always)]
+    unsafe fn transpose_8x8(self, x: *const f32, x_step: usize, y: *mut f32, y_step: usize) {
+        for r in 0..8 {
+            for c in 0..8 {
+                // SAFETY: the caller vouches for both blocks.
+                unsafe { *y.add(r * y_step + c) = *x.add(c * x_step + r) }
+            }
+        }
+    }
 }
 
 impl Vector for Lanes {
