@@ -1,170 +1,149 @@
-//! Prints the speed of convolution layers of YOLOv5n and YOLOv8n at 640 pixels beside this processor's FMA peak.
-//!
-//! `cargo run --release -p yoloslim-kernels --example gflops [isa]`
+//! Prints what convolutions of YOLO shapes reach, against a loop of nothing but multiply-adds in the same process.
 
 use kernels::{
-    Activation, Arena, Context, ConvSpec, Epilogue, Isa, PackedConv, ThreadPool, View, conv2d,
+    Activation, Arena, Context, ConvSpec, Dims, Epilogue, Isa, PackedConv, ThreadPool, View,
+    conv2d, fma_loop,
 };
 use std::time::Instant;
 
-/// Input channels, output channels, kernel, stride, output side.
-const LAYERS: &[(usize, usize, usize, usize, usize)] = &[
-    (3, 16, 6, 2, 320),
-    (3, 16, 3, 2, 320),
-    (16, 32, 3, 2, 160),
-    (16, 16, 3, 1, 160),
-    (32, 16, 1, 1, 160),
-    (32, 32, 1, 1, 160),
-    (32, 64, 3, 2, 80),
-    (32, 32, 1, 1, 80),
-    (32, 32, 3, 1, 80),
-    (64, 64, 1, 1, 80),
-    (64, 64, 3, 1, 80),
-    (64, 80, 3, 1, 80),
-    (64, 255, 1, 1, 80),
-    (64, 128, 3, 2, 40),
-    (64, 64, 3, 1, 40),
-    (128, 128, 1, 1, 40),
-    (128, 128, 3, 1, 40),
-    (128, 256, 3, 2, 20),
-    (256, 255, 1, 1, 20),
-    (256, 256, 1, 1, 20),
-    (256, 256, 3, 1, 20),
-    (512, 256, 1, 1, 20),
-];
-
-/// Least time of a few calls, in seconds.
-fn least(mut f: impl FnMut()) -> f64 {
-    f();
-    let once = Instant::now();
-    f();
-    let runs = (0.02 / once.elapsed().as_secs_f64()).clamp(3.0, 200.0) as usize;
-    (0..runs)
-        .map(|_| {
-            let start = Instant::now();
-            f();
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min)
+struct Case {
+    name: &'static str,
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    /// Height and width of the output.
+    output: usize,
+    halo: bool,
 }
 
-/// Multiply-adds of `acc` by itself, kept in registers.
-#[inline(always)]
-fn multiply_adds<const N: usize>(
-    acc: &mut [[f32; 8]; N],
-    count: usize,
-    fma: impl Fn(f32, f32, f32) -> f32,
-) {
-    for _ in 0..count {
-        for vector in acc.iter_mut() {
-            for lane in vector.iter_mut() {
-                *lane = fma(*lane, 0.999, 0.001);
-            }
-        }
+const fn case(
+    name: &'static str,
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    output: usize,
+) -> Case {
+    Case {
+        name,
+        channels,
+        kernel,
+        stride,
+        output,
+        halo: kernel > 1,
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn multiply_adds_avx2<const N: usize>(acc: &mut [[f32; 8]; N], count: usize) {
-    multiply_adds(acc, count, f32::mul_add);
+const CASES: &[Case] = &[
+    case("3->16 k6 s2 320", [3, 16], 6, 2, 320),
+    case("3->16 k3 s2 320", [3, 16], 3, 2, 320),
+    case("16->32 k3 s2 160", [16, 32], 3, 2, 160),
+    case("16->16 k3 160", [16, 16], 3, 1, 160),
+    case("32->32 k3 80", [32, 32], 3, 1, 80),
+    case("64->64 k3 80", [64, 64], 3, 1, 80),
+    case("64->80 k3 80", [64, 80], 3, 1, 80),
+    case("128->128 k3 40", [128, 128], 3, 1, 40),
+    case("128->256 k3 s2 20", [128, 256], 3, 2, 20),
+    case("256->256 k3 20", [256, 256], 3, 1, 20),
+    case("512->512 k3 20", [512, 512], 3, 1, 20),
+    case("32->16 k1 160", [32, 16], 1, 1, 160),
+    case("64->64 k1 80", [64, 64], 1, 1, 80),
+    case("64->255 k1 80", [64, 255], 1, 1, 80),
+    case("256->128 k1 40", [256, 128], 1, 1, 40),
+    case("512->256 k1 20", [512, 256], 1, 1, 20),
+];
+
+fn seconds(mut f: impl FnMut()) -> f64 {
+    f();
+    let mut best = f64::MAX;
+    for _ in 0..7 {
+        let start = Instant::now();
+        f();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
 }
 
-/// Speed of multiply-adds that wait for nothing, in GFLOP/s on one thread.
-///
-/// 256-bit vectors show the peak of AVX-512 as well on a core that splits 512-bit ones (Zen 4).
-fn fma_peak(isa: Isa) -> f64 {
-    const COUNT: usize = 100_000;
-    let mut acc = [[1.0f32; 8]; 12];
-    let seconds = least(|| {
-        let acc = std::hint::black_box(&mut acc);
-        #[cfg(target_arch = "x86_64")]
-        if isa != Isa::Scalar {
-            // SAFETY: both vector sets include AVX2 and FMA.
-            return unsafe { multiply_adds_avx2(acc, COUNT) };
-        }
-        multiply_adds(acc, COUNT, |a, b, c| a * b + c);
-    });
-    (2 * acc.len() * 8 * COUNT) as f64 / seconds / 1e9
-}
-
-fn layer(
-    isa: Isa,
-    pool: &ThreadPool,
-    (i, o, k, stride, side): (usize, usize, usize, usize, usize),
-    activation: Activation,
-) -> f64 {
-    let pad = if k == 6 { 2 } else { k / 2 };
-    let input = side * stride;
+fn measure(case: &Case, isa: Isa, threads: usize, activation: Activation) -> f64 {
+    let Case {
+        channels: [c, m],
+        kernel,
+        stride,
+        output,
+        ..
+    } = *case;
+    let input = output * stride;
+    let pad = if case.halo { (kernel - 1) / 2 } else { 0 };
+    let side = input + 2 * pad;
+    let x = View {
+        offset: pad * (side + 1) * c,
+        shape: Dims::new(&[1, c, input, input]),
+        strides: Dims::new(&[side * side * c, 1, side * c, c]),
+    };
+    let end = (side * side * c).next_multiple_of(16);
+    let y = View {
+        offset: end,
+        shape: Dims::new(&[1, m, output, output]),
+        strides: Dims::new(&[output * output * m, 1, output * m, m]),
+    };
+    let mut arena = Arena::new(end + output * output * m);
     let spec = ConvSpec {
-        in_channels: i,
-        out_channels: o,
-        kernel_shape: [k, k],
-        strides: [stride, stride],
-        dilations: [1, 1],
-        pads: [pad; 4],
+        weight: (0..m * c * kernel * kernel)
+            .map(|i| (i % 17) as f32 * 0.01 - 0.08)
+            .collect(),
+        out_channels: m,
+        in_channels_per_group: c,
+        kernel: [kernel; 2],
+        bias: Some(vec![0.1; m]),
+        strides: [stride; 2],
+        dilations: [1; 2],
+        pads: [pad, pad, pad, pad],
         group: 1,
     };
-    let weights: Vec<f32> = (0..o * i * k * k)
-        .map(|n| ((n * 7919) % 255) as f32 / 2550.0 - 0.05)
-        .collect();
-    let packed = PackedConv::new(isa, spec, &weights, None).expect("valid spec");
-    let (row, rows) = ((input + 2 * pad) * i, input + 2 * pad);
-    let x = View {
-        offset: pad * row + pad * i,
-        shape: [1, i, input, input].into(),
-        strides: [row * rows, 1, row, i].into(),
-    };
-    let y = View::nhwc((row * rows).next_multiple_of(16), [1, o, side, side]);
-    let mut arena = Arena::new((y.offset + y.elements()) * 4).expect("enough memory");
-    let values: Vec<f32> = (0..x.elements())
-        .map(|n| ((n * 31) % 101) as f32 / 101.0)
-        .collect();
-    arena.write(&x, &values).expect("inside the arena");
+    arena.fill(&x, 0.5).expect("the view lies in the arena");
+    let conv = PackedConv::new(&spec, isa).expect("a valid convolution");
+    let pool = ThreadPool::new(threads);
+    let _active = pool.activate();
     let mut ctx = Context {
         arena: &mut arena,
-        pool,
+        pool: &pool,
         isa,
     };
     let epilogue = Epilogue {
         activation,
         ..Epilogue::default()
     };
-    let _active = pool.activate();
-    let seconds = least(|| {
-        conv2d(&mut ctx, &packed, &x, &y, &epilogue).expect("valid views");
+    let repeat = (200_000_000 / (m * c * kernel * kernel * output * output)).max(1);
+    let time = seconds(|| {
+        for _ in 0..repeat {
+            conv2d(&mut ctx, &conv, &x, &y, &epilogue).expect("valid views");
+        }
     });
-    if activation == Activation::Identity {
-        let choice = packed.tile_for(&y).expect("four axes");
-        print!("{:<26} {:>7.1} us ", choice.name, seconds * 1e6);
-    }
-    (2 * o * i * k * k * side * side) as f64 / seconds / 1e9
+    2.0 * (repeat * m * c * kernel * kernel * output * output) as f64 / time / 1e9
 }
 
 fn main() {
-    let isa = match std::env::args().nth(1) {
-        Some(name) => name.parse().expect("an instruction set of this processor"),
-        None => Isa::best(),
-    };
-    for threads in [1, 2] {
-        let pool = ThreadPool::new(threads);
-        let peak = fma_peak(isa) * threads as f64;
-        println!("{isa}, {threads} threads, peak {peak:.0} GFLOP/s");
-        let (mut total, mut ideal) = (0.0, 0.0);
-        for &shape in LAYERS {
-            let (i, o, k, stride, side) = shape;
-            print!("{i:>3} -> {o:<3} {k}x{k} /{stride} {side:>3}  ");
-            let gflops = layer(isa, &pool, shape, Activation::Identity);
-            let silu = layer(isa, &pool, shape, Activation::Silu);
-            println!(
-                "{gflops:>6.1} GFLOP/s {:>4.0} %   SiLU {:>4.0} %",
-                100.0 * gflops / peak,
-                100.0 * silu / peak
-            );
-            let work = (2 * o * i * k * k * side * side) as f64 / 1e9;
-            total += work / silu;
-            ideal += work / peak;
-        }
-        println!("all with SiLU: {:.0} % of the peak", 100.0 * ideal / total);
+    let isa = std::env::args().nth(1).map_or(Isa::best(), |name| {
+        name.parse().expect("avx512, avx2 or scalar")
+    });
+    let mut flops = 0;
+    let time =
+        seconds(|| flops = std::hint::black_box(fma_loop(isa, 1_000_000).expect("available").0));
+    let peak = flops as f64 / time / 1e9;
+    println!("{isa}: peak {peak:.1} GFLOP/s a core");
+    println!(
+        "{:<20}{:>10}{:>7}{:>10}{:>10}{:>7}",
+        "shape", "1 thread", "%", "SiLU", "2 threads", "%"
+    );
+    for case in CASES {
+        let one = measure(case, isa, 1, Activation::Identity);
+        let silu = measure(case, isa, 1, Activation::Silu);
+        let two = measure(case, isa, 2, Activation::Identity);
+        let percent = |v: f64, n: f64| 100.0 * v / (n * peak);
+        println!(
+            "{:<20}{one:>10.1}{:>7.0}{silu:>10.1}{two:>10.1}{:>7.0}",
+            case.name,
+            percent(one, 1.0),
+            percent(two, 2.0)
+        );
     }
 }

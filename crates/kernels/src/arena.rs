@@ -5,74 +5,39 @@ use crate::{Isa, KernelError, ThreadPool, View};
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Owned `f32` memory, 64-byte aligned.
-pub(crate) struct Floats {
+/// Zeroed `f32` memory, 64-byte aligned, that views point into.
+pub struct Arena {
     lines: Vec<Line>,
+    len: usize,
 }
 
-impl Floats {
-    pub(crate) fn zeroed(len: usize) -> Result<Floats, KernelError> {
-        let count = len.div_ceil(16);
-        let mut lines = Vec::new();
-        let failed = |_| KernelError::OutOfMemory {
-            bytes: len.saturating_mul(size_of::<f32>()),
-        };
-        lines.try_reserve_exact(count).map_err(failed)?;
-        lines.resize(count, Line([0.0; 16]));
-        Ok(Floats { lines })
+impl Arena {
+    /// Memory for `len` elements, all zero.
+    pub fn new(len: usize) -> Arena {
+        Arena {
+            lines: vec![Line([0.0; 16]); len.div_ceil(16)],
+            len,
+        }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lines.len() * 16
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const f32 {
-        self.lines.as_ptr().cast()
+    /// Number of elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.lines.as_mut_ptr().cast()
     }
 
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: the lines are one allocation of `len` initialised f32 without padding.
-        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    fn as_slice(&self) -> &[f32] {
+        // SAFETY: the lines are one allocation of at least `len` initialised f32 without padding.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+    fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
-    }
-}
-
-/// Zeroed memory, 64-byte aligned, that views point into; one for each session.
-pub struct Arena {
-    floats: Floats,
-}
-
-impl Arena {
-    /// Memory of at least `len_bytes` bytes, all zero.
-    ///
-    /// # Errors
-    /// `OutOfMemory` when the system does not give as much.
-    pub fn new(len_bytes: usize) -> Result<Arena, KernelError> {
-        Ok(Arena {
-            floats: Floats::zeroed(len_bytes.div_ceil(size_of::<f32>()))?,
-        })
-    }
-
-    /// Number of `f32` elements.
-    pub fn elements(&self) -> usize {
-        self.floats.len()
-    }
-
-    /// Size in bytes.
-    pub fn bytes(&self) -> usize {
-        self.elements() * size_of::<f32>()
-    }
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.floats.as_mut_ptr()
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 
     /// The view's elements in row-major logical order.
@@ -80,8 +45,8 @@ impl Arena {
     /// # Errors
     /// `OutOfBounds` when the view leaves the arena.
     pub fn read(&self, view: &View) -> Result<Vec<f32>, KernelError> {
-        view.check_bounds("view", self.elements())?;
-        let data = self.floats.as_slice();
+        view.check_bounds("view", self.len)?;
+        let data = self.as_slice();
         let mut values = Vec::with_capacity(view.elements());
         each_index(view, |at| values.push(data[at]));
         Ok(values)
@@ -92,7 +57,7 @@ impl Arena {
     /// # Errors
     /// `OutOfBounds`, `SelfOverlap`, or `Length` when the number of values is not the view's.
     pub fn write(&mut self, view: &View, values: &[f32]) -> Result<(), KernelError> {
-        view.check_output(self.elements())?;
+        view.check_output(self.len)?;
         if values.len() != view.elements() {
             return Err(KernelError::Length {
                 operand: "values",
@@ -100,7 +65,7 @@ impl Arena {
                 found: values.len(),
             });
         }
-        let data = self.floats.as_mut_slice();
+        let data = self.as_mut_slice();
         let mut values = values.iter();
         each_index(view, |at| {
             data[at] = *values.next().expect("one value for each index")
@@ -113,89 +78,38 @@ impl Arena {
     /// # Errors
     /// `OutOfBounds` when the view leaves the arena.
     pub fn fill(&mut self, view: &View, value: f32) -> Result<(), KernelError> {
-        view.check_bounds("view", self.elements())?;
-        let data = self.floats.as_mut_slice();
+        view.check_bounds("view", self.len)?;
+        let data = self.as_mut_slice();
         each_index(view, |at| data[at] = value);
         Ok(())
     }
 
-    /// Visits the view's channel rows: for each index of the other axes, in logical order, the coordinates (0 on `axis`)
-    /// and the elements along `axis`.
-    ///
-    /// Rows that lie side by side in memory (channels of an NHWC view) are borrowed, others are gathered.
-    ///
-    /// # Errors
-    /// `OutOfBounds` when the view leaves the arena, `Index` when it has no such axis.
-    pub fn for_each_row(
-        &self,
-        view: &View,
-        axis: usize,
-        f: &mut dyn FnMut(&[usize], &[f32]),
-    ) -> Result<(), KernelError> {
-        view.check_bounds("view", self.elements())?;
-        let Some(&run) = view.shape.get(axis) else {
-            return Err(KernelError::Index {
-                operand: "axis",
-                index: axis,
-                len: view.shape.len(),
-            });
-        };
-        if run == 0 {
-            return Ok(());
-        }
-        let heads = View {
-            shape: view.shape.with(axis, 1),
-            ..*view
-        };
-        let stride = view.strides[axis];
-        let data = self.floats.as_slice();
-        let mut gathered = vec![0.0; run];
-        each_coordinate(&heads, |coordinates, at| {
-            if stride == 1 || run == 1 {
-                return f(coordinates, &data[at..at + run]);
-            }
-            for (i, value) in gathered.iter_mut().enumerate() {
-                *value = data[at + i * stride];
-            }
-            f(coordinates, &gathered);
-        });
-        Ok(())
-    }
-
-    /// Visits all elements once, in memory order and in runs as long as the layout allows.
+    /// Visits the view in contiguous runs along its stride-1 axis (a 4-D NHWC view: the channels of one pixel), each
+    /// with the logical coordinates of its first element.
     ///
     /// # Errors
     /// `OutOfBounds` when the view leaves the arena.
-    pub fn for_each_run(&self, view: &View, f: &mut dyn FnMut(&[f32])) -> Result<(), KernelError> {
-        view.check_bounds("view", self.elements())?;
-        let mut axes: Vec<(usize, usize)> = view
-            .strides
-            .iter()
-            .copied()
-            .zip(view.shape.iter().copied())
-            .filter(|&(_, dim)| dim != 1)
-            .collect();
-        axes.sort_unstable_by(|a, b| b.cmp(a));
-        let mut run = 1;
-        while let Some(&(stride, dim)) = axes.last()
-            && stride == run
-        {
-            run *= dim;
-            axes.pop();
+    pub fn for_each_run(
+        &self,
+        view: &View,
+        f: &mut dyn FnMut(&[usize], &[f32]),
+    ) -> Result<(), KernelError> {
+        view.check_bounds("view", self.len)?;
+        if view.shape.contains(&0) {
+            return Ok(());
         }
-        let (mut shape, mut strides) = ([1; MAX_RANK], [0; MAX_RANK]);
-        for (i, &(stride, dim)) in axes.iter().enumerate() {
-            (shape[i], strides[i]) = (dim, stride);
-        }
-        let heads = View {
-            offset: view.offset,
-            shape: shape.into(),
-            strides: strides.into(),
-        };
-        let data = self.floats.as_slice();
-        if run > 0 {
-            each_index(&heads, |at| f(&data[at..at + run]));
-        }
+        let axis = (0..view.shape.len())
+            .rev()
+            .find(|&i| view.strides[i] == 1 && view.shape[i] > 1);
+        let run = axis.map_or(1, |i| view.shape[i]);
+        let heads = axis.map_or(*view, |i| View {
+            shape: view.shape.with(i, 1),
+            ..*view
+        });
+        let data = self.as_slice();
+        each_coordinate(&heads, |coordinates, at| {
+            f(coordinates, &data[at..at + run])
+        });
         Ok(())
     }
 }
@@ -240,9 +154,10 @@ impl Context<'_> {
         inputs: &[(&'static str, &View)],
         in_place: bool,
     ) -> Result<(), KernelError> {
-        y.check_output(self.arena.elements())?;
+        self.isa.check()?;
+        y.check_output(self.arena.len)?;
         for (operand, input) in inputs {
-            input.check_bounds(operand, self.arena.elements())?;
+            input.check_bounds(operand, self.arena.len)?;
             if !(in_place && *input == y) {
                 y.check_disjoint(operand, input)?;
             }

@@ -1,253 +1,344 @@
-//! Functions of one or two values over whole views.
+//! One output element from one or two input elements.
 
-use crate::nest::{Nest, broadcast};
-use crate::pointwise::{Map, WithMap, each_lane};
-use crate::simd::{Kernel, Simd, Vector};
-use crate::{Context, KernelError, UnaryOp, View};
-use std::ops::Range;
+use crate::nest::{self, Row};
+use crate::pointwise::exp;
+use crate::vector::{Vector, load_part, store_part};
+use crate::{Activation, Context, FakeQuantize, KernelError, View};
 
-/// A function of two values.
-///
-/// Source: ONNX operators of the same names.
+/// A function of one value; ONNX names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum UnaryOp {
+    /// An activation.
+    Activation(Activation),
+    /// `e^x`.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `-x`.
+    Neg,
+    /// `1 / x`.
+    Reciprocal,
+    /// `|x|`.
+    Abs,
+    /// Towards minus infinity.
+    Floor,
+    /// Towards plus infinity.
+    Ceil,
+    /// To the nearest integer, ties to even.
+    Round,
+    /// Error function, by Abramowitz and Stegun 7.1.26 in f64 (1.5e-7 absolute).
+    Erf,
+    /// `ln(1 + e^x)`.
+    Softplus,
+    /// Quantize and dequantize.
+    FakeQuantize(FakeQuantize),
+    /// `x`.
+    Identity,
+}
+
+/// A function of two values; ONNX names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are the documentation
 pub enum BinaryOp {
+    /// `a + b`.
     Add,
+    /// `a - b`.
     Sub,
+    /// `a * b`.
     Mul,
+    /// `a / b`.
     Div,
+    /// `a ^ b`.
     Pow,
+    /// The smaller.
     Min,
+    /// The larger.
     Max,
 }
 
-/// `y = op(x)`, element by element.
-///
-/// # Shapes
-/// `x` has `y`'s shape, in any layout; it may be `y` itself.
+fn erf(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.327_591_1 * f64::from(x.abs()));
+    let p = 1.061_405_429f64
+        .mul_add(t, -1.453_152_027)
+        .mul_add(t, 1.421_413_741);
+    let p = p.mul_add(t, -0.284_496_736).mul_add(t, 0.254_829_592) * t;
+    let y = 1.0 - p * (-f64::from(x) * f64::from(x)).exp();
+    y.copysign(f64::from(x)) as f32
+}
+
+impl Row<2> for UnaryOp {
+    #[inline(always)]
+    unsafe fn row<V: Vector>(&self, operands: [*mut f32; 2], strides: [usize; 2], n: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            match *self {
+                UnaryOp::Activation(a) => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| a.apply(x),
+                ),
+                UnaryOp::FakeQuantize(q) => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| q.apply(x),
+                ),
+                UnaryOp::Exp => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| exp(x),
+                ),
+                UnaryOp::Sqrt => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x.sqrt(),
+                ),
+                UnaryOp::Neg => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x.mul(V::splat(-1.0)),
+                ),
+                UnaryOp::Reciprocal => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| V::splat(1.0).div(x),
+                ),
+                UnaryOp::Abs => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x.abs(),
+                ),
+                UnaryOp::Floor => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x.floor(),
+                ),
+                UnaryOp::Ceil => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x.ceil(),
+                ),
+                UnaryOp::Round => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x.round(),
+                ),
+                UnaryOp::Identity => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| x,
+                ),
+                UnaryOp::Log => each(operands, strides, n, f32::ln),
+                UnaryOp::Erf => each(operands, strides, n, erf),
+                UnaryOp::Softplus => {
+                    each(operands, strides, n, |x| {
+                        x.max(0.0) + (-x.abs()).exp().ln_1p()
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn each(
+    [y, x]: [*mut f32; 2],
+    [y_step, x_step]: [usize; 2],
+    n: usize,
+    f: impl Fn(f32) -> f32,
+) {
+    for i in 0..n {
+        // SAFETY: the caller's.
+        unsafe { *y.add(i * y_step) = f(*x.add(i * x_step)) };
+    }
+}
+
+/// A vector of a row: contiguous, repeated, or gathered.
+#[inline(always)]
+unsafe fn fetch<V: Vector>(x: *const f32, step: usize, n: usize) -> V {
+    // SAFETY: the caller's: `n` valid elements at the stride.
+    unsafe {
+        match step {
+            1 => load_part(x, n),
+            0 => V::splat(*x),
+            _ => {
+                let mut lanes = [0.0f32; 16];
+                for (i, lane) in lanes.iter_mut().enumerate().take(n.min(V::LANES)) {
+                    *lane = *x.add(i * step);
+                }
+                V::load(lanes.as_ptr())
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn put<V: Vector>(value: V, y: *mut f32, step: usize, n: usize) {
+    // SAFETY: the caller's: `n` valid elements at the stride.
+    unsafe {
+        if step == 1 {
+            store_part(value, y, n);
+            return;
+        }
+        let mut lanes = [0.0f32; 16];
+        value.store(lanes.as_mut_ptr());
+        for (i, lane) in lanes.iter().enumerate().take(n.min(V::LANES)) {
+            *y.add(i * step) = *lane;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn map<V: Vector>(
+    [y, x]: [*mut f32; 2],
+    [y_step, x_step]: [usize; 2],
+    n: usize,
+    f: impl Fn(V) -> V,
+) {
+    let mut i = 0;
+    while i < n {
+        // SAFETY: the caller's.
+        unsafe {
+            let value = f(fetch(x.add(i * x_step), x_step, n - i));
+            put(value, y.add(i * y_step), y_step, n - i);
+        }
+        i += V::LANES;
+    }
+}
+
+impl Row<3> for BinaryOp {
+    #[inline(always)]
+    unsafe fn row<V: Vector>(&self, operands: [*mut f32; 3], strides: [usize; 3], n: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                BinaryOp::Add => zip(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |a: V, b| a.add(b),
+                ),
+                BinaryOp::Sub => zip(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |a: V, b| a.sub(b),
+                ),
+                BinaryOp::Mul => zip(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |a: V, b| a.mul(b),
+                ),
+                BinaryOp::Div => zip(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |a: V, b| a.div(b),
+                ),
+                BinaryOp::Min => zip(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |a: V, b| a.min(b),
+                ),
+                BinaryOp::Max => zip(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |a: V, b| a.max(b),
+                ),
+                BinaryOp::Pow => {
+                    let ([y, a, b], [y_step, a_step, b_step]) = (operands, strides);
+                    for i in 0..n {
+                        *y.add(i * y_step) = (*a.add(i * a_step)).powf(*b.add(i * b_step));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn zip<V: Vector>(
+    [y, a, b]: [*mut f32; 3],
+    [y_step, a_step, b_step]: [usize; 3],
+    n: usize,
+    f: impl Fn(V, V) -> V,
+) {
+    let mut i = 0;
+    while i < n {
+        // SAFETY: the caller's.
+        unsafe {
+            let a = fetch(a.add(i * a_step), a_step, n - i);
+            let b = fetch(b.add(i * b_step), b_step, n - i);
+            put(f(a, b), y.add(i * y_step), y_step, n - i);
+        }
+        i += V::LANES;
+    }
+}
+
+/// `y = op(x)`; `y` may be `x`.
 ///
 /// # Errors
-/// `Shape`, `OutOfBounds`, `SelfOverlap`, `Overlap`.
-pub fn unary(ctx: &mut Context<'_>, op: UnaryOp, x: &View, y: &View) -> Result<(), KernelError> {
+/// `Shape` when the shapes differ, and what every kernel checks: `OutOfBounds`, `SelfOverlap`, `Overlap`.
+pub fn unary(ctx: &mut Context, op: UnaryOp, x: &View, y: &View) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
     ctx.check(y, &[("x", x)], true)?;
-    if y.elements() == 0 {
-        return Ok(());
-    }
-    let nest = Nest::new(&y.shape, [y, x]);
-    let job = Unary {
-        op,
-        nest: &nest,
-        base: ctx.arena.as_mut_ptr(),
-        starts: [y.offset, x.offset],
-    };
-    let (job, isa) = (&job, ctx.isa);
-    nest.split(ctx, 1, &|outer, inner| {
-        isa.run(UnaryBlock { job, outer, inner })
-    });
+    nest::run(ctx, [y, x], &op);
     Ok(())
 }
 
-/// `y = op(a, b)`, element by element, operands repeated as in numpy.
-///
-/// # Shapes
-/// `a` and `b` broadcast to `y`'s shape; each may be `y` itself. Axes of `a` and `b` align with `y`'s last ones.
+/// `y = op(a, b)`, broadcasting expressed by strides of 0; `y` may be `a` or `b`.
 ///
 /// # Errors
-/// `Shape`, `OutOfBounds`, `SelfOverlap`, `Overlap`.
+/// As [`unary`].
 pub fn binary(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     op: BinaryOp,
     a: &View,
     b: &View,
     y: &View,
 ) -> Result<(), KernelError> {
+    a.check_shape("a", &y.shape)?;
+    b.check_shape("b", &y.shape)?;
     ctx.check(y, &[("a", a), ("b", b)], true)?;
-    let (a, b) = (broadcast("a", a, &y.shape)?, broadcast("b", b, &y.shape)?);
-    if y.elements() == 0 {
-        return Ok(());
-    }
-    let nest = Nest::new(&y.shape, [y, &a, &b]);
-    let base = ctx.arena.as_mut_ptr();
-    // A square is by far the commonest power (YOLOv5's box sizes), and exact as a product.
-    // SAFETY: a checked view that is not empty starts inside the arena.
-    let squares = op == BinaryOp::Pow
-        && b.strides
-            .iter()
-            .zip(b.shape.iter())
-            .all(|(&stride, &dim)| stride == 0 || dim == 1)
-        && unsafe { *base.add(b.offset) } == 2.0;
-    let job = Binary {
-        op,
-        squares,
-        nest: &nest,
-        base,
-        starts: [y.offset, a.offset, b.offset],
-    };
-    let (job, isa) = (&job, ctx.isa);
-    nest.split(ctx, 1, &|outer, inner| {
-        isa.run(BinaryBlock { job, outer, inner })
-    });
+    nest::run(ctx, [y, a, b], &op);
     Ok(())
 }
 
-struct Unary<'a> {
-    op: UnaryOp,
-    nest: &'a Nest<2>,
-    base: *mut f32,
-    starts: [usize; 2],
-}
-
-// SAFETY: `unary` has checked the views; tasks write disjoint elements and read none that another task writes.
-unsafe impl Sync for Unary<'_> {}
-
-struct UnaryBlock<'a> {
-    job: &'a Unary<'a>,
-    outer: Range<usize>,
-    inner: Range<usize>,
-}
-
-impl Kernel for UnaryBlock<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        self.job.op.visit(s, self);
-    }
-}
-
-impl<S: Simd> WithMap<S> for UnaryBlock<'_> {
-    #[inline(always)]
-    fn run<M: Map>(self, s: S, map: M) {
-        let job = self.job;
-        let [y_step, x_step] = job.nest.inner().1;
-        let mut cursor = job.nest.cursor(self.outer.start);
-        for _ in self.outer {
-            let [y_at, x_at] = [0, 1].map(|i| job.starts[i] + cursor.offsets[i]);
-            for at in self.inner.clone().step_by(S::LANES) {
-                let lanes = S::LANES.min(self.inner.end - at);
-                // SAFETY: `unary` has checked both views; these are their elements.
-                unsafe {
-                    let x = gather(s, job.base.add(x_at + at * x_step), x_step, lanes);
-                    scatter::<S>(
-                        map.map(s, x),
-                        job.base.add(y_at + at * y_step),
-                        y_step,
-                        lanes,
-                    );
-                }
-            }
-            job.nest.advance(&mut cursor);
-        }
-    }
-}
-
-struct Binary<'a> {
-    op: BinaryOp,
-    squares: bool,
-    nest: &'a Nest<3>,
-    base: *mut f32,
-    starts: [usize; 3],
-}
-
-// SAFETY: `binary` has checked the views; tasks write disjoint elements and read none that another task writes.
-unsafe impl Sync for Binary<'_> {}
-
-struct BinaryBlock<'a> {
-    job: &'a Binary<'a>,
-    outer: Range<usize>,
-    inner: Range<usize>,
-}
-
-impl Kernel for BinaryBlock<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        match self.job.op {
-            BinaryOp::Add => self.zip(s, |_, a, b| a.add(b)),
-            BinaryOp::Sub => self.zip(s, |_, a, b| a.sub(b)),
-            BinaryOp::Mul => self.zip(s, |_, a, b| a.mul(b)),
-            BinaryOp::Div => self.zip(s, |_, a, b| a.div(b)),
-            BinaryOp::Pow if self.job.squares => self.zip(s, |_, a, _| a.mul(a)),
-            BinaryOp::Pow => self.zip(s, power),
-            BinaryOp::Min => self.zip(s, |_, a, b| a.min(b)),
-            BinaryOp::Max => self.zip(s, |_, a, b| a.max(b)),
-        }
-    }
-}
-
-#[inline(always)]
-fn power<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
-    let mut exponents = [0.0f32; 16];
-    // SAFETY: no instruction set has more than 16 lanes.
-    unsafe { b.store(exponents.as_mut_ptr()) };
-    let lane = std::cell::Cell::new(0);
-    each_lane(s, a, |a| {
-        let i = lane.replace(lane.get() + 1);
-        a.powf(exponents[i])
-    })
-}
-
-impl BinaryBlock<'_> {
-    #[inline(always)]
-    fn zip<S: Simd>(self, s: S, f: impl Fn(S, S::V, S::V) -> S::V) {
-        let job = self.job;
-        let [y_step, a_step, b_step] = job.nest.inner().1;
-        let mut cursor = job.nest.cursor(self.outer.start);
-        for _ in self.outer {
-            let [y_at, a_at, b_at] = [0, 1, 2].map(|i| job.starts[i] + cursor.offsets[i]);
-            for at in self.inner.clone().step_by(S::LANES) {
-                let lanes = S::LANES.min(self.inner.end - at);
-                // SAFETY: `binary` has checked the views; these are their elements.
-                unsafe {
-                    let a = gather(s, job.base.add(a_at + at * a_step), a_step, lanes);
-                    let b = gather(s, job.base.add(b_at + at * b_step), b_step, lanes);
-                    scatter::<S>(f(s, a, b), job.base.add(y_at + at * y_step), y_step, lanes);
-                }
-            }
-            job.nest.advance(&mut cursor);
-        }
-    }
-}
-
-/// `lanes` elements from `p` on, `step` apart.
+/// `y = x`, whatever the layouts.
 ///
-/// # Safety
-/// They are readable.
-#[inline(always)]
-pub(crate) unsafe fn gather<S: Simd>(s: S, p: *const f32, step: usize, lanes: usize) -> S::V {
-    // SAFETY: the caller vouches for the elements.
-    unsafe {
-        match step {
-            1 if lanes == S::LANES => s.load(p),
-            1 => s.load_first(p, lanes),
-            0 => s.splat(*p),
-            _ => {
-                let mut values = [0.0f32; 16];
-                for (i, value) in values.iter_mut().enumerate().take(lanes) {
-                    *value = *p.add(i * step);
-                }
-                s.load(values.as_ptr())
-            }
-        }
-    }
-}
-
-/// Stores the first `lanes` lanes from `p` on, `step` apart.
-///
-/// # Safety
-/// Those elements are writable.
-#[inline(always)]
-pub(crate) unsafe fn scatter<S: Simd>(v: S::V, p: *mut f32, step: usize, lanes: usize) {
-    // SAFETY: the caller vouches for the elements.
-    unsafe {
-        match step {
-            1 if lanes == S::LANES => v.store(p),
-            1 => v.store_first(p, lanes),
-            _ => {
-                let mut values = [0.0f32; 16];
-                v.store(values.as_mut_ptr());
-                for (i, value) in values.iter().enumerate().take(lanes) {
-                    *p.add(i * step) = *value;
-                }
-            }
-        }
-    }
+/// # Errors
+/// As [`unary`].
+pub fn copy(ctx: &mut Context, x: &View, y: &View) -> Result<(), KernelError> {
+    unary(ctx, UnaryOp::Identity, x, y)
 }

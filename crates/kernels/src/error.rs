@@ -16,35 +16,23 @@ pub enum KernelError {
         /// Elements in the arena.
         len: usize,
     },
-    /// The gaps between a view's rows or images are too narrow for its halo.
-    #[error(
-        "{operand}: strides {strides:?} leave no room for a halo of {halo:?} (top, left, bottom, right)"
-    )]
-    Halo {
-        /// The argument's name.
-        operand: &'static str,
-        /// Strides of the view.
-        strides: Dims,
-        /// The halo.
-        halo: [usize; 4],
-    },
     /// The output shares elements with an input.
     #[error("output {output:?} overlaps {operand} {input:?}")]
     Overlap {
         /// The input's name.
         operand: &'static str,
         /// The output.
-        output: View,
+        output: Box<View>,
         /// The input.
-        input: View,
+        input: Box<View>,
     },
     /// Two indices of an output name the same element.
     #[error("output strides {strides:?} let two indices of shape {shape:?} share an element")]
     SelfOverlap {
         /// Shape of the output.
-        shape: Dims,
+        shape: Box<Dims>,
         /// Strides of the output.
-        strides: Dims,
+        strides: Box<Dims>,
     },
     /// A view has the wrong number of axes.
     #[error("{operand}: expected {expected} axes, found {found}")]
@@ -62,9 +50,9 @@ pub enum KernelError {
         /// The argument's name.
         operand: &'static str,
         /// Shape expected.
-        expected: Dims,
+        expected: Box<Dims>,
         /// Shape found.
-        found: Dims,
+        found: Box<Dims>,
     },
     /// An axis has the wrong stride (channels must lie side by side).
     #[error("{operand}: axis {axis} must have stride {expected}, found {found}")]
@@ -95,12 +83,8 @@ pub enum KernelError {
         parameter: &'static str,
     },
     /// Channels do not divide into the groups.
-    #[error(
-        "{in_channels} input and {out_channels} output channels do not divide into {group} groups"
-    )]
+    #[error("{out_channels} output channels do not divide into {group} groups")]
     Groups {
-        /// Input channels.
-        in_channels: usize,
         /// Output channels.
         out_channels: usize,
         /// Groups.
@@ -117,24 +101,10 @@ pub enum KernelError {
         len: usize,
     },
     /// The processor lacks the instruction set.
-    #[error("this processor has no {name}")]
+    #[error("this processor has no {isa}")]
     IsaUnavailable {
-        /// The instruction set's name.
-        name: String,
-    },
-    /// The weights were packed for another instruction set.
-    #[error("weights packed for {packed} cannot run on {running}")]
-    IsaMismatch {
-        /// What they were packed for.
-        packed: crate::Isa,
-        /// What the context runs on.
-        running: crate::Isa,
-    },
-    /// The system has not enough memory.
-    #[error("no memory for an arena of {bytes} bytes")]
-    OutOfMemory {
-        /// Bytes asked for.
-        bytes: usize,
+        /// The instruction set.
+        isa: crate::Isa,
     },
     /// The name is no instruction set's.
     #[error("unknown instruction set {name:?}: expected avx512, avx2 or scalar")]

@@ -1,32 +1,31 @@
 //! The kernels room: f32 convolution and tensor operations on NHWC views, the thread pool and the arena's memory.
 //!
 //! The only room with `unsafe`. Everything public is safe: each kernel checks its views before it touches memory.
-//! Tasks are cut by shape alone, so results do not depend on the number of threads.
 
 mod arena;
 mod conv;
-mod copy;
 mod elementwise;
 mod error;
 mod isa;
 mod matmul;
 mod nest;
+mod peak;
 mod pointwise;
-mod pooling;
-mod simd;
+mod pool;
 mod softmax;
-mod threads;
+mod spatial;
+mod vector;
 mod view;
 
 pub use arena::{Arena, Context};
-pub use conv::{ConvSpec, Epilogue, PackedConv, TileChoice, conv2d};
-pub use copy::{copy, fill_halo, normalize_u8, resize_nearest};
-pub use elementwise::{BinaryOp, binary, unary};
+pub use conv::{ConvSpec, Epilogue, PackedConv, conv2d};
+pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
 pub use error::KernelError;
-pub use isa::{CANDIDATES, Isa};
+pub use isa::Isa;
 pub use matmul::matmul;
-pub use pointwise::{Activation, FakeQuantize, UnaryOp};
-pub use pooling::{Pool, avg_pool, global_avg_pool, max_pool};
+pub use peak::fma_loop;
+pub use pointwise::{Activation, FakeQuantize};
+pub use pool::{Active, ThreadPool};
 pub use softmax::softmax;
-pub use threads::{Active, ThreadPool};
-pub use view::{Dims, MAX_RANK, View};
+pub use spatial::{Pool, avg_pool, fill_halo, max_pool, resize_nearest};
+pub use view::{Dims, View};

@@ -1,232 +1,135 @@
-use crate::arena::Floats;
-use crate::conv::{Gemm, Steps, choose};
-use crate::nest::{Nest, broadcast};
-use crate::{Context, Dims, Epilogue, KernelError, View};
+//! Batched matrix product, on the convolution's tiles.
 
-/// `y = a @ b`, batched over the leading axes.
+use crate::conv::tile::{TILE_ELEMENTS, Tile};
+use crate::nest::Base;
+use crate::vector::{lanes, tiles};
+use crate::{Context, Dims, KernelError, View};
+
+/// `y = a b` over the last two axes.
 ///
 /// # Shapes
-/// `a: [..., M, K]`, `b: [..., K, N]`, `y: [..., M, N]`; leading axes of `a` and `b` broadcast to `y`'s. Fastest where
-/// `N` is contiguous in `y` (or `M` is) and `K` in `a`.
+/// `a: [.., M, K]`, `b: [.., K, N]`, `y: [.., M, N]` with equal leading axes; broadcasting is expressed by strides of 0.
 ///
 /// # Errors
-/// `Rank` below two axes, `Shape`, `OutOfBounds`, `SelfOverlap`, `Overlap`, `OutOfMemory` for the packed operands.
-///
-/// Source: ONNX MatMul, opset 1 to 13.
-pub fn matmul(ctx: &mut Context<'_>, a: &View, b: &View, y: &View) -> Result<(), KernelError> {
-    for (operand, view) in [("a", a), ("b", b), ("y", y)] {
-        view.check_rank(operand, view.shape.len().max(2))?;
+/// `Rank`, `Shape`, and what every kernel checks.
+pub fn matmul(ctx: &mut Context, a: &View, b: &View, y: &View) -> Result<(), KernelError> {
+    let rank = y.shape.len();
+    if rank < 2 {
+        return Err(KernelError::Rank {
+            operand: "y",
+            expected: 2,
+            found: rank,
+        });
     }
-    let (rank, a_rank, b_rank) = (y.shape.len(), a.shape.len(), b.shape.len());
-    let (m, n, k) = (y.shape[rank - 2], y.shape[rank - 1], a.shape[a_rank - 1]);
+    a.check_rank("a", rank)?;
+    b.check_rank("b", rank)?;
+    let depth = a.shape[rank - 1];
+    let expect = |m: usize, n: usize| {
+        let mut shape = [0; 6];
+        shape[..rank].copy_from_slice(&y.shape);
+        (shape[rank - 2], shape[rank - 1]) = (m, n);
+        Dims::new(&shape[..rank])
+    };
+    a.check_shape("a", &expect(y.shape[rank - 2], depth))?;
+    b.check_shape("b", &expect(depth, y.shape[rank - 1]))?;
     ctx.check(y, &[("a", a), ("b", b)], false)?;
-    let a = broadcast(
-        "a",
+    let batches = y.shape[..rank - 2].iter().product::<usize>();
+    let job = Job {
+        base: Base(ctx.arena.as_mut_ptr()),
+        isa: ctx.isa,
         a,
-        &y.shape
-            .with(rank - 2, m)
-            .with(rank - 1, a.shape[a_rank - 1]),
-    )?;
-    let b = broadcast(
-        "b",
         b,
-        &y.shape
-            .with(rank - 2, k)
-            .with(rank - 1, b.shape[b_rank - 1]),
-    )?;
-    a.check_shape("a", &y.shape.with(rank - 1, k))?;
-    b.check_shape("b", &y.shape.with(rank - 2, k))?;
-    if y.elements() == 0 {
-        return Ok(());
-    }
-    // The transposed product where that makes the writes contiguous: yT = bT @ aT.
-    if n > 1 && y.strides[rank - 1] != 1 && (m == 1 || y.strides[rank - 2] == 1) {
-        let [a, b, y] = [&a, &b, y].map(|view| swap_last(view));
-        Product { m: n, n: m, k }.run(ctx, &b, &a, &y)
-    } else {
-        Product { m, n, k }.run(ctx, &a, &b, y)
-    }
+        y,
+        rank,
+        depth,
+    };
+    let nr = job.panel_width();
+    let panels = y.shape[rank - 1].div_ceil(nr);
+    ctx.pool.run(batches * panels, &|task| {
+        job.panel(task / panels, task % panels * nr, nr)
+    });
+    Ok(())
 }
 
-fn swap_last(view: &View) -> View {
-    let last = view.shape.len() - 1;
-    let swap = |dims: Dims| dims.with(last, dims[last - 1]).with(last - 1, dims[last]);
-    View {
-        offset: view.offset,
-        shape: swap(view.shape),
-        strides: swap(view.strides),
+struct Job<'a> {
+    base: Base,
+    isa: crate::Isa,
+    a: &'a View,
+    b: &'a View,
+    y: &'a View,
+    rank: usize,
+    depth: usize,
+}
+
+impl Job<'_> {
+    fn panel_width(&self) -> usize {
+        let lanes = lanes(self.isa);
+        let vectors = self.y.shape[self.rank - 1].div_ceil(lanes);
+        vectors.clamp(1, tiles(self.isa).len()) * lanes
     }
-}
 
-struct Product {
-    m: usize,
-    n: usize,
-    k: usize,
-}
+    fn batch(&self, view: &View, mut batch: usize) -> usize {
+        let mut at = view.offset;
+        for axis in (0..self.rank - 2).rev() {
+            at += batch % view.shape[axis] * view.strides[axis];
+            batch /= view.shape[axis];
+        }
+        at
+    }
 
-impl Product {
-    fn run(&self, ctx: &mut Context<'_>, a: &View, b: &View, y: &View) -> Result<(), KernelError> {
-        let rank = y.shape.len();
-        let (m, n, k) = (self.m, self.n, self.k);
-        let lanes = ctx.isa.lanes();
-        let vectors = n.div_ceil(lanes);
-        let mut packed_b = Floats::zeroed(vectors * k * lanes)?;
-        let bias = Floats::zeroed(vectors * lanes)?;
-        let rows_ready = k == 1 || a.strides[rank - 1] == 1;
-        let mut packed_a = Floats::zeroed(if rows_ready { 0 } else { m * k })?;
-        let y_ready = n == 1 || y.strides[rank - 1] == 1;
-        let mut result = Floats::zeroed(if y_ready { 0 } else { m * n })?;
-        let tile = choose(ctx.isa, m, vectors);
-        let rows = m.div_ceil(tile.mr * 2);
-        let width = m.div_ceil(rows);
-        let rows = m.div_ceil(width);
-
-        let batch = y.shape.with(rank - 1, 1).with(rank - 2, 1);
-        let nest = Nest::new(&batch, [y, a, b]);
-        let mut offsets = Offsets::new(&nest);
-        let mut packed_from = usize::MAX;
-        while let Some([y_at, a_at, b_at]) = offsets.next(&nest) {
-            let base = ctx.arena.as_mut_ptr();
-            // SAFETY: `matmul` has checked that all elements of the three views are inside the arena and that `y` is
-            // disjoint from the others; packed operands have the sizes used here.
-            unsafe {
-                let (a_first, b_first) = (base.add(a.offset + a_at), base.add(b.offset + b_at));
-                if packed_from != b_at {
-                    pack_columns(
-                        b_first,
-                        &b.strides[rank - 2..],
-                        [k, n],
-                        lanes,
-                        packed_b.as_mut_slice(),
-                    );
-                    packed_from = b_at;
-                }
-                let (x, pixel) = if rows_ready {
-                    (a_first.cast_const(), a.strides[rank - 2])
-                } else {
-                    pack_rows(
-                        a_first,
-                        &a.strides[rank - 2..],
-                        [m, k],
-                        packed_a.as_mut_slice(),
-                    );
-                    (packed_a.as_ptr(), k)
-                };
-                let y_first = base.add(y.offset + y_at);
-                let (out, y_pixel) = if y_ready {
-                    (y_first, y.strides[rank - 2])
-                } else {
-                    (result.as_mut_ptr(), n)
-                };
-                let gemm = Gemm {
-                    x,
-                    x_steps: Steps {
-                        image: 0,
-                        row: pixel * width,
-                        pixel,
-                    },
-                    y: out,
-                    y_steps: Steps {
-                        image: 0,
-                        row: y_pixel * width,
-                        pixel: y_pixel,
-                    },
-                    residual: std::ptr::null(),
-                    residual_steps: Steps::default(),
-                    rows,
-                    rows_per_image: rows,
-                    width,
-                    last_width: m - (rows - 1) * width,
-                    kernel_rows: 1,
-                    row_step: 0,
-                    taps: 1,
-                    tap_step: 0,
-                    run: k,
-                    weights: packed_b.as_ptr(),
-                    bias: bias.as_ptr(),
-                    groups: 1,
-                    channels: n,
-                    epilogue: &Epilogue::default(),
-                };
-                gemm.run(ctx, &tile);
-                if !y_ready {
-                    let steps = &y.strides[rank - 2..];
-                    for (i, value) in result.as_slice()[..m * n].iter().enumerate() {
-                        *y_first.add(i / n * steps[0] + i % n * steps[1]) = *value;
-                    }
-                }
+    /// Columns `first..first + nr` of one product.
+    fn panel(&self, batch: usize, first: usize, nr: usize) {
+        let (m_axis, n_axis) = (self.rank - 2, self.rank - 1);
+        let columns = nr.min(self.y.shape[n_axis] - first);
+        let (a, b, y) = (
+            self.batch(self.a, batch),
+            self.batch(self.b, batch),
+            self.batch(self.y, batch),
+        );
+        let mut weight = vec![0.0f32; self.depth * nr];
+        for k in 0..self.depth {
+            for n in 0..columns {
+                let at = b + k * self.b.strides[m_axis] + (first + n) * self.b.strides[n_axis];
+                // SAFETY: the index lies inside the checked view.
+                weight[k * nr + n] = unsafe { *self.base.at(at) };
             }
         }
-        Ok(())
-    }
-}
-
-/// The offsets of each product of the batch.
-struct Offsets {
-    cursor: crate::nest::Cursor<3>,
-    outer_left: usize,
-    inner: usize,
-}
-
-impl Offsets {
-    fn new(nest: &Nest<3>) -> Offsets {
-        Offsets {
-            cursor: nest.cursor(0),
-            outer_left: nest.outer(),
-            inner: 0,
-        }
-    }
-
-    fn next(&mut self, nest: &Nest<3>) -> Option<[usize; 3]> {
-        let (len, steps) = nest.inner();
-        if self.inner == len {
-            nest.advance(&mut self.cursor);
-            self.outer_left -= 1;
-            self.inner = 0;
-        }
-        if self.outer_left == 0 {
-            return None;
-        }
-        let at = [0, 1, 2].map(|i| self.cursor.offsets[i] + self.inner * steps[i]);
-        self.inner += 1;
-        Some(at)
-    }
-}
-
-/// `[vector of columns, row, lane]` from a matrix of `rows` by `columns`.
-///
-/// # Safety
-/// The matrix's elements are readable.
-unsafe fn pack_columns(
-    from: *const f32,
-    steps: &[usize],
-    [rows, columns]: [usize; 2],
-    lanes: usize,
-    to: &mut [f32],
-) {
-    for column in 0..columns {
-        let panel = &mut to[column / lanes * rows * lanes..][..rows * lanes];
-        for (row, packed) in panel.chunks_exact_mut(lanes).enumerate() {
-            // SAFETY: the caller vouches for the matrix.
-            packed[column % lanes] = unsafe { *from.add(row * steps[0] + column * steps[1]) };
-        }
-    }
-}
-
-/// The matrix row by row.
-///
-/// # Safety
-/// The matrix's elements are readable.
-unsafe fn pack_rows(
-    from: *const f32,
-    steps: &[usize],
-    [rows, columns]: [usize; 2],
-    to: &mut [f32],
-) {
-    for (row, packed) in to.chunks_exact_mut(columns).take(rows).enumerate() {
-        for (column, value) in packed.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for the matrix.
-            *value = unsafe { *from.add(row * steps[0] + column * steps[1]) };
+        let bias = vec![0.0f32; nr];
+        let kernels = tiles(self.isa)[nr / lanes(self.isa) - 1];
+        let rows = self.y.shape[m_axis];
+        let mut lhs = vec![0.0f32; kernels.len() * self.depth];
+        let mut sums = [0.0f32; TILE_ELEMENTS];
+        for row in (0..rows).step_by(kernels.len()) {
+            let count = kernels.len().min(rows - row);
+            for m in 0..count {
+                for k in 0..self.depth {
+                    let at = a + (row + m) * self.a.strides[m_axis] + k * self.a.strides[n_axis];
+                    // SAFETY: the index lies inside the checked view.
+                    lhs[m * self.depth + k] = unsafe { *self.base.at(at) };
+                }
+            }
+            let args = Tile {
+                x: lhs.as_ptr(),
+                x_step: self.depth,
+                weight: weight.as_ptr(),
+                bias: bias.as_ptr(),
+                taps_h: 1,
+                taps_w: 1,
+                run: self.depth,
+                tap_h_step: 0,
+                tap_w_step: 0,
+            };
+            // SAFETY: the instruction set is checked and all of the tile's buffers are local and large enough.
+            unsafe { kernels[count - 1](&args, sums.as_mut_ptr()) };
+            for m in 0..count {
+                for n in 0..columns {
+                    let at = y
+                        + (row + m) * self.y.strides[m_axis]
+                        + (first + n) * self.y.strides[n_axis];
+                    // SAFETY: the index lies inside the checked view; panels write disjoint columns.
+                    unsafe { *self.base.at(at) = sums[m * nr + n] };
+                }
+            }
         }
     }
 }

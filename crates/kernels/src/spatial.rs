@@ -32,7 +32,9 @@ struct PoolRow<'a> {
 fn taps(start: isize, kernel: usize, dilation: usize, len: usize) -> (usize, usize) {
     let d = dilation as isize;
     let first = if start < 0 { (-start + d - 1) / d } else { 0 };
-    let end = (len as isize - start + d - 1).div_euclid(d).clamp(0, kernel as isize);
+    let end = (len as isize - start + d - 1)
+        .div_euclid(d)
+        .clamp(0, kernel as isize);
     (first.min(end) as usize, end as usize)
 }
 
@@ -66,9 +68,17 @@ impl Body for PoolRow<'_> {
                         let ih = (h0 + (kh * pool.dilations[0]) as isize) as usize;
                         for kw in w_first..w_end {
                             let iw = (w0 + (kw * pool.dilations[1]) as isize) as usize;
-                            let at = x.offset + image * x.strides[0] + ih * x.strides[2] + iw * x.strides[3] + c;
+                            let at = x.offset
+                                + image * x.strides[0]
+                                + ih * x.strides[2]
+                                + iw * x.strides[3]
+                                + c;
                             let value = load_part::<V>(self.base.at(at), left);
-                            sum = if self.average { sum.add(value) } else { sum.max(value) };
+                            sum = if self.average {
+                                sum.add(value)
+                            } else {
+                                sum.max(value)
+                            };
                         }
                     }
                     if self.average {
@@ -82,12 +92,20 @@ impl Body for PoolRow<'_> {
     }
 }
 
-fn pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool, average: bool) -> Result<(), KernelError> {
+fn pool(
+    ctx: &mut Context,
+    x: &View,
+    y: &View,
+    pool: &Pool,
+    average: bool,
+) -> Result<(), KernelError> {
     x.check_nhwc("x")?;
     y.check_nhwc("y")?;
-    for (parameter, values) in
-        [("kernel", pool.kernel), ("strides", pool.strides), ("dilations", pool.dilations)]
-    {
+    for (parameter, values) in [
+        ("kernel", pool.kernel),
+        ("strides", pool.strides),
+        ("dilations", pool.dilations),
+    ] {
         if values.contains(&0) {
             return Err(KernelError::Zero { parameter });
         }
@@ -97,7 +115,19 @@ fn pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool, average: bool) -> Re
     let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe { dispatch(isa, &PoolRow { pool, base, x, y, row, average }) };
+        unsafe {
+            dispatch(
+                isa,
+                &PoolRow {
+                    pool,
+                    base,
+                    x,
+                    y,
+                    row,
+                    average,
+                },
+            )
+        };
     });
     Ok(())
 }
@@ -137,11 +167,19 @@ pub fn resize_nearest(
     x.check_shape("x", &[y.shape[0], y.shape[1], x.shape[2], x.shape[3]])?;
     for (operand, map, axis) in [("map_h", map_h, 2), ("map_w", map_w, 3)] {
         if map.len() != y.shape[axis] {
-            return Err(KernelError::Length { operand, expected: y.shape[axis], found: map.len() });
+            return Err(KernelError::Length {
+                operand,
+                expected: y.shape[axis],
+                found: map.len(),
+            });
         }
         let len = x.shape[axis];
         if let Some(&index) = map.iter().find(|&&i| i >= len) {
-            return Err(KernelError::Index { operand, index, len });
+            return Err(KernelError::Index {
+                operand,
+                index,
+                len,
+            });
         }
     }
     ctx.check(y, &[("x", x)], false)?;
@@ -152,7 +190,10 @@ pub fn resize_nearest(
         let from = x.offset + image * x.strides[0] + map_h[oh] * x.strides[2];
         let to = y.offset + image * y.strides[0] + oh * y.strides[2];
         for (ow, &iw) in map_w.iter().enumerate() {
-            let (from, to) = (base.at(from + iw * x.strides[3]), base.at(to + ow * y.strides[3]));
+            let (from, to) = (
+                base.at(from + iw * x.strides[3]),
+                base.at(to + ow * y.strides[3]),
+            );
             // SAFETY: views and maps are checked, x and y are disjoint, rows are disjoint.
             unsafe { std::ptr::copy_nonoverlapping(from, to, y.shape[1]) };
         }
@@ -185,7 +226,12 @@ impl Row<1> for Fill {
 ///
 /// # Errors
 /// `Rank`, `OutOfBounds` when the halo leaves the arena.
-pub fn fill_halo(ctx: &mut Context, x: &View, halo: [usize; 4], value: f32) -> Result<(), KernelError> {
+pub fn fill_halo(
+    ctx: &mut Context,
+    x: &View,
+    halo: [usize; 4],
+    value: f32,
+) -> Result<(), KernelError> {
     x.check_rank("x", 4)?;
     let len = ctx.arena.len();
     let wide = x.with_halo("x", halo, len)?;

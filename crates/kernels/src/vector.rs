@@ -93,7 +93,13 @@ pub(crate) fn tiles(isa: Isa) -> &'static [&'static [TileFn]] {
 #[inline(always)]
 pub(crate) unsafe fn load_part<V: Vector>(from: *const f32, n: usize) -> V {
     // SAFETY: the caller's.
-    unsafe { if n >= V::LANES { V::load(from) } else { V::load_first(from, n) } }
+    unsafe {
+        if n >= V::LANES {
+            V::load(from)
+        } else {
+            V::load_first(from, n)
+        }
+    }
 }
 
 /// The counterpart of [`load_part`].
@@ -103,5 +109,11 @@ pub(crate) unsafe fn load_part<V: Vector>(from: *const f32, n: usize) -> V {
 #[inline(always)]
 pub(crate) unsafe fn store_part<V: Vector>(value: V, to: *mut f32, n: usize) {
     // SAFETY: the caller's.
-    unsafe { if n >= V::LANES { value.store(to) } else { value.store_first(to, n) } }
+    unsafe {
+        if n >= V::LANES {
+            value.store(to)
+        } else {
+            value.store_first(to, n)
+        }
+    }
 }

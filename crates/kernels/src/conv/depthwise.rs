@@ -1,194 +1,127 @@
-//! Depthwise convolution: vectors of channels, several pixels at a time so that a weight serves all of them.
+//! Convolution of every channel by itself.
 
-use super::direct::steps;
-use super::epilogue::Target;
-use super::split::{Extents, Split, part};
-use super::tile::TileChoice;
-use super::{Epilogue, PackedConv};
-use crate::isa::with_simd;
-use crate::pointwise::{Map, WithMap};
-use crate::simd::{Kernel, Simd, Vector};
-use crate::{Context, Isa, View};
-use std::ops::Range;
+use super::pack::PackedConv;
+use super::{Epilogue, Finish, Out};
+use crate::nest::Base;
+use crate::vector::{Body, Vector, dispatch, load_part};
+use crate::{Context, View};
 
-/// Pixels of one vector of channels that are summed together.
-const PIXELS: usize = 8;
+/// Pixels that share a load of the weights.
+const PIXELS: usize = 4;
 
-pub(super) fn tile_for(isa: Isa, width: usize, channels: usize) -> TileChoice {
-    fn lanes<S: Simd>(_: S) -> usize {
-        S::LANES
-    }
-    let nr = with_simd!(isa, simd => lanes(simd));
-    let fill = |len: usize, tile: usize| len as f32 / (len.div_ceil(tile) * tile).max(1) as f32;
-    TileChoice {
-        mr: PIXELS,
-        nr,
-        score: fill(width, PIXELS) * fill(channels, nr),
-        name: format!("depthwise_f32_{PIXELS}x{nr}_{isa}"),
-        nv: 1,
-    }
+struct Row<'a> {
+    conv: &'a PackedConv,
+    base: Base,
+    window: &'a View,
+    y: &'a View,
+    residual: Option<&'a View>,
+    finish: &'a Finish,
+    row: usize,
 }
 
-struct Depthwise<'a> {
-    packed: &'a PackedConv,
-    x: *const f32,
-    y: *mut f32,
-    residual: *const f32,
-    x_view: &'a View,
-    y_view: &'a View,
-    epilogue: &'a Epilogue,
-}
-
-// SAFETY: `conv2d` has checked the memory; tasks write disjoint rows of `y` and only read the rest.
-unsafe impl Sync for Depthwise<'_> {}
-
-struct Block<'a> {
-    layer: &'a Depthwise<'a>,
-    rows: Range<usize>,
-}
-
+/// The convolution over the widened view.
 pub(super) fn run(
-    ctx: &mut Context<'_>,
-    packed: &PackedConv,
-    x: &View,
+    ctx: &mut Context,
+    conv: &PackedConv,
+    window: &View,
     y: &View,
     epilogue: &Epilogue,
 ) {
-    let [kh, kw] = packed.spec.kernel_shape;
-    let base = ctx.arena.as_mut_ptr();
-    let lead = packed.spec.pads[0] * x.strides[2] + packed.spec.pads[1] * x.strides[3];
-    // SAFETY: the views' offsets are inside the arena, the halo's first pixel too.
-    let layer = unsafe {
-        Depthwise {
-            packed,
-            x: base.add(x.offset - lead),
-            y: base.add(y.offset),
-            residual: epilogue
-                .residual
-                .map_or(std::ptr::null(), |view| base.add(view.offset).cast_const()),
-            x_view: x,
-            y_view: y,
-            epilogue,
-        }
-    };
-    let rows = y.shape[0] * y.shape[2];
-    let macs = y.elements() * kh * kw;
-    // One multiply-add of a depthwise convolution costs about four of a dense one: each loads its input.
-    let extents = Extents {
-        rows,
-        panels: 1,
-        x_bytes: x.elements() * 4,
-        weight_bytes: 0,
-        macs: macs * 4,
-    };
-    let blocks = Split::of(&extents).row_blocks;
-    let isa = ctx.isa;
-    ctx.pool.run(blocks, &|task| {
-        isa.run(Block {
-            layer: &layer,
-            rows: part(rows, blocks, task),
-        })
+    let base = Base(ctx.arena.as_mut_ptr());
+    let finish = &Finish::new(epilogue);
+    let residual = epilogue.residual.as_ref();
+    ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
+        // SAFETY: views and instruction set are checked; rows are disjoint.
+        unsafe {
+            dispatch(
+                conv.isa,
+                &Row {
+                    conv,
+                    base,
+                    window,
+                    y,
+                    residual,
+                    finish,
+                    row,
+                },
+            )
+        };
     });
 }
 
-impl Kernel for Block<'_> {
+impl Body for Row<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        self.layer.epilogue.activation.visit(s, self);
-    }
-}
-
-impl<S: Simd> WithMap<S> for Block<'_> {
-    #[inline(always)]
-    fn run<M: Map>(self, s: S, map: M) {
-        let layer = self.layer;
-        let (height, width) = (layer.y_view.shape[2], layer.y_view.shape[3]);
-        for row in self.rows.clone() {
-            let (image, oy) = (row / height, row % height);
-            for ox in (0..width).step_by(PIXELS) {
-                let pixels = PIXELS.min(width - ox);
-                // SAFETY: `conv2d` has checked that these pixels, the halo's included, are inside the arena.
-                unsafe {
-                    if pixels == PIXELS {
-                        layer.pixels::<S, M, PIXELS>(s, map, [image, oy, ox]);
-                    } else {
-                        for px in ox..ox + pixels {
-                            layer.pixels::<S, M, 1>(s, map, [image, oy, px]);
-                        }
-                    }
+    unsafe fn run<V: Vector>(&self) {
+        let width = self.y.shape[3];
+        let mut pixel = 0;
+        while pixel < width {
+            // SAFETY: the caller's.
+            unsafe {
+                if width - pixel >= PIXELS {
+                    self.pixels::<V, PIXELS>(pixel);
+                    pixel += PIXELS;
+                } else {
+                    self.pixels::<V, 1>(pixel);
+                    pixel += 1;
                 }
             }
         }
     }
 }
 
-impl Depthwise<'_> {
-    /// All channels of `P` neighbouring pixels.
-    ///
-    /// # Safety
-    /// The pixels are inside the output.
+impl Row<'_> {
     #[inline(always)]
-    unsafe fn pixels<S: Simd, M: Map, const P: usize>(
-        &self,
-        s: S,
-        map: M,
-        [image, oy, ox]: [usize; 3],
-    ) {
-        let spec = &self.packed.spec;
-        let [kh, kw] = spec.kernel_shape;
-        let (x_steps, y_steps) = (steps(self.x_view), steps(self.y_view));
-        let pixel_step = spec.strides[1] * x_steps.pixel;
-        // SAFETY: `conv2d` has checked that all taps of these pixels are inside the arena; loads and stores of a partial
-        // vector touch its channels only.
-        unsafe {
-            let at = image * x_steps.image + oy * spec.strides[0] * x_steps.row + ox * pixel_step;
-            let residual = match &self.epilogue.residual {
-                Some(view) => {
-                    let r = steps(view);
-                    (
-                        self.residual
-                            .add(image * r.image + oy * r.row + ox * r.pixel),
-                        r.pixel,
-                    )
-                }
-                None => (std::ptr::null(), 0),
-            };
-            let target = Target {
-                y: self
-                    .y
-                    .add(image * y_steps.image + oy * y_steps.row + ox * y_steps.pixel),
-                y_step: y_steps.pixel,
-                residual: residual.0,
-                residual_step: residual.1,
-                channels: spec.out_channels,
-                fake_quantize: self.epilogue.fake_quantize,
-            };
-            let mut weights = self.packed.weights.as_ptr();
-            for channel in (0..spec.out_channels).step_by(S::LANES) {
-                let lanes = S::LANES.min(spec.out_channels - channel);
-                let mut acc = [s.load(self.packed.bias.as_ptr().add(channel)); P];
-                for ky in 0..kh {
-                    for kx in 0..kw {
-                        let w = s.load(weights);
-                        weights = weights.add(S::LANES);
-                        let tap = ky * spec.dilations[0] * x_steps.row
-                            + kx * spec.dilations[1] * x_steps.pixel;
-                        let x = self.x.add(at + tap + channel);
-                        for (p, sum) in acc.iter_mut().enumerate() {
-                            let input = x.add(p * pixel_step);
-                            let input = if lanes == S::LANES {
-                                s.load(input)
-                            } else {
-                                s.load_first(input, lanes)
-                            };
-                            *sum = input.mul_add(w, *sum);
+    unsafe fn pixels<V: Vector, const MR: usize>(&self, pixel: usize) {
+        let (conv, y, window) = (self.conv, self.y, self.window);
+        let (image, oh) = (self.row / y.shape[2], self.row % y.shape[2]);
+        let at = |v: &View, h: usize, w: usize| {
+            v.offset + image * v.strides[0] + h * v.strides[2] + w * v.strides[3]
+        };
+        let x = at(window, oh * conv.strides[0], pixel * conv.strides[1]);
+        let x_step = conv.strides[1] * window.strides[3];
+        let padded = conv.bias.len();
+        let mut c = 0;
+        while c < y.shape[1] {
+            let left = y.shape[1] - c;
+            // SAFETY: the caller's; the window covers every tap and channels stay in the view.
+            unsafe {
+                let mut acc = [V::load(conv.bias.as_ptr().add(c)); MR];
+                for kh in 0..conv.kernel[0] {
+                    for kw in 0..conv.kernel[1] {
+                        let tap = kh * conv.kernel[1] + kw;
+                        let w = V::load(conv.weight.as_ptr().add(tap * padded + c));
+                        let from = x
+                            + kh * conv.dilations[0] * window.strides[2]
+                            + kw * conv.dilations[1] * window.strides[3]
+                            + c;
+                        for (m, sum) in acc.iter_mut().enumerate() {
+                            *sum =
+                                load_part::<V>(self.base.at(from + m * x_step), left).fma(w, *sum);
                         }
                     }
                 }
-                for (p, &sum) in acc.iter().enumerate() {
-                    target.store_vector(s, map, sum, (p, channel, lanes));
+                let mut sums = [0.0f32; PIXELS * 16];
+                for (m, sum) in acc.iter().enumerate() {
+                    sum.store(sums.as_mut_ptr().add(m * V::LANES));
                 }
+                let step = self.residual.map_or(0, |v| v.strides[3]);
+                let residual = self.residual.map_or(std::ptr::null(), |v| {
+                    self.base.at(at(v, oh, pixel) + c).cast_const()
+                });
+                Out {
+                    finish: self.finish,
+                    sums: sums.as_ptr(),
+                    width: V::LANES,
+                    pixels: MR,
+                    channels: left.min(V::LANES),
+                    y: self.base.at(at(y, oh, pixel) + c),
+                    y_step: y.strides[3],
+                    residual,
+                    residual_step: step,
+                }
+                .run::<V>();
             }
+            c += V::LANES;
         }
     }
 }

@@ -13,7 +13,10 @@ pub(crate) struct Finish {
 
 impl Finish {
     pub(crate) fn new(epilogue: &Epilogue) -> Finish {
-        Finish { activation: epilogue.activation, fake_quantize: epilogue.fake_quantize }
+        Finish {
+            activation: epilogue.activation,
+            fake_quantize: epilogue.fake_quantize,
+        }
     }
 }
 
@@ -38,11 +41,26 @@ impl Body for Out<'_> {
         // SAFETY: the caller's. One loop per activation, so that its constants stay in registers.
         unsafe {
             match self.finish.activation {
-                Activation::Identity => self.each(#[inline(always)] |v: V| v),
-                Activation::Silu => self.each(#[inline(always)] |v: V| Activation::Silu.apply(v)),
-                Activation::Relu => self.each(#[inline(always)] |v: V| Activation::Relu.apply(v)),
-                Activation::Sigmoid => self.each(#[inline(always)] |v: V| Activation::Sigmoid.apply(v)),
-                other => self.each(#[inline(always)] |v: V| other.apply(v)),
+                Activation::Identity => self.each(
+                    #[inline(always)]
+                    |v: V| v,
+                ),
+                Activation::Silu => self.each(
+                    #[inline(always)]
+                    |v: V| Activation::Silu.apply(v),
+                ),
+                Activation::Relu => self.each(
+                    #[inline(always)]
+                    |v: V| Activation::Relu.apply(v),
+                ),
+                Activation::Sigmoid => self.each(
+                    #[inline(always)]
+                    |v: V| Activation::Sigmoid.apply(v),
+                ),
+                other => self.each(
+                    #[inline(always)]
+                    |v: V| other.apply(v),
+                ),
             }
         }
     }
@@ -54,7 +72,10 @@ impl Out<'_> {
         // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
         unsafe {
             for pixel in 0..self.pixels {
-                let (sums, y) = (self.sums.add(pixel * self.width), self.y.add(pixel * self.y_step));
+                let (sums, y) = (
+                    self.sums.add(pixel * self.width),
+                    self.y.add(pixel * self.y_step),
+                );
                 let mut c = 0;
                 while c < self.channels {
                     let left = self.channels - c;

@@ -98,12 +98,19 @@ impl PackedConv {
     pub(crate) fn output_len(&self, axis: usize, len: usize) -> usize {
         let window = self.dilations[axis] * (self.kernel[axis] - 1) + 1;
         let padded = len + self.pads[axis] + self.pads[axis + 2];
-        if padded < window { 0 } else { (padded - window) / self.strides[axis] + 1 }
+        if padded < window {
+            0
+        } else {
+            (padded - window) / self.strides[axis] + 1
+        }
     }
 
     fn pack_depthwise(&mut self, spec: &ConvSpec) {
         let lanes = lanes(self.isa);
-        let (taps, padded) = (spec.kernel[0] * spec.kernel[1], spec.out_channels.next_multiple_of(lanes));
+        let (taps, padded) = (
+            spec.kernel[0] * spec.kernel[1],
+            spec.out_channels.next_multiple_of(lanes),
+        );
         self.weight = vec![0.0; taps * padded];
         self.bias = vec![0.0; padded];
         for channel in 0..spec.out_channels {
@@ -143,7 +150,14 @@ impl PackedConv {
                     }
                 }
             }
-            self.panels.push(Panel { channel, channels: count, in_channel: group * inner, nv, weight, bias });
+            self.panels.push(Panel {
+                channel,
+                channels: count,
+                in_channel: group * inner,
+                nv,
+                weight,
+                bias,
+            });
             first += count;
         }
     }
@@ -163,18 +177,27 @@ fn check(spec: &ConvSpec) -> Result<(), KernelError> {
         }
     }
     if !spec.out_channels.is_multiple_of(spec.group) {
-        return Err(KernelError::Groups { out_channels: spec.out_channels, group: spec.group });
+        return Err(KernelError::Groups {
+            out_channels: spec.out_channels,
+            group: spec.group,
+        });
     }
     let expected = [spec.in_channels_per_group, spec.kernel[0], spec.kernel[1]]
         .iter()
         .fold(spec.out_channels, |n, &d| n.saturating_mul(d));
     if spec.weight.len() != expected {
-        return Err(KernelError::Length { operand: "weight", expected, found: spec.weight.len() });
+        return Err(KernelError::Length {
+            operand: "weight",
+            expected,
+            found: spec.weight.len(),
+        });
     }
     match &spec.bias {
-        Some(bias) if bias.len() != spec.out_channels => {
-            Err(KernelError::Length { operand: "bias", expected: spec.out_channels, found: bias.len() })
-        }
+        Some(bias) if bias.len() != spec.out_channels => Err(KernelError::Length {
+            operand: "bias",
+            expected: spec.out_channels,
+            found: bias.len(),
+        }),
         _ => Ok(()),
     }
 }

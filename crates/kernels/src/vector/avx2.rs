@@ -11,7 +11,12 @@ pub(super) struct F32x8(__m256);
 #[inline(always)]
 unsafe fn mask(n: usize) -> __m256i {
     // SAFETY: the caller's.
-    unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    unsafe {
+        _mm256_cmpgt_epi32(
+            _mm256_set1_epi32(n as i32),
+            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+        )
+    }
 }
 
 /// # Safety
@@ -100,7 +105,9 @@ impl Vector for F32x8 {
     #[inline(always)]
     unsafe fn round(self) -> Self {
         // SAFETY: the caller's.
-        F32x8(unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
+        F32x8(unsafe {
+            _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
+        })
     }
     #[inline(always)]
     unsafe fn floor(self) -> Self {
@@ -118,7 +125,10 @@ impl Vector for F32x8 {
         unsafe {
             let half = _mm256_floor_ps(_mm256_mul_ps(n.0, _mm256_set1_ps(0.5)));
             let rest = _mm256_sub_ps(n.0, half);
-            F32x8(_mm256_mul_ps(_mm256_mul_ps(self.0, power_of_two(half)), power_of_two(rest)))
+            F32x8(_mm256_mul_ps(
+                _mm256_mul_ps(self.0, power_of_two(half)),
+                power_of_two(rest),
+            ))
         }
     }
     #[inline(always)]

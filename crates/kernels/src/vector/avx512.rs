@@ -85,17 +85,23 @@ impl Vector for F32x16 {
     #[inline(always)]
     unsafe fn round(self) -> Self {
         // SAFETY: the caller's.
-        F32x16(unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
+        F32x16(unsafe {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
+        })
     }
     #[inline(always)]
     unsafe fn floor(self) -> Self {
         // SAFETY: the caller's.
-        F32x16(unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0) })
+        F32x16(unsafe {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0)
+        })
     }
     #[inline(always)]
     unsafe fn ceil(self) -> Self {
         // SAFETY: the caller's.
-        F32x16(unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(self.0) })
+        F32x16(unsafe {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(self.0)
+        })
     }
     #[inline(always)]
     unsafe fn scale(self, n: Self) -> Self {
@@ -105,7 +111,9 @@ impl Vector for F32x16 {
     #[inline(always)]
     unsafe fn select_lt(self, b: Self, yes: Self, no: Self) -> Self {
         // SAFETY: the caller's.
-        F32x16(unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, b.0), no.0, yes.0) })
+        F32x16(unsafe {
+            _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, b.0), no.0, yes.0)
+        })
     }
 }
 

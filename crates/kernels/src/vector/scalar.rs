@@ -129,7 +129,13 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     unsafe fn select_lt(self, b: F32x8, yes: F32x8, no: F32x8) -> F32x8 {
-        F32x8(std::array::from_fn(|i| if self.0[i] < b.0[i] { yes.0[i] } else { no.0[i] }))
+        F32x8(std::array::from_fn(|i| {
+            if self.0[i] < b.0[i] {
+                yes.0[i]
+            } else {
+                no.0[i]
+            }
+        }))
     }
 }
 
@@ -138,5 +144,9 @@ unsafe fn wrapped<const MR: usize, const NV: usize>(args: &Tile, out: *mut f32) 
     unsafe { tile::<F32x8, MR, NV>(args, out) }
 }
 
-pub(super) static TILES: &[&[TileFn]] =
-    &[&[wrapped::<1, 1>, wrapped::<2, 1>, wrapped::<3, 1>, wrapped::<4, 1>]];
+pub(super) static TILES: &[&[TileFn]] = &[&[
+    wrapped::<1, 1>,
+    wrapped::<2, 1>,
+    wrapped::<3, 1>,
+    wrapped::<4, 1>,
+]];

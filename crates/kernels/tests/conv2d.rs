@@ -1,0 +1,397 @@
+//! Every instruction set against a naive convolution, on edge shapes, in slices with canaries around them.
+
+use kernels::{
+    Activation, Arena, Context, ConvSpec, Dims, Epilogue, FakeQuantize, Isa, KernelError,
+    PackedConv, ThreadPool, View, conv2d,
+};
+
+const CANARY: f32 = 1234.5;
+
+#[derive(Clone, Debug)]
+struct Case {
+    channels: [usize; 2],
+    image: [usize; 2],
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    pads: [usize; 4],
+    group: usize,
+    /// Channels before and after the slices of x and y in their pixels.
+    around: [usize; 2],
+}
+
+fn case(channels: [usize; 2], image: [usize; 2], kernel: usize) -> Case {
+    Case {
+        channels,
+        image,
+        kernel: [kernel; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [kernel / 2; 4],
+        group: 1,
+        around: [0; 2],
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for m in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 65, 80, 255] {
+        cases.push(case([5, m], [3, 7], 3));
+        cases.push(Case {
+            around: [3, 5],
+            ..case([9, m], [4, 13], 1)
+        });
+    }
+    for width in [1, 3, 5, 6, 7, 9, 10, 12, 13, 14, 15, 20, 28, 29] {
+        for m in [16, 32, 48, 64] {
+            cases.push(Case {
+                around: [1, 1],
+                ..case([4, m], [2, width], 3)
+            });
+        }
+    }
+    cases.push(Case {
+        strides: [2; 2],
+        pads: [2; 4],
+        ..case([3, 16], [16, 20], 6)
+    });
+    cases.push(Case {
+        strides: [2; 2],
+        ..case([3, 24], [15, 17], 3)
+    });
+    cases.push(Case {
+        strides: [2, 1],
+        dilations: [2; 2],
+        pads: [2, 1, 0, 3],
+        ..case([8, 40], [11, 12], 3)
+    });
+    cases.push(Case {
+        pads: [1, 0, 2, 1],
+        around: [8, 16],
+        ..case([8, 16], [9, 9], 3)
+    });
+    cases.push(Case {
+        kernel: [1, 5],
+        pads: [0, 2, 0, 2],
+        ..case([6, 10], [5, 8], 1)
+    });
+    cases.push(Case {
+        strides: [2; 2],
+        pads: [0; 4],
+        ..case([6, 10], [6, 8], 1)
+    });
+    cases.push(case([16, 64], [21, 23], 1));
+    for (channels, group) in [
+        ([8, 8], 8),
+        ([17, 17], 17),
+        ([40, 40], 40),
+        ([8, 16], 8),
+        ([12, 18], 3),
+        ([64, 64], 2),
+    ] {
+        cases.push(Case {
+            group,
+            around: [3, 2],
+            ..case(channels, [6, 7], 3)
+        });
+        cases.push(Case {
+            group,
+            strides: [2; 2],
+            dilations: [1, 2],
+            ..case(channels, [9, 11], 3)
+        });
+    }
+    cases
+}
+
+fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+impl Case {
+    fn spec(&self) -> ConvSpec {
+        let inner = self.channels[0] / self.group;
+        ConvSpec {
+            weight: noise(
+                self.channels[1] * inner * self.kernel[0] * self.kernel[1],
+                1,
+            ),
+            out_channels: self.channels[1],
+            in_channels_per_group: inner,
+            kernel: self.kernel,
+            bias: Some(noise(self.channels[1], 2)),
+            strides: self.strides,
+            dilations: self.dilations,
+            pads: self.pads,
+            group: self.group,
+        }
+    }
+
+    fn output(&self) -> [usize; 2] {
+        std::array::from_fn(|i| {
+            let window = self.dilations[i] * (self.kernel[i] - 1) + 1;
+            (self.image[i] + self.pads[i] + self.pads[i + 2] - window) / self.strides[i] + 1
+        })
+    }
+
+    /// Views of x, y and a residual, and the elements they need.
+    fn views(&self) -> (View, View, View, usize) {
+        let [before, after] = self.around;
+        let view = |start: usize, channels: usize, [h, w]: [usize; 2], pads: [usize; 4]| {
+            let pixel = before + channels + after;
+            let row = (w + pads[1] + pads[3]) * pixel;
+            let rows = h + pads[0] + pads[2];
+            let view = View {
+                offset: start + pads[0] * row + pads[1] * pixel + before,
+                shape: Dims::new(&[1, channels, h, w]),
+                strides: Dims::new(&[rows * row, 1, row, pixel]),
+            };
+            (view, start + rows * row)
+        };
+        let (x, end) = view(0, self.channels[0], self.image, self.pads);
+        let (y, end) = view(end, self.channels[1], self.output(), [1; 4]);
+        let (residual, end) = view(end, self.channels[1], self.output(), [0; 4]);
+        (x, y, residual, end)
+    }
+
+    fn naive(&self, x: &[f32]) -> Vec<f64> {
+        let spec = self.spec();
+        let ([c, m], [h, w], [oh, ow]) = (self.channels, self.image, self.output());
+        let (inner, per_group) = (c / self.group, m / self.group);
+        let mut y = Vec::new();
+        for (o, i, j) in
+            (0..m).flat_map(|o| (0..oh).flat_map(move |i| (0..ow).map(move |j| (o, i, j))))
+        {
+            let mut sum = f64::from(spec.bias.as_ref().map_or(0.0, |b| b[o]));
+            for k in 0..inner {
+                for (a, b) in
+                    (0..self.kernel[0]).flat_map(|a| (0..self.kernel[1]).map(move |b| (a, b)))
+                {
+                    let at = |axis: usize, out: usize, tap: usize| {
+                        (out * self.strides[axis] + tap * self.dilations[axis])
+                            .wrapping_sub(self.pads[axis])
+                    };
+                    let (r, s) = (at(0, i, a), at(1, j, b));
+                    if r < h && s < w {
+                        let weight = spec.weight
+                            [((o * inner + k) * self.kernel[0] + a) * self.kernel[1] + b];
+                        let channel = o / per_group * inner + k;
+                        sum += f64::from(weight) * f64::from(x[(channel * h + r) * w + s]);
+                    }
+                }
+            }
+            y.push(sum);
+        }
+        y
+    }
+
+    fn run(&self, isa: Isa, threads: usize, epilogue: &Epilogue, residual: bool) -> (Arena, View) {
+        let (x, y, r, len) = self.views();
+        let mut arena = Arena::new(len);
+        let whole = View::contiguous(0, &[len]);
+        arena.fill(&whole, CANARY).expect("in bounds");
+        let [top, left, bottom, right] = self.pads;
+        let padded = View {
+            offset: x.offset - top * x.strides[2] - left * x.strides[3],
+            shape: Dims::new(&[
+                1,
+                x.shape[1],
+                x.shape[2] + top + bottom,
+                x.shape[3] + left + right,
+            ]),
+            strides: x.strides,
+        };
+        arena.fill(&padded, 0.0).expect("in bounds");
+        arena.write(&x, &noise(x.elements(), 3)).expect("in bounds");
+        arena.write(&r, &noise(r.elements(), 4)).expect("in bounds");
+        let pool = ThreadPool::new(threads);
+        let conv = PackedConv::new(&self.spec(), isa).expect("a valid convolution");
+        let mut ctx = Context {
+            arena: &mut arena,
+            pool: &pool,
+            isa,
+        };
+        let epilogue = Epilogue {
+            residual: residual.then_some(r),
+            ..*epilogue
+        };
+        conv2d(&mut ctx, &conv, &x, &y, &epilogue).unwrap_or_else(|e| panic!("{self:?}: {e}"));
+        (arena, y)
+    }
+}
+
+#[test]
+fn conv2d_equals_the_naive_one_on_every_isa() {
+    for case in cases() {
+        let x = noise(case.channels[0] * case.image[0] * case.image[1], 3);
+        let expected = case.naive(&x);
+        let residual = noise(expected.len(), 4);
+        for isa in Isa::available() {
+            let epilogue = Epilogue {
+                activation: Activation::Silu,
+                ..Epilogue::default()
+            };
+            let (plain, y) = case.run(isa, 1, &Epilogue::default(), false);
+            let (full, _) = case.run(isa, 1, &epilogue, true);
+            let (plain, full) = (plain.read(&y).expect("read"), full.read(&y).expect("read"));
+            for (i, &sum) in expected.iter().enumerate() {
+                let silu = sum / (1.0 + (-sum).exp()) + f64::from(residual[i]);
+                assert!(
+                    (f64::from(plain[i]) - sum).abs() < 1e-4,
+                    "{isa} {case:?} {i}: {} {sum}",
+                    plain[i]
+                );
+                assert!(
+                    (f64::from(full[i]) - silu).abs() < 1e-4,
+                    "{isa} {case:?} {i}: {} {silu}",
+                    full[i]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn conv2d_writes_its_own_slice_and_nothing_else() {
+    for case in cases() {
+        for isa in Isa::available() {
+            let (arena, y) = case.run(isa, 2, &Epilogue::default(), false);
+            let (_, _, r, len) = case.views();
+            let all = arena.read(&View::contiguous(0, &[len])).expect("read");
+            let mut mine = vec![false; len];
+            for (c, (i, j)) in (0..y.shape[1]).flat_map(|c| {
+                (0..y.shape[2]).flat_map(move |i| (0..y.shape[3]).map(move |j| (c, (i, j))))
+            }) {
+                mine[y.offset + c + i * y.strides[2] + j * y.strides[3]] = true;
+            }
+            let start = y.offset - y.strides[2] - y.strides[3] - case.around[0];
+            for at in start..r.offset - case.around[0] {
+                assert!(
+                    mine[at] || all[at] == CANARY,
+                    "{isa} {case:?}: element {at} was overwritten"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn conv2d_gives_the_same_bits_on_one_and_two_threads() {
+    for case in [
+        case([16, 64], [40, 40], 3),
+        case([32, 255], [30, 31], 1),
+        Case {
+            group: 24,
+            ..case([24, 24], [40, 40], 3)
+        },
+    ] {
+        for isa in Isa::available() {
+            let epilogue = Epilogue {
+                activation: Activation::Silu,
+                ..Epilogue::default()
+            };
+            let results: Vec<Vec<u32>> = [1, 2]
+                .into_iter()
+                .map(|threads| {
+                    let (arena, y) = case.run(isa, threads, &epilogue, true);
+                    arena
+                        .read(&y)
+                        .expect("read")
+                        .into_iter()
+                        .map(f32::to_bits)
+                        .collect()
+                })
+                .collect();
+            assert_eq!(results[0], results[1], "{isa} {case:?}");
+        }
+    }
+}
+
+#[test]
+fn conv2d_fake_quantize_gives_steps_of_the_scale() {
+    let q = FakeQuantize {
+        scale: 0.07,
+        zero_point: 3.0,
+        q_min: 0.0,
+        q_max: 255.0,
+    };
+    let case = case([4, 19], [5, 6], 3);
+    for isa in Isa::available() {
+        let (plain, y) = case.run(isa, 1, &Epilogue::default(), false);
+        let (quantized, _) = case.run(
+            isa,
+            1,
+            &Epilogue {
+                fake_quantize: Some(q),
+                ..Epilogue::default()
+            },
+            false,
+        );
+        let (plain, quantized) = (
+            plain.read(&y).expect("read"),
+            quantized.read(&y).expect("read"),
+        );
+        for (x, found) in plain.into_iter().zip(quantized) {
+            let step = ((x / q.scale).round_ties_even() + q.zero_point).clamp(q.q_min, q.q_max);
+            assert_eq!(found, (step - q.zero_point) * q.scale, "{isa} {x}");
+        }
+    }
+}
+
+#[test]
+fn conv2d_bad_views_are_typed_errors() {
+    let case = case([4, 8], [5, 5], 3);
+    let (x, y, _, len) = case.views();
+    let conv = PackedConv::new(&case.spec(), Isa::Scalar).expect("valid");
+    let pool = ThreadPool::new(1);
+    let mut arena = Arena::new(len);
+    let mut ctx = Context {
+        arena: &mut arena,
+        pool: &pool,
+        isa: Isa::Scalar,
+    };
+    let epilogue = Epilogue::default();
+    let at_start = View { offset: 0, ..x };
+    assert!(matches!(
+        conv2d(&mut ctx, &conv, &at_start, &y, &epilogue),
+        Err(KernelError::OutOfBounds { .. })
+    ));
+    let over_x = View {
+        offset: x.offset,
+        ..y
+    };
+    assert!(matches!(
+        conv2d(&mut ctx, &conv, &x, &over_x, &epilogue),
+        Err(KernelError::Overlap { .. })
+    ));
+    let short = View {
+        shape: Dims::new(&[1, 8, 4, 5]),
+        ..y
+    };
+    assert!(matches!(
+        conv2d(&mut ctx, &conv, &x, &short, &epilogue),
+        Err(KernelError::Shape { .. })
+    ));
+    let beyond = View { offset: len, ..y };
+    assert!(matches!(
+        conv2d(&mut ctx, &conv, &x, &beyond, &epilogue),
+        Err(KernelError::OutOfBounds { .. })
+    ));
+    let short_bias = ConvSpec {
+        bias: Some(vec![0.0]),
+        ..case.spec()
+    };
+    assert!(matches!(
+        PackedConv::new(&short_bias, Isa::Scalar),
+        Err(KernelError::Length {
+            operand: "bias",
+            ..
+        })
+    ));
+}
