@@ -193,14 +193,19 @@ impl Graph {
         self.order.iter().map(|&id| self.node_macs(id)).sum()
     }
 
-    /// Number of floating-point or integer weights: constants that are inputs of weighted or normalising nodes.
+    /// Number of learned parameters: weights, biases, and scale and shift of normalising nodes.
     pub fn params(&self) -> u64 {
         let mut seen = BTreeSet::new();
-        let weights = self
-            .nodes()
-            .filter(|(_, n)| n.op.has_parameters())
-            .flat_map(|(_, n)| n.inputs.iter().skip(1));
-        weights
+        self.nodes()
+            .map(|(id, _)| self.node_params(id, &mut seen))
+            .sum()
+    }
+
+    /// Number of learned parameters of a node that no node counted into `seen` shares.
+    pub fn node_params(&self, id: NodeId, seen: &mut BTreeSet<ValueId>) -> u64 {
+        let node = self.node(id);
+        let learned = node.op.learned_inputs().filter_map(|i| node.inputs.get(i));
+        learned
             .filter(|v| seen.insert(**v))
             .map(|&v| self.parameter_elements(v))
             .sum()

@@ -81,9 +81,13 @@ macro_rules! operators {
                 match self { $(Op::$name(op) => Some(op.lower(opset, inputs, outputs)),)* Op::Opaque(_) => None }
             }
 
-            /// Whether the inputs after the first are learned parameters.
-            pub fn has_parameters(&self) -> bool {
-                matches!(self.quant_facts(), QuantFacts::Weighted { .. }) || matches!(self, Op::BatchNormalization(_))
+            /// Positions of the inputs that are learned; running statistics are not.
+            pub fn learned_inputs(&self) -> std::ops::Range<usize> {
+                match self {
+                    Op::BatchNormalization(_) => 1..3,
+                    op if matches!(op.quant_facts(), QuantFacts::Weighted { .. }) => 1..3,
+                    _ => 0..0,
+                }
             }
         }
     };

@@ -130,5 +130,5 @@ fn tensor_of_an_impossible_shape_is_refused_without_allocation() {
 fn macs_and_params_of_a_block_count_the_convolution() {
     let graph = block();
     assert_eq!(graph.macs(), 3 * 5 * 4 * 2 * 9);
-    assert_eq!(graph.params(), 3 * 2 * 9 + 4 * 3);
+    assert_eq!(graph.params(), 3 * 2 * 9 + 2 * 3);
 }
