@@ -1,2 +1,17 @@
-//! The runtime room of yoloslim.
+//! The runtime room: a graph compiled into a schedule of kernels, and sessions that run it.
+//!
+//! Rank 2: imports `ir` and `kernels`. Knows no file format and no dataset.
 #![forbid(unsafe_code)]
+
+mod error;
+mod layout;
+mod lowering;
+mod memory;
+mod plan;
+mod schedule;
+mod session;
+mod step;
+
+pub use error::RuntimeError;
+pub use plan::{Plan, PlanOptions, StepInfo};
+pub use session::{Observed, Session};

@@ -1,0 +1,51 @@
+//! What can be wrong with compiling or running a plan.
+use ir::{DataType, IrError, OpError};
+use kernels::KernelError;
+use thiserror::Error;
+
+/// Why a graph cannot be compiled or run.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum RuntimeError {
+    #[error("node `{node}` ({op_type}) is not known to yoloslim and cannot be executed")]
+    Opaque { node: String, op_type: String },
+    #[error("node `{node}`: per_channel quantization of activations is not supported")]
+    PerChannelActivation { node: String },
+    #[error("value `{value}`: the runtime computes in f32, found {found}")]
+    DType { value: String, found: DataType },
+    #[error("value `{value}` cannot be observed: it is constant or exists only as integer codes")]
+    NotObservable { value: String },
+    #[error("the model has {expected} inputs, {found} were given")]
+    InputCount { expected: usize, found: usize },
+    #[error("input `{input}`: expected {expected} elements, found {found}")]
+    InputLength {
+        input: String,
+        expected: usize,
+        found: usize,
+    },
+    #[error("node `{node}`: {source}")]
+    Kernel { node: String, source: KernelError },
+    #[error("node `{node}`: {source}")]
+    Operator { node: String, source: OpError },
+    #[error(transparent)]
+    Graph(#[from] IrError),
+}
+
+impl RuntimeError {
+    /// Adds the node to a kernel's complaint.
+    pub(crate) fn kernel(node: &str) -> impl FnOnce(KernelError) -> RuntimeError + '_ {
+        move |source| RuntimeError::Kernel {
+            node: node.to_owned(),
+            source,
+        }
+    }
+
+    /// Adds the node to an operator's complaint.
+    pub(crate) fn operator(node: &str) -> impl FnOnce(OpError) -> RuntimeError + '_ {
+        move |source| RuntimeError::Operator {
+            node: node.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Where tensors lie: buffers with halos, and views that follow Reshape, Slice and Transpose for free.
+use ir::ops::Slice;
+use kernels::{Dims, KernelError, View};
+
+/// Halo of a buffer or demand for one: top, left, bottom, right, in pixels.
+pub(crate) type Halo = [usize; 4];
+
+/// A view into a buffer, offset counted from the buffer's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    pub(crate) buffer: usize,
+    pub(crate) view: View,
+    /// All pixels of an NHWC buffer, maybe not all channels: its halo is the buffer's.
+    pub(crate) plane: bool,
+}
+
+/// Most axes that a kernel takes.
+const MAX_RANK: usize = 6;
+
+fn dims(values: &[usize]) -> Result<Dims, KernelError> {
+    if values.len() > MAX_RANK {
+        return Err(KernelError::Rank {
+            operand: "view",
+            expected: MAX_RANK,
+            found: values.len(),
+        });
+    }
+    Ok(Dims::new(values))
+}
+
+/// A view of everything from a buffer's start, in row-major order.
+pub(crate) fn row_major(shape: &[usize]) -> Result<View, KernelError> {
+    dims(shape)?;
+    Ok(View::contiguous(0, shape))
+}
+
+/// The view and size in elements of a new buffer: NHWC with a halo for four axes, row-major otherwise.
+pub(crate) fn fresh(shape: &[usize], halo: Halo) -> Result<(View, usize), KernelError> {
+    let &[n, c, h, w] = shape else {
+        let view = row_major(shape)?;
+        return Ok((view, view.elements()));
+    };
+    let [top, left, bottom, right] = halo;
+    let (rows, columns) = (h + top + bottom, w + left + right);
+    let wide = View::nhwc(0, [n, c, rows, columns]);
+    let view = wide.slice(2, top, h)?.slice(3, left, w)?;
+    Ok((view, wide.elements()))
+}
+
+/// Whether channels lie side by side, as the image kernels need them.
+pub(crate) fn is_nhwc(view: &View) -> bool {
+    view.shape.len() == 4 && (view.shape[1] <= 1 || view.strides[1] == 1)
+}
+
+/// The view under a shape it broadcasts to.
+pub(crate) fn broadcast(view: &View, shape: &[usize]) -> Result<View, KernelError> {
+    let skip = shape.len() - view.shape.len();
+    let stride = |axis: usize| match axis.checked_sub(skip) {
+        Some(a) if view.shape[a] == shape[axis] => view.strides[a],
+        _ => 0,
+    };
+    let strides: Vec<usize> = (0..shape.len()).map(stride).collect();
+    Ok(View {
+        offset: view.offset,
+        shape: dims(shape)?,
+        strides: dims(&strides)?,
+    })
+}
+
+/// The elements that a Slice takes; `None` where it runs backwards.
+pub(crate) fn slice(view: &View, op: &Slice) -> Option<View> {
+    let mut shape = view.shape.to_vec();
+    let mut strides = view.strides.to_vec();
+    let mut offset = view.offset;
+    for range in &op.ranges {
+        let step = usize::try_from(range.step).ok()?;
+        offset += range.start * strides[range.axis];
+        shape[range.axis] = range.len;
+        strides[range.axis] *= step;
+    }
+    Some(View {
+        offset,
+        shape: dims(&shape).ok()?,
+        strides: dims(&strides).ok()?,
+    })
+}
+
+/// The same elements in the same logical order under another shape; `None` when no strides say so.
+pub(crate) fn reshape(view: &View, shape: &[usize]) -> Option<View> {
+    if view.elements() == 0 {
+        let empty = row_major(shape).ok()?;
+        return Some(empty);
+    }
+    let old: Vec<(usize, usize)> = view
+        .shape
+        .iter()
+        .copied()
+        .zip(view.strides.iter().copied())
+        .filter(|&(d, _)| d != 1)
+        .collect();
+    let mut strides = vec![0; shape.len()];
+    let (mut from, mut to) = (0, 0);
+    while from < old.len() {
+        let (mut from_end, mut to_end) = (from + 1, to);
+        let mut taken = old[from].0;
+        let mut made = 1;
+        while made != taken {
+            if made < taken {
+                made *= shape.get(to_end)?;
+                to_end += 1;
+            } else {
+                taken *= old.get(from_end)?.0;
+                from_end += 1;
+            }
+        }
+        let merges = |k: usize| old[k].1 == old[k + 1].0 * old[k + 1].1;
+        if !(from..from_end - 1).all(merges) {
+            return None;
+        }
+        let mut stride = old[from_end - 1].1;
+        for axis in (to..to_end).rev() {
+            strides[axis] = stride;
+            stride *= shape[axis];
+        }
+        (from, to) = (from_end, to_end);
+    }
+    Some(View {
+        offset: view.offset,
+        shape: dims(shape).ok()?,
+        strides: dims(&strides).ok()?,
+    })
+}

@@ -1,0 +1,222 @@
+//! Compilation of a graph into an executable schedule.
+use crate::RuntimeError;
+use crate::layout::{At, Halo};
+use crate::lowering::{Lowered, lower};
+use crate::memory::{self, Lifetime};
+use crate::schedule::{Packed, Schedule, parents};
+use crate::step::Step;
+use ir::{Graph, Tensor, ValueId};
+use kernels::{Isa, View};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How to compile.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanOptions {
+    /// The instruction set of the kernels.
+    pub isa: Isa,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self { isa: Isa::best() }
+    }
+}
+
+/// One step, for listings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepInfo {
+    /// Name of the node.
+    pub name: String,
+    /// What runs, with what is fused into it; `Reference` for operators without a kernel.
+    pub kind: String,
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+}
+
+pub(crate) struct Input {
+    pub(crate) name: String,
+    pub(crate) view: View,
+}
+
+pub(crate) enum Output {
+    View(View),
+    Constant(Tensor),
+}
+
+pub(crate) struct Watched {
+    pub(crate) value: ValueId,
+    pub(crate) view: View,
+    /// Steps that have run when the value is there.
+    pub(crate) ready: usize,
+}
+
+/// An executable schedule: steps, packed weights and the arena's layout. Sessions share it.
+pub struct Plan {
+    pub(crate) isa: Isa,
+    pub(crate) steps: Vec<Step<View>>,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) watched: Vec<Watched>,
+    pub(crate) constants: Vec<(View, Vec<f32>)>,
+    pub(crate) arena_elements: usize,
+}
+
+impl Plan {
+    /// Compiles a graph; the values in `observe` will exist when it runs, so nothing is fused across them.
+    ///
+    /// # Errors
+    /// `Opaque`, `PerChannelActivation`, `DType` for what cannot be executed, `NotObservable` for a constant or an
+    /// integer code in `observe`, `Kernel` or `Operator` where a kernel or an operator refuses the node.
+    pub fn compile(
+        graph: &Graph,
+        observe: &[ValueId],
+        options: &PlanOptions,
+    ) -> Result<Plan, RuntimeError> {
+        let keep: BTreeSet<ValueId> = graph.outputs().iter().chain(observe).copied().collect();
+        let lowered = lower(graph, &keep)?;
+        let parents = parents(&lowered);
+        let mut halos: BTreeMap<ValueId, Halo> = BTreeMap::new();
+        let mut packed = Packed::new();
+        // Halos move views, so the first pass only asks for them; they never shrink, so this ends.
+        loop {
+            let schedule = Schedule::build(&lowered, options.isa, &parents, &halos, &mut packed)?;
+            let mut wanted = halos.clone();
+            for (&v, demand) in &schedule.demands {
+                let halo = wanted.entry(v).or_default();
+                for (have, &need) in halo.iter_mut().zip(demand) {
+                    *have = (*have).max(need);
+                }
+            }
+            if wanted == halos {
+                return Plan::finish(&lowered, observe, schedule, options.isa);
+            }
+            drop(schedule);
+            halos = wanted;
+        }
+    }
+
+    fn finish(
+        lowered: &Lowered<'_>,
+        observe: &[ValueId],
+        schedule: Schedule<'_>,
+        isa: Isa,
+    ) -> Result<Plan, RuntimeError> {
+        let graph = lowered.graph;
+        let mut watched = Vec::new();
+        for &v in observe.iter().collect::<BTreeSet<_>>() {
+            let ready = schedule.ready.get(&v).copied();
+            let (Some(at), Some(ready)) = (schedule.at(v), ready) else {
+                return Err(RuntimeError::NotObservable {
+                    value: graph.value(v).name.clone(),
+                });
+            };
+            watched.push((v, at, ready));
+        }
+        watched.sort_by_key(|&(v, _, ready)| (ready, v));
+        let lifetimes = lifetimes(graph, &schedule, &watched);
+        let (offsets, arena_elements) = memory::plan(&lifetimes);
+        let resolve = |at: At| View {
+            offset: at.view.offset + offsets[at.buffer],
+            ..at.view
+        };
+        let input = |&v: &ValueId| Input {
+            name: graph.value(v).name.clone(),
+            view: resolve(schedule.at(v).expect("inputs are placed first")),
+        };
+        let output = |&v: &ValueId| match lowered.constant(v) {
+            Some(tensor) => Ok(Output::Constant(tensor.clone())),
+            None => schedule
+                .at(v)
+                .map(|at| Output::View(resolve(at)))
+                .ok_or_else(|| RuntimeError::DType {
+                    value: graph.value(v).name.clone(),
+                    found: graph.ty(v).map_or(ir::DataType::Other(0), |t| t.dtype),
+                }),
+        };
+        let constant = |b: &crate::schedule::Buffer| {
+            let data = b.constant.clone()?;
+            Some((resolve(b.root), data))
+        };
+        let watch = |&(value, at, ready): &(ValueId, At, usize)| Watched {
+            value,
+            view: resolve(at),
+            ready,
+        };
+        Ok(Plan {
+            isa,
+            inputs: graph.inputs().iter().map(input).collect(),
+            outputs: graph
+                .outputs()
+                .iter()
+                .map(output)
+                .collect::<Result<_, _>>()?,
+            watched: watched.iter().map(watch).collect(),
+            constants: schedule.buffers.iter().filter_map(constant).collect(),
+            arena_elements,
+            steps: schedule
+                .steps
+                .iter()
+                .cloned()
+                .map(|s| s.map(resolve))
+                .collect(),
+        })
+    }
+
+    /// Memory of one session's arena.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_elements * size_of::<f32>()
+    }
+
+    /// The steps in order, for listings.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        let info = |s: &Step<View>| StepInfo {
+            name: s.name.clone(),
+            kind: s.kind(),
+            macs: s.macs,
+        };
+        self.steps.iter().map(info).collect()
+    }
+
+    /// The instruction set it was compiled for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+/// When each buffer is in use: 0 is before the first step, `i + 1` is step `i`.
+fn lifetimes(
+    graph: &Graph,
+    schedule: &Schedule<'_>,
+    watched: &[(ValueId, At, usize)],
+) -> Vec<Lifetime> {
+    let end = schedule.steps.len() + 1;
+    let mut lives: Vec<Lifetime> = schedule
+        .buffers
+        .iter()
+        .map(|b| Lifetime {
+            elements: b.elements,
+            first: if b.constant.is_some() { 0 } else { end },
+            last: if b.constant.is_some() { end } else { 0 },
+        })
+        .collect();
+    let mut touch = |buffer: usize, time: usize| {
+        let life = &mut lives[buffer];
+        life.first = life.first.min(time);
+        life.last = life.last.max(time);
+    };
+    for &v in graph.inputs() {
+        touch(schedule.at(v).expect("inputs are placed first").buffer, 0);
+    }
+    for (i, step) in schedule.steps.iter().enumerate() {
+        for at in step.inputs.iter().chain(&step.outputs) {
+            touch(at.buffer, i + 1);
+        }
+    }
+    for &(_, at, ready) in watched {
+        touch(at.buffer, ready);
+    }
+    for at in graph.outputs().iter().filter_map(|&v| schedule.at(v)) {
+        touch(at.buffer, end);
+    }
+    lives
+}

@@ -1,0 +1,85 @@
+//! Which values are produced inside the buffer of the Concat that joins them.
+use crate::lowering::{Item, Lowered, Wiring, Work};
+use ir::ops::Concat;
+use ir::{Op, ValueId};
+use std::collections::BTreeMap;
+
+/// The part of a Concat's output that a value is written to.
+pub(crate) struct Parent {
+    pub(crate) value: ValueId,
+    pub(crate) axis: usize,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
+/// Finds the parents, the last Concat first, so that a Concat of Concats is one buffer.
+pub(crate) fn parents(lowered: &Lowered<'_>) -> BTreeMap<ValueId, Parent> {
+    let wiring = Wiring::new(&lowered.items);
+    let mut found = BTreeMap::new();
+    for item in lowered.items.iter().rev() {
+        if let Work::Node(Op::Concat(concat)) = &item.work {
+            adopt(lowered, &wiring, (item, concat), &mut found);
+        }
+    }
+    found
+}
+
+fn adopt(
+    lowered: &Lowered<'_>,
+    wiring: &Wiring,
+    (item, concat): (&Item, &Concat),
+    found: &mut BTreeMap<ValueId, Parent>,
+) {
+    let axis = concat.axis;
+    let length = |v: ValueId| lowered.graph.ty(v).map_or(0, |t| t.shape[axis]);
+    let (mut i, mut start) = (0, 0);
+    while i < item.inputs.len() {
+        let (v, taken) = source(lowered, wiring, &item.inputs[i..], axis);
+        let len: usize = item.inputs[i..i + taken].iter().map(|&v| length(v)).sum();
+        if writes(lowered, wiring, v) && v != item.outputs[0] {
+            found.entry(v).or_insert(Parent {
+                value: item.outputs[0],
+                axis,
+                start,
+                len,
+            });
+        }
+        start += len;
+        i += taken;
+    }
+}
+
+/// The value that fills the first of these inputs, and how many it fills: all parts of a Split that follow each other are
+/// the value that was split, and a Reshape of fewer than four axes is what was reshaped.
+fn source(
+    lowered: &Lowered<'_>,
+    wiring: &Wiring,
+    inputs: &[ValueId],
+    axis: usize,
+) -> (ValueId, usize) {
+    let Some(item) = wiring.writer.get(&inputs[0]).map(|&i| &lowered.items[i]) else {
+        return (inputs[0], 1);
+    };
+    let rank = |v: ValueId| lowered.graph.ty(v).map_or(0, |t| t.rank());
+    match &item.work {
+        Work::Node(Op::Split(split)) if split.axis == axis && inputs.starts_with(&item.outputs) => {
+            (item.inputs[0], item.outputs.len())
+        }
+        Work::Node(Op::Reshape(_)) if rank(item.inputs[0]) != 4 => (item.inputs[0], 1),
+        _ => (inputs[0], 1),
+    }
+}
+
+/// Whether a step writes this value, so that it can be told where.
+fn writes(lowered: &Lowered<'_>, wiring: &Wiring, v: ValueId) -> bool {
+    let Some(&i) = wiring.writer.get(&v) else {
+        return false;
+    };
+    let Work::Node(op) = &lowered.items[i].work else {
+        return true;
+    };
+    !matches!(
+        op,
+        Op::Split(_) | Op::Slice(_) | Op::Transpose(_) | Op::Reshape(_)
+    )
+}

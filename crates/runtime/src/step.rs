@@ -1,0 +1,158 @@
+//! One step of a plan: a kernel with its views.
+use crate::RuntimeError;
+use crate::layout::Halo;
+use ir::{Op, Tensor};
+use kernels::{
+    Activation, BinaryOp, Context, Epilogue, FakeQuantize, PackedConv, Pool, UnaryOp, View,
+};
+use std::sync::Arc;
+
+/// What a step does with its views.
+#[derive(Clone)]
+pub(crate) enum Kernel {
+    /// Reads x and, if there is one, the residual.
+    Conv {
+        packed: Arc<PackedConv>,
+        activation: Activation,
+        fake_quantize: Option<FakeQuantize>,
+    },
+    MaxPool(Pool),
+    Resize {
+        map_h: Vec<usize>,
+        map_w: Vec<usize>,
+    },
+    Unary(UnaryOp),
+    Binary(BinaryOp),
+    Softmax {
+        axis: usize,
+    },
+    Copy,
+    FillHalo(Halo),
+    /// The operator's own reference computation; constants sit at their input positions.
+    Reference {
+        op: Box<Op>,
+        constants: Vec<Option<Tensor>>,
+    },
+}
+
+/// A kernel with its operands; `V` says where they lie.
+#[derive(Clone)]
+pub(crate) struct Step<V> {
+    pub(crate) name: String,
+    pub(crate) kernel: Kernel,
+    pub(crate) inputs: Vec<V>,
+    pub(crate) outputs: Vec<V>,
+    pub(crate) macs: u64,
+}
+
+impl<V> Step<V> {
+    /// The same step with its operands elsewhere.
+    pub(crate) fn map<W>(self, f: impl Fn(V) -> W) -> Step<W> {
+        Step {
+            name: self.name,
+            kernel: self.kernel,
+            inputs: self.inputs.into_iter().map(&f).collect(),
+            outputs: self.outputs.into_iter().map(&f).collect(),
+            macs: self.macs,
+        }
+    }
+}
+
+impl Step<View> {
+    /// Name of the kernel, for listings.
+    pub(crate) fn kind(&self) -> String {
+        match &self.kernel {
+            Kernel::Conv {
+                activation,
+                fake_quantize,
+                ..
+            } => {
+                let mut kind = String::from("Conv");
+                if *activation != Activation::Identity {
+                    kind += " + activation";
+                }
+                if self.inputs.len() > 1 {
+                    kind += " + Add";
+                }
+                if fake_quantize.is_some() {
+                    kind += " + QDQ";
+                }
+                kind
+            }
+            Kernel::MaxPool(_) => "MaxPool".into(),
+            Kernel::Resize { .. } => "Resize".into(),
+            Kernel::Unary(_) => "Unary".into(),
+            Kernel::Binary(_) => "Binary".into(),
+            Kernel::Softmax { .. } => "Softmax".into(),
+            Kernel::Copy => "Copy".into(),
+            Kernel::FillHalo(_) => "FillHalo".into(),
+            Kernel::Reference { op, .. } => format!("Reference {}", op.op_type()),
+        }
+    }
+
+    /// Runs the step.
+    pub(crate) fn run(&self, ctx: &mut Context<'_>) -> Result<(), RuntimeError> {
+        let (x, y) = (self.inputs.first(), &self.outputs[0]);
+        let x = x.unwrap_or(y);
+        let done = match &self.kernel {
+            Kernel::Conv {
+                packed,
+                activation,
+                fake_quantize,
+            } => {
+                let epilogue = Epilogue {
+                    activation: *activation,
+                    residual: self.inputs.get(1).copied(),
+                    fake_quantize: *fake_quantize,
+                };
+                kernels::conv2d(ctx, packed, x, y, &epilogue)
+            }
+            Kernel::MaxPool(pool) => kernels::max_pool(ctx, x, y, pool),
+            Kernel::Resize { map_h, map_w } => kernels::resize_nearest(ctx, x, y, map_h, map_w),
+            Kernel::Unary(op) => kernels::unary(ctx, *op, x, y),
+            Kernel::Binary(op) => kernels::binary(ctx, *op, x, &self.inputs[1], y),
+            Kernel::Softmax { axis } => kernels::softmax(ctx, x, y, *axis),
+            Kernel::Copy => kernels::copy(ctx, x, y),
+            Kernel::FillHalo(halo) => kernels::fill_halo(ctx, y, *halo, 0.0),
+            Kernel::Reference { op, constants } => return self.run_reference(ctx, op, constants),
+        };
+        done.map_err(RuntimeError::kernel(&self.name))
+    }
+
+    fn run_reference(
+        &self,
+        ctx: &mut Context<'_>,
+        op: &Op,
+        constants: &[Option<Tensor>],
+    ) -> Result<(), RuntimeError> {
+        let mut views = self.inputs.iter();
+        let mut tensors = Vec::with_capacity(constants.len());
+        for constant in constants {
+            tensors.push(match constant {
+                Some(tensor) => tensor.clone(),
+                None => {
+                    let view = views.next().expect("one view for each computed input");
+                    let data = ctx
+                        .arena
+                        .read(view)
+                        .map_err(RuntimeError::kernel(&self.name))?;
+                    Tensor::new(view.shape.to_vec(), data)
+                        .map_err(RuntimeError::operator(&self.name))?
+                }
+            });
+        }
+        let inputs: Vec<&Tensor> = tensors.iter().collect();
+        let outputs = op
+            .forward(&inputs)
+            .map_err(RuntimeError::operator(&self.name))?;
+        for (view, tensor) in self.outputs.iter().zip(&outputs) {
+            let data = tensor
+                .as_slice::<f32>()
+                .map_err(RuntimeError::operator(&self.name))?;
+            ctx.arena
+                .write(view, data)
+                .map_err(RuntimeError::kernel(&self.name))?;
+        }
+        Ok(())
+    }
+}
