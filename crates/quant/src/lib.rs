@@ -1,2 +1,25 @@
-//! The quant room of yoloslim.
+//! Post-training quantization: observe ranges, plan parameters, apply QuantizeLinear and DequantizeLinear.
+//!
+//! Rank 3: imports only `ir`. Every step is a pure function of the graph and the observed ranges.
 #![forbid(unsafe_code)]
+
+mod apply;
+mod error;
+pub mod observers;
+mod plan;
+mod range;
+mod share;
+mod sites;
+mod tail;
+mod targets;
+mod weights;
+
+pub use apply::apply;
+pub use error::QuantError;
+pub use observers::{OBSERVERS, Observer, observer};
+pub use plan::{QuantPlan, plan};
+pub use range::Range;
+pub use share::int8_macs_share;
+pub use sites::{Site, sites};
+pub use tail::float_tail;
+pub use targets::{BUILTIN, ONNXRUNTIME, TARGETS, Target, target};

@@ -1,0 +1,126 @@
+use super::histogram::BINS;
+use super::*;
+
+/// Deterministic noise in [-1, 1) with a few large values: x^9 has heavy ends.
+fn samples(n: u64, low: f32, high: f32) -> Vec<f32> {
+    let noise = |i: u64| {
+        let mixed = (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n)
+        .map(|i| {
+            let x = noise(i).powi(9);
+            if x < 0.0 { -x * low } else { x * high }
+        })
+        .collect()
+}
+
+fn range_of(make: MakeObserver, chunks: &[&[f32]]) -> Option<Range> {
+    let mut o = make();
+    chunks.iter().for_each(|c| o.observe(c));
+    o.range()
+}
+
+#[test]
+fn observers_in_any_order_give_the_same_range() {
+    let data = samples(40_000, -3.0, 20.0);
+    let mut sorted = data.clone();
+    sorted.sort_by(f32::total_cmp);
+    for (name, make) in OBSERVERS {
+        let once = range_of(*make, &[&data]);
+        assert_eq!(once, range_of(*make, &[&sorted]), "{name}");
+        let (small, large) = sorted.split_at(25_000);
+        assert_eq!(once, range_of(*make, &[large, small]), "{name}");
+        let chunks: Vec<&[f32]> = sorted.chunks(997).collect();
+        assert_eq!(once, range_of(*make, &chunks), "{name}");
+    }
+}
+
+#[test]
+fn observers_merged_equal_one_stream() {
+    let data = samples(30_000, -3.0, 20.0);
+    for (name, make) in OBSERVERS {
+        let once = range_of(*make, &[&data]);
+        for cut in [0, 1, 10_000, 30_000] {
+            let (mut a, mut b) = (make(), make());
+            a.observe(&data[..cut]);
+            b.observe(&data[cut..]);
+            a.merge(b.as_ref()).unwrap();
+            assert_eq!(a.range(), once, "{name} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn observers_of_different_kinds_do_not_merge() {
+    let (mut a, b) = (MinMax::default(), Percentile::default());
+    assert!(matches!(
+        a.merge(&b),
+        Err(QuantError::ObserverMismatch {
+            expected: "minmax",
+            found: "percentile"
+        })
+    ));
+}
+
+#[test]
+fn observers_count_what_is_not_finite_and_hold_zero() {
+    for (name, make) in OBSERVERS {
+        let mut o = make();
+        assert_eq!(o.range(), None, "{name}");
+        o.observe(&[f32::NAN, f32::INFINITY]);
+        assert_eq!(o.range(), None, "{name}");
+        o.observe(&[2.0, f32::NEG_INFINITY, 3.0]);
+        assert_eq!(
+            (o.range(), o.non_finite()),
+            (Some(Range::new(0.0, 3.0)), 3),
+            "{name}"
+        );
+        let mut o = make();
+        o.observe(&[-5.0, -4.0]);
+        assert_eq!(o.range(), Some(Range::new(-5.0, 0.0)), "{name}");
+        assert_eq!(observer(name).unwrap().name(), *name);
+    }
+    assert!(observer("none").is_none());
+}
+
+#[test]
+fn percentile_of_samples_is_within_one_bin_of_the_exact_one() {
+    for (low, high, percentile) in [
+        (-3.0, 20.0, 99.99),
+        (-3.0, 20.0, 99.0),
+        (-0.27, 9.0, 99.9),
+        (-1e6, 1e-3, 99.9),
+    ] {
+        let mut data = samples(50_000, low, high);
+        let mut o = Percentile::new(percentile);
+        o.observe(&data);
+        let range = o.range().unwrap();
+        data.sort_by(f32::total_cmp);
+        let one_sided = data[0] >= -0.2785;
+        let share = (100.0 - percentile) / 100.0 / if one_sided { 1.0 } else { 2.0 };
+        let dropped = (data.len() as f64 * share) as usize;
+        let exact = Range::new(
+            data[if one_sided { 0 } else { dropped }],
+            data[data.len() - 1 - dropped],
+        );
+        // A bin is at most twice the largest magnitude of its side, divided by the number of bins.
+        let bin = |end: f32| 2.0 * end.abs() / BINS as f32;
+        assert!(
+            (range.max - exact.max).abs() <= bin(data[data.len() - 1]),
+            "{range:?} {exact:?}"
+        );
+        assert!(
+            (range.min - exact.min).abs() <= bin(data[0]),
+            "{range:?} {exact:?}"
+        );
+    }
+}
+
+#[test]
+fn percentile_of_extreme_magnitudes_stays_finite() {
+    let mut o = Percentile::default();
+    o.observe(&[f32::MAX, -f32::MAX, f32::MIN_POSITIVE, 0.0]);
+    assert_eq!(o.range(), Some(Range::new(-f32::MAX, f32::MAX)));
+}

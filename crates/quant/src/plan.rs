@@ -1,0 +1,190 @@
+//! The plan: parameters for every site and weight, as data.
+use crate::sites::{Region, Site, region_sites};
+use crate::weights::{at, weight_params};
+use crate::{QuantError, Range, Target};
+use ir::{Graph, QuantFacts, QuantParams, ValueId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Inputs of a Concat share parameters where the common range is at most this much wider than each one's own.
+const SHARE_WITHIN: f64 = 1.5;
+
+/// Parameters by value name; what is not listed stays float.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantPlan {
+    /// Name of the target.
+    pub target: String,
+    /// Parameters of activations: asymmetric U8, per tensor.
+    pub activations: BTreeMap<String, QuantParams>,
+    /// Parameters of weights: symmetric I8, per_channel over output channels.
+    pub weights: BTreeMap<String, QuantParams>,
+}
+
+impl QuantPlan {
+    /// A plan that leaves everything float.
+    pub fn empty(target: &Target) -> Self {
+        Self {
+            target: target.name.to_owned(),
+            activations: BTreeMap::new(),
+            weights: BTreeMap::new(),
+        }
+    }
+}
+
+/// Parameters for every site of the target and every weight.
+///
+/// `ranges` holds the observed range of every [`Site::range_of`] that is not an input of the model; inputs have
+/// `input_params`. Concat inputs whose ranges are close get common parameters, and the Concat then none of its own;
+/// others keep their own, and the Concat's result is quantized anew.
+///
+/// # Errors
+/// `MissingRange`, `BadRange`, `NonFiniteWeight` and `Params` with the value; as [`crate::sites`] otherwise.
+pub fn plan(
+    graph: &Graph,
+    ranges: &BTreeMap<ValueId, Range>,
+    input_params: &QuantParams,
+    target: &Target,
+) -> Result<QuantPlan, QuantError> {
+    let region = Region::new(graph)?;
+    let mut sites = region_sites(&region, target);
+    let mut groups = Groups::new(graph, &sites, ranges)?;
+    if !target.quantize_every_operator {
+        let shared = groups.share(&region, &sites);
+        sites.retain(|s| !shared.contains(&s.value));
+    }
+    let mut plan = QuantPlan::empty(target);
+    for site in &sites {
+        let name = &graph.value(site.value).name;
+        let params = match groups.range(site.range_of) {
+            None => input_params.clone(),
+            Some(range) => range.u8_params().map_err(at(name))?,
+        };
+        plan.activations.insert(name.clone(), params);
+    }
+    plan_weights(&region, target, &mut plan)?;
+    Ok(plan)
+}
+
+fn plan_weights(
+    region: &Region<'_>,
+    target: &Target,
+    plan: &mut QuantPlan,
+) -> Result<(), QuantError> {
+    let name = |v: ValueId| &region.graph.value(v).name;
+    for (_, node, weight) in region.weighted() {
+        let QuantFacts::Weighted { bias, .. } = node.op.quant_facts() else {
+            continue;
+        };
+        let bias = node
+            .inputs
+            .get(bias)
+            .and_then(|&b| region.graph.constant(b));
+        let x_scale = plan
+            .activations
+            .get(name(node.inputs[0]))
+            .map(|p| p.scale()[0]);
+        let bias = match bias.filter(|_| target.integer_bias) {
+            Some(b) => Some(b.to_f64().map_err(at(&node.name))?),
+            None => None,
+        };
+        let value = name(node.inputs[weight]);
+        let Some(tensor) = region.graph.constant(node.inputs[weight]) else {
+            continue;
+        };
+        let params = weight_params(value, tensor, bias.as_deref().zip(x_scale))?;
+        plan.weights.insert(value.clone(), params);
+    }
+    Ok(())
+}
+
+/// Values that have one range in common.
+struct Groups {
+    own: BTreeMap<ValueId, Range>,
+    /// Group of each value: its smallest member.
+    group: BTreeMap<ValueId, ValueId>,
+}
+
+impl Groups {
+    fn new(
+        graph: &Graph,
+        sites: &[Site],
+        ranges: &BTreeMap<ValueId, Range>,
+    ) -> Result<Self, QuantError> {
+        let mut own = BTreeMap::new();
+        for v in sites
+            .iter()
+            .map(|s| s.range_of)
+            .filter(|v| !graph.inputs().contains(v))
+        {
+            let value = || graph.value(v).name.clone();
+            let &range = ranges
+                .get(&v)
+                .ok_or_else(|| QuantError::MissingRange { value: value() })?;
+            if !range.is_valid() {
+                return Err(QuantError::BadRange {
+                    value: value(),
+                    min: range.min,
+                    max: range.max,
+                });
+            }
+            own.insert(v, range);
+        }
+        let group = own.keys().map(|&v| (v, v)).collect();
+        Ok(Self { own, group })
+    }
+
+    /// The common range; `None` for inputs of the model.
+    fn range(&self, v: ValueId) -> Option<Range> {
+        let group = self.group.get(&v)?;
+        let members = self
+            .group
+            .iter()
+            .filter(|(_, g)| *g == group)
+            .map(|(m, _)| self.own[m]);
+        members.reduce(Range::union)
+    }
+
+    /// Lets the inputs of Concats share where their ranges are close; gives the Concats that need no parameters.
+    fn share(&mut self, region: &Region<'_>, sites: &[Site]) -> BTreeSet<ValueId> {
+        let planned: BTreeSet<ValueId> = sites.iter().map(|s| s.value).collect();
+        let mut shared = BTreeSet::new();
+        for output in region
+            .nodes()
+            .flat_map(|(_, n)| &n.outputs)
+            .filter(|v| planned.contains(v))
+        {
+            let Some(node) = region.joined(*output) else {
+                continue;
+            };
+            let mut all: BTreeSet<ValueId> = node.inputs.iter().map(|&i| region.root(i)).collect();
+            all.insert(*output);
+            let groups: Option<BTreeSet<ValueId>> =
+                all.iter().map(|v| self.group.get(v).copied()).collect();
+            let Some(groups) = groups else { continue };
+            if self.close(&groups) {
+                let first = *groups.first().expect("a Concat has inputs");
+                self.group
+                    .values_mut()
+                    .filter(|g| groups.contains(g))
+                    .for_each(|g| *g = first);
+                shared.insert(*output);
+            }
+        }
+        shared
+    }
+
+    fn close(&self, groups: &BTreeSet<ValueId>) -> bool {
+        let members: Vec<Range> = self
+            .group
+            .iter()
+            .filter(|(_, g)| groups.contains(g))
+            .map(|(m, _)| self.own[m])
+            .collect();
+        let common = members
+            .iter()
+            .copied()
+            .reduce(Range::union)
+            .map_or(0.0, Range::width);
+        members.iter().all(|r| common <= SHARE_WITHIN * r.width())
+    }
+}

@@ -1,0 +1,203 @@
+//! Sites: the values that get QuantizeLinear and DequantizeLinear.
+use crate::{QuantError, Target, float_tail};
+use ir::ops::{Op, Unary, UnaryKind};
+use ir::{DataType, Graph, Node, NodeId, QuantFacts, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A value that gets QuantizeLinear and DequantizeLinear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The value.
+    pub value: ValueId,
+    /// The value whose range gives the parameters: itself, or the one of which it only moves elements. Unless it is
+    /// an input of the model, it is to be observed.
+    pub range_of: ValueId,
+}
+
+/// What the planner and `apply` must know of a graph.
+pub(crate) struct Region<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) tail: BTreeSet<NodeId>,
+    pub(crate) consumers: BTreeMap<ValueId, Vec<(NodeId, usize)>>,
+    roots: BTreeMap<ValueId, ValueId>,
+}
+
+impl<'a> Region<'a> {
+    /// Checks that the graph is float and folded.
+    pub(crate) fn new(graph: &'a Graph) -> Result<Self, QuantError> {
+        for (_, node) in graph.nodes() {
+            let name = node.name.clone();
+            match node.op {
+                Op::BatchNormalization(_) => {
+                    return Err(QuantError::UnfoldedBatchNormalization { node: name });
+                }
+                Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => {
+                    return Err(QuantError::AlreadyQuantized {
+                        node: name,
+                        op_type: node.op.op_type().to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        let mut region = Self {
+            graph,
+            tail: float_tail(graph),
+            consumers: graph.consumers(),
+            roots: BTreeMap::new(),
+        };
+        region.find_roots();
+        Ok(region)
+    }
+
+    /// Nodes before the tail, in execution order.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &'a Node)> {
+        self.graph.nodes().filter(|(id, _)| !self.tail.contains(id))
+    }
+
+    /// Convolutions before the tail whose weight is constant, with the weight's input position.
+    pub(crate) fn weighted(&self) -> impl Iterator<Item = (NodeId, &'a Node, usize)> {
+        self.nodes()
+            .filter_map(|(id, node)| match node.op.quant_facts() {
+                QuantFacts::Weighted { weight, .. }
+                    if self.is_float_constant(node.inputs[weight]) =>
+                {
+                    Some((id, node, weight))
+                }
+                _ => None,
+            })
+    }
+
+    /// Consumers before the tail.
+    pub(crate) fn readers(&self, v: ValueId) -> impl Iterator<Item = (NodeId, usize)> {
+        let all = self.consumers.get(&v).into_iter().flatten().copied();
+        all.filter(|(id, _)| !self.tail.contains(id))
+    }
+
+    fn is_float_constant(&self, v: ValueId) -> bool {
+        self.graph
+            .constant(v)
+            .is_some_and(|t| t.dtype() == DataType::F32)
+    }
+
+    fn is_activation(&self, v: ValueId) -> bool {
+        let value = self.graph.value(v);
+        value.constant.is_none() && value.ty.as_ref().is_some_and(|t| t.dtype == DataType::F32)
+    }
+
+    /// The value of which `v` only moves elements; `v` itself otherwise.
+    pub(crate) fn root(&self, v: ValueId) -> ValueId {
+        self.roots.get(&v).copied().unwrap_or(v)
+    }
+
+    fn find_roots(&mut self) {
+        let nodes: Vec<&Node> = self.nodes().map(|(_, node)| node).collect();
+        for node in nodes {
+            let mut roots = node.inputs.iter().map(|&v| self.root(v));
+            let Some(first) = roots.next() else { continue };
+            let moves_only = match node.op.quant_facts() {
+                QuantFacts::SharesInput => self.is_activation(node.inputs[0]),
+                QuantFacts::JoinsInputs => roots.all(|r| r == first),
+                _ => false,
+            };
+            if moves_only {
+                self.roots.extend(node.outputs.iter().map(|&v| (v, first)));
+            }
+        }
+    }
+
+    /// The node that joins its inputs into `v`, if that is what `v` is.
+    pub(crate) fn joined(&self, v: ValueId) -> Option<&'a Node> {
+        let id = self
+            .graph
+            .producer(v)
+            .filter(|id| !self.tail.contains(id))?;
+        let node = self.graph.node(id);
+        (node.op.quant_facts() == QuantFacts::JoinsInputs).then_some(node)
+    }
+
+    /// What convolutions read, and what is joined into it.
+    fn stored(&self) -> BTreeSet<ValueId> {
+        let mut stored = BTreeSet::new();
+        let mut todo: Vec<ValueId> = self
+            .weighted()
+            .map(|(_, node, _)| self.root(node.inputs[0]))
+            .collect();
+        while let Some(v) = todo.pop() {
+            if !self.is_activation(v) || !stored.insert(v) {
+                continue;
+            }
+            if let Some(node) = self.joined(v) {
+                todo.extend(node.inputs.iter().map(|&i| self.root(i)));
+            }
+        }
+        stored
+    }
+
+    fn has_integer_kernel(&self, node: &Node) -> bool {
+        let unary = matches!(&node.op, Op::Unary(Unary { kind }) if matches!(kind, UnaryKind::Sigmoid | UnaryKind::Silu | UnaryKind::LeakyRelu { .. }));
+        match node.op.quant_facts() {
+            QuantFacts::Weighted { weight, .. } => self.is_float_constant(node.inputs[weight]),
+            QuantFacts::SharesInput => self.is_activation(node.inputs[0]),
+            QuantFacts::JoinsInputs | QuantFacts::ElementWise => {
+                node.inputs.iter().all(|&v| self.is_activation(v))
+            }
+            QuantFacts::Activation => unary,
+            QuantFacts::Boundary | QuantFacts::Float => false,
+        }
+    }
+
+    /// What operators with an integer kernel read or write, unless the tail alone reads it.
+    fn surrounded(&self) -> BTreeSet<ValueId> {
+        let mut found = BTreeSet::new();
+        for (_, node) in self.nodes().filter(|(_, n)| self.has_integer_kernel(n)) {
+            found.extend(
+                node.inputs
+                    .iter()
+                    .chain(&node.outputs)
+                    .copied()
+                    .filter(|&v| self.is_activation(v)),
+            );
+        }
+        // ONNX Runtime drops Relu where the codes after it start at 0, so it is part of the convolution.
+        let is_relu = |id: NodeId| {
+            matches!(
+                self.graph.node(id).op,
+                Op::Unary(Unary {
+                    kind: UnaryKind::Relu
+                })
+            )
+        };
+        found.retain(|&v| {
+            self.readers(v).next().is_some() && !self.readers(v).all(|(id, _)| is_relu(id))
+        });
+        found
+    }
+}
+
+/// The values that get QuantizeLinear and DequantizeLinear for a target.
+///
+/// MaxPool, nearest Resize, Slice, Split, Reshape and Transpose keep their input's parameters. A Concat that
+/// convolutions read is a site beside its inputs; [`crate::plan`] drops it where the inputs can share parameters.
+///
+/// # Errors
+/// `UnfoldedBatchNormalization` and `AlreadyQuantized`, with the node.
+pub fn sites(graph: &Graph, target: &Target) -> Result<Vec<Site>, QuantError> {
+    let region = Region::new(graph)?;
+    Ok(region_sites(&region, target))
+}
+
+pub(crate) fn region_sites(region: &Region<'_>, target: &Target) -> Vec<Site> {
+    let values = if target.quantize_every_operator {
+        region.surrounded()
+    } else {
+        region.stored()
+    };
+    values
+        .into_iter()
+        .map(|value| Site {
+            value,
+            range_of: region.root(value),
+        })
+        .collect()
+}

@@ -1,0 +1,357 @@
+//! Plans and their application on small graphs, against the reference interpreter.
+use ir::ops::{
+    BatchNormalization, BinaryKind, Concat, Conv, MaxPool, Op, Softmax, Split, UnaryKind,
+};
+use ir::{
+    DataType, Edit, Graph, Node, QuantFacts, QuantParams, Tensor, TensorType, ValueId, interpreter,
+};
+use quant::{
+    QuantError, QuantPlan, Range, TARGETS, Target, apply, float_tail, int8_macs_share, plan, sites,
+};
+use std::collections::BTreeMap;
+
+fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let at = |i: u64| {
+        let mixed = (i + seed * 7919 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32
+            / (1u64 << 24) as f32
+    };
+    (0..n as u64).map(at).collect()
+}
+
+fn conv(e: &mut Edit, name: &str, x: ValueId, [o, i, k]: [usize; 3]) -> ValueId {
+    let weights = noise(o * i * k * k, name.len() as u64 + o as u64)
+        .iter()
+        .map(|w| (w - 0.45) * 0.8)
+        .collect();
+    let w = e.constant(
+        &format!("{name}.w"),
+        Tensor::new([o, i, k, k], weights).unwrap(),
+    );
+    let b = e.constant(&format!("{name}.b"), Tensor::vector(noise(o, 3)));
+    let op = Conv {
+        kernel_shape: [k; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [k / 2; 4],
+        group: 1,
+    };
+    e.node(name, op, &[x, w, b], &[&format!("{name}.y")])[0]
+}
+
+fn silu(e: &mut Edit, name: &str, x: ValueId) -> ValueId {
+    e.node(name, UnaryKind::Silu, &[x], &[&format!("{name}.y")])[0]
+}
+
+/// Stem, C2f-like block with Split, residual and Concat, SPPF-like pooling, one output convolution with a DFL tail.
+fn network() -> Graph {
+    let mut graph = Graph::new(17);
+    graph.name = "network".into();
+    let mut e = graph.edit();
+    let x = e.input("images", TensorType::new(DataType::F32, [1, 3, 8, 8]));
+    let y = conv(&mut e, "stem", x, [8, 3, 3]);
+    let y = silu(&mut e, "stem_act", y);
+    let split = Split {
+        axis: 1,
+        sizes: vec![4, 4],
+    };
+    let halves = e.node("split", split, &[y], &["a", "b"]);
+    let z = conv(&mut e, "block", halves[1], [4, 4, 3]);
+    let z = silu(&mut e, "block_act", z);
+    let z = e.node("add", BinaryKind::Add, &[halves[1], z], &["sum"])[0];
+    let y = e.node(
+        "concat",
+        Concat { axis: 1 },
+        &[halves[0], halves[1], z],
+        &["joined"],
+    )[0];
+    let y = conv(&mut e, "merge", y, [8, 12, 1]);
+    let y = silu(&mut e, "merge_act", y);
+    let pool = MaxPool {
+        kernel_shape: [3; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [1; 4],
+        ceil_mode: false,
+    };
+    let p = e.node("pool", pool, &[y], &["pooled"])[0];
+    let y = e.node("sppf", Concat { axis: 1 }, &[y, p], &["pyramid"])[0];
+    let y = conv(&mut e, "head", y, [4, 16, 1]);
+    let y = e.node(
+        "softmax",
+        Softmax {
+            axis: 1,
+            coerced: vec![],
+        },
+        &[y],
+        &["bins"],
+    )[0];
+    let y = conv(&mut e, "dfl", y, [1, 4, 1]);
+    let y = e.node("score", UnaryKind::Sigmoid, &[y], &["output0"])[0];
+    e.output(y);
+    graph.apply(e).expect("the network is valid");
+    graph
+}
+
+fn image() -> Tensor {
+    let pixels = noise(3 * 64, 11)
+        .iter()
+        .map(|x| (x * 255.0).round() / 255.0)
+        .collect();
+    Tensor::new([1, 3, 8, 8], pixels).unwrap()
+}
+
+fn pixel_params() -> QuantParams {
+    QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap()
+}
+
+fn observed(graph: &Graph) -> BTreeMap<ValueId, Range> {
+    let all = interpreter::run_all(graph, &[image()]).unwrap();
+    let range = |t: &Tensor| {
+        let v = t.to_f64().unwrap();
+        let fold = |f: fn(f64, f64) -> f64| v.iter().copied().reduce(f).unwrap() as f32;
+        Range::new(fold(f64::min), fold(f64::max))
+    };
+    all.iter().map(|(v, t)| (*v, range(t))).collect()
+}
+
+fn quantized(graph: &Graph, target: &Target) -> (QuantPlan, Graph) {
+    let plan = plan(graph, &observed(graph), &pixel_params(), target).unwrap();
+    let applied = apply(graph, &plan).unwrap();
+    (plan, applied)
+}
+
+fn node<'a>(graph: &'a Graph, name: &str) -> &'a Node {
+    graph
+        .nodes()
+        .map(|(_, n)| n)
+        .find(|n| n.name == name)
+        .unwrap()
+}
+
+fn is_dequantized(graph: &Graph, v: ValueId) -> bool {
+    graph
+        .producer(v)
+        .is_some_and(|id| matches!(graph.node(id).op, Op::DequantizeLinear(_)))
+}
+
+#[test]
+fn apply_on_every_target_stays_close_to_float() {
+    let graph = network();
+    let head = |g: &Graph| {
+        let v = node(g, "head").outputs[0];
+        interpreter::run_all(g, &[image()]).unwrap()[&v]
+            .to_f64()
+            .unwrap()
+    };
+    let float = head(&graph);
+    for target in TARGETS {
+        let (_, q) = quantized(&graph, target);
+        let fake = head(&q);
+        let noise: f64 = float.iter().zip(&fake).map(|(a, b)| (a - b).powi(2)).sum();
+        let mean = float.iter().sum::<f64>() / float.len() as f64;
+        let signal: f64 = float.iter().map(|a| (a - mean).powi(2)).sum();
+        let snr_db = 10.0 * (signal / noise).log10();
+        assert!(snr_db > 25.0, "{}: {snr_db} dB", target.name);
+        assert_eq!(q.value(q.outputs()[0]).name, "output0", "{}", target.name);
+    }
+}
+
+#[test]
+fn apply_on_every_target_gives_convolutions_codes_and_leaves_the_tail_float() {
+    let graph = network();
+    let dfl = graph.node_macs(graph.nodes().find(|(_, n)| n.name == "dfl").unwrap().0);
+    for target in TARGETS {
+        let (_, q) = quantized(&graph, target);
+        let expected = 1.0 - dfl as f64 / graph.macs() as f64;
+        assert!(
+            (int8_macs_share(&q) - expected).abs() < 1e-12,
+            "{}",
+            target.name
+        );
+        assert_eq!(int8_macs_share(&graph), 0.0);
+        for name in ["stem", "block", "merge", "head"] {
+            let n = node(&q, name);
+            assert!(
+                is_dequantized(&q, n.inputs[1]),
+                "{}: weight of {name}",
+                target.name
+            );
+            assert_eq!(
+                is_dequantized(&q, n.inputs[2]),
+                target.integer_bias,
+                "{}: bias of {name}",
+                target.name
+            );
+        }
+        for id in float_tail(&q) {
+            let n = q.node(id);
+            assert!(
+                n.inputs.iter().all(|&v| !is_dequantized(&q, v)),
+                "{}: {}",
+                target.name,
+                n.name
+            );
+            assert_ne!(
+                n.op.quant_facts(),
+                QuantFacts::Boundary,
+                "{}: {}",
+                target.name,
+                n.name
+            );
+        }
+    }
+}
+
+#[test]
+fn plan_for_builtin_has_one_site_for_each_stored_tensor() {
+    let graph = network();
+    let (plan, q) = quantized(&graph, &quant::BUILTIN);
+    let names: Vec<&str> = plan.activations.keys().map(String::as_str).collect();
+    let without_concat: Vec<&str> = names.iter().copied().filter(|n| *n != "joined").collect();
+    assert_eq!(
+        without_concat,
+        ["images", "merge_act.y", "stem_act.y", "sum"]
+    );
+    assert!(!is_dequantized(&q, node(&q, "stem_act").inputs[0]));
+    assert_eq!(node(&q, "stem_act").op.op_type(), "Silu");
+}
+
+#[test]
+fn plan_for_onnxruntime_quantizes_before_the_activation_and_shares_parameters() {
+    let graph = network();
+    let (plan, q) = quantized(&graph, &quant::ONNXRUNTIME);
+    let p = |name: &str| plan.activations[name].clone();
+    assert_eq!((p("a"), p("b")), (p("stem_act.y"), p("stem_act.y")));
+    assert_eq!(
+        (p("pooled"), p("pyramid")),
+        (p("merge_act.y"), p("merge_act.y"))
+    );
+    assert!(!plan.activations.contains_key("head.y"));
+    let mul = node(&q, "stem_act");
+    assert_eq!(mul.op.op_type(), "Mul");
+    assert!(mul.inputs.iter().all(|&v| is_dequantized(&q, v)));
+    assert!(node(&q, "split").outputs.iter().all(|v| {
+        let readers = &q.consumers()[v];
+        readers
+            .iter()
+            .all(|(id, _)| matches!(q.node(*id).op, Op::QuantizeLinear(_)))
+    }));
+}
+
+#[test]
+fn plan_where_concat_inputs_are_close_drops_the_concat() {
+    let graph = network();
+    let id = |name: &str| graph.value_named(name).unwrap();
+    for (sum, dropped) in [(4.0, true), (5.0, true), (40.0, false)] {
+        let mut ranges = observed(&graph);
+        ranges.insert(id("stem_act.y"), Range::new(-0.2, 4.0));
+        ranges.insert(id("sum"), Range::new(-0.2, sum));
+        ranges.insert(id("joined"), Range::new(-0.2, sum));
+        let plan = plan(&graph, &ranges, &pixel_params(), &quant::BUILTIN).unwrap();
+        assert_eq!(!plan.activations.contains_key("joined"), dropped, "{sum}");
+        assert_eq!(
+            plan.activations["stem_act.y"] == plan.activations["sum"],
+            dropped,
+            "{sum}"
+        );
+        let share = int8_macs_share(&apply(&graph, &plan).unwrap());
+        assert!(share > 0.95, "{sum}: {share}");
+    }
+}
+
+#[test]
+fn plan_as_json_reads_back_equal_and_empty_plan_changes_nothing() {
+    let graph = network();
+    let show = |g: &Graph| format!("{:?}", g.nodes().collect::<Vec<_>>());
+    for target in TARGETS {
+        let (plan, q) = quantized(&graph, target);
+        let back: QuantPlan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+        assert_eq!(show(&apply(&graph, &back).unwrap()), show(&q));
+        assert_eq!(
+            show(&apply(&graph, &QuantPlan::empty(target)).unwrap()),
+            show(&graph)
+        );
+    }
+}
+
+#[test]
+fn apply_weights_come_back_within_half_a_step() {
+    let graph = network();
+    let (plan, q) = quantized(&graph, &quant::BUILTIN);
+    let all = interpreter::run_all(&q, &[image()]).unwrap();
+    for name in ["stem", "head"] {
+        let w = graph
+            .constant(node(&graph, name).inputs[1])
+            .unwrap()
+            .to_f64()
+            .unwrap();
+        let back = all[&node(&q, name).inputs[1]].to_f64().unwrap();
+        let scale = plan.weights[&format!("{name}.w")].scale();
+        for (i, (a, b)) in w.iter().zip(back).enumerate() {
+            let step = f64::from(scale[i / (w.len() / scale.len())]);
+            assert!((a - b).abs() <= step * 0.501, "{name}[{i}]: {a} became {b}");
+        }
+    }
+}
+
+#[test]
+fn plan_of_a_bad_graph_or_range_names_the_culprit() {
+    let graph = network();
+    let target = &quant::BUILTIN;
+    let value = graph.value_named("sum").unwrap();
+    let mut ranges = observed(&graph);
+    ranges.remove(&value);
+    let missing = plan(&graph, &ranges, &pixel_params(), target);
+    assert_eq!(
+        missing,
+        Err(QuantError::MissingRange {
+            value: "sum".into()
+        })
+    );
+    ranges.insert(value, Range::new(0.0, f32::NAN));
+    assert!(matches!(
+        plan(&graph, &ranges, &pixel_params(), target),
+        Err(QuantError::BadRange { .. })
+    ));
+    let (good, q) = quantized(&graph, target);
+    assert!(matches!(
+        sites(&q, target),
+        Err(QuantError::AlreadyQuantized { .. })
+    ));
+    let mut unknown = good.clone();
+    unknown.activations.insert("nothing".into(), pixel_params());
+    assert_eq!(
+        apply(&graph, &unknown).err(),
+        Some(QuantError::UnknownValue {
+            value: "nothing".into()
+        })
+    );
+    let mut unknown = good;
+    unknown.target = "other".into();
+    assert!(matches!(
+        apply(&graph, &unknown),
+        Err(QuantError::UnknownTarget { .. })
+    ));
+}
+
+#[test]
+fn sites_with_batch_normalization_left_name_the_node() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
+    let p = e.constant("p", Tensor::vector(vec![1.0f32; 2]));
+    let y = e.node(
+        "bn",
+        BatchNormalization { epsilon: 1e-3 },
+        &[x, p, p, p, p],
+        &["y"],
+    )[0];
+    e.output(y);
+    graph.apply(e).unwrap();
+    let error = sites(&graph, &quant::BUILTIN).unwrap_err();
+    assert_eq!(
+        error,
+        QuantError::UnfoldedBatchNormalization { node: "bn".into() }
+    );
+}

@@ -1,0 +1,90 @@
+//! Real models of the assets: the share of integer work, and ONNX Runtime as the referee of the written files.
+use ir::{DataType, Graph, QuantParams, rewrites};
+use onnx::{LoadOptions, load, save};
+use quant::{QuantPlan, Range, TARGETS, Target, apply, int8_macs_share, plan, sites};
+use std::path::Path;
+use std::process::Command;
+
+const MODELS: &[&str] = &[
+    "yolov5n_coco_fused_op17.onnx",
+    "yolov5n_coco_bn_op17.onnx",
+    "yolov5n_coco_focus_fused_op17.onnx",
+    "yolov8n_deeppcb_320_fused_op17.onnx",
+    "yolox_nano_coco_416.onnx",
+];
+
+/// Folded and rewritten models, where the assets are present.
+fn models() -> Vec<(&'static str, Graph)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets/weights");
+    if !folder.is_dir() {
+        println!("skipped: quantization of real models (no ../shared/assets)");
+        return Vec::new();
+    }
+    let read = |name: &&'static str| {
+        let mut graph = load(&folder.join(name), &LoadOptions::default()).unwrap();
+        for rewrite in rewrites::REWRITES {
+            rewrites::apply(&mut graph, rewrite).unwrap();
+        }
+        (*name, graph)
+    };
+    MODELS.iter().map(read).collect()
+}
+
+/// A plan with the same made-up range everywhere: placement is what is tested.
+fn placed(graph: &Graph, target: &Target) -> QuantPlan {
+    let found = sites(graph, target).unwrap();
+    let ranges = found
+        .iter()
+        .map(|s| (s.range_of, Range::new(-6.0, 6.0)))
+        .collect();
+    let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
+    plan(graph, &ranges, &pixel, target).unwrap()
+}
+
+#[test]
+fn apply_on_real_models_runs_most_macs_in_int8() {
+    for (name, graph) in models() {
+        for target in TARGETS {
+            let plan = placed(&graph, target);
+            let share = int8_macs_share(&apply(&graph, &plan).unwrap());
+            println!(
+                "{name} {}: {} sites, int8 share {share:.4}",
+                target.name,
+                plan.activations.len()
+            );
+            assert!(share >= 0.95, "{name} {}: {share}", target.name);
+        }
+    }
+}
+
+#[test]
+fn apply_on_real_models_is_loaded_by_onnx_runtime() {
+    let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let present = Command::new(&python)
+        .args(["-c", "import onnxruntime"])
+        .output();
+    if !present.is_ok_and(|o| o.status.success()) {
+        println!("skipped: loading by ONNX Runtime (not importable by {python})");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run_with_onnxruntime.py");
+    for (name, graph) in models() {
+        for target in TARGETS {
+            let path = folder.path().join(format!("{}_{name}", target.name));
+            save(&apply(&graph, &placed(&graph, target)).unwrap(), &path).unwrap();
+            let run = Command::new(&python)
+                .arg(&script)
+                .arg(&path)
+                .arg(target.name)
+                .output()
+                .unwrap();
+            let (out, err) = (
+                String::from_utf8_lossy(&run.stdout),
+                String::from_utf8_lossy(&run.stderr),
+            );
+            print!("{name} {}: {out}", target.name);
+            assert!(run.status.success(), "{name} {}: {err}", target.name);
+        }
+    }
+}
