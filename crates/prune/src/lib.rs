@@ -1,2 +1,22 @@
-//! The prune room of yoloslim.
+//! Structured pruning: which channels hang together, which matter least, and the graph without them.
+//!
+//! Rank 3: imports only `ir`. Every index of every axis is a variable; operators say which are the same;
+//! pruning deletes variables and every row of every constant that carries them.
 #![forbid(unsafe_code)]
+
+mod absorb;
+mod apply;
+mod budget;
+pub mod criteria;
+mod error;
+mod groups;
+mod plan;
+mod variables;
+
+pub use absorb::absorb_means;
+pub use apply::{KEPT_KEY, apply};
+pub use budget::{Budget, choose, choose_macs};
+pub use criteria::{CRITERIA, Criterion, Importance};
+pub use error::PruneError;
+pub use groups::{DependencyGroup, Groups, Member, Root, analyse};
+pub use plan::PrunePlan;

@@ -1,0 +1,60 @@
+//! `l1`: the absolute sum of a channel's filters.
+//! Source: Li et al., Pruning Filters for Efficient ConvNets (arXiv:1608.08710).
+use super::{Criterion, Importance};
+use crate::{DependencyGroup, Groups, PruneError, Root};
+use ir::{Graph, ValueId};
+use std::collections::BTreeSet;
+
+/// L1 norm of the filters that compute a channel, relative to the mean filter of each weight, averaged over the
+/// weights of the group.
+pub const L1: Criterion = Criterion { name: "l1", score };
+
+fn score(graph: &Graph, groups: &Groups) -> Result<Importance, PruneError> {
+    let of_group = |g: &DependencyGroup| Ok((g.name.clone(), score_group(graph, g)?));
+    groups.prunable().map(of_group).collect()
+}
+
+fn score_group(graph: &Graph, group: &DependencyGroup) -> Result<Vec<f64>, PruneError> {
+    let mut total = vec![0.0; group.width()];
+    let mut seen: BTreeSet<ValueId> = BTreeSet::new();
+    for root in &group.roots {
+        if !seen.insert(root.weight) {
+            continue;
+        }
+        let norms = row_norms(graph, root)?;
+        let mean = norms.iter().sum::<f64>() / norms.len().max(1) as f64;
+        for (total, rows) in total.iter_mut().zip(group.rows(root)) {
+            let norm: f64 = rows.iter().map(|&r| norms[r]).sum();
+            *total += if mean > 0.0 { norm / mean } else { 0.0 };
+        }
+    }
+    total.iter_mut().for_each(|t| *t /= seen.len() as f64);
+    Ok(total)
+}
+
+/// L1 norm of each index of the weight's output axis.
+fn row_norms(graph: &Graph, root: &Root) -> Result<Vec<f64>, PruneError> {
+    let weight = &graph.value(root.weight).name;
+    let tensor = graph
+        .constant(root.weight)
+        .ok_or_else(|| PruneError::WeightNotConstant {
+            node: graph.node(root.node).name.clone(),
+            weight: weight.clone(),
+        })?;
+    let elements = tensor.to_f64().map_err(|source| PruneError::Tensor {
+        value: weight.clone(),
+        source,
+    })?;
+    let (shape, axis) = (tensor.shape(), root.axis);
+    let inner: usize = shape[axis + 1..].iter().product();
+    let mut norms = vec![0.0; shape[axis]];
+    for (i, x) in elements.iter().enumerate() {
+        norms[i / inner % shape[axis]] += x.abs();
+    }
+    if norms.iter().any(|n| !n.is_finite()) {
+        return Err(PruneError::NotFinite {
+            weight: weight.clone(),
+        });
+    }
+    Ok(norms)
+}

@@ -1,0 +1,126 @@
+//! Plans keep to their budget.
+use ir::ops::{Conv, UnaryKind};
+use ir::{DataType, Graph, Tensor, TensorType};
+use prune::{Budget, CRITERIA, Groups, PruneError, analyse, apply, choose, choose_macs};
+
+/// Eight convolutions of 64 channels whose filters differ in size.
+fn tower() -> Graph {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let mut x = e.input("x", TensorType::new(DataType::F32, [1, 3, 8, 8]));
+    let mut from = 3;
+    for layer in 0..8 {
+        let conv = Conv {
+            kernel_shape: [1; 2],
+            strides: [1; 2],
+            dilations: [1; 2],
+            pads: [0; 4],
+            group: 1,
+        };
+        let data: Vec<f32> = (0..64 * from)
+            .map(|i| ((i / from * 37 + layer * 11) % 64) as f32 / 64.0 + 0.1)
+            .collect();
+        let w = Tensor::new([64, from, 1, 1], data).unwrap();
+        let w = e.constant(&format!("w{layer}"), w);
+        let y = e.node(
+            &format!("conv{layer}"),
+            conv,
+            &[x, w],
+            &[&format!("y{layer}")],
+        )[0];
+        x = e.node(
+            &format!("act{layer}"),
+            UnaryKind::Silu,
+            &[y],
+            &[&format!("z{layer}")],
+        )[0];
+        from = 64;
+    }
+    e.output(x);
+    graph.apply(e).unwrap();
+    graph
+}
+
+fn widths(groups: &Groups) -> Vec<usize> {
+    groups.prunable().map(|g| g.width()).collect()
+}
+
+#[test]
+fn choose_removes_the_ratio_in_steps_of_round_to_under_the_caps() {
+    let graph = tower();
+    let groups = analyse(&graph, &[]).unwrap();
+    assert_eq!(widths(&groups), [64; 7]);
+    for criterion in CRITERIA {
+        let importance = (criterion.score)(&graph, &groups).unwrap();
+        let budget = Budget {
+            ratio: 0.2,
+            ..Budget::default()
+        };
+        let plan = choose(&graph, &groups, &importance, &budget).unwrap();
+        let pruned = apply(&graph, &groups, &plan).unwrap();
+        let left = widths(&analyse(&pruned, &[]).unwrap());
+        assert!(left.iter().all(|w| w % 8 == 0 && *w >= 32), "{left:?}");
+        assert!(left[0] >= 56, "{left:?}");
+        let removed = plan.removed_channels() as f64 / (7.0 * 64.0);
+        assert!((0.2..0.35).contains(&removed), "{removed}");
+        assert_eq!(plan, choose(&graph, &groups, &importance, &budget).unwrap());
+    }
+}
+
+#[test]
+fn choose_removes_the_least_important_of_a_group() {
+    let graph = tower();
+    let groups = analyse(&graph, &[]).unwrap();
+    let importance = (CRITERIA[0].score)(&graph, &groups).unwrap();
+    let plan = choose(&graph, &groups, &importance, &Budget::default()).unwrap();
+    for (name, removed) in &plan.removed {
+        let scores = &importance[name];
+        let worst = removed.iter().map(|&c| scores[c]).fold(0.0, f64::max);
+        let kept = (0..64).filter(|c| !removed.contains(c));
+        assert!(kept.map(|c| scores[c]).fold(f64::MAX, f64::min) >= worst);
+    }
+}
+
+#[test]
+fn choose_macs_reaches_the_share_of_macs() {
+    let graph = tower();
+    let groups = analyse(&graph, &[]).unwrap();
+    let importance = (CRITERIA[0].score)(&graph, &groups).unwrap();
+    let budget = Budget {
+        ratio: 0.3,
+        ..Budget::default()
+    };
+    let plan = choose_macs(&graph, &groups, &importance, &budget).unwrap();
+    let left = apply(&graph, &groups, &plan).unwrap().macs() as f64 / graph.macs() as f64;
+    assert!((0.6..=0.7).contains(&left), "{left}");
+}
+
+#[test]
+fn choose_with_numbers_out_of_range_is_refused() {
+    let graph = tower();
+    let groups = analyse(&graph, &[]).unwrap();
+    let importance = (CRITERIA[0].score)(&graph, &groups).unwrap();
+    let fine = Budget::default();
+    let cases = [
+        Budget {
+            ratio: f64::NAN,
+            ..fine
+        },
+        Budget { ratio: 1.5, ..fine },
+        Budget {
+            round_to: 0,
+            ..fine
+        },
+        Budget { floor: 0, ..fine },
+        Budget {
+            max_layer_ratio: -0.1,
+            ..fine
+        },
+    ];
+    for budget in cases {
+        let plan = choose(&graph, &groups, &importance, &budget);
+        assert!(matches!(plan, Err(PruneError::Budget { .. })), "{budget:?}");
+    }
+    let none = choose(&graph, &groups, &Default::default(), &fine);
+    assert!(matches!(none, Err(PruneError::ImportanceLength { .. })));
+}

@@ -1,0 +1,519 @@
+//! A pruned graph computes what the dense graph does when the consumers' weight columns of the removed channels are zero.
+use ir::ops::{
+    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, MaxPool, NearestMode, Reshape,
+    Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
+};
+use ir::{DataType, Edit, FreezeReason, Graph, Op, Tensor, TensorType, ValueId, interpreter};
+use prune::{Groups, Member, PruneError, PrunePlan, absorb_means, analyse, apply};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A small linear congruential generator: the same numbers on every machine.
+struct Seeded(u64);
+
+impl Seeded {
+    fn next(&mut self) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        let data: Vec<f32> = (0..n)
+            .map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0)
+            .collect();
+        Tensor::new(shape, data).expect("shape and data agree")
+    }
+}
+
+/// Builds blocks of YOLO graphs.
+struct Net {
+    edit: Edit,
+    random: Seeded,
+    count: usize,
+}
+
+impl Net {
+    fn name(&mut self, kind: &str) -> String {
+        self.count += 1;
+        format!("{kind}{}", self.count)
+    }
+
+    fn op(&mut self, kind: &str, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        let name = self.name(kind);
+        self.edit.node(&name, op, inputs, &[&format!("{name}.out")])[0]
+    }
+
+    fn plain(&mut self, x: ValueId, channels: [usize; 2], kernel: usize, group: usize) -> ValueId {
+        let name = self.name("conv");
+        let conv = Conv {
+            kernel_shape: [kernel; 2],
+            strides: [1; 2],
+            dilations: [1; 2],
+            pads: [kernel / 2; 4],
+            group,
+        };
+        let [from, to] = channels;
+        let w = self.random.tensor(&[to, from / group, kernel, kernel]);
+        let b = self.random.tensor(&[to]);
+        let w = self.edit.constant(&format!("{name}.weight"), w);
+        let b = self.edit.constant(&format!("{name}.bias"), b);
+        let out = format!("{name}.out");
+        self.edit.node(&name, conv, &[x, w, b], &[&out])[0]
+    }
+
+    fn conv(&mut self, x: ValueId, channels: [usize; 2], kernel: usize) -> ValueId {
+        let y = self.plain(x, channels, kernel, 1);
+        self.op("silu", UnaryKind::Silu, &[y])
+    }
+
+    fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        self.op("add", BinaryKind::Add, &[a, b])
+    }
+
+    fn concat(&mut self, inputs: &[ValueId]) -> ValueId {
+        self.op("concat", Concat { axis: 1 }, inputs)
+    }
+
+    fn bottleneck(&mut self, x: ValueId, c: usize) -> ValueId {
+        let a = self.conv(x, [c, c], 3);
+        let b = self.conv(a, [c, c], 3);
+        self.add(x, b)
+    }
+}
+
+fn chain(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.conv(x, [3, 6], 3);
+    let b = n.conv(a, [6, 5], 1);
+    n.plain(b, [5, 4], 3, 1)
+}
+
+fn residual(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.conv(x, [3, 6], 3);
+    let b = n.bottleneck(a, 6);
+    let c = n.bottleneck(b, 6);
+    n.plain(c, [6, 4], 1, 1)
+}
+
+fn concat(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.conv(x, [3, 4], 3);
+    let b = n.conv(x, [3, 6], 1);
+    let c = n.concat(&[b, a, b]);
+    n.plain(c, [16, 4], 1, 1)
+}
+
+fn c3(n: &mut Net, x: ValueId) -> ValueId {
+    let s = n.conv(x, [3, 8], 3);
+    let a = n.conv(s, [8, 4], 1);
+    let a = n.bottleneck(a, 4);
+    let b = n.conv(s, [8, 4], 1);
+    let c = n.concat(&[a, b]);
+    let c = n.conv(c, [8, 8], 1);
+    n.plain(c, [8, 4], 1, 1)
+}
+
+fn c2f(n: &mut Net, x: ValueId) -> ValueId {
+    let s = n.conv(x, [3, 12], 1);
+    let name = n.name("split");
+    let split = Split {
+        axis: 1,
+        sizes: vec![6, 6],
+    };
+    let halves = n.edit.node(&name, split, &[s], &["left", "right"]);
+    let m = n.bottleneck(halves[1], 6);
+    let c = n.concat(&[halves[0], halves[1], m]);
+    let c = n.conv(c, [18, 8], 1);
+    n.plain(c, [8, 4], 1, 1)
+}
+
+fn c2f_slices(n: &mut Net, x: ValueId) -> ValueId {
+    let s = n.conv(x, [3, 12], 1);
+    let range = |start| Slice {
+        ranges: vec![SliceRange {
+            axis: 1,
+            start,
+            len: 6,
+            step: 1,
+        }],
+    };
+    let a = n.op("slice", range(0), &[s]);
+    let b = n.op("slice", range(6), &[s]);
+    let m = n.bottleneck(b, 6);
+    let c = n.concat(&[a, b, m]);
+    n.plain(c, [18, 4], 1, 1)
+}
+
+fn sppf(n: &mut Net, x: ValueId) -> ValueId {
+    let pool = MaxPool {
+        kernel_shape: [3; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [1; 4],
+        ceil_mode: false,
+    };
+    let a = n.conv(x, [3, 5], 1);
+    let b = n.op("pool", pool.clone(), &[a]);
+    let c = n.op("pool", pool.clone(), &[b]);
+    let d = n.op("pool", pool, &[c]);
+    let y = n.concat(&[a, b, c, d]);
+    n.plain(y, [20, 4], 1, 1)
+}
+
+fn depthwise(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.conv(x, [3, 6], 1);
+    let b = n.plain(a, [6, 6], 3, 6);
+    let b = n.op("silu", UnaryKind::Silu, &[b]);
+    let c = n.conv(b, [6, 5], 1);
+    n.plain(c, [5, 4], 1, 1)
+}
+
+fn fpn(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.conv(x, [3, 5], 3);
+    let b = n.conv(x, [3, 4], 3);
+    let resize = |size| Resize {
+        mode: ResizeMode::Nearest(NearestMode::Floor),
+        coordinate_mode: CoordinateMode::Asymmetric,
+        size: [size; 2],
+        scales: [2.0; 2],
+    };
+    let up = n.op("resize", resize(12), &[a]);
+    let other = n.op("resize", resize(12), &[b]);
+    let c = n.concat(&[up, other]);
+    n.plain(c, [9, 4], 3, 1)
+}
+
+fn batch_norm(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.plain(x, [3, 6], 3, 1);
+    let p: Vec<ValueId> = ["scale", "bias", "mean", "var"]
+        .iter()
+        .map(|name| {
+            let t = n.random.tensor(&[6]);
+            let positive = t.to_f64().unwrap().into_iter().map(|v| v.abs() as f32 + 0.1);
+            n.edit.constant(name, Tensor::vector(positive.collect()))
+        })
+        .collect();
+    let bn = BatchNormalization { epsilon: 1e-3 };
+    let b = n.op("bn", bn, &[a, p[0], p[1], p[2], p[3]]);
+    let c = n.op("relu", UnaryKind::Silu, &[b]);
+    n.plain(c, [6, 4], 1, 1)
+}
+
+/// A channel-wise constant, added and multiplied, and blocks of channels behind a Reshape.
+fn scaled_blocks(n: &mut Net, x: ValueId) -> ValueId {
+    let a = n.conv(x, [3, 6], 1);
+    let scale = n.random.tensor(&[6, 1, 1]);
+    let scale = n.edit.constant("layer_scale", scale);
+    let b = n.op("mul", BinaryKind::Mul, &[a, scale]);
+    let apart = Reshape {
+        shape: vec![1, 3, 2, 6, 6],
+    };
+    let joined = Reshape {
+        shape: vec![1, 6, 6, 6],
+    };
+    let c = n.op("reshape", apart, &[b]);
+    let c = n.op("sigmoid", UnaryKind::Sigmoid, &[c]);
+    let d = n.op("reshape", joined, &[c]);
+    n.plain(d, [6, 4], 1, 1)
+}
+
+type Block = fn(&mut Net, ValueId) -> ValueId;
+
+const BLOCKS: &[(&str, Block)] = &[
+    ("chain", chain),
+    ("residual", residual),
+    ("concat", concat),
+    ("c3", c3),
+    ("c2f", c2f),
+    ("c2f_slices", c2f_slices),
+    ("sppf", sppf),
+    ("depthwise", depthwise),
+    ("fpn", fpn),
+    ("batch_norm", batch_norm),
+    ("scaled_blocks", scaled_blocks),
+];
+
+fn build(block: Block) -> Graph {
+    let mut graph = Graph::new(17);
+    let mut net = Net {
+        edit: graph.edit(),
+        random: Seeded(7),
+        count: 0,
+    };
+    let input = TensorType::new(DataType::F32, [1, 3, 6, 6]);
+    let x = net.edit.input("x", input);
+    let y = block(&mut net, x);
+    net.edit.output(y);
+    graph.apply(net.edit).expect("the block is valid");
+    graph
+}
+
+fn seeded_plan(graph: &Graph, groups: &Groups, random: &mut Seeded) -> PrunePlan {
+    let mut removed = BTreeMap::new();
+    for group in groups.prunable() {
+        let chosen: Vec<usize> = (0..group.width())
+            .filter(|_| random.next().is_multiple_of(3))
+            .take(group.width() - 1)
+            .collect();
+        removed.insert(group.name.clone(), chosen);
+    }
+    PrunePlan::new(graph, groups, removed).expect("the plan is allowed")
+}
+
+/// The dense graph with the removed columns of every full convolution set to zero.
+fn with_zero_columns(graph: &Graph, groups: &Groups, plan: &PrunePlan) -> Graph {
+    let mut columns: BTreeMap<ValueId, BTreeSet<usize>> = BTreeMap::new();
+    for (name, channels) in &plan.removed {
+        let group = groups.get(name).unwrap();
+        for c in channels {
+            for (member, indices) in group.members.iter().zip(&group.channels[*c]) {
+                if member.axis == 1 && graph.constant(member.value).is_some() {
+                    columns.entry(member.value).or_default().extend(indices);
+                }
+            }
+        }
+    }
+    let mut edit = graph.edit();
+    for (weight, columns) in columns {
+        let tensor = graph.constant(weight).unwrap();
+        let shape = tensor.shape().to_vec();
+        let inner: usize = shape[2..].iter().product();
+        let mut data = tensor.as_slice::<f32>().unwrap().to_vec();
+        for (i, w) in data.iter_mut().enumerate() {
+            if columns.contains(&(i / inner % shape[1])) {
+                *w = 0.0;
+            }
+        }
+        edit.set_constant(weight, Tensor::new(shape, data).unwrap());
+    }
+    let mut zeroed = graph.clone();
+    zeroed.apply(edit).unwrap();
+    zeroed
+}
+
+fn assert_close(a: &[Tensor], b: &[Tensor], what: &str) {
+    for (a, b) in a.iter().zip(b) {
+        assert_eq!(a.shape(), b.shape(), "{what}");
+        for (x, y) in a.to_f64().unwrap().iter().zip(b.to_f64().unwrap()) {
+            assert!(
+                (x - y).abs() <= 1e-5 * (1.0 + y.abs()),
+                "{what}: {x} and {y}"
+            );
+        }
+    }
+}
+
+#[test]
+fn apply_of_random_plans_equals_zeroed_consumer_columns() {
+    for (name, block) in BLOCKS {
+        let graph = build(*block);
+        let groups = analyse(&graph, &[]).unwrap();
+        assert!(groups.prunable().count() > 0, "{name} has prunable groups");
+        let mut random = Seeded(name.len() as u64);
+        let mut removed = 0;
+        for seed in 0..6 {
+            let plan = seeded_plan(&graph, &groups, &mut random);
+            removed += plan.removed_channels();
+            let pruned = apply(&graph, &groups, &plan).unwrap();
+            let zeroed = with_zero_columns(&graph, &groups, &plan);
+            let input = [random.tensor(&[1, 3, 6, 6])];
+            let expected = interpreter::run(&zeroed, &input).unwrap();
+            let found = interpreter::run(&pruned, &input).unwrap();
+            assert_close(&found, &expected, &format!("{name}, plan {seed}"));
+            assert!(plan.is_empty() || pruned.params() < graph.params());
+        }
+        assert!(removed > 0, "{name} loses channels");
+    }
+}
+
+#[test]
+fn apply_of_an_empty_plan_changes_nothing() {
+    for (name, block) in BLOCKS {
+        let graph = build(*block);
+        let groups = analyse(&graph, &[]).unwrap();
+        let same = apply(&graph, &groups, &PrunePlan::default()).unwrap();
+        let ops = |g: &Graph| g.nodes().map(|(_, n)| n.op.clone()).collect::<Vec<_>>();
+        assert_eq!(ops(&same), ops(&graph), "{name}");
+        for (id, value) in graph.values() {
+            assert_eq!(same.value(id).constant, value.constant, "{name}");
+        }
+        assert_eq!(same.metadata, graph.metadata);
+    }
+}
+
+#[test]
+fn analyse_of_c2f_gives_its_halves_groups_of_their_own() {
+    for block in [c2f as Block, c2f_slices] {
+        let graph = build(block);
+        let groups = analyse(&graph, &[]).unwrap();
+        let halves: Vec<_> = groups
+            .groups
+            .iter()
+            .filter(|g| g.name.starts_with("conv1#") || g.name == "conv1")
+            .collect();
+        assert_eq!(halves.len(), 2);
+        assert!(halves.iter().all(|g| g.width() == 6 && g.is_prunable()));
+        let removed = [(halves[1].name.clone(), vec![0, 1, 4])];
+        let plan = PrunePlan::new(&graph, &groups, removed.into()).unwrap();
+        let pruned = apply(&graph, &groups, &plan).unwrap();
+        for (_, node) in pruned.nodes() {
+            if let Op::Split(split) = &node.op {
+                assert_eq!(split.sizes, [6, 3]);
+            }
+        }
+    }
+}
+
+#[test]
+fn analyse_of_a_detection_tail_freezes_its_convolutions() {
+    let tail: Block = |n, x| {
+        let a = n.conv(x, [3, 8], 3);
+        let boxes = n.plain(a, [8, 16], 1, 1);
+        let classes = n.plain(a, [8, 4], 1, 1);
+        let y = n.concat(&[boxes, classes]);
+        let flat = Reshape {
+            shape: vec![1, 20, 36],
+        };
+        let y = n.op("reshape", flat, &[y]);
+        let split = Split {
+            axis: 1,
+            sizes: vec![16, 4],
+        };
+        let parts = n.edit.node("split", split, &[y], &["boxes", "scores"]);
+        let apart = Reshape {
+            shape: vec![1, 4, 4, 36],
+        };
+        let b = n.op("dfl", apart, &[parts[0]]);
+        let whole = Reshape {
+            shape: vec![1, 16, 36],
+        };
+        let b = n.op("whole", whole, &[b]);
+        n.concat(&[b, parts[1]])
+    };
+    let graph = build(tail);
+    let groups = analyse(&graph, &[]).unwrap();
+    let prunable: Vec<&str> = groups.prunable().map(|g| g.name.as_str()).collect();
+    assert_eq!(prunable, ["conv1"]);
+    for name in ["conv3", "conv4"] {
+        assert_eq!(
+            groups.get(name).unwrap().frozen,
+            Some(FreezeReason::ModelBoundary)
+        );
+    }
+    let refused = PrunePlan::new(&graph, &groups, [("conv3".to_owned(), vec![0])].into());
+    assert!(matches!(refused, Err(PruneError::FrozenGroup { .. })));
+}
+
+#[test]
+fn analyse_with_a_frozen_axis_keeps_everything_coupled_to_it() {
+    let graph = build(residual);
+    let value = graph
+        .value_named("add7.out")
+        .or(graph.value_named("add12.out"));
+    let reason = FreezeReason::Head("test".into());
+    let frozen = [(value.expect("an addition"), 1, reason.clone())];
+    let groups = analyse(&graph, &frozen).unwrap();
+    assert_eq!(groups.get("conv1").unwrap().frozen, Some(reason.clone()));
+    let outside = analyse(&graph, &[(frozen[0].0, 9, reason)]);
+    assert!(matches!(
+        outside,
+        Err(PruneError::UnknownAxis { axis: 9, .. })
+    ));
+}
+
+#[test]
+fn apply_twice_records_rows_of_the_original() {
+    let graph = build(chain);
+    let groups = analyse(&graph, &[]).unwrap();
+    let removed = [("conv1".to_owned(), vec![0, 3])];
+    let plan = PrunePlan::new(&graph, &groups, removed.clone().into()).unwrap();
+    let once = apply(&graph, &groups, &plan).unwrap();
+    let groups = analyse(&once, &[]).unwrap();
+    let plan = PrunePlan::new(&once, &groups, removed.into()).unwrap();
+    let twice = apply(&once, &groups, &plan).unwrap();
+    assert_eq!(twice.metadata[prune::KEPT_KEY], r#"{"conv1.weight":[2,4]}"#);
+    let member = Member {
+        value: twice.value_named("conv1.weight").unwrap(),
+        axis: 0,
+    };
+    let dense = graph.constant(member.value).unwrap();
+    assert_eq!(
+        twice.constant(member.value).unwrap(),
+        &dense.take(0, &[2, 4]).unwrap()
+    );
+}
+
+#[test]
+fn plan_that_does_not_fit_is_refused() {
+    let graph = build(chain);
+    let groups = analyse(&graph, &[]).unwrap();
+    let new =
+        |name: &str, c: Vec<usize>| PrunePlan::new(&graph, &groups, [(name.to_owned(), c)].into());
+    assert!(matches!(
+        new("none", vec![0]),
+        Err(PruneError::UnknownGroup { .. })
+    ));
+    assert!(matches!(
+        new("conv1", vec![6]),
+        Err(PruneError::BadChannel { channel: 6, .. })
+    ));
+    assert!(matches!(
+        new("conv1", vec![1, 1]),
+        Err(PruneError::BadChannel { channel: 1, .. })
+    ));
+    assert!(matches!(
+        new("conv1", (0..6).collect()),
+        Err(PruneError::NothingLeft { .. })
+    ));
+    let mut foreign = new("conv1", vec![2]).unwrap();
+    foreign.layers.insert("conv1.weight".into(), vec![0]);
+    assert!(matches!(
+        apply(&graph, &groups, &foreign),
+        Err(PruneError::PlanMismatch { .. })
+    ));
+}
+
+#[test]
+fn absorb_means_of_constant_channels_keeps_the_function() {
+    // Filters of zero give constant channels; 1x1 consumers have no padding, so the repair is exact.
+    let block: Block = |n, x| {
+        let a = n.conv(x, [3, 6], 3);
+        let b = n.conv(a, [6, 5], 1);
+        n.plain(b, [5, 4], 1, 1)
+    };
+    let mut graph = build(block);
+    let weight = graph.value_named("conv1.weight").unwrap();
+    let mut data = graph
+        .constant(weight)
+        .unwrap()
+        .as_slice::<f32>()
+        .unwrap()
+        .to_vec();
+    data[..2 * 27].fill(0.0);
+    let mut edit = graph.edit();
+    edit.set_constant(weight, Tensor::new([6, 3, 3, 3], data).unwrap());
+    graph.apply(edit).unwrap();
+    let input = [Seeded(3).tensor(&[1, 3, 6, 6])];
+    let values = interpreter::run_all(&graph, &input).unwrap();
+    let mut means = BTreeMap::new();
+    for (id, tensor) in values.iter().filter(|(_, t)| t.shape().len() == 4) {
+        let x = tensor.to_f64().unwrap();
+        let mean = |c: &[f64]| (c.iter().sum::<f64>() / c.len() as f64) as f32;
+        means.insert(*id, x.chunks(36).map(mean).collect());
+    }
+    let groups = analyse(&graph, &[]).unwrap();
+    let plan = PrunePlan::new(&graph, &groups, [("conv1".to_owned(), vec![0, 1])].into()).unwrap();
+    let repaired = absorb_means(&graph, &groups, &plan, &means).unwrap();
+    let dense = interpreter::run(&graph, &input).unwrap();
+    assert_close(
+        &interpreter::run(&repaired, &input).unwrap(),
+        &dense,
+        "repaired",
+    );
+    let short = means.into_keys().map(|v| (v, vec![0.0])).collect();
+    assert!(matches!(
+        absorb_means(&graph, &groups, &plan, &short),
+        Err(PruneError::MeansLength { .. })
+    ));
+}
