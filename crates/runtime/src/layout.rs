@@ -52,6 +52,13 @@ pub(crate) fn is_nhwc(view: &View) -> bool {
     view.shape.len() == 4 && (view.shape[1] <= 1 || view.strides[1] == 1)
 }
 
+/// Whether two views of one shape name the same elements; strides of axes of length 1 do not matter.
+pub(crate) fn same_elements(a: &View, b: &View) -> bool {
+    let steps = a.strides.iter().zip(b.strides.iter());
+    let equal = |((x, y), &len): ((&usize, &usize), &usize)| len <= 1 || x == y;
+    a.offset == b.offset && a.shape == b.shape && steps.zip(a.shape.iter()).all(equal)
+}
+
 /// The view under a shape it broadcasts to.
 pub(crate) fn broadcast(view: &View, shape: &[usize]) -> Result<View, KernelError> {
     let skip = shape.len() - view.shape.len();

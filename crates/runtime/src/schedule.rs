@@ -428,9 +428,7 @@ impl<'a> Schedule<'a> {
                 .map_err(RuntimeError::kernel(&item.name))?;
             start += len;
             let y = At { view, ..whole };
-            if (x.buffer, x.view.offset, x.view.strides)
-                != (y.buffer, y.view.offset, y.view.strides)
-            {
+            if x.buffer != y.buffer || !layout::same_elements(&x.view, &y.view) {
                 self.emit(item, Kernel::Copy, vec![x], vec![y]);
             }
         }

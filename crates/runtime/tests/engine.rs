@@ -1,0 +1,525 @@
+//! `Plan` and `Session` against the reference interpreter.
+use ir::ops::{
+    BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool, NearestMode,
+    QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose,
+    UnaryKind,
+};
+use ir::{DataType, Edit, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter};
+use kernels::Isa;
+use runtime::{Plan, PlanOptions, RuntimeError, Session};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Numbers that repeat on every run: the high bits of a linear congruence.
+fn numbers(len: usize, seed: u64, spread: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * spread
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A graph under construction.
+struct Net {
+    edit: Edit,
+    count: usize,
+}
+
+impl Net {
+    fn new(graph: &Graph) -> Self {
+        Self {
+            edit: graph.edit(),
+            count: 0,
+        }
+    }
+
+    fn input(&mut self, shape: &[usize]) -> ValueId {
+        self.edit
+            .input("images", TensorType::new(DataType::F32, shape))
+    }
+
+    fn many(&mut self, op: impl Into<Op>, inputs: &[ValueId], outputs: usize) -> Vec<ValueId> {
+        self.count += 1;
+        let names: Vec<String> = (0..outputs)
+            .map(|i| format!("v{}_{i}", self.count))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.edit
+            .node(&format!("n{}", self.count), op, inputs, &names)
+    }
+
+    fn op(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        self.many(op, inputs, 1)[0]
+    }
+
+    fn tensor(&mut self, shape: &[usize], spread: f32) -> ValueId {
+        self.count += 1;
+        let data = numbers(shape.iter().product(), self.count as u64, spread);
+        let tensor = Tensor::new(shape, data).expect("sizes agree");
+        self.edit.constant(&format!("c{}", self.count), tensor)
+    }
+
+    fn conv(&mut self, x: ValueId, [i, o, k, s]: [usize; 4], group: usize) -> ValueId {
+        let fan_in = (i / group * k * k) as f32;
+        let weight = self.tensor(&[o, i / group, k, k], 3.0 / fan_in.sqrt());
+        let bias = self.tensor(&[o], 0.5);
+        let conv = Conv {
+            kernel_shape: [k, k],
+            strides: [s, s],
+            dilations: [1, 1],
+            pads: [k / 2; 4],
+            group,
+        };
+        self.op(conv, &[x, weight, bias])
+    }
+
+    fn conv_silu(&mut self, x: ValueId, shape: [usize; 4]) -> ValueId {
+        let y = self.conv(x, shape, 1);
+        self.op(UnaryKind::Silu, &[y])
+    }
+
+    fn concat(&mut self, axis: usize, inputs: &[ValueId]) -> ValueId {
+        self.op(Concat { axis }, inputs)
+    }
+
+    fn pool(&mut self, x: ValueId, k: usize) -> ValueId {
+        let pool = MaxPool {
+            kernel_shape: [k, k],
+            strides: [1, 1],
+            dilations: [1, 1],
+            pads: [k / 2; 4],
+            ceil_mode: false,
+        };
+        self.op(pool, &[x])
+    }
+
+    fn bottleneck(&mut self, x: ValueId, c: usize) -> ValueId {
+        let y = self.conv_silu(x, [c, c, 3, 1]);
+        let y = self.conv_silu(y, [c, c, 3, 1]);
+        self.op(BinaryKind::Add, &[x, y])
+    }
+
+    fn qdq(&mut self, x: ValueId, scale: f32, zero_point: i32) -> ValueId {
+        let params =
+            QuantParams::per_tensor(scale, zero_point, DataType::U8).expect("valid parameters");
+        let q = self.op(
+            QuantizeLinear {
+                params: params.clone(),
+            },
+            &[x],
+        );
+        self.op(DequantizeLinear { params }, &[q])
+    }
+}
+
+fn residual(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 5, 9, 11]);
+    let x = net.conv_silu(x, [5, 16, 3, 1]);
+    let y = net.bottleneck(x, 16);
+    let y = net.bottleneck(y, 16);
+    vec![net.conv(y, [16, 7, 3, 2], 1)]
+}
+
+fn c2f(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 8, 10, 10]);
+    let y = net.conv_silu(x, [8, 32, 1, 1]);
+    let split = Split {
+        axis: 1,
+        sizes: vec![16, 16],
+    };
+    let halves = net.many(split, &[y], 2);
+    let a = net.bottleneck(halves[1], 16);
+    let b = net.bottleneck(a, 16);
+    let y = net.concat(1, &[halves[0], halves[1], a, b]);
+    vec![net.conv_silu(y, [64, 24, 1, 1])]
+}
+
+fn c3(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 8, 7, 6]);
+    let a = net.conv_silu(x, [8, 16, 1, 1]);
+    let a = net.bottleneck(a, 16);
+    let b = net.conv_silu(x, [8, 16, 1, 1]);
+    let y = net.concat(1, &[a, b]);
+    vec![net.conv_silu(y, [32, 32, 3, 1])]
+}
+
+fn sppf(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 4, 8, 8]);
+    let x = net.conv_silu(x, [4, 16, 1, 1]);
+    let a = net.pool(x, 5);
+    let b = net.pool(a, 5);
+    let c = net.pool(b, 5);
+    let y = net.concat(1, &[x, a, b, c]);
+    vec![net.conv_silu(y, [64, 20, 1, 1])]
+}
+
+fn focus(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 3, 8, 12]);
+    let mut parts = Vec::new();
+    for (top, left) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        let range = |axis, start, len| SliceRange {
+            axis,
+            start,
+            len,
+            step: 2,
+        };
+        let rows = Slice {
+            ranges: vec![range(2, top, 4)],
+        };
+        let columns = Slice {
+            ranges: vec![range(3, left, 6)],
+        };
+        let y = net.op(rows, &[x]);
+        parts.push(net.op(columns, &[y]));
+    }
+    let y = net.concat(1, &parts);
+    vec![net.conv_silu(y, [12, 16, 3, 1])]
+}
+
+fn quantized(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 3, 8, 8]);
+    let x = net.qdq(x, 0.01, 128);
+    let y = net.conv_silu(x, [3, 16, 3, 1]);
+    let y = net.qdq(y, 0.03, 20);
+    let z = net.conv_silu(y, [16, 16, 3, 1]);
+    let z = net.qdq(z, 0.03, 20);
+    let s = net.op(BinaryKind::Add, &[y, z]);
+    vec![net.qdq(s, 0.05, 30)]
+}
+
+fn neck(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 4, 8, 8]);
+    let small = net.conv_silu(x, [4, 16, 3, 2]);
+    let resize = Resize {
+        mode: ResizeMode::Nearest(NearestMode::Floor),
+        coordinate_mode: CoordinateMode::Asymmetric,
+        size: [8, 8],
+        scales: [2.0, 2.0],
+    };
+    let up = net.op(resize, &[small]);
+    let side = net.conv_silu(x, [4, 8, 1, 1]);
+    let y = net.concat(1, &[up, side]);
+    let y = net.conv_silu(y, [24, 16, 3, 1]);
+    vec![y, small]
+}
+
+fn distribution(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 6, 4, 4]);
+    let fine = net.conv(x, [6, 64, 3, 1], 1);
+    let coarse = net.conv(x, [6, 64, 3, 2], 1);
+    let flat = |n: usize| Reshape {
+        shape: vec![1, 64, n],
+    };
+    let fine = net.op(flat(16), &[fine]);
+    let coarse = net.op(flat(4), &[coarse]);
+    let y = net.concat(2, &[fine, coarse]);
+    let y = net.op(
+        Reshape {
+            shape: vec![1, 4, 16, 20],
+        },
+        &[y],
+    );
+    let y = net.op(
+        Transpose {
+            perm: vec![0, 2, 1, 3],
+        },
+        &[y],
+    );
+    let y = net.op(
+        Softmax {
+            axis: 1,
+            coerced: vec![],
+        },
+        &[y],
+    );
+    let y = net.conv(y, [16, 1, 1, 1], 1);
+    let y = net.op(
+        Reshape {
+            shape: vec![1, 4, 20],
+        },
+        &[y],
+    );
+    let half = |start| Slice {
+        ranges: vec![SliceRange {
+            axis: 1,
+            start,
+            len: 2,
+            step: 1,
+        }],
+    };
+    let (a, b) = (net.op(half(0), &[y]), net.op(half(2), &[y]));
+    let anchors = net.tensor(&[1, 2, 20], 4.0);
+    let low = net.op(BinaryKind::Sub, &[anchors, a]);
+    let high = net.op(BinaryKind::Add, &[anchors, b]);
+    let y = net.concat(1, &[low, high]);
+    let strides = net.tensor(&[1, 20], 2.0);
+    vec![net.op(BinaryKind::Mul, &[y, strides])]
+}
+
+fn anchors(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 4, 6, 6]);
+    let mut flat = Vec::new();
+    for (stride, size) in [(1, 6), (2, 3)] {
+        let y = net.conv(x, [4, 21, 3, stride], 1);
+        let shape = vec![1, 3, 7, size, size];
+        let y = net.op(Reshape { shape }, &[y]);
+        let perm = vec![0, 1, 3, 4, 2];
+        let y = net.op(Transpose { perm }, &[y]);
+        let y = net.op(UnaryKind::Sigmoid, &[y]);
+        let sizes = vec![2, 2, 3];
+        let parts = net.many(Split { axis: 4, sizes }, &[y], 3);
+        let scale = net.tensor(&[], 8.0);
+        let grid = net.tensor(&[1, 3, size, size, 2], 2.0);
+        let xy = net.op(BinaryKind::Mul, &[parts[0], scale]);
+        let xy = net.op(BinaryKind::Add, &[xy, grid]);
+        let wh = net.op(BinaryKind::Mul, &[parts[1], grid]);
+        let y = net.concat(4, &[xy, wh, parts[2]]);
+        let shape = vec![1, 3 * size * size, 7];
+        flat.push(net.op(Reshape { shape }, &[y]));
+    }
+    vec![net.concat(1, &flat)]
+}
+
+fn depthwise(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 19, 7, 9]);
+    let y = net.conv(x, [19, 19, 5, 1], 19);
+    let y = net.op(UnaryKind::LeakyRelu { alpha: 0.1 }, &[y]);
+    let y = net.conv(y, [19, 19, 3, 2], 19);
+    let y = net.op(UnaryKind::HardSwish, &[y]);
+    vec![net.conv_silu(y, [19, 12, 1, 1])]
+}
+
+struct Case {
+    name: &'static str,
+    build: fn(&mut Net) -> Vec<ValueId>,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "residual",
+        build: residual,
+    },
+    Case {
+        name: "c2f",
+        build: c2f,
+    },
+    Case {
+        name: "c3",
+        build: c3,
+    },
+    Case {
+        name: "sppf",
+        build: sppf,
+    },
+    Case {
+        name: "focus",
+        build: focus,
+    },
+    Case {
+        name: "quantized",
+        build: quantized,
+    },
+    Case {
+        name: "neck",
+        build: neck,
+    },
+    Case {
+        name: "distribution",
+        build: distribution,
+    },
+    Case {
+        name: "anchors",
+        build: anchors,
+    },
+    Case {
+        name: "depthwise",
+        build: depthwise,
+    },
+];
+
+fn graph(case: &Case) -> Graph {
+    let mut graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    for v in (case.build)(&mut net) {
+        net.edit.output(v);
+    }
+    graph.apply(net.edit).expect(case.name);
+    graph
+}
+
+fn image(graph: &Graph) -> Tensor {
+    let ty = graph.ty(graph.inputs()[0]).expect("inputs have types");
+    Tensor::new(ty.shape.clone(), numbers(ty.elements(), 99, 4.0)).expect("sizes agree")
+}
+
+fn session(graph: &Graph, observe: &[ValueId], isa: Isa, threads: usize) -> Session {
+    let plan = Plan::compile(graph, observe, &PlanOptions { isa }).expect("the graph compiles");
+    Session::new(&Arc::new(plan), threads).expect("memory for a small arena")
+}
+
+fn run(session: &mut Session, x: &Tensor) -> Vec<Tensor> {
+    let x = x.as_slice::<f32>().expect("an f32 image");
+    session.run(&[x]).expect("the plan runs")
+}
+
+fn assert_close(name: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
+    assert_eq!(found.shape(), expected.shape(), "{name}");
+    let (a, b) = (
+        found.as_slice::<f32>().expect("f32"),
+        expected.as_slice::<f32>().expect("f32"),
+    );
+    let worst = a
+        .iter()
+        .zip(b)
+        .map(|(x, y)| (x - y).abs() / y.abs().max(1.0));
+    let worst = worst.fold(
+        0.0f32,
+        |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
+    );
+    assert!(worst <= tolerance, "{name}: off by {worst}");
+}
+
+/// A value next to a rounding boundary may land on the neighbouring code.
+fn tolerance(case: &Case) -> f32 {
+    if case.name == "quantized" {
+        0.051
+    } else {
+        1e-4
+    }
+}
+
+#[test]
+fn run_every_case_and_isa_equals_interpreter() {
+    for case in CASES {
+        let graph = graph(case);
+        let x = image(&graph);
+        let expected = interpreter::run(&graph, std::slice::from_ref(&x)).expect(case.name);
+        for isa in Isa::available() {
+            let mut session = session(&graph, &[], isa, 1);
+            for round in 0..2 {
+                let found = run(&mut session, &x);
+                for (a, b) in found.iter().zip(&expected) {
+                    let name = format!("{} on {isa}, round {round}", case.name);
+                    assert_close(&name, a, b, tolerance(case));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn run_two_threads_same_bits_as_one() {
+    for case in CASES {
+        let graph = graph(case);
+        let x = image(&graph);
+        for isa in Isa::available() {
+            let one = run(&mut session(&graph, &[], isa, 1), &x);
+            let two = run(&mut session(&graph, &[], isa, 2), &x);
+            assert_eq!(one, two, "{} on {isa}", case.name);
+        }
+    }
+}
+
+#[test]
+fn run_observed_everything_same_outputs_and_values() {
+    for case in CASES {
+        let graph = graph(case);
+        let x = image(&graph);
+        let is_real = |v: &ValueId| {
+            graph.constant(*v).is_none() && graph.ty(*v).is_ok_and(|t| t.dtype == DataType::F32)
+        };
+        let observe: Vec<ValueId> = graph.values().map(|(v, _)| v).filter(is_real).collect();
+        let plain = run(&mut session(&graph, &[], Isa::best(), 1), &x);
+        let mut watching = session(&graph, &observe, Isa::best(), 1);
+        let mut seen: BTreeMap<ValueId, Tensor> = BTreeMap::new();
+        let data = x.as_slice::<f32>().expect("f32");
+        let outputs = watching
+            .run_observed(&[data], &mut |v, value| {
+                let mut count = 0;
+                value.for_each_run(&mut |_, run| count += run.len())?;
+                let tensor = value.to_tensor()?;
+                assert_eq!(count, tensor.len(), "{}: elements visited", case.name);
+                assert!(
+                    seen.insert(v, tensor).is_none(),
+                    "{}: seen twice",
+                    case.name
+                );
+                Ok(())
+            })
+            .expect(case.name);
+        for (a, b) in outputs.iter().zip(&plain) {
+            assert_close(case.name, a, b, tolerance(case) * 0.1);
+        }
+        assert_eq!(seen.len(), observe.len(), "{}", case.name);
+        let all = interpreter::run_all(&graph, &[x]).expect(case.name);
+        for (v, tensor) in &seen {
+            let name = format!("{}: {}", case.name, graph.value(*v).name);
+            assert_close(&name, tensor, &all[v], tolerance(case));
+        }
+    }
+}
+
+#[test]
+fn compile_c2f_block_needs_no_copies() {
+    let graph = graph(&CASES[1]);
+    let plan = Plan::compile(&graph, &[], &PlanOptions::default()).expect("compiles");
+    let kinds: Vec<String> = plan.steps().into_iter().map(|s| s.kind).collect();
+    assert!(
+        kinds
+            .iter()
+            .all(|k| k.starts_with("Conv") || k == "FillHalo"),
+        "{kinds:?}"
+    );
+    assert_eq!(
+        kinds.iter().filter(|k| k.contains("Add")).count(),
+        2,
+        "{kinds:?}"
+    );
+}
+
+#[test]
+fn compile_per_channel_activation_names_the_node() {
+    let mut graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    let x = net.input(&[1, 2, 2, 2]);
+    let params = QuantParams::per_channel(1, vec![0.1, 0.2], vec![0, 0], DataType::U8)
+        .expect("valid parameters");
+    let quantize = QuantizeLinear {
+        params: params.clone(),
+    };
+    let q = net.op(quantize, &[x]);
+    let y = net.op(DequantizeLinear { params }, &[q]);
+    net.edit.output(y);
+    graph.apply(net.edit).expect("a valid graph");
+    let error = Plan::compile(&graph, &[], &PlanOptions::default()).err();
+    assert_eq!(
+        error,
+        Some(RuntimeError::PerChannelActivation { node: "n2".into() })
+    );
+}
+
+#[test]
+fn run_wrong_inputs_are_errors() {
+    let graph = graph(&CASES[0]);
+    let mut session = session(&graph, &[], Isa::best(), 1);
+    let count = session.run(&[]).err();
+    assert_eq!(
+        count,
+        Some(RuntimeError::InputCount {
+            expected: 1,
+            found: 0
+        })
+    );
+    let length = session.run(&[&[0.0; 3]]).err();
+    assert_eq!(
+        length,
+        Some(RuntimeError::InputLength {
+            input: "images".into(),
+            expected: 495,
+            found: 3
+        })
+    );
+}
