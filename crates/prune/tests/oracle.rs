@@ -1,10 +1,12 @@
 //! A pruned graph computes what the dense graph does when the consumers' weight columns of the removed channels are zero.
 use ir::ops::{
-    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, MaxPool, NearestMode, Reshape,
-    Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
+    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool,
+    NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
 };
-use ir::{DataType, Edit, FreezeReason, Graph, Op, Tensor, TensorType, ValueId, interpreter};
-use prune::{Groups, Member, PruneError, PrunePlan, absorb_means, analyse, apply};
+use ir::{
+    DataType, Edit, FreezeReason, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter,
+};
+use prune::{CRITERIA, Groups, Member, PruneError, PrunePlan, absorb_means, analyse, apply};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A small linear congruential generator: the same numbers on every machine.
@@ -190,7 +192,11 @@ fn batch_norm(n: &mut Net, x: ValueId) -> ValueId {
         .iter()
         .map(|name| {
             let t = n.random.tensor(&[6]);
-            let positive = t.to_f64().unwrap().into_iter().map(|v| v.abs() as f32 + 0.1);
+            let positive = t
+                .to_f64()
+                .unwrap()
+                .into_iter()
+                .map(|v| v.abs() as f32 + 0.1);
             n.edit.constant(name, Tensor::vector(positive.collect()))
         })
         .collect();
@@ -516,4 +522,52 @@ fn absorb_means_of_constant_channels_keeps_the_function() {
         absorb_means(&graph, &groups, &plan, &short),
         Err(PruneError::MeansLength { .. })
     ));
+}
+
+/// Weights behind DequantizeLinear: codes and per_channel scales go together.
+fn quantized(n: &mut Net, x: ValueId) -> ValueId {
+    let codes: Vec<i8> = (0..18).map(|i| i * 13 % 100 - 50).collect();
+    let codes = Tensor::new([6, 3, 1, 1], codes).unwrap();
+    let codes = n.edit.constant("codes", codes);
+    let scale: Vec<f32> = (1..7).map(|i| i as f32 / 100.0).collect();
+    let params = QuantParams::per_channel(0, scale, vec![0; 6], DataType::I8).unwrap();
+    let weight = n.op("dequantize", DequantizeLinear { params }, &[codes]);
+    let conv = Conv {
+        kernel_shape: [1; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [0; 4],
+        group: 1,
+    };
+    let y = n.op("conv", conv, &[x, weight]);
+    n.plain(y, [6, 4], 1, 1)
+}
+
+#[test]
+fn apply_to_dequantized_weights_cuts_their_scales() {
+    let graph = build(quantized);
+    let groups = analyse(&graph, &[]).unwrap();
+    let name = groups.prunable().next().expect("one group").name.clone();
+    let plan = PrunePlan::new(&graph, &groups, [(name, vec![1, 4])].into()).unwrap();
+    let pruned = apply(&graph, &groups, &plan).unwrap();
+    let input = [Seeded(5).tensor(&[1, 3, 6, 6])];
+    let expected = interpreter::run(&with_zero_columns(&graph, &groups, &plan), &input).unwrap();
+    assert_close(
+        &interpreter::run(&pruned, &input).unwrap(),
+        &expected,
+        "quantized",
+    );
+    for criterion in CRITERIA {
+        let refused = (criterion.score)(&graph, &groups);
+        assert!(matches!(refused, Err(PruneError::WeightNotConstant { .. })));
+    }
+}
+
+#[test]
+fn plan_written_and_read_again_is_the_same() {
+    let graph = build(c2f);
+    let groups = analyse(&graph, &[]).unwrap();
+    let plan = seeded_plan(&graph, &groups, &mut Seeded(1));
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<PrunePlan>(&text).unwrap(), plan);
 }
