@@ -2,7 +2,7 @@
 use crate::sites::{Region, Site, region_sites};
 use crate::weights::{at, weight_params};
 use crate::{QuantError, Range, Target};
-use ir::{Graph, QuantFacts, QuantParams, ValueId};
+use ir::{Graph, OpError, QuantFacts, QuantParams, ValueId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,10 +91,20 @@ fn plan_weights(
         let Some(tensor) = region.graph.constant(node.inputs[weight]) else {
             continue;
         };
-        let params = weight_params(value, tensor, bias.as_deref().zip(x_scale))?;
+        let mut params = weight_params(value, tensor, bias.as_deref().zip(x_scale))?;
+        if let Some(before) = plan.weights.get(value) {
+            // Two convolutions read this weight: the scale must let both biases fit.
+            params = wider(before, &params).map_err(at(value))?;
+        }
         plan.weights.insert(value.clone(), params);
     }
     Ok(())
+}
+
+/// The larger scale of each channel.
+fn wider(a: &QuantParams, b: &QuantParams) -> Result<QuantParams, OpError> {
+    let scale = a.scale().iter().zip(b.scale()).map(|(a, b)| a.max(*b));
+    QuantParams::per_channel(0, scale.collect(), a.zero_point().to_vec(), a.dtype())
 }
 
 /// Values that have one range in common.

@@ -355,3 +355,43 @@ fn sites_with_batch_normalization_left_name_the_node() {
         QuantError::UnfoldedBatchNormalization { node: "bn".into() }
     );
 }
+
+#[test]
+fn plan_where_two_convolutions_share_a_weight_lets_both_biases_fit() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("images", TensorType::new(DataType::F32, [1, 1, 2, 2]));
+    let w = e.constant("w", Tensor::new([1, 1, 1, 1], vec![0f32]).unwrap());
+    let op = Conv {
+        kernel_shape: [1; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [0; 4],
+        group: 1,
+    };
+    for (name, bias) in [("large", 50f32), ("small", 0.5)] {
+        let b = e.constant(name, Tensor::vector(vec![bias]));
+        let y = e.node(name, op.clone(), &[x, w, b], &["y"])[0];
+        e.output(y);
+    }
+    graph.apply(e).unwrap();
+    let plan = plan(
+        &graph,
+        &BTreeMap::new(),
+        &pixel_params(),
+        &quant::ONNXRUNTIME,
+    )
+    .unwrap();
+    let q = apply(&graph, &plan).unwrap();
+    let image = Tensor::new([1, 1, 2, 2], vec![0.2f32, 0.4, 0.6, 0.8]).unwrap();
+    let y = interpreter::run(&q, &[image]).unwrap();
+    for (y, expected) in y.iter().zip([50.0, 0.5]) {
+        assert!(
+            y.to_f64()
+                .unwrap()
+                .iter()
+                .all(|v| (v - expected).abs() < 1e-4),
+            "{y:?}"
+        );
+    }
+}
