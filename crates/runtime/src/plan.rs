@@ -33,6 +33,16 @@ pub struct StepInfo {
     pub macs: u64,
 }
 
+impl StepInfo {
+    pub(crate) fn named(name: &str, kind: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            macs: 0,
+        }
+    }
+}
+
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) view: View,

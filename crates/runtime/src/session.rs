@@ -1,9 +1,10 @@
 //! Sessions: one arena each, running a shared plan.
 use crate::plan::{Output, Watched};
-use crate::{Plan, RuntimeError};
+use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A value that has just been computed, still in the session's memory.
 pub struct Observed<'a> {
@@ -123,6 +124,31 @@ impl Session {
             Output::Constant(tensor) => Ok(tensor.clone()),
         };
         plan.outputs.iter().map(output).collect()
+    }
+
+    /// Runs the plan once and tells what each step took, in milliseconds; the inputs count as the first entry.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<(StepInfo, f64)>, RuntimeError> {
+        let plan = Arc::clone(&self.plan);
+        let pool = Arc::clone(&self.pool);
+        let _awake = pool.activate();
+        let ms = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
+        let start = Instant::now();
+        self.write_inputs(inputs)?;
+        let mut times = vec![(StepInfo::named("inputs", "Input"), ms(start))];
+        for (step, info) in plan.steps.iter().zip(plan.steps()) {
+            let start = Instant::now();
+            let mut ctx = Context {
+                arena: &mut self.arena,
+                pool: &pool,
+                isa: plan.isa,
+            };
+            step.run(&mut ctx)?;
+            times.push((info, ms(start)));
+        }
+        Ok(times)
     }
 
     fn write_inputs(&mut self, inputs: &[&[f32]]) -> Result<(), RuntimeError> {
