@@ -38,12 +38,15 @@ impl BinaryKind {
         }
     }
 
-    fn integer(self, a: i64, b: i64) -> Result<i64, OpError> {
+    /// `a` and `b` are the bits of the elements; only division must know whether they are signed.
+    fn integer(self, a: i64, b: i64, dtype: DataType) -> Result<i64, OpError> {
         Ok(match self {
             BinaryKind::Add => a.wrapping_add(b),
             BinaryKind::Sub => a.wrapping_sub(b),
             BinaryKind::Mul => a.wrapping_mul(b),
-            BinaryKind::Div => a.checked_div(b).ok_or(OpError::Unsupported { feature: "integer division by zero" })?,
+            BinaryKind::Div if b == 0 => return Err(OpError::Unsupported { feature: "integer division by zero" }),
+            BinaryKind::Div if dtype == DataType::U64 => (a as u64 / b as u64) as i64,
+            BinaryKind::Div => a.wrapping_div(b),
             BinaryKind::Pow => a.wrapping_pow(u32::try_from(b).map_err(|_| OpError::Unsupported { feature: "an integer power below zero" })?),
         })
     }
@@ -81,6 +84,7 @@ fn wrap(dtype: DataType, shape: &[usize], v: &[i64]) -> Result<Tensor, OpError> 
         DataType::U8 => TensorData::U8(v.iter().map(|&x| x as u8).collect()),
         DataType::U16 => TensorData::U16(v.iter().map(|&x| x as u16).collect()),
         DataType::U32 => TensorData::U32(v.iter().map(|&x| x as u32).collect()),
+        DataType::U64 => TensorData::U64(v.iter().map(|&x| x as u64).collect()),
         found => return Err(OpError::UnsupportedDType { found }),
     };
     Tensor::from_data(shape, data)
@@ -131,7 +135,7 @@ impl Operator for Binary {
             Tensor::from_f64(out.dtype, out.shape, &v)?
         } else {
             let (x, z) = (a.to_i64()?, b.to_i64()?);
-            let v: Vec<i64> = pairs.map(|(i, j)| self.kind.integer(x[i], z[j])).collect::<Result<_, _>>()?;
+            let v: Vec<i64> = pairs.map(|(i, j)| self.kind.integer(x[i], z[j], out.dtype)).collect::<Result<_, _>>()?;
             wrap(out.dtype, &out.shape, &v)?
         };
         Ok(vec![y])

@@ -76,7 +76,11 @@ impl Operator for QuantizeLinear {
     const OP_TYPES: &'static [&'static str] = &["QuantizeLinear"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let params = read_params(spec, DataType::U8)?;
+        let codes = match spec.attributes.int("output_dtype")?.unwrap_or(0) {
+            0 => DataType::U8,
+            code => DataType::from_onnx(i32::try_from(code).unwrap_or(0)),
+        };
+        let params = read_params(spec, codes)?;
         Ok(Parsed::first(Self { params }, 1))
     }
 

@@ -72,12 +72,15 @@ impl Resize {
     /// For each output row (axis 0) or column (axis 1), its source coordinate in pixels.
     fn coordinates(&self, axis: usize, len: usize) -> Vec<f64> {
         let (out, scale) = (self.size[axis], f64::from(self.scales[axis]));
+        // The ONNX node tests align to the length before it is floored; a scale made from sizes only rounds around it.
+        let stated = scale * len as f64;
+        let resized = if (stated - out as f64).abs() < 1e-3 { out as f64 } else { stated };
         let half = |i: f64| (i + 0.5) / scale - 0.5;
         (0..out)
             .map(|i| match self.coordinate_mode {
                 CoordinateMode::HalfPixel => half(i as f64),
                 CoordinateMode::PytorchHalfPixel => if out > 1 { half(i as f64) } else { 0.0 },
-                CoordinateMode::AlignCorners => if out > 1 { i as f64 * (len - 1) as f64 / (out - 1) as f64 } else { 0.0 },
+                CoordinateMode::AlignCorners => if out > 1 { i as f64 * (len - 1) as f64 / (resized - 1.0) } else { 0.0 },
                 CoordinateMode::Asymmetric => i as f64 / scale,
             })
             .collect()

@@ -1,7 +1,7 @@
 //! Element-wise functions of one tensor.
 //! Spec: onnx.ai/onnx/operators (Sigmoid, Relu, LeakyRelu, HardSigmoid, HardSwish, Tanh, Exp, Log, Sqrt, Neg, Abs, Floor, Ceil,
 //! Round, Reciprocal, Clip), opset 9 to 21; SiLU is written as Sigmoid and Mul.
-use crate::{Attribute, Channels, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{Attribute, Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
 
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +64,19 @@ impl UnaryKind {
             UnaryKind::Clip { min, max } => x.max(f64::from(min)).min(f64::from(max)),
         }
     }
+}
+
+/// What f64 would round: 64-bit integers, where the function of one is another.
+fn exact(kind: UnaryKind, x: &Tensor) -> Result<Option<Tensor>, OpError> {
+    let function = match (kind, x.dtype()) {
+        (UnaryKind::Abs, DataType::U64) => return Ok(Some(x.clone())),
+        (UnaryKind::Abs, DataType::I64) => i64::wrapping_abs,
+        (UnaryKind::Neg, DataType::I64) => i64::wrapping_neg,
+        (UnaryKind::Relu, DataType::I64) => |v: i64| v.max(0),
+        _ => return Ok(None),
+    };
+    let y: Vec<i64> = x.as_slice::<i64>()?.iter().map(|&v| function(v)).collect();
+    Tensor::new(x.shape(), y).map(Some)
 }
 
 fn clip_bound(spec: &mut NodeSpec<'_>, name: &'static str, input: usize, default: f32) -> Result<f32, OpError> {
@@ -130,6 +143,9 @@ impl Operator for Unary {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
+        if let Some(y) = exact(self.kind, inputs[0])? {
+            return Ok(vec![y]);
+        }
         let y: Vec<f64> = inputs[0].to_f64()?.into_iter().map(|x| self.kind.eval(x)).collect();
         Ok(vec![Tensor::from_f64(inputs[0].dtype(), inputs[0].shape(), &y)?])
     }
@@ -176,6 +192,20 @@ impl Operator for Unary {
                 vec![LoweredNode { op_type: "Clip", inputs, outputs: vec![LoweredOutput::Output(0)], attributes: vec![] }]
             }
             _ => vec![LoweredNode::simple(self.op_type(), 1, vec![])],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forward_large_i64_stays_exact() {
+        let big = (1i64 << 60) + 1;
+        let x = Tensor::vector(vec![big, -big]);
+        for (kind, y) in [(UnaryKind::Abs, [big, big]), (UnaryKind::Neg, [-big, big]), (UnaryKind::Relu, [big, 0])] {
+            assert_eq!(Unary { kind }.forward(&[&x]).unwrap(), [Tensor::vector(y.to_vec())], "{kind:?}");
         }
     }
 }
