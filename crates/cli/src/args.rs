@@ -1,5 +1,6 @@
 //! What can be typed.
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use kernels::Isa;
 use std::path::PathBuf;
 
 /// Makes a trained YOLO detector several times smaller and faster, and proves that it still detects.
@@ -16,6 +17,12 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Show family and head, every layer with its parameters and MACs, and BatchNorm layers by importance.
     Inspect(InspectArgs),
+    /// Measure accuracy on a data set: mAP by the COCO protocol and by Ultralytics' definition.
+    Val(ValArgs),
+    /// Find objects in images, print them and draw them.
+    Detect(DetectArgs),
+    /// Measure size, MACs, memory and latency of models, side by side.
+    Bench(BenchArgs),
 }
 
 /// A model and how it is read.
@@ -40,6 +47,103 @@ pub(crate) struct InspectArgs {
     /// Also write everything as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// How the engine runs.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EngineArgs {
+    /// Threads; all cores by default.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Instruction set to use: avx512, avx2 or scalar; the best one by default.
+    #[arg(long)]
+    pub(crate) isa: Option<Isa>,
+}
+
+/// Arguments of `val`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ValArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Which split of a data.yaml.
+    #[arg(long, default_value = "val")]
+    pub(crate) split: String,
+    /// Lowest confidence that counts.
+    #[arg(long, default_value_t = 0.001, value_parser = parse_share)]
+    pub(crate) conf: f32,
+    /// Highest overlap of two boxes of one class.
+    #[arg(long, default_value_t = 0.7, value_parser = parse_share)]
+    pub(crate) iou: f32,
+    /// Also write all detections as COCO results to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dets: Option<PathBuf>,
+    /// Also write everything as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// Arguments of `detect`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DetectArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Images, or folders of images.
+    #[arg(required = true)]
+    pub(crate) source: Vec<PathBuf>,
+    /// Folder for the pictures with boxes drawn.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Lowest confidence that counts.
+    #[arg(long, default_value_t = 0.25, value_parser = parse_share)]
+    pub(crate) conf: f32,
+    /// Highest overlap of two boxes of one class.
+    #[arg(long, default_value_t = 0.7, value_parser = parse_share)]
+    pub(crate) iou: f32,
+    /// Also write everything as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchArgs {
+    /// The models; ratios are to the first.
+    #[arg(required = true)]
+    pub(crate) models: Vec<PathBuf>,
+    /// Input size that dynamic axes are bound to: one side, or HEIGHTxWIDTH.
+    #[arg(long, value_parser = parse_imgsz)]
+    pub(crate) imgsz: Option<[usize; 2]>,
+    /// Measured runs of each model.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// Runs before measuring.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) warmup: u32,
+    /// Show the steps of each model's plan.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Also write everything as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+fn parse_share(text: &str) -> Result<f32, String> {
+    let share = text.parse::<f32>().ok().filter(|v| (0.0..=1.0).contains(v));
+    share.ok_or_else(|| format!("expected a number from 0 to 1, found `{text}`"))
 }
 
 fn parse_imgsz(text: &str) -> Result<[usize; 2], String> {

@@ -1,8 +1,9 @@
 //! `inspect`: what a detector is made of.
 use crate::args::InspectArgs;
 use crate::model;
-use anyhow::{Context, Result};
-use comfy_table::{CellAlignment, LineStyle, Table, presets};
+use crate::output::{align_right, grouped, table, write_json};
+use anyhow::Result;
+use comfy_table::Table;
 use ir::{Graph, NodeId, Op};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -85,11 +86,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         head.as_ref(),
     );
     print(&inspection);
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&inspection)?;
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    write_json(args.json.as_deref(), &inspection)
 }
 
 fn inspect(model: &str, graph: &Graph, head: Option<&Head>) -> Inspection {
@@ -275,32 +272,6 @@ fn norm_table(i: &Inspection) -> Table {
     table
 }
 
-fn table(header: &[&str]) -> Table {
-    // Hundreds of layers: one line a row.
-    let style = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-    let mut table = Table::new();
-    table.load_style(style).set_header(header.to_vec());
-    table
-}
-
-fn align_right(table: &mut Table, from: usize) {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-}
-
 fn shape_text(shape: &Option<Vec<usize>>) -> String {
     shape.as_ref().map_or("?".to_owned(), |s| format!("{s:?}"))
-}
-
-/// A number with thin groups of three: 2 230 144 000.
-fn grouped(v: u64) -> String {
-    let digits = v.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|c| std::str::from_utf8(c).expect("digits are ASCII"))
-        .collect();
-    groups.join(" ")
 }

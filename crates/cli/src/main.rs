@@ -2,8 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
+mod detect;
+mod engine;
 mod inspect;
 mod model;
+mod output;
+mod progress;
+mod val;
 
 use args::{Args, Verb};
 use clap::Parser;
@@ -13,6 +19,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.verb {
         Verb::Inspect(verb) => inspect::run(verb),
+        Verb::Val(verb) => val::run(verb),
+        Verb::Detect(verb) => detect::run(verb),
+        Verb::Bench(verb) => bench::run(verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,6 +49,23 @@ pub enum YoloError {
         /// The splits that are there.
         found: Vec<String>,
     },
+    /// The detector was trained on other classes than the data set has.
+    #[error("the model's head has {head} classes, the data set names {names}")]
+    HeadClasses {
+        /// Classes of the head.
+        head: usize,
+        /// Classes of the data set.
+        names: usize,
+    },
+    /// The graph is not valid for execution.
+    #[error(transparent)]
+    Graph(#[from] ir::IrError),
+    /// A tensor is not what the decoder expects.
+    #[error(transparent)]
+    Output(#[from] ir::OpError),
+    /// The plan could not be compiled or run.
+    #[error(transparent)]
+    Runtime(#[from] runtime::RuntimeError),
     /// No family's structure fits the model.
     #[error(
         "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; name one with --family"

@@ -5,8 +5,10 @@
 mod atomic_file;
 mod dataset;
 mod detection;
+mod detector;
 mod draw;
 mod error;
+mod evaluate;
 pub mod families;
 pub mod metrics;
 mod nms;
@@ -18,8 +20,10 @@ pub use dataset::{
     read_size,
 };
 pub use detection::{BoxXyxy, Detection};
+pub use detector::{CompiledDetector, Detector, MAX_DET, Thresholds, to_input};
 pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
+pub use evaluate::{Evaluation, evaluate_detector};
 pub use nms::{MAX_CANDIDATES, nms};
 pub use preprocess::{Letterbox, Placement, letterbox};
 pub use results::{CocoResult, read_results, write_results};

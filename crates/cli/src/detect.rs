@@ -1,0 +1,183 @@
+//! `detect`: objects in images, as a table and as pictures.
+use crate::args::DetectArgs;
+use crate::output::{align_right, table, write_json};
+use crate::{engine, model};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use yolo::{CompiledDetector, Detection, Thresholds, draw_detections, read_rgb, save_image};
+
+const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "bmp", "webp"];
+
+/// The keys of `--json`.
+#[derive(Debug, Serialize)]
+struct Record {
+    model: String,
+    images: Vec<ImageRecord>,
+    bad_images: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ImageRecord {
+    image: String,
+    drawn: Option<String>,
+    detections: Vec<DetectionRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct DetectionRecord {
+    name: String,
+    #[serde(flatten)]
+    detection: Detection,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &DetectArgs) -> Result<()> {
+    let graph = model::load(&args.model)?;
+    let options = engine::options(&args.engine)?;
+    let compiled = CompiledDetector::compile(&graph, args.model.family.as_deref(), &options)
+        .with_context(|| args.model.model.display().to_string())?;
+    let head = &compiled.head;
+    let numbered = || (0..head.classes).map(|c| format!("class {c}")).collect();
+    let names: Vec<String> = head.names.clone().unwrap_or_else(numbered);
+    let images = list_images(&args.source)?;
+    if let Some(dir) = &args.out {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
+    }
+    let mut detector = compiled.session(engine::threads(&args.engine))?;
+    let thresholds = Thresholds {
+        conf: args.conf,
+        iou: args.iou,
+    };
+    let mut record = Record {
+        model: args.model.model.display().to_string(),
+        images: vec![],
+        bad_images: vec![],
+    };
+    let mut drawn_names = BTreeSet::new();
+    for path in &images {
+        let mut pixels = match read_rgb(path) {
+            Ok(pixels) => pixels,
+            Err(error) => {
+                eprintln!("skipped image: {error}");
+                record.bad_images.push(error.to_string());
+                continue;
+            }
+        };
+        let found = detector.detect(&pixels, thresholds)?;
+        let target = args
+            .out
+            .as_ref()
+            .map(|dir| dir.join(free_name(path, &mut drawn_names)));
+        if let Some(target) = &target {
+            draw_detections(&mut pixels, &found, &names);
+            save_image(&pixels, target)?;
+        }
+        let named = |d: &Detection| DetectionRecord {
+            name: names[d.class].clone(),
+            detection: *d,
+        };
+        record.images.push(ImageRecord {
+            image: path.display().to_string(),
+            drawn: target.map(|t| t.display().to_string()),
+            detections: found.iter().map(named).collect(),
+        });
+    }
+    print(&record);
+    write_json(args.json.as_deref(), &record)?;
+    let allowed = 3.max(images.len() / 100);
+    if record.images.is_empty() || record.bad_images.len() > allowed {
+        bail!(
+            "{} of {} images could not be read: at most {allowed} may be bad",
+            record.bad_images.len(),
+            images.len()
+        );
+    }
+    Ok(())
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .map(str::to_ascii_lowercase);
+    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+}
+
+/// Files as they are named, folders as their images by name.
+fn list_images(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for source in sources {
+        if !source.is_dir() {
+            images.push(source.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(source)
+            .with_context(|| format!("cannot read {}", source.display()))?;
+        let mut inside: Vec<PathBuf> = entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| is_image(p))
+            .collect();
+        if inside.is_empty() {
+            bail!(
+                "{}: no images ({})",
+                source.display(),
+                EXTENSIONS.join(", ")
+            );
+        }
+        inside.sort();
+        images.extend(inside);
+    }
+    Ok(images)
+}
+
+/// The image's own name, as PNG where it is of a kind that is not written; numbered when two folders share a name.
+fn free_name(path: &Path, taken: &mut BTreeSet<String>) -> String {
+    let stem = path
+        .file_stem()
+        .map_or("image".to_owned(), |s| s.to_string_lossy().into_owned());
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .map(str::to_ascii_lowercase);
+    let extension = extension
+        .filter(|e| ["jpg", "jpeg", "png"].contains(&e.as_str()))
+        .unwrap_or("png".to_owned());
+    let name = (1..)
+        .map(|n| {
+            if n == 1 {
+                format!("{stem}.{extension}")
+            } else {
+                format!("{stem}_{n}.{extension}")
+            }
+        })
+        .find(|name| !taken.contains(name))
+        .expect("a free number exists");
+    taken.insert(name.clone());
+    name
+}
+
+fn print(record: &Record) {
+    let mut rows = table(&["image", "class", "score", "left", "top", "right", "bottom"]);
+    for image in &record.images {
+        for d in &image.detections {
+            let b = d.detection.bbox;
+            let px = |v: f32| format!("{v:.1}");
+            rows.add_row([
+                image.image.clone(),
+                d.name.clone(),
+                format!("{:.3}", d.detection.score),
+                px(b.left),
+                px(b.top),
+                px(b.right),
+                px(b.bottom),
+            ]);
+        }
+    }
+    align_right(&mut rows, 2);
+    println!("{rows}");
+    let total: usize = record.images.iter().map(|i| i.detections.len()).sum();
+    println!("{total} objects in {} images", record.images.len());
+}

@@ -1,0 +1,41 @@
+//! Tables, numbers and JSON files, as every verb shows them.
+use anyhow::{Context, Result};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
+use serde::Serialize;
+use std::path::Path;
+
+/// Writes a record as JSON, if a file was asked for; under a temporary name first.
+pub(crate) fn write_json(path: Option<&Path>, record: &impl Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let temporary = path.with_extension("json.part");
+    std::fs::write(&temporary, serde_json::to_string_pretty(record)?)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An empty table, one line a row.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let style = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+    let mut table = Table::new();
+    table.load_style(style).set_header(header.to_vec());
+    table
+}
+
+/// Aligns the columns from `from` on to the right.
+pub(crate) fn align_right(table: &mut Table, from: usize) {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// A number with thin groups of three: 2 230 144 000.
+pub(crate) fn grouped(v: u64) -> String {
+    let digits = v.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|c| std::str::from_utf8(c).expect("digits are ASCII"))
+        .collect();
+    groups.join(" ")
+}

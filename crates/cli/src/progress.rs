@@ -1,0 +1,42 @@
+//! Progress on stderr: a bar on a terminal, plain lines elsewhere.
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Progress over a known number of things.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    what: &'static str,
+    total: usize,
+}
+
+impl Progress {
+    /// Progress over `total` things called `what`.
+    pub(crate) fn new(what: &'static str, total: usize) -> Self {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total as u64).with_message(what);
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, what, total }
+    }
+
+    /// `done` things are finished.
+    pub(crate) fn at(&self, done: usize) {
+        let tenth = |n: usize| n * 10 / self.total.max(1);
+        match &self.bar {
+            Some(bar) => bar.set_position(done as u64),
+            None if tenth(done) != tenth(done - done.min(1)) => {
+                eprintln!("{} {done}/{}", self.what, self.total)
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `val`: accuracy on a data set.
+use crate::args::ValArgs;
+use crate::output::{align_right, table, write_json};
+use crate::progress::Progress;
+use crate::{engine, model};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use yolo::metrics::Metrics;
+use yolo::{BadInput, CompiledDetector, Dataset, Thresholds, evaluate_detector, write_results};
+
+/// The keys of `--json`.
+#[derive(Debug, Serialize)]
+struct Record {
+    model: String,
+    data: String,
+    split: String,
+    family: &'static str,
+    imgsz: [usize; 2],
+    conf: f32,
+    iou: f32,
+    threads: usize,
+    isa: String,
+    images_per_s: f64,
+    bad_images: Vec<BadInput>,
+    bad_labels: Vec<BadInput>,
+    #[serde(flatten)]
+    metrics: Metrics,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &ValArgs) -> Result<()> {
+    let graph = model::load(&args.model)?;
+    let options = engine::options(&args.engine)?;
+    let threads = engine::threads(&args.engine);
+    let detector = CompiledDetector::compile(&graph, args.model.family.as_deref(), &options)
+        .with_context(|| args.model.model.display().to_string())?;
+    let dataset = Dataset::open(&args.data, &args.split)?;
+    let progress = Progress::new("images", dataset.images.len());
+    let thresholds = Thresholds {
+        conf: args.conf,
+        iou: args.iou,
+    };
+    let evaluation = evaluate_detector(&detector, &dataset, thresholds, threads, &|done| {
+        progress.at(done)
+    })
+    .with_context(|| args.data.display().to_string())?;
+    drop(progress);
+    if let Some(path) = &args.dets {
+        write_results(path, &evaluation.results)?;
+    }
+    let record = Record {
+        model: args.model.model.display().to_string(),
+        data: args.data.display().to_string(),
+        split: args.split.clone(),
+        family: detector.head.family.name,
+        imgsz: detector.head.size_px,
+        conf: args.conf,
+        iou: args.iou,
+        threads,
+        isa: options.isa.to_string(),
+        images_per_s: evaluation.images_per_s,
+        bad_images: evaluation.bad_images,
+        bad_labels: dataset.bad_labels,
+        metrics: evaluation.metrics,
+    };
+    print(&record);
+    write_json(args.json.as_deref(), &record)
+}
+
+fn print(r: &Record) {
+    for (what, bad) in [("image", &r.bad_images), ("label", &r.bad_labels)] {
+        for b in bad {
+            eprintln!("skipped {what}: {b}");
+        }
+    }
+    let coco = &r.metrics.coco;
+    let mut per_class = table(&["class", "map_50_95", "map_50"]);
+    for class in &coco.per_class {
+        let figure = |v: Option<f64>| v.map_or("no labels".to_owned(), |v| format!("{v:.4}"));
+        per_class.add_row([
+            class.name.clone(),
+            figure(class.map_50_95),
+            figure(class.map_50),
+        ]);
+    }
+    align_right(&mut per_class, 1);
+    println!("{per_class}");
+    println!("{} on {} ({})", r.model, r.data, r.split);
+    println!(
+        "  COCO protocol            map_50_95 {:.4}   map_50 {:.4}",
+        coco.map_50_95, coco.map_50
+    );
+    let u = &r.metrics.ultralytics;
+    println!(
+        "  Ultralytics' definition  map_50_95 {:.4}   map_50 {:.4}",
+        u.ultralytics_map_50_95, u.ultralytics_map_50
+    );
+    println!(
+        "  {} images, {:.1} images/s on {} threads ({})",
+        r.metrics.images, r.images_per_s, r.threads, r.isa
+    );
+}

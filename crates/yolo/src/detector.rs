@@ -1,0 +1,116 @@
+//! A detector: family preprocessing, the compiled plan, decoding and NMS.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use ir::{Graph, rewrites};
+use runtime::{Plan, PlanOptions, Session};
+
+use crate::families::{Head, Preprocess, RawOutput};
+use crate::{Detection, Letterbox, YoloError, letterbox, nms};
+
+/// Most detections an image may give, as the family's own tools limit it.
+pub const MAX_DET: usize = 300;
+
+/// What counts as a detection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Lowest confidence.
+    pub conf: f32,
+    /// Highest overlap of two boxes of one class.
+    pub iou: f32,
+}
+
+/// A detector compiled once, from which every thread makes its own session.
+#[derive(Clone)]
+pub struct CompiledDetector {
+    /// The recognised head.
+    pub head: Arc<Head>,
+    /// The executable schedule.
+    pub plan: Arc<Plan>,
+}
+
+impl CompiledDetector {
+    /// Compiles a graph for detection; BatchNorm is folded on the way.
+    ///
+    /// # Errors
+    /// `NoFamily`, `UnknownFamily` as [`crate::families::identify`]; `Graph` and `Runtime` when the graph cannot be executed.
+    pub fn compile(
+        graph: &Graph,
+        family: Option<&str>,
+        options: &PlanOptions,
+    ) -> Result<Self, YoloError> {
+        let head = crate::families::identify(graph, family)?;
+        let mut graph = graph.clone();
+        for rewrite in rewrites::REWRITES {
+            rewrites::apply(&mut graph, rewrite)?;
+        }
+        let plan = Plan::compile(&graph, &[], options)?;
+        Ok(Self {
+            head: Arc::new(head),
+            plan: Arc::new(plan),
+        })
+    }
+
+    /// A detector with memory and `threads` threads of its own.
+    ///
+    /// # Errors
+    /// `Runtime` when there is not enough memory.
+    pub fn session(&self, threads: usize) -> Result<Detector, YoloError> {
+        Ok(Detector {
+            head: Arc::clone(&self.head),
+            session: Session::new(&self.plan, threads)?,
+        })
+    }
+}
+
+/// A detector that runs.
+pub struct Detector {
+    head: Arc<Head>,
+    session: Session,
+}
+
+impl Detector {
+    /// Finds objects: boxes in pixels of `image`, best first.
+    ///
+    /// # Errors
+    /// `Runtime` when a step of the plan complains.
+    pub fn detect(
+        &mut self,
+        image: &RgbImage,
+        thresholds: Thresholds,
+    ) -> Result<Vec<Detection>, YoloError> {
+        let [height, width] = self.head.size_px;
+        let preprocess = self.head.family.preprocess;
+        let source = (image.width() as usize, image.height() as usize);
+        let geometry = Letterbox::new(preprocess.placement, source, (width, height));
+        let input = to_input(&letterbox(image, &geometry), preprocess);
+        let output = self.session.run(&[&input])?.remove(0);
+        let shape = [output.shape()[1], output.shape()[2]];
+        let data = output.as_slice::<f32>()?;
+        let raw = RawOutput {
+            data,
+            shape,
+            size_px: self.head.size_px,
+        };
+        let candidates = (self.head.family.decode)(&raw, thresholds.conf);
+        let mut found = nms(&candidates, thresholds.iou, MAX_DET);
+        for detection in &mut found {
+            detection.bbox = geometry.to_image(detection.bbox);
+        }
+        Ok(found)
+    }
+}
+
+/// Interleaved RGB bytes as `[1, 3, H, W] f32`.
+pub fn to_input(rgb: &[u8], preprocess: Preprocess) -> Vec<f32> {
+    let plane = rgb.len() / 3;
+    let mut input = vec![0.0; rgb.len()];
+    for (channel, out) in input.chunks_exact_mut(plane.max(1)).enumerate() {
+        let source = if preprocess.bgr { 2 - channel } else { channel };
+        for (o, pixel) in out.iter_mut().zip(rgb.chunks_exact(3)) {
+            *o = f32::from(pixel[source]) * preprocess.scale;
+        }
+    }
+    input
+}

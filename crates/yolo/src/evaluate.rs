@@ -1,0 +1,127 @@
+//! Accuracy of a detector on a data set, several images in flight.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use crate::metrics::{self, Matches, Metrics};
+use crate::{
+    BadInput, CocoResult, CompiledDetector, Dataset, Detection, Detector, Thresholds, YoloError,
+    read_rgb,
+};
+
+/// What an evaluation gives.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// mAP by both definitions.
+    pub metrics: Metrics,
+    /// Matches by image, for paired comparisons.
+    pub matches: Matches,
+    /// All detections.
+    pub results: Vec<CocoResult>,
+    /// Images that could not be read; they are left out of the ground truth too.
+    pub bad_images: Vec<BadInput>,
+    /// Images a second, reading, preprocessing, inference and NMS included.
+    pub images_per_s: f64,
+}
+
+type Outcome = Result<((u32, u32), Vec<Detection>), YoloError>;
+
+/// Runs the detector on every image, one single-threaded session on each of `threads` threads, and scores it.
+///
+/// `progress` is told the number of finished images.
+///
+/// # Errors
+/// `HeadClasses` when head and data set disagree, `NoLabels`, `TooManyBadInputs`; `Runtime` when the plan complains.
+pub fn evaluate_detector(
+    detector: &CompiledDetector,
+    dataset: &Dataset,
+    thresholds: Thresholds,
+    threads: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Evaluation, YoloError> {
+    check_classes(detector, dataset)?;
+    dataset.check_labelled()?;
+    let start = Instant::now();
+    let outcomes = run_all(detector, dataset, thresholds, threads, progress)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut sizes = Vec::with_capacity(outcomes.len());
+    let (mut results, mut bad_images) = (Vec::new(), Vec::new());
+    for (image, outcome) in dataset.images.iter().zip(outcomes) {
+        match outcome {
+            Ok((size, detections)) => {
+                sizes.push(Some(size));
+                let result = |d| CocoResult::new(d, image.image_id, &dataset.category_ids);
+                results.extend(detections.iter().map(result));
+            }
+            Err(error @ (YoloError::Runtime(_) | YoloError::Graph(_))) => return Err(error),
+            Err(error) => {
+                sizes.push(None);
+                bad_images.push(BadInput::image(&image.path, &error));
+            }
+        }
+    }
+    dataset.check_bad_images(&bad_images)?;
+    let (metrics, matches) = metrics::evaluate(&dataset.ground_truth(&sizes), &results)?;
+    bad_images.splice(0..0, dataset.bad_images.iter().cloned());
+    Ok(Evaluation {
+        metrics,
+        matches,
+        results,
+        bad_images,
+        images_per_s: dataset.images.len() as f64 / seconds.max(1e-9),
+    })
+}
+
+fn check_classes(detector: &CompiledDetector, dataset: &Dataset) -> Result<(), YoloError> {
+    let (head, names) = (detector.head.classes, dataset.names.len());
+    if head == names {
+        return Ok(());
+    }
+    Err(YoloError::HeadClasses { head, names })
+}
+
+fn run_all(
+    detector: &CompiledDetector,
+    dataset: &Dataset,
+    thresholds: Thresholds,
+    threads: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Outcome>, YoloError> {
+    let next = AtomicUsize::new(0);
+    let finished = AtomicUsize::new(0);
+    let outcomes: Mutex<Vec<Option<Outcome>>> =
+        Mutex::new(dataset.images.iter().map(|_| None).collect());
+    let work = |session: &mut Detector| {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(image) = dataset.images.get(i) else {
+                return;
+            };
+            let outcome = read_rgb(&image.path).and_then(|pixels| {
+                let found = session.detect(&pixels, thresholds)?;
+                Ok((pixels.dimensions(), found))
+            });
+            let mut slots = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+            slots[i] = Some(outcome);
+            drop(slots);
+            progress(finished.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+    };
+    let mut sessions = (0..threads.max(1))
+        .map(|_| detector.session(1))
+        .collect::<Result<Vec<_>, _>>()?;
+    thread::scope(|scope| {
+        for session in &mut sessions {
+            scope.spawn(|| work(session));
+        }
+    });
+    let slots = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Ok(slots
+        .into_iter()
+        .map(|slot| slot.expect("every index was taken by one thread"))
+        .collect())
+}
