@@ -1,4 +1,7 @@
 //! A pruned graph computes what the dense graph does when the consumers' weight columns of the removed channels are zero.
+mod dense;
+
+use dense::{assert_close, with_zero_columns};
 use ir::ops::{
     BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool,
     NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
@@ -7,7 +10,7 @@ use ir::{
     DataType, Edit, FreezeReason, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter,
 };
 use prune::{CRITERIA, Groups, Member, PruneError, PrunePlan, absorb_means, analyse, apply};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A small linear congruential generator: the same numbers on every machine.
 struct Seeded(u64);
@@ -265,49 +268,6 @@ fn seeded_plan(graph: &Graph, groups: &Groups, random: &mut Seeded) -> PrunePlan
         removed.insert(group.name.clone(), chosen);
     }
     PrunePlan::new(graph, groups, removed).expect("the plan is allowed")
-}
-
-/// The dense graph with the removed columns of every full convolution set to zero.
-fn with_zero_columns(graph: &Graph, groups: &Groups, plan: &PrunePlan) -> Graph {
-    let mut columns: BTreeMap<ValueId, BTreeSet<usize>> = BTreeMap::new();
-    for (name, channels) in &plan.removed {
-        let group = groups.get(name).unwrap();
-        for c in channels {
-            for (member, indices) in group.members.iter().zip(&group.channels[*c]) {
-                if member.axis == 1 && graph.constant(member.value).is_some() {
-                    columns.entry(member.value).or_default().extend(indices);
-                }
-            }
-        }
-    }
-    let mut edit = graph.edit();
-    for (weight, columns) in columns {
-        let tensor = graph.constant(weight).unwrap();
-        let shape = tensor.shape().to_vec();
-        let inner: usize = shape[2..].iter().product();
-        let mut data = tensor.as_slice::<f32>().unwrap().to_vec();
-        for (i, w) in data.iter_mut().enumerate() {
-            if columns.contains(&(i / inner % shape[1])) {
-                *w = 0.0;
-            }
-        }
-        edit.set_constant(weight, Tensor::new(shape, data).unwrap());
-    }
-    let mut zeroed = graph.clone();
-    zeroed.apply(edit).unwrap();
-    zeroed
-}
-
-fn assert_close(a: &[Tensor], b: &[Tensor], what: &str) {
-    for (a, b) in a.iter().zip(b) {
-        assert_eq!(a.shape(), b.shape(), "{what}");
-        for (x, y) in a.to_f64().unwrap().iter().zip(b.to_f64().unwrap()) {
-            assert!(
-                (x - y).abs() <= 1e-5 * (1.0 + y.abs()),
-                "{what}: {x} and {y}"
-            );
-        }
-    }
 }
 
 #[test]
