@@ -1,9 +1,11 @@
 //! From the graph to the list of what is executed: constants folded, quantize pairs joined, epilogues fused.
 use crate::RuntimeError;
-use ir::ops::{Binary, BinaryKind, Conv, UnaryKind};
+use ir::ops::{Conv, UnaryKind};
 use ir::{Graph, Node, NodeId, Op, Tensor, ValueId};
 use kernels::{Activation, FakeQuantize, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod fuse;
 
 /// A convolution with what happens before its result is stored.
 #[derive(Clone, Debug)]
@@ -72,7 +74,8 @@ pub(crate) fn lower<'g>(
             lowered.items.extend(item);
         }
     }
-    fuse(&mut lowered, keep);
+    fuse::join_silu(&mut lowered, keep);
+    fuse::epilogues(&mut lowered, keep);
     Ok(lowered)
 }
 
@@ -203,101 +206,4 @@ impl Wiring {
         }
         Self { readers, writer }
     }
-}
-
-/// Pulls activation, residual addition and fake quantization into the convolution before them, in that order.
-fn fuse(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
-    let mut wiring = Wiring::new(&lowered.items);
-    let mut gone = vec![false; lowered.items.len()];
-    for i in 0..lowered.items.len() {
-        let mut stage = 0;
-        while let Some(next) = next_fusible(lowered, &wiring, keep, i) {
-            let Some(reached) = absorb(lowered, &mut wiring, (i, next), stage) else {
-                break;
-            };
-            stage = reached;
-            gone[next] = true;
-            let outputs = lowered.items[next].outputs.clone();
-            wiring.writer.extend(outputs.iter().map(|&v| (v, i)));
-            lowered.items[i].outputs = outputs;
-        }
-    }
-    let mut gone = gone.into_iter();
-    lowered
-        .items
-        .retain(|_| !gone.next().expect("one flag for each item"));
-}
-
-/// The only reader of a convolution's result, if that result needs no place of its own.
-fn next_fusible(
-    lowered: &Lowered<'_>,
-    wiring: &Wiring,
-    keep: &BTreeSet<ValueId>,
-    i: usize,
-) -> Option<usize> {
-    let item = &lowered.items[i];
-    let out = item.outputs[0];
-    if !matches!(item.work, Work::Conv(_)) || keep.contains(&out) {
-        return None;
-    }
-    match wiring.readers.get(&out).map(Vec::as_slice) {
-        Some(&[reader]) => Some(reader),
-        _ => None,
-    }
-}
-
-/// Takes item `next` into convolution `i`; gives the stage reached, or `None` if the epilogue cannot hold it.
-fn absorb(
-    lowered: &mut Lowered<'_>,
-    wiring: &mut Wiring,
-    (i, next): (usize, usize),
-    stage: usize,
-) -> Option<usize> {
-    let out = lowered.items[i].outputs[0];
-    let work = lowered.items[next].work.clone();
-    let residual = match &work {
-        Work::Node(Op::Binary(Binary {
-            kind: BinaryKind::Add,
-        })) if stage < 2 => residual(lowered, wiring, (i, next), out),
-        _ => None,
-    };
-    let item = &mut lowered.items[i];
-    let Work::Conv(conv) = &mut item.work else {
-        return None;
-    };
-    match work {
-        Work::Unary(UnaryOp::Activation(activation)) if stage == 0 => {
-            conv.activation = activation;
-            Some(1)
-        }
-        Work::Unary(UnaryOp::FakeQuantize(fake_quantize)) if stage < 3 => {
-            conv.fake_quantize = Some(fake_quantize);
-            Some(3)
-        }
-        _ => {
-            let other = residual?;
-            conv.residual = Some(other);
-            item.inputs.push(other);
-            for reader in wiring.readers.entry(other).or_default() {
-                if *reader == next {
-                    *reader = i;
-                }
-            }
-            Some(2)
-        }
-    }
-}
-
-/// The other operand of an addition, if it is there before the convolution and of the same shape.
-fn residual(
-    lowered: &Lowered<'_>,
-    wiring: &Wiring,
-    (i, next): (usize, usize),
-    out: ValueId,
-) -> Option<ValueId> {
-    let other = *lowered.items[next].inputs.iter().find(|&&v| v != out)?;
-    let shape = |v: ValueId| lowered.graph.ty(v).ok().map(|t| &t.shape);
-    let ready = wiring.writer.get(&other).is_none_or(|&w| w < i);
-    let fits = shape(other).is_some() && shape(other) == shape(out);
-    (ready && fits && lowered.constant(other).is_none()).then_some(other)
 }

@@ -117,7 +117,9 @@ impl Net {
 
 fn residual(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 5, 9, 11]);
-    let x = net.conv_silu(x, [5, 16, 3, 1]);
+    let x = net.conv(x, [5, 16, 3, 1], 1);
+    let gate = net.op(UnaryKind::Sigmoid, &[x]);
+    let x = net.op(BinaryKind::Mul, &[x, gate]);
     let y = net.bottleneck(x, 16);
     let y = net.bottleneck(y, 16);
     vec![net.conv(y, [16, 7, 3, 2], 1)]

@@ -1,0 +1,153 @@
+//! Items that become one: SiLU from its two halves, epilogues from what follows a convolution.
+use super::{Lowered, Wiring, Work};
+use ir::ops::{Binary, BinaryKind};
+use ir::{Op, ValueId};
+use kernels::{Activation, UnaryOp};
+use std::collections::BTreeSet;
+
+/// Joins `x * Sigmoid(x)`, as ONNX writes SiLU, where nothing else reads the Sigmoid.
+pub(super) fn join_silu(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for k in 0..lowered.items.len() {
+        if let Some((sigmoid, x)) = silu(lowered, &wiring, keep, k) {
+            gone[sigmoid] = true;
+            lowered.items[k].work = Work::Unary(UnaryOp::Activation(Activation::Silu));
+            lowered.items[k].inputs = vec![x];
+        }
+    }
+    remove(lowered, gone);
+}
+
+/// The Sigmoid that multiplication `k` joins with, and what both read.
+fn silu(
+    lowered: &Lowered<'_>,
+    wiring: &Wiring,
+    keep: &BTreeSet<ValueId>,
+    k: usize,
+) -> Option<(usize, ValueId)> {
+    let product = &lowered.items[k];
+    let Work::Node(Op::Binary(Binary {
+        kind: BinaryKind::Mul,
+    })) = product.work
+    else {
+        return None;
+    };
+    let &[a, b] = product.inputs.as_slice() else {
+        return None;
+    };
+    [(a, b), (b, a)].into_iter().find_map(|(x, gate)| {
+        let &writer = wiring.writer.get(&gate)?;
+        let item = &lowered.items[writer];
+        let sigmoid = matches!(
+            item.work,
+            Work::Unary(UnaryOp::Activation(Activation::Sigmoid))
+        );
+        let alone = wiring
+            .readers
+            .get(&gate)
+            .is_some_and(|r| r.as_slice() == [k]);
+        (sigmoid && alone && item.inputs == [x] && !keep.contains(&gate)).then_some((writer, x))
+    })
+}
+
+fn remove(lowered: &mut Lowered<'_>, gone: Vec<bool>) {
+    let mut gone = gone.into_iter();
+    lowered
+        .items
+        .retain(|_| !gone.next().expect("one flag for each item"));
+}
+
+/// Pulls activation, residual addition and fake quantization into the convolution before them, in that order.
+pub(super) fn epilogues(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let mut wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for i in 0..lowered.items.len() {
+        let mut stage = 0;
+        while let Some(next) = next_fusible(lowered, &wiring, keep, i) {
+            let Some(reached) = absorb(lowered, &mut wiring, (i, next), stage) else {
+                break;
+            };
+            stage = reached;
+            gone[next] = true;
+            let outputs = lowered.items[next].outputs.clone();
+            wiring.writer.extend(outputs.iter().map(|&v| (v, i)));
+            lowered.items[i].outputs = outputs;
+        }
+    }
+    remove(lowered, gone);
+}
+
+/// The only reader of a convolution's result, if that result needs no place of its own.
+fn next_fusible(
+    lowered: &Lowered<'_>,
+    wiring: &Wiring,
+    keep: &BTreeSet<ValueId>,
+    i: usize,
+) -> Option<usize> {
+    let item = &lowered.items[i];
+    let out = item.outputs[0];
+    if !matches!(item.work, Work::Conv(_)) || keep.contains(&out) {
+        return None;
+    }
+    match wiring.readers.get(&out).map(Vec::as_slice) {
+        Some(&[reader]) => Some(reader),
+        _ => None,
+    }
+}
+
+/// Takes item `next` into convolution `i`; gives the stage reached, or `None` if the epilogue cannot hold it.
+fn absorb(
+    lowered: &mut Lowered<'_>,
+    wiring: &mut Wiring,
+    (i, next): (usize, usize),
+    stage: usize,
+) -> Option<usize> {
+    let out = lowered.items[i].outputs[0];
+    let work = lowered.items[next].work.clone();
+    let residual = match &work {
+        Work::Node(Op::Binary(Binary {
+            kind: BinaryKind::Add,
+        })) if stage < 2 => residual(lowered, wiring, (i, next), out),
+        _ => None,
+    };
+    let item = &mut lowered.items[i];
+    let Work::Conv(conv) = &mut item.work else {
+        return None;
+    };
+    match work {
+        Work::Unary(UnaryOp::Activation(activation)) if stage == 0 => {
+            conv.activation = activation;
+            Some(1)
+        }
+        Work::Unary(UnaryOp::FakeQuantize(fake_quantize)) if stage < 3 => {
+            conv.fake_quantize = Some(fake_quantize);
+            Some(3)
+        }
+        _ => {
+            let other = residual?;
+            conv.residual = Some(other);
+            item.inputs.push(other);
+            for reader in wiring.readers.entry(other).or_default() {
+                if *reader == next {
+                    *reader = i;
+                }
+            }
+            Some(2)
+        }
+    }
+}
+
+/// The other operand of an addition, if it is there before the convolution and of the same shape.
+fn residual(
+    lowered: &Lowered<'_>,
+    wiring: &Wiring,
+    (i, next): (usize, usize),
+    out: ValueId,
+) -> Option<ValueId> {
+    let other = *lowered.items[next].inputs.iter().find(|&&v| v != out)?;
+    let shape = |v: ValueId| lowered.graph.ty(v).ok().map(|t| &t.shape);
+    let ready = wiring.writer.get(&other).is_none_or(|&w| w < i);
+    let fits = shape(other).is_some() && shape(other) == shape(out);
+    (ready && fits && lowered.constant(other).is_none()).then_some(other)
+}
