@@ -3,9 +3,11 @@ use crate::{Groups, PruneError};
 use ir::Graph;
 use std::collections::BTreeMap;
 
-mod l1;
+mod bn_gamma;
+mod filter_norm;
 
-pub use l1::L1;
+pub use bn_gamma::BN_GAMMA;
+pub use filter_norm::{L1, L2};
 
 /// A score for each channel of each prunable group, by the group's name; comparable between groups.
 pub type Importance = BTreeMap<String, Vec<f64>>;
@@ -20,4 +22,4 @@ pub struct Criterion {
 }
 
 /// All criteria.
-pub const CRITERIA: &[Criterion] = &[L1];
+pub const CRITERIA: &[Criterion] = &[L1, L2, BN_GAMMA];

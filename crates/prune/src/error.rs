@@ -29,6 +29,8 @@ pub enum PruneError {
         "node `{node}`: weight `{weight}` is not a plain constant; prune before quantizing the model"
     )]
     WeightNotConstant { node: String, weight: String },
+    #[error("group `{group}` has no BatchNormalization: rank by the filters instead")]
+    NoBatchNormalization { group: String },
     #[error("weight `{weight}` holds a number that is not finite")]
     NotFinite { weight: String },
     #[error("group `{group}`: expected {expected} scores of importance, found {found}")]

@@ -1,7 +1,8 @@
 //! Plans keep to their budget.
 use ir::ops::{Conv, UnaryKind};
 use ir::{DataType, Graph, Tensor, TensorType};
-use prune::{Budget, CRITERIA, Groups, PruneError, analyse, apply, choose, choose_macs};
+use prune::criteria::{BN_GAMMA, L1, L2};
+use prune::{Budget, Groups, PruneError, analyse, apply, choose, choose_macs};
 
 /// Eight convolutions of 64 channels whose filters differ in size.
 fn tower() -> Graph {
@@ -50,7 +51,7 @@ fn choose_removes_the_ratio_in_steps_of_round_to_under_the_caps() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
     assert_eq!(widths(&groups), [64; 7]);
-    for criterion in CRITERIA {
+    for criterion in [L1, L2] {
         let importance = (criterion.score)(&graph, &groups).unwrap();
         let budget = Budget {
             ratio: 0.2,
@@ -71,7 +72,7 @@ fn choose_removes_the_ratio_in_steps_of_round_to_under_the_caps() {
 fn choose_removes_the_least_important_of_a_group() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let importance = (CRITERIA[0].score)(&graph, &groups).unwrap();
+    let importance = (L1.score)(&graph, &groups).unwrap();
     let plan = choose(&graph, &groups, &importance, &Budget::default()).unwrap();
     for (name, removed) in &plan.removed {
         let scores = &importance[name];
@@ -85,7 +86,7 @@ fn choose_removes_the_least_important_of_a_group() {
 fn choose_macs_reaches_the_share_of_macs() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let importance = (CRITERIA[0].score)(&graph, &groups).unwrap();
+    let importance = (L1.score)(&graph, &groups).unwrap();
     let budget = Budget {
         ratio: 0.3,
         ..Budget::default()
@@ -99,7 +100,7 @@ fn choose_macs_reaches_the_share_of_macs() {
 fn choose_with_numbers_out_of_range_is_refused() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let importance = (CRITERIA[0].score)(&graph, &groups).unwrap();
+    let importance = (L1.score)(&graph, &groups).unwrap();
     let fine = Budget::default();
     let cases = [
         Budget {
@@ -123,4 +124,15 @@ fn choose_with_numbers_out_of_range_is_refused() {
     }
     let none = choose(&graph, &groups, &Default::default(), &fine);
     assert!(matches!(none, Err(PruneError::ImportanceLength { .. })));
+}
+
+#[test]
+fn bn_gamma_without_batch_normalization_is_refused() {
+    let graph = tower();
+    let groups = analyse(&graph, &[]).unwrap();
+    let refused = (BN_GAMMA.score)(&graph, &groups);
+    assert!(matches!(
+        refused,
+        Err(PruneError::NoBatchNormalization { .. })
+    ));
 }
