@@ -7,12 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod fuse;
 
+/// `scale * x + shift`, one of each for every channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Affine {
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+}
+
 /// A convolution with what happens before its result is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct FusedConv {
     pub(crate) conv: Conv,
     pub(crate) weight: ValueId,
     pub(crate) bias: Option<ValueId>,
+    pub(crate) affine: Option<Affine>,
     pub(crate) activation: Activation,
     pub(crate) residual: Option<ValueId>,
     pub(crate) fake_quantize: Option<FakeQuantize>,
@@ -46,6 +54,23 @@ pub(crate) struct Lowered<'g> {
 }
 
 impl Lowered<'_> {
+    /// A BatchNormalization with constant statistics as one multiplication and one addition for each channel.
+    pub(crate) fn affine(&self, epsilon: f32, parameters: &[ValueId]) -> Option<Affine> {
+        let read = |&v: &ValueId| self.constant(v)?.to_f64().ok();
+        let parameters: Option<Vec<Vec<f64>>> = parameters.iter().map(read).collect();
+        let [gamma, beta, mean, variance] = parameters?.try_into().ok()?;
+        let scale: Vec<f64> = gamma
+            .iter()
+            .zip(&variance)
+            .map(|(g, v)| g / (v + f64::from(epsilon)).sqrt())
+            .collect();
+        let shift = beta.iter().zip(&mean).zip(&scale);
+        Some(Affine {
+            shift: shift.map(|((b, m), s)| (b - m * s) as f32).collect(),
+            scale: scale.iter().map(|&s| s as f32).collect(),
+        })
+    }
+
     /// The elements of a value that does not depend on the model's input.
     pub(crate) fn constant(&self, v: ValueId) -> Option<&Tensor> {
         self.folded.get(&v).or_else(|| self.graph.constant(v))
@@ -105,6 +130,7 @@ impl Lowered<'_> {
                     conv: conv.clone(),
                     weight: node.inputs[1],
                     bias: node.inputs.get(2).copied(),
+                    affine: None,
                     activation: Activation::Identity,
                     residual: None,
                     fake_quantize: None,

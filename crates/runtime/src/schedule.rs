@@ -1,7 +1,7 @@
 //! The schedule: every value gets a place, every item its steps.
 use crate::RuntimeError;
 use crate::layout::{self, At, Halo};
-use crate::lowering::{FusedConv, Item, Lowered, Work};
+use crate::lowering::{Affine, FusedConv, Item, Lowered, Work};
 use crate::step::{Kernel, Step};
 use ir::ops::{BinaryKind, ResizeMode};
 use ir::{DataType, NodeId, Op, Tensor, ValueId};
@@ -276,8 +276,25 @@ impl<'a> Schedule<'a> {
                 .as_slice::<f32>()
                 .map_err(RuntimeError::operator(&item.name))
         };
+        let mut weight = weights(conv.weight)?.to_vec();
+        let mut bias = conv.bias.map(weights).transpose()?.map(<[f32]>::to_vec);
+        if let Some(affine) = &conv.affine {
+            let outputs = affine.scale.len();
+            let kernel = (weight.len() / outputs.max(1)).max(1);
+            for (row, scale) in weight.chunks_exact_mut(kernel).zip(&affine.scale) {
+                row.iter_mut().for_each(|w| *w *= scale);
+            }
+            let channels = affine.scale.iter().zip(&affine.shift);
+            let old = bias.unwrap_or_else(|| vec![0.0; outputs]);
+            bias = Some(
+                old.iter()
+                    .zip(channels)
+                    .map(|(b, (s, t))| b * s + t)
+                    .collect(),
+            );
+        }
         let spec = ConvSpec {
-            weight: weights(conv.weight)?.to_vec(),
+            weight,
             in_channels_per_group: self.shape(item.inputs[0])?[1] / conv.conv.group,
             out_channels: self.shape(item.outputs[0])?[1],
             kernel: conv.conv.kernel_shape,
@@ -285,7 +302,7 @@ impl<'a> Schedule<'a> {
             dilations: conv.conv.dilations,
             pads: conv.conv.pads,
             group: conv.conv.group,
-            bias: conv.bias.map(weights).transpose()?.map(<[f32]>::to_vec),
+            bias,
         };
         PackedConv::new(&spec, self.isa).map_err(RuntimeError::kernel(&item.name))
     }
@@ -341,8 +358,34 @@ impl<'a> Schedule<'a> {
                 let axis = softmax.axis;
                 self.simple(item, Kernel::Softmax { axis }, vec![x])
             }
+            Op::BatchNormalization(bn) => {
+                match self.lowered.affine(bn.epsilon, &item.inputs[1..]) {
+                    Some(affine) => self.affine(item, affine),
+                    None => self.reference(item, op),
+                }
+            }
             op => self.reference(item, op),
         }
+    }
+
+    /// A multiplication and an addition for each channel, in the output's place.
+    fn affine(&mut self, item: &Item, affine: Affine) -> Result<(), RuntimeError> {
+        let x = self.read(&item.name, item.inputs[0])?;
+        let y = self.place(&item.name, item.outputs[0])?;
+        let mut from = x;
+        for (op, data) in [(BinaryOp::Mul, affine.scale), (BinaryOp::Add, affine.shift)] {
+            let mut shape = vec![1; x.view.shape.len() - 1];
+            shape[0] = data.len();
+            let view = layout::row_major(&shape).map_err(RuntimeError::kernel(&item.name))?;
+            let constant = self.flat(view);
+            self.buffers[constant.buffer].constant = Some(data);
+            let view = layout::broadcast(&constant.view, &x.view.shape)
+                .map_err(RuntimeError::kernel(&item.name))?;
+            let inputs = vec![from, At { view, ..constant }];
+            self.emit(item, Kernel::Binary(op), inputs, vec![y]);
+            from = y;
+        }
+        Ok(())
     }
 
     /// Gives an output its place inside the item's input.
@@ -367,9 +410,10 @@ impl<'a> Schedule<'a> {
         let (v, x) = (item.outputs[0], self.read(&item.name, item.inputs[0])?);
         let shape = self.shape(v)?;
         let same_plane = match op {
-            Op::Slice(slice) => slice.ranges.iter().all(|r| {
-                r.axis == 1 && r.step == 1 || r.step == 1 && r.len == x.view.shape[r.axis]
-            }),
+            Op::Slice(slice) => slice
+                .ranges
+                .iter()
+                .all(|r| r.step == 1 && (r.axis == 1 || r.len == x.view.shape[r.axis])),
             _ => false,
         };
         let view = match op {

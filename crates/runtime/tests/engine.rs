@@ -1,8 +1,8 @@
 //! `Plan` and `Session` against the reference interpreter.
 use ir::ops::{
-    BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool, NearestMode,
-    QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose,
-    UnaryKind,
+    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool,
+    NearestMode, QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split,
+    Transpose, UnaryKind,
 };
 use ir::{DataType, Edit, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter};
 use kernels::Isa;
@@ -294,12 +294,31 @@ fn depthwise(net: &mut Net) -> Vec<ValueId> {
     vec![net.conv_silu(y, [19, 12, 1, 1])]
 }
 
+fn normalized(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 5, 6, 6]);
+    let mut y = net.conv(x, [5, 20, 3, 1], 1);
+    for _ in 0..2 {
+        let mut inputs = vec![y];
+        inputs.extend((0..3).map(|_| net.tensor(&[20], 1.0)));
+        let spread = numbers(20, 7, 1.0).iter().map(|v| v + 1.0).collect();
+        let spread = Tensor::vector::<f32>(spread);
+        inputs.push(net.edit.constant("variance", spread));
+        y = net.op(BatchNormalization { epsilon: 1e-3 }, &inputs);
+    }
+    let y = net.op(UnaryKind::Relu, &[y]);
+    vec![net.conv(y, [20, 6, 1, 1], 1)]
+}
+
 struct Case {
     name: &'static str,
     build: fn(&mut Net) -> Vec<ValueId>,
 }
 
 const CASES: &[Case] = &[
+    Case {
+        name: "normalized",
+        build: normalized,
+    },
     Case {
         name: "residual",
         build: residual,
@@ -341,6 +360,10 @@ const CASES: &[Case] = &[
         build: depthwise,
     },
 ];
+
+fn case_named(name: &str) -> &'static Case {
+    CASES.iter().find(|c| c.name == name).expect(name)
+}
 
 fn graph(case: &Case) -> Graph {
     let mut graph = Graph::new(17);
@@ -466,7 +489,7 @@ fn run_observed_everything_same_outputs_and_values() {
 
 #[test]
 fn compile_c2f_block_needs_no_copies() {
-    let graph = graph(&CASES[1]);
+    let graph = graph(case_named("c2f"));
     let plan = Plan::compile(&graph, &[], &PlanOptions::default()).expect("compiles");
     let kinds: Vec<String> = plan.steps().into_iter().map(|s| s.kind).collect();
     assert!(
@@ -505,7 +528,7 @@ fn compile_per_channel_activation_names_the_node() {
 
 #[test]
 fn run_wrong_inputs_are_errors() {
-    let graph = graph(&CASES[0]);
+    let graph = graph(case_named("residual"));
     let mut session = session(&graph, &[], Isa::best(), 1);
     let count = session.run(&[]).err();
     assert_eq!(

@@ -58,7 +58,7 @@ fn remove(lowered: &mut Lowered<'_>, gone: Vec<bool>) {
         .retain(|_| !gone.next().expect("one flag for each item"));
 }
 
-/// Pulls activation, residual addition and fake quantization into the convolution before them, in that order.
+/// Pulls BatchNormalization, activation, residual addition and fake quantization into the convolution before them, in that order.
 pub(super) fn epilogues(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let mut wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
@@ -111,11 +111,21 @@ fn absorb(
         })) if stage < 2 => residual(lowered, wiring, (i, next), out),
         _ => None,
     };
+    let affine = match &work {
+        Work::Node(Op::BatchNormalization(bn)) => {
+            lowered.affine(bn.epsilon, &lowered.items[next].inputs[1..])
+        }
+        _ => None,
+    };
     let item = &mut lowered.items[i];
     let Work::Conv(conv) = &mut item.work else {
         return None;
     };
     match work {
+        Work::Node(Op::BatchNormalization(_)) if stage == 0 && conv.affine.is_none() => {
+            conv.affine = Some(affine?);
+            Some(0)
+        }
         Work::Unary(UnaryOp::Activation(activation)) if stage == 0 => {
             conv.activation = activation;
             Some(1)
