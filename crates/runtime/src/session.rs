@@ -1,4 +1,5 @@
 //! Sessions: one arena each, running a shared plan.
+use crate::layout;
 use crate::plan::{Output, Watched};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
@@ -174,9 +175,19 @@ impl Session {
     }
 }
 
+/// Elements that lie in memory in their logical order are copied as one run.
 fn read(arena: &Arena, view: &View) -> Result<Tensor, RuntimeError> {
-    let data = arena
-        .read(view)
-        .map_err(RuntimeError::kernel("a value that is read"))?;
-    Tensor::new(view.shape.to_vec(), data).map_err(RuntimeError::operator("a value that is read"))
+    let what = "a value that is read";
+    let flat = layout::reshape(view, &[view.elements()]);
+    let data = match flat.filter(|v| v.strides[0] == 1) {
+        Some(flat) => {
+            let mut data = Vec::with_capacity(view.elements());
+            arena
+                .for_each_run(&flat, &mut |_, run| data.extend_from_slice(run))
+                .map(|()| data)
+        }
+        None => arena.read(view),
+    };
+    let data = data.map_err(RuntimeError::kernel(what))?;
+    Tensor::new(view.shape.to_vec(), data).map_err(RuntimeError::operator(what))
 }
