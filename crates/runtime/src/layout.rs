@@ -137,3 +137,103 @@ pub(crate) fn reshape(view: &View, shape: &[usize]) -> Option<View> {
         strides: dims(&strides).ok()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Elements of a view in logical order.
+    fn indices(view: &View) -> Vec<usize> {
+        let mut found = vec![view.offset];
+        for (&len, &stride) in view.shape.iter().zip(view.strides.iter()) {
+            found = found
+                .iter()
+                .flat_map(|at| (0..len).map(move |i| at + i * stride))
+                .collect();
+        }
+        found
+    }
+
+    struct Case {
+        view: View,
+        shape: &'static [usize],
+        expressible: bool,
+    }
+
+    #[test]
+    fn reshape_gives_the_same_elements_or_none() {
+        let image = View::nhwc(3, [1, 6, 4, 5]);
+        let inner = image.slice(3, 1, 3).expect("in range");
+        let rows = View::contiguous(0, &[2, 3, 4]);
+        let cases = [
+            Case {
+                view: image,
+                shape: &[1, 6, 20],
+                expressible: true,
+            },
+            Case {
+                view: image,
+                shape: &[1, 2, 3, 4, 5],
+                expressible: true,
+            },
+            Case {
+                view: image,
+                shape: &[120],
+                expressible: false,
+            },
+            Case {
+                view: inner,
+                shape: &[1, 6, 12],
+                expressible: false,
+            },
+            Case {
+                view: inner,
+                shape: &[3, 2, 4, 3, 1],
+                expressible: true,
+            },
+            Case {
+                view: rows,
+                shape: &[24],
+                expressible: true,
+            },
+            Case {
+                view: rows,
+                shape: &[1, 4, 1, 6],
+                expressible: true,
+            },
+            Case {
+                view: rows,
+                shape: &[8, 3],
+                expressible: true,
+            },
+        ];
+        for case in cases {
+            let found = reshape(&case.view, case.shape);
+            assert_eq!(found.is_some(), case.expressible, "{:?}", case.shape);
+            if let Some(found) = found {
+                assert_eq!(&*found.shape, case.shape);
+                assert_eq!(indices(&found), indices(&case.view), "{:?}", case.shape);
+            }
+        }
+    }
+
+    #[test]
+    fn reshape_empty_view_is_empty() {
+        let empty = View::contiguous(0, &[2, 0, 3]);
+        let found = reshape(&empty, &[0, 6]).expect("nothing to order");
+        assert_eq!(found.elements(), 0);
+    }
+
+    #[test]
+    fn fresh_halo_lies_around_the_pixels() {
+        let (view, elements) = fresh(&[1, 2, 3, 4], [1, 2, 0, 1]).expect("four axes");
+        assert_eq!(elements, 2 * 4 * 7);
+        assert_eq!(view.offset, 2 * (7 + 2));
+        assert_eq!(&*view.strides, &[56, 1, 14, 2]);
+    }
+
+    #[test]
+    fn row_major_of_seven_axes_is_an_error() {
+        assert!(row_major(&[1; 7]).is_err());
+    }
+}
