@@ -356,6 +356,7 @@ impl<'a> Schedule<'a> {
             Op::Softmax(softmax) if softmax.coerced.iter().skip(1).all(|&d| d == 1) => {
                 let x = self.read(&item.name, item.inputs[0])?;
                 let axis = softmax.axis;
+                self.like(item.outputs[0], &x);
                 self.simple(item, Kernel::Softmax { axis }, vec![x])
             }
             Op::BatchNormalization(bn) => {
@@ -365,6 +366,15 @@ impl<'a> Schedule<'a> {
                 }
             }
             op => self.reference(item, op),
+        }
+    }
+
+    /// Places an output in row-major order where its input's last axis is dense, so that a kernel finds runs in both.
+    fn like(&mut self, v: ValueId, x: &At) {
+        let dense = x.view.strides.last() == Some(&1) && !layout::is_nhwc(&x.view);
+        if dense && !self.parents.contains_key(&v) && !self.places.contains_key(&v) {
+            let at = self.flat(kernels::View::contiguous(0, &x.view.shape));
+            self.places.insert(v, at);
         }
     }
 
