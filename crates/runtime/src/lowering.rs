@@ -99,6 +99,7 @@ pub(crate) fn lower<'g>(
             lowered.items.extend(item);
         }
     }
+    fuse::share_fake_quantize(&mut lowered, keep);
     fuse::join_silu(&mut lowered, keep);
     fuse::epilogues(&mut lowered, keep);
     Ok(lowered)

@@ -506,6 +506,38 @@ fn compile_c2f_block_needs_no_copies() {
 }
 
 #[test]
+fn compile_two_dequantizers_of_one_value_share_the_epilogue() {
+    let mut graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    let x = net.input(&[1, 3, 5, 5]);
+    let y = net.conv_silu(x, [3, 8, 3, 1]);
+    let params = QuantParams::per_tensor(0.02, 15, DataType::U8).expect("valid parameters");
+    let quantize = QuantizeLinear {
+        params: params.clone(),
+    };
+    let q = net.op(quantize, &[y]);
+    for outputs in [4, 6] {
+        let dequantize = DequantizeLinear {
+            params: params.clone(),
+        };
+        let y = net.op(dequantize, &[q]);
+        let y = net.conv(y, [8, outputs, 1, 1], 1);
+        net.edit.output(y);
+    }
+    graph.apply(net.edit).expect("a valid graph");
+    let plan = Plan::compile(&graph, &[], &PlanOptions::default()).expect("compiles");
+    let kinds: Vec<String> = plan.steps().into_iter().map(|s| s.kind).collect();
+    let convs: Vec<&String> = kinds.iter().filter(|k| *k != "FillHalo").collect();
+    assert_eq!(convs, ["Conv + activation + QDQ", "Conv", "Conv"]);
+    let x = image(&graph);
+    let expected = interpreter::run(&graph, std::slice::from_ref(&x)).expect("runs");
+    let found = run(&mut session(&graph, &[], Isa::best(), 1), &x);
+    for (a, b) in found.iter().zip(&expected) {
+        assert_close("two dequantizers", a, b, 0.05);
+    }
+}
+
+#[test]
 fn compile_per_channel_activation_names_the_node() {
     let mut graph = Graph::new(17);
     let mut net = Net::new(&graph);

@@ -2,8 +2,33 @@
 use super::{Lowered, Wiring, Work};
 use ir::ops::{Binary, BinaryKind};
 use ir::{Op, ValueId};
-use kernels::{Activation, UnaryOp};
-use std::collections::BTreeSet;
+use kernels::{Activation, FakeQuantize, UnaryOp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Lets all readers of one quantized value share one fake quantization, where each has a DequantizeLinear of its own.
+pub(super) fn share_fake_quantize(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let mut first: Vec<(ValueId, FakeQuantize, ValueId)> = Vec::new();
+    let mut same: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+    let mut gone = vec![false; lowered.items.len()];
+    for (item, gone) in lowered.items.iter_mut().zip(&mut gone) {
+        for v in &mut item.inputs {
+            *v = same.get(v).copied().unwrap_or(*v);
+        }
+        let Work::Unary(UnaryOp::FakeQuantize(grid)) = item.work else {
+            continue;
+        };
+        let (x, y) = (item.inputs[0], item.outputs[0]);
+        match first.iter().find(|(a, b, _)| *a == x && *b == grid) {
+            Some(&(_, _, shared)) if !keep.contains(&y) => {
+                same.insert(y, shared);
+                *gone = true;
+            }
+            Some(_) => {}
+            None => first.push((x, grid, y)),
+        }
+    }
+    remove(lowered, gone);
+}
 
 /// Joins `x * Sigmoid(x)`, as ONNX writes SiLU, where nothing else reads the Sigmoid.
 pub(super) fn join_silu(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
