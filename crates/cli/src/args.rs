@@ -21,6 +21,10 @@ pub(crate) enum Verb {
     Val(ValArgs),
     /// Find objects in images, print them and draw them.
     Detect(DetectArgs),
+    /// Remove the least important channels, without training.
+    Prune(PruneArgs),
+    /// Quantize to INT8 with ranges calibrated on training images.
+    Quantize(QuantizeArgs),
     /// Measure size, MACs, memory and latency of models, side by side.
     Bench(BenchArgs),
 }
@@ -139,6 +143,86 @@ pub(crate) struct BenchArgs {
     /// The engine.
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+/// Images on which a stage watches the detector.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImagesArgs {
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Which split of a data.yaml the images come from; never the one you judge by.
+    #[arg(long, default_value = "train")]
+    pub(crate) split: String,
+    /// How many images.
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) images: u32,
+    /// Which images, when there are more.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// Arguments of `prune`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PruneArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The images.
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// Share of the prunable channels to remove.
+    #[arg(long, value_parser = parse_ratio, conflicts_with = "macs")]
+    pub(crate) ratio: Option<f64>,
+    /// Share of the MACs to remove.
+    #[arg(long, value_parser = parse_ratio, required_unless_present = "ratio")]
+    pub(crate) macs: Option<f64>,
+    /// How channels are ranked.
+    #[arg(long, default_value = "l1")]
+    pub(crate) criterion: String,
+    /// Leave the removed channels' means out of the next biases.
+    #[arg(long)]
+    pub(crate) no_repair: bool,
+    /// Also write what was removed as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// Arguments of `quantize`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QuantizeArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The images.
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// Engine that will run the model: builtin or onnxruntime.
+    #[arg(long, default_value = "builtin")]
+    pub(crate) target: String,
+    /// How ranges are chosen: minmax or percentile.
+    #[arg(long, default_value = "percentile")]
+    pub(crate) calibrator: String,
+    /// Also write the plan as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse::<f64>().ok().filter(|v| (0.0..1.0).contains(v));
+    ratio.ok_or_else(|| format!("expected a share from 0 to below 1, found `{text}`"))
 }
 
 fn parse_share(text: &str) -> Result<f32, String> {

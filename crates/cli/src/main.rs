@@ -9,6 +9,8 @@ mod inspect;
 mod model;
 mod output;
 mod progress;
+mod prune;
+mod quantize;
 mod val;
 
 use args::{Args, Verb};
@@ -21,13 +23,27 @@ fn main() -> ExitCode {
         Verb::Inspect(verb) => inspect::run(verb),
         Verb::Val(verb) => val::run(verb),
         Verb::Detect(verb) => detect::run(verb),
+        Verb::Prune(verb) => prune::run(verb),
+        Verb::Quantize(verb) => quantize::run(verb),
         Verb::Bench(verb) => bench::run(verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error and its causes; a cause that the text before it already tells is not told twice.
+fn message(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |text, cause| match text.contains(&cause) {
+            true => text,
+            false if text.is_empty() => cause,
+            false => format!("{text}: {cause}"),
+        })
 }

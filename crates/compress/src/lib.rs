@@ -1,2 +1,14 @@
-//! The compress room of yoloslim.
+//! Stages that change a detector, fed with what is observed on images: each a function from values to a value.
+//!
+//! Rank 4: joins `prune`, `quant`, `runtime` and `yolo`, which do not know each other. Prints nothing.
 #![forbid(unsafe_code)]
+
+mod error;
+mod observe;
+mod prune_stage;
+mod quantize_stage;
+
+pub use error::CompressError;
+pub use observe::{Observation, sample};
+pub use prune_stage::{PruneBudget, Pruned, prune_detector};
+pub use quantize_stage::{Quantized, quantize_detector};

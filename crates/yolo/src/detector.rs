@@ -80,11 +80,7 @@ impl Detector {
         image: &RgbImage,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
-        let [height, width] = self.head.size_px;
-        let preprocess = self.head.family.preprocess;
-        let source = (image.width() as usize, image.height() as usize);
-        let geometry = Letterbox::new(preprocess.placement, source, (width, height));
-        let input = to_input(&letterbox(image, &geometry), preprocess);
+        let (input, geometry) = prepare(image, &self.head);
         let output = self.session.run(&[&input])?.remove(0);
         let shape = [output.shape()[1], output.shape()[2]];
         let data = output.as_slice::<f32>()?;
@@ -102,8 +98,17 @@ impl Detector {
     }
 }
 
+/// An image as the network's input `[1, 3, H, W] f32`, and how it was placed there.
+pub fn prepare(image: &RgbImage, head: &Head) -> (Vec<f32>, Letterbox) {
+    let [height, width] = head.size_px;
+    let preprocess = head.family.preprocess;
+    let source = (image.width() as usize, image.height() as usize);
+    let geometry = Letterbox::new(preprocess.placement, source, (width, height));
+    (to_input(&letterbox(image, &geometry), preprocess), geometry)
+}
+
 /// Interleaved RGB bytes as `[1, 3, H, W] f32`.
-pub fn to_input(rgb: &[u8], preprocess: Preprocess) -> Vec<f32> {
+fn to_input(rgb: &[u8], preprocess: Preprocess) -> Vec<f32> {
     let plane = rgb.len() / 3;
     let mut input = vec![0.0; rgb.len()];
     for (channel, out) in input.chunks_exact_mut(plane.max(1)).enumerate() {

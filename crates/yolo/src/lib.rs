@@ -20,7 +20,7 @@ pub use dataset::{
     read_size,
 };
 pub use detection::{BoxXyxy, Detection};
-pub use detector::{CompiledDetector, Detector, MAX_DET, Thresholds, to_input};
+pub use detector::{CompiledDetector, Detector, MAX_DET, Thresholds, prepare};
 pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
 pub use evaluate::{Evaluation, evaluate_detector};

@@ -1,0 +1,104 @@
+//! `prune`: fewer channels, without training.
+use crate::args::PruneArgs;
+use crate::output::{align_right, grouped, table, write_json};
+use crate::progress::Progress;
+use crate::{engine, model};
+use anyhow::{Context, Result};
+use compress::{Observation, PruneBudget, prune_detector};
+use serde::Serialize;
+use yolo::families;
+
+/// The keys of `--json`.
+#[derive(Debug, Serialize)]
+struct Record {
+    model: String,
+    out: String,
+    criterion: String,
+    repair: bool,
+    macs: u64,
+    source_macs: u64,
+    params: u64,
+    source_params: u64,
+    frozen: Vec<Frozen>,
+    plan: prune::PrunePlan,
+}
+
+#[derive(Debug, Serialize)]
+struct Frozen {
+    group: String,
+    width: usize,
+    reason: String,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &PruneArgs) -> Result<()> {
+    let graph = model::load(&args.model)?;
+    let head = families::identify(&graph, args.model.family.as_deref())
+        .with_context(|| args.model.model.display().to_string())?;
+    let images = if args.no_repair {
+        vec![]
+    } else {
+        model::images(&args.images)?
+    };
+    let progress = Progress::new("images", images.len());
+    let observation = Observation {
+        graph: &graph,
+        head: &head,
+        images: &images,
+        options: engine::options(&args.engine)?,
+        threads: engine::threads(&args.engine),
+        progress: &|done| progress.at(done),
+    };
+    let budget = match (args.ratio, args.macs) {
+        (Some(ratio), _) => PruneBudget::Channels(ratio),
+        (None, macs) => PruneBudget::Macs(macs.context("--ratio or --macs is needed")?),
+    };
+    let pruned = prune_detector(&observation, &args.criterion, budget, !args.no_repair)?;
+    model::report_bad(&pruned.bad_images, images.len())?;
+    model::save(&pruned.graph, &args.model.model, &args.out)?;
+    let reason = |g: &prune::DependencyGroup| {
+        g.frozen.as_ref().map(|r| Frozen {
+            group: g.name.clone(),
+            width: g.width(),
+            reason: r.to_string(),
+        })
+    };
+    let record = Record {
+        model: args.model.model.display().to_string(),
+        out: args.out.display().to_string(),
+        criterion: args.criterion.clone(),
+        repair: !args.no_repair,
+        macs: pruned.graph.macs(),
+        source_macs: graph.macs(),
+        params: pruned.graph.params(),
+        source_params: graph.params(),
+        frozen: pruned.groups.groups.iter().filter_map(reason).collect(),
+        plan: pruned.plan,
+    };
+    print(&record, &pruned.groups);
+    write_json(args.json.as_deref(), &record)
+}
+
+fn print(r: &Record, groups: &prune::Groups) {
+    let mut rows = table(&["group", "channels", "removed"]);
+    for (name, removed) in &r.plan.removed {
+        let width = groups.get(name).map_or(0, prune::DependencyGroup::width);
+        rows.add_row([name.clone(), width.to_string(), removed.len().to_string()]);
+    }
+    align_right(&mut rows, 1);
+    println!("{rows}");
+    println!("{}: {} channels removed", r.out, r.plan.removed_channels());
+    let share = |now: u64, before: u64| 100.0 * now as f64 / before.max(1) as f64;
+    println!(
+        "  MACs        {} of {} ({:.1} %)",
+        grouped(r.macs),
+        grouped(r.source_macs),
+        share(r.macs, r.source_macs)
+    );
+    println!(
+        "  parameters  {} of {} ({:.1} %)",
+        grouped(r.params),
+        grouped(r.source_params),
+        share(r.params, r.source_params)
+    );
+}

@@ -1,0 +1,51 @@
+//! What can go wrong while a detector is changed.
+
+/// An error of the `compress` room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompressError {
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] ir::IrError),
+    /// Images, labels or head.
+    #[error(transparent)]
+    Yolo(#[from] yolo::YoloError),
+    /// The engine.
+    #[error(transparent)]
+    Runtime(#[from] runtime::RuntimeError),
+    /// Pruning.
+    #[error("prune: {0}")]
+    Prune(#[from] prune::PruneError),
+    /// Quantization.
+    #[error("quantize: {0}")]
+    Quant(#[from] quant::QuantError),
+    /// Parameters of the model's input.
+    #[error(transparent)]
+    Params(#[from] ir::OpError),
+    /// A name that is in none of the lists.
+    #[error("unknown {what} `{found}`: expected one of {expected}")]
+    UnknownName {
+        /// What was to be chosen.
+        what: &'static str,
+        /// The name given.
+        found: String,
+        /// The names known.
+        expected: String,
+    },
+    /// No image could be read.
+    #[error("none of the {images} images could be read, the first because: {reason}")]
+    NoImages {
+        /// Images tried.
+        images: usize,
+        /// Why the first failed.
+        reason: String,
+    },
+    /// Activations are not finite on real images.
+    #[error("value `{value}` holds {count} NaN or infinite elements on the calibration images")]
+    NonFinite {
+        /// The value.
+        value: String,
+        /// How many.
+        count: u64,
+    },
+}

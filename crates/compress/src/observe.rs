@@ -1,0 +1,130 @@
+//! Running a detector on images while values of its plan are watched.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use ir::{Graph, ValueId};
+use runtime::{Observed, Plan, PlanOptions, RuntimeError, Session};
+use yolo::families::Head;
+use yolo::{BadInput, YoloError, prepare, read_rgb};
+
+use crate::CompressError;
+
+/// A detector and the images on which it is watched.
+pub struct Observation<'a> {
+    /// The graph, with SiLU recognised and BatchNorm folded or kept, as the caller will change it.
+    pub graph: &'a Graph,
+    /// Its head: how images are prepared.
+    pub head: &'a Head,
+    /// The images.
+    pub images: &'a [PathBuf],
+    /// How the plan is compiled.
+    pub options: PlanOptions,
+    /// Images in flight.
+    pub threads: usize,
+    /// Told the number of finished images.
+    pub progress: &'a (dyn Fn(usize) + Sync),
+}
+
+/// `count` of the images, drawn by `seed`, in the order of the list.
+pub fn sample(images: &[PathBuf], count: usize, seed: u64) -> Vec<PathBuf> {
+    let mut state = seed;
+    // splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    };
+    let mut keyed: Vec<(u64, usize)> = (0..images.len()).map(|i| (next(), i)).collect();
+    keyed.sort_unstable();
+    let mut picked: Vec<usize> = keyed.into_iter().take(count).map(|(_, i)| i).collect();
+    picked.sort_unstable();
+    picked.into_iter().map(|i| images[i].clone()).collect()
+}
+
+impl Observation<'_> {
+    /// Runs every image once; `see` gets the watcher of its thread, the image's index, and each value of `values`.
+    /// Gives the watchers, and the images that could not be read.
+    ///
+    /// # Errors
+    /// `Runtime` when the plan complains, `NoImages` when no image could be read.
+    pub(crate) fn watch<T: Send>(
+        &self,
+        values: &[ValueId],
+        make: impl Fn() -> T,
+        see: impl Fn(&mut T, usize, ValueId, &Observed<'_>) -> Result<(), RuntimeError> + Sync,
+    ) -> Result<(Vec<T>, Vec<BadInput>), CompressError> {
+        let plan = Arc::new(Plan::compile(self.graph, values, &self.options)?);
+        let next = AtomicUsize::new(0);
+        let finished = AtomicUsize::new(0);
+        let failures: Mutex<Vec<(usize, CompressError)>> = Mutex::default();
+        let mut workers = (0..self.threads.max(1))
+            .map(|_| Ok((Session::new(&plan, 1)?, make())))
+            .collect::<Result<Vec<_>, RuntimeError>>()?;
+        let work = |session: &mut Session, watcher: &mut T| {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = self.images.get(i) else {
+                    return;
+                };
+                let done = read_rgb(path)
+                    .map_err(CompressError::from)
+                    .and_then(|image| {
+                        let (input, _) = prepare(&image, self.head);
+                        let mut sink = |v: ValueId, o: &Observed<'_>| see(watcher, i, v, o);
+                        session.run_observed(&[&input], &mut sink)?;
+                        Ok(())
+                    });
+                if let Err(error) = done {
+                    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    failures.push((i, error));
+                }
+                (self.progress)(finished.fetch_add(1, Ordering::Relaxed) + 1);
+            }
+        };
+        thread::scope(|scope| {
+            for (session, watcher) in &mut workers {
+                scope.spawn(|| work(session, watcher));
+            }
+        });
+        let failures = failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let bad = self.bad_images(failures)?;
+        Ok((
+            workers.into_iter().map(|(_, watcher)| watcher).collect(),
+            bad,
+        ))
+    }
+
+    /// Unreadable images are reported; any other failure, the first by image, is an error.
+    fn bad_images(
+        &self,
+        mut failures: Vec<(usize, CompressError)>,
+    ) -> Result<Vec<BadInput>, CompressError> {
+        failures.sort_by_key(|(i, _)| *i);
+        let mut bad = Vec::new();
+        for (i, error) in failures {
+            match error {
+                CompressError::Yolo(error @ (YoloError::Runtime(_) | YoloError::Graph(_))) => {
+                    return Err(error.into());
+                }
+                CompressError::Yolo(error) => bad.push(BadInput::image(&self.images[i], &error)),
+                other => return Err(other),
+            }
+        }
+        if bad.len() == self.images.len() {
+            let reason = bad
+                .first()
+                .map_or("there are none".to_owned(), ToString::to_string);
+            return Err(CompressError::NoImages {
+                images: bad.len(),
+                reason,
+            });
+        }
+        Ok(bad)
+    }
+}
