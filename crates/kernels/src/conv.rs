@@ -39,8 +39,8 @@ impl Default for Epilogue {
 /// zeros; they are read like pixels. `residual` may be `y` itself.
 ///
 /// # Errors
-/// `Shape` when `y` is not what the attributes make of `x`, `Stride` when channels are not side by side, `OutOfBounds`
-/// when a view or the halo leaves the arena, `Overlap` when `y` shares elements with `x` or its halo.
+/// `Reach` when dilations or pads are too large to count with, `Shape` when `y` is not what the attributes make of
+/// `x`, `Stride` when channels are not side by side, `OutOfBounds` when a view or the halo leaves the arena, `Overlap` when `y` shares elements with `x` or its halo.
 pub fn conv2d(
     ctx: &mut Context,
     conv: &PackedConv,
@@ -53,8 +53,8 @@ pub fn conv2d(
     let channels = conv.group * conv.in_channels_per_group;
     x.check_shape("x", &[x.shape[0], channels, x.shape[2], x.shape[3]])?;
     let (height, width) = (
-        conv.output_len(0, x.shape[2]),
-        conv.output_len(1, x.shape[3]),
+        conv.output_len(0, x.shape[2])?,
+        conv.output_len(1, x.shape[3])?,
     );
     y.check_shape("y", &[x.shape[0], conv.out_channels, height, width])?;
     if y.elements() == 0 {

@@ -82,6 +82,14 @@ pub enum KernelError {
         /// The parameter's name.
         parameter: &'static str,
     },
+    /// Sizes, dilations, strides or pads so large that the window's reach cannot be counted.
+    #[error("{operand}: the window's reach along axis {axis} is too large to count")]
+    Reach {
+        /// The argument's name.
+        operand: &'static str,
+        /// The axis.
+        axis: usize,
+    },
     /// Channels do not divide into the groups.
     #[error("{out_channels} output channels do not divide into {group} groups")]
     Groups {

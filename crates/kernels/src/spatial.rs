@@ -53,7 +53,7 @@ impl Body for PoolRow<'_> {
                 // Taps before the image count as well, those beyond the far padding (ceil_mode) do not.
                 let eh = taps(h0, pool.kernel[0], pool.dilations[0], padded_h).1;
                 let ew = taps(w0, pool.kernel[1], pool.dilations[1], padded_w).1;
-                eh * ew
+                eh.saturating_mul(ew)
             } else {
                 (h_end - h_first) * (w_end - w_first)
             };
@@ -92,6 +92,28 @@ impl Body for PoolRow<'_> {
     }
 }
 
+/// That every position a window can reach, and sums of two of them, fit an `isize`.
+fn check_reach(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
+    for axis in 0..2 {
+        let last = y.shape[axis + 2]
+            .saturating_sub(1)
+            .saturating_mul(pool.strides[axis]);
+        let reach = pool.kernel[axis]
+            .saturating_mul(pool.dilations[axis])
+            .saturating_add(last)
+            .saturating_add(x.shape[axis + 2])
+            .saturating_add(pool.pads[axis])
+            .saturating_add(pool.pads[axis + 2]);
+        if reach > isize::MAX as usize / 2 {
+            return Err(KernelError::Reach {
+                operand: "x",
+                axis: axis + 2,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn pool(
     ctx: &mut Context,
     x: &View,
@@ -111,7 +133,11 @@ fn pool(
         }
     }
     x.check_shape("x", &[y.shape[0], y.shape[1], x.shape[2], x.shape[3]])?;
+    check_reach(x, y, pool)?;
     ctx.check(y, &[("x", x)], false)?;
+    if y.elements() == 0 {
+        return Ok(());
+    }
     let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         // SAFETY: views and instruction set are checked; rows are disjoint.
@@ -138,7 +164,7 @@ fn pool(
 /// `x`, `y`: NHWC views of equal N and C; the size of `y` says how many windows there are.
 ///
 /// # Errors
-/// `Shape`, `Stride`, `Zero`, and what every kernel checks.
+/// `Shape`, `Stride`, `Zero`, `Reach` when the window is too large to count with, and what every kernel checks.
 pub fn max_pool(ctx: &mut Context, x: &View, y: &View, window: &Pool) -> Result<(), KernelError> {
     pool(ctx, x, y, window, false)
 }
@@ -225,7 +251,7 @@ impl Row<1> for Fill {
 /// Writes `value` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
 ///
 /// # Errors
-/// `Rank`, `OutOfBounds` when the halo leaves the arena.
+/// `Rank`, `Reach` when the halo is too large to count with, `OutOfBounds` when it leaves the arena.
 pub fn fill_halo(
     ctx: &mut Context,
     x: &View,

@@ -268,18 +268,20 @@ impl View {
         [top, left, bottom, right]: [usize; 4],
         len: usize,
     ) -> Result<View, KernelError> {
-        let lead = top as i128 * self.strides[2] as i128 + left as i128 * self.strides[3] as i128;
+        let back = |by: usize, axis: usize| (by as i128).saturating_mul(self.strides[axis] as i128);
+        let lead = back(top, 2).saturating_add(back(left, 3));
         let first = self.offset as i128 - lead;
         let grown = |axis: usize, by: usize, more: usize| {
             self.shape[axis]
-                .saturating_add(by)
-                .saturating_add(more)
-                .min(isize::MAX as usize)
+                .checked_add(by)
+                .and_then(|length| length.checked_add(more))
+                .filter(|&length| length <= isize::MAX as usize)
+                .ok_or(KernelError::Reach { operand, axis })
         };
         let shape = self
             .shape
-            .with(2, grown(2, top, bottom))
-            .with(3, grown(3, left, right));
+            .with(2, grown(2, top, bottom)?)
+            .with(3, grown(3, left, right)?);
         let wide = View {
             offset: first.max(0) as usize,
             shape,

@@ -395,3 +395,46 @@ fn conv2d_bad_views_are_typed_errors() {
         })
     ));
 }
+
+#[test]
+fn conv2d_hostile_attributes_are_typed_errors() {
+    let plain = ConvSpec {
+        kernel: [4, 1],
+        pads: [0; 4],
+        ..case([1, 1], [5, 5], 1).spec()
+    };
+    let plain = ConvSpec {
+        weight: vec![1.0; 4],
+        ..plain
+    };
+    let cases = [
+        // Three times this dilation wraps to 2, so the window would seem 3 high.
+        ConvSpec {
+            dilations: [6_148_914_691_236_517_206, 1],
+            ..plain.clone()
+        },
+        ConvSpec {
+            pads: [usize::MAX, 0, 2, 0],
+            ..plain.clone()
+        },
+        ConvSpec {
+            pads: [0, usize::MAX - 5, 0, 6],
+            ..plain
+        },
+    ];
+    for spec in cases {
+        let conv = PackedConv::new(&spec, Isa::Scalar).expect("valid");
+        let pool = ThreadPool::new(1);
+        let mut arena = Arena::new(200);
+        let mut ctx = Context {
+            arena: &mut arena,
+            pool: &pool,
+            isa: Isa::Scalar,
+        };
+        let (x, y) = (View::nhwc(0, [1, 1, 5, 5]), View::nhwc(100, [1, 1, 3, 5]));
+        assert!(matches!(
+            conv2d(&mut ctx, &conv, &x, &y, &Epilogue::default()),
+            Err(KernelError::Reach { .. })
+        ));
+    }
+}

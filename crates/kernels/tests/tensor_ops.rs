@@ -405,3 +405,53 @@ fn pool_runs_every_task_once_and_tells_panics() {
     assert!(outcome.is_err());
     pool.run(4, &|_| {});
 }
+
+#[test]
+fn pools_and_halos_hostile_sizes_are_typed_errors() {
+    let plain = Pool {
+        kernel: [2; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [0; 4],
+        count_include_pad: true,
+    };
+    let huge = [usize::MAX, 1 << 63, (1 << 63) + 1, 1 << 62];
+    with(100, &mut |ctx| {
+        let (x, y) = (View::nhwc(0, [1, 1, 4, 4]), View::nhwc(50, [1, 1, 3, 3]));
+        for n in huge {
+            for window in [
+                Pool {
+                    kernel: [n, 2],
+                    ..plain
+                },
+                Pool {
+                    strides: [1, n],
+                    ..plain
+                },
+                Pool {
+                    dilations: [n, 1],
+                    ..plain
+                },
+                Pool {
+                    pads: [0, n, 0, 0],
+                    ..plain
+                },
+                Pool {
+                    pads: [0, 0, n, 0],
+                    ..plain
+                },
+            ] {
+                assert!(matches!(
+                    max_pool(ctx, &x, &y, &window),
+                    Err(KernelError::Reach { .. })
+                ));
+                assert!(matches!(
+                    avg_pool(ctx, &x, &y, &window),
+                    Err(KernelError::Reach { .. })
+                ));
+            }
+            assert!(fill_halo(ctx, &x, [n, n, 0, 0], 0.0).is_err());
+            assert!(fill_halo(ctx, &x, [0, 0, n, n], 0.0).is_err());
+        }
+    });
+}

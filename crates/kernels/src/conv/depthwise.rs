@@ -78,7 +78,7 @@ impl Row<'_> {
             v.offset + image * v.strides[0] + h * v.strides[2] + w * v.strides[3]
         };
         let x = at(window, oh * conv.strides[0], pixel * conv.strides[1]);
-        let x_step = conv.strides[1] * window.strides[3];
+        let x_step = conv.strides[1].wrapping_mul(window.strides[3]);
         let padded = conv.bias.len();
         let mut c = 0;
         while c < y.shape[1] {

@@ -56,7 +56,8 @@ pub(super) fn run(
         width: y.shape[3],
         taps_w,
         run,
-        x_step: conv.strides[1] * window.strides[3],
+        // Steps that no pixel or tap takes may wrap.
+        x_step: conv.strides[1].wrapping_mul(window.strides[3]),
     };
     job.flatten();
     let macs_per_row = job.width * conv.kernel[0] * conv.kernel[1] * inner * 48;
@@ -155,8 +156,8 @@ impl Job<'_> {
             taps_h: conv.kernel[0],
             taps_w: self.taps_w,
             run: self.run,
-            tap_h_step: conv.dilations[0] * self.window.strides[2],
-            tap_w_step: conv.dilations[1] * self.window.strides[3],
+            tap_h_step: conv.dilations[0].wrapping_mul(self.window.strides[2]),
+            tap_w_step: conv.dilations[1].wrapping_mul(self.window.strides[3]),
         };
         let mut sums = std::mem::MaybeUninit::<Sums>::uninit();
         out.sums = sums.as_ptr().cast();
