@@ -332,17 +332,18 @@ fn windows_disjoint(a: &View, b: &View) -> bool {
     };
     let candidates = || axes(a).chain(axes(b)).map(|(stride, _)| stride);
     candidates().filter(|&period| period > 1).any(|period| {
-        let window = |v: &View| {
-            let width: i128 = axes(v)
+        let width = |v: &View| {
+            axes(v)
                 .filter(|(stride, _)| !stride.is_multiple_of(period))
                 .map(|(stride, dim)| stride as i128 * (dim - 1) as i128)
-                .sum();
-            let start = (v.offset % period) as i128;
-            (start, start + width + 1)
+                .sum::<i128>()
+                + 1
         };
-        let ((a0, a1), (b0, b1)) = (window(a), window(b));
-        // A window that wraps into the next period counts as overlapping.
-        a1 <= period as i128 && b1 <= period as i128 && (a1 <= b0 || b1 <= a0)
+        // Remainders lie on a circle: a window may run past the period's end.
+        let [start_a, start_b] = [a, b].map(|v| (v.offset % period) as i128);
+        let period = period as i128;
+        let distance = (start_b - start_a).rem_euclid(period);
+        width(a) <= distance && distance + width(b) <= period
     })
 }
 
@@ -375,6 +376,19 @@ mod tests {
                 .is_err(),
             "wraps into the next pixel"
         );
+    }
+
+    #[test]
+    fn concat_slices_that_wrap_modulo_the_pixel_are_disjoint_when_neighbours() {
+        // 1024 leaves 64 of 96, so the second slice's remainders run past the pixel's end.
+        let whole = View::nhwc(1024, [1, 96, 5, 5]);
+        let part = |start, len| whole.slice(1, start, len).expect("within");
+        assert_eq!(part(0, 48).check_disjoint("x", &part(48, 48)), Ok(()));
+        assert_eq!(part(48, 48).check_disjoint("x", &part(0, 48)), Ok(()));
+        assert!(part(0, 49).check_disjoint("x", &part(48, 48)).is_err());
+        assert!(part(48, 48).check_disjoint("x", &part(0, 49)).is_err());
+        assert!(part(40, 8).check_disjoint("x", &whole).is_err());
+        assert!(part(16, 48).check_disjoint("x", &part(16, 48)).is_err());
     }
 
     #[test]
