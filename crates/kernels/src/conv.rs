@@ -40,7 +40,8 @@ impl Default for Epilogue {
 ///
 /// # Errors
 /// `Reach` when dilations or pads are too large to count with, `Shape` when `y` is not what the attributes make of
-/// `x`, `Stride` when channels are not side by side, `OutOfBounds` when a view or the halo leaves the arena, `Overlap` when `y` shares elements with `x` or its halo.
+/// `x`, `Stride` when channels are not side by side, `OutOfBounds` when a view or the halo leaves the arena,
+/// `HaloStride` when rows or images leave no room for the halo, `Overlap` when `y` shares elements with `x` or its halo.
 pub fn conv2d(
     ctx: &mut Context,
     conv: &PackedConv,

@@ -66,6 +66,18 @@ pub enum KernelError {
         /// Stride found.
         found: usize,
     },
+    /// Rows or images lie so close that a halo would cover their neighbours' pixels.
+    #[error("{operand}: axis {axis} needs a stride of {at_least} for its halo, found {found}")]
+    HaloStride {
+        /// The argument's name.
+        operand: &'static str,
+        /// The axis.
+        axis: usize,
+        /// Smallest stride that leaves room.
+        at_least: i128,
+        /// Stride found.
+        found: usize,
+    },
     /// A slice has the wrong number of elements.
     #[error("{operand}: expected {expected} elements, found {found}")]
     Length {

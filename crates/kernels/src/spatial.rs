@@ -251,7 +251,8 @@ impl Row<1> for Fill {
 /// Writes `value` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
 ///
 /// # Errors
-/// `Rank`, `Reach` when the halo is too large to count with, `OutOfBounds` when it leaves the arena.
+/// `Rank`, `Reach` when the halo is too large to count with, `OutOfBounds` when it leaves the arena,
+/// `HaloStride` when it would cover pixels of the next row or image.
 pub fn fill_halo(
     ctx: &mut Context,
     x: &View,

@@ -261,7 +261,9 @@ impl View {
         })
     }
 
-    /// The view widened by a halo of pixels: bounds checked at both ends.
+    /// The view widened by a halo of pixels: bounds checked at both ends, and room for it between rows and images.
+    ///
+    /// Rows may share their halo: the right of one may be the left of the next.
     pub(crate) fn with_halo(
         &self,
         operand: &'static str,
@@ -297,7 +299,31 @@ impl View {
                 len,
             });
         }
+        self.check_halo_room(operand, 3, left.max(right), wide.shape[2])?;
+        self.check_halo_room(operand, 2, top.max(bottom), wide.shape[0])?;
         Ok(wide)
+    }
+
+    /// That `halo` pixels after (or before) each line along `axis` end where the next of `lines` lines starts.
+    fn check_halo_room(
+        &self,
+        operand: &'static str,
+        axis: usize,
+        halo: usize,
+        lines: usize,
+    ) -> Result<(), KernelError> {
+        let outer = if axis == 3 { 2 } else { 0 };
+        let at_least =
+            (self.shape[axis] as i128 + halo as i128).saturating_mul(self.strides[axis] as i128);
+        if halo == 0 || lines <= 1 || self.strides[outer] as i128 >= at_least {
+            return Ok(());
+        }
+        Err(KernelError::HaloStride {
+            operand,
+            axis: outer,
+            at_least,
+            found: self.strides[outer],
+        })
     }
 
     /// That the output shares no element with the input: their element ranges are disjoint, or both have channels side

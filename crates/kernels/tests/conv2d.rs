@@ -2,7 +2,7 @@
 
 use kernels::{
     Activation, Arena, Context, ConvSpec, Dims, Epilogue, FakeQuantize, Isa, KernelError,
-    PackedConv, ThreadPool, View, conv2d,
+    PackedConv, ThreadPool, View, conv2d, fill_halo,
 };
 
 const CANARY: f32 = 1234.5;
@@ -436,5 +436,36 @@ fn conv2d_hostile_attributes_are_typed_errors() {
             conv2d(&mut ctx, &conv, &x, &y, &Epilogue::default()),
             Err(KernelError::Reach { .. })
         ));
+    }
+}
+
+#[test]
+fn halo_without_room_between_rows_or_images_is_a_typed_error() {
+    let conv = PackedConv::new(&case([1, 1], [4, 4], 3).spec(), Isa::Scalar).expect("valid");
+    let pool = ThreadPool::new(1);
+    let mut arena = Arena::new(400);
+    let mut ctx = Context {
+        arena: &mut arena,
+        pool: &pool,
+        isa: Isa::Scalar,
+    };
+    let y = View::nhwc(200, [2, 1, 4, 4]);
+    let x = |row: usize, image: usize| View {
+        offset: 20,
+        shape: [2, 1, 4, 4].into(),
+        strides: [image, 1, row, 1].into(),
+    };
+    // Rows share one pixel of padding, images one row of it.
+    for (row, image, axis) in [(5, 25, None), (4, 25, Some(2)), (5, 24, Some(0))] {
+        let x = x(row, image);
+        let expected = axis.map(|axis| KernelError::HaloStride {
+            operand: "x",
+            axis,
+            at_least: if axis == 2 { 5 } else { 25 },
+            found: if axis == 2 { 4 } else { 24 },
+        });
+        let found = conv2d(&mut ctx, &conv, &x, &y, &Epilogue::default());
+        assert_eq!(found.err(), expected);
+        assert_eq!(fill_halo(&mut ctx, &x, [1; 4], 0.0).err(), expected);
     }
 }
