@@ -1,5 +1,5 @@
 use crate::view::MAX_RANK;
-use crate::{Isa, KernelError, ThreadPool, View};
+use crate::{Dims, Isa, KernelError, ThreadPool, View};
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -65,10 +65,43 @@ impl Arena {
                 found: values.len(),
             });
         }
+        if values.is_empty() {
+            return Ok(());
+        }
+        // The innermost axis is a run of values; of an image, rows come before channels, so that all channels of a
+        // row meet in the cache.
+        let source = View::contiguous(0, &view.shape);
+        let last = view.shape.len().saturating_sub(1);
+        let (run, step) = match view.shape.last() {
+            Some(&run) => (run, view.strides[last].max(1)),
+            None => (1, 1),
+        };
+        let order: &[usize] = if last == 3 {
+            &[0, 2, 1]
+        } else {
+            &[0, 1, 2, 3, 4]
+        };
+        let order = &order[..last];
+        let heads = |v: &View| View {
+            offset: v.offset,
+            shape: Dims::new(&order.iter().map(|&i| v.shape[i]).collect::<Vec<_>>()),
+            strides: Dims::new(&order.iter().map(|&i| v.strides[i]).collect::<Vec<_>>()),
+        };
+        let from_strides = heads(&source).strides;
         let data = self.as_mut_slice();
-        let mut values = values.iter();
-        each_index(view, |at| {
-            data[at] = *values.next().expect("one value for each index")
+        each_coordinate(&heads(view), |coordinates, at| {
+            let from: usize = coordinates
+                .iter()
+                .zip(from_strides.iter())
+                .map(|(c, s)| c * s)
+                .sum();
+            let run = &values[from..from + run];
+            if step == 1 {
+                data[at..at + run.len()].copy_from_slice(run);
+            } else {
+                let to = data[at..].iter_mut().step_by(step);
+                to.zip(run).for_each(|(to, &value)| *to = value);
+            }
         });
         Ok(())
     }

@@ -455,3 +455,45 @@ fn pools_and_halos_hostile_sizes_are_typed_errors() {
         }
     });
 }
+
+#[test]
+fn arena_write_puts_every_value_where_read_finds_it() {
+    let nhwc = View::nhwc(7, [2, 3, 4, 5]);
+    let wide = View::nhwc(3, [2, 8, 6, 7]);
+    let part = wide
+        .slice(1, 2, 3)
+        .and_then(|v| v.slice(2, 1, 4))
+        .and_then(|v| v.slice(3, 1, 5))
+        .expect("within");
+    let turned = nhwc.permute(&[0, 3, 1, 2]).expect("four axes");
+    let one = View {
+        shape: [2, 3, 1, 1].into(),
+        strides: [3, 1, 0, usize::MAX].into(),
+        offset: 5,
+    };
+    let views = [
+        nhwc,
+        part,
+        turned,
+        one,
+        View::contiguous(9, &[2, 3, 4, 5]),
+        View::contiguous(9, &[2, 3, 2, 2, 3, 2]),
+        View::contiguous(9, &[3, 4, 5])
+            .permute(&[2, 0, 1])
+            .expect("three axes"),
+        View::contiguous(9, &[11]),
+        View::contiguous(9, &[]),
+        View::contiguous(9, &[0, 3]),
+    ];
+    for view in views {
+        let mut arena = Arena::new(1000);
+        let all = View::contiguous(0, &[1000]);
+        arena.fill(&all, -99.0).expect("within");
+        let values = noise(view.elements(), 5);
+        arena.write(&view, &values).expect("write");
+        assert_eq!(arena.read(&view), Ok(values.clone()), "{view:?}");
+        let rest = arena.read(&all).expect("read");
+        let untouched = rest.iter().filter(|&&v| v == -99.0).count();
+        assert_eq!(untouched, 1000 - values.len(), "{view:?}");
+    }
+}
