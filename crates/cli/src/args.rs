@@ -2,6 +2,7 @@
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use kernels::Isa;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Makes a trained YOLO detector several times smaller and faster, and proves that it still detects.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub(crate) enum Verb {
     Prune(PruneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
     Quantize(QuantizeArgs),
+    /// The whole way: measure, prune, quantize, and prove that the result still detects. Exits 1 when it does not.
+    Compress(CompressArgs),
     /// Measure size, MACs, memory and latency of models, side by side.
     Bench(BenchArgs),
 }
@@ -77,10 +80,10 @@ pub(crate) struct ValArgs {
     #[arg(long, default_value = "val")]
     pub(crate) split: String,
     /// Lowest confidence that counts.
-    #[arg(long, default_value_t = 0.001, value_parser = parse_share)]
+    #[arg(long, default_value_t = 0.001, value_parser = parse_share::<f32>)]
     pub(crate) conf: f32,
     /// Highest overlap of two boxes of one class.
-    #[arg(long, default_value_t = 0.7, value_parser = parse_share)]
+    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
     pub(crate) iou: f32,
     /// Also write all detections as COCO results to this file.
     #[arg(long, value_name = "FILE")]
@@ -106,10 +109,10 @@ pub(crate) struct DetectArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Lowest confidence that counts.
-    #[arg(long, default_value_t = 0.25, value_parser = parse_share)]
+    #[arg(long, default_value_t = 0.25, value_parser = parse_share::<f32>)]
     pub(crate) conf: f32,
     /// Highest overlap of two boxes of one class.
-    #[arg(long, default_value_t = 0.7, value_parser = parse_share)]
+    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
     pub(crate) iou: f32,
     /// Also write everything as JSON to this file.
     #[arg(long, value_name = "FILE")]
@@ -220,13 +223,60 @@ pub(crate) struct QuantizeArgs {
     pub(crate) engine: EngineArgs,
 }
 
+/// Arguments of `compress`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompressArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Data.yaml with a `train` split to look at and a `val` split to judge by.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Folder for the models, the plans and metrics.json.
+    #[arg(short, long, value_name = "RUNDIR")]
+    pub(crate) out: PathBuf,
+    /// Share of the model's mAP that the result must keep.
+    #[arg(long, default_value_t = 0.95, value_parser = parse_share::<f64>)]
+    pub(crate) keep: f64,
+    /// Ask it of the lower end of the 95 % interval.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Share of the MACs to remove; halved, then nothing, when the gate fails.
+    #[arg(long, default_value_t = 0.05, value_parser = parse_ratio)]
+    pub(crate) macs: f64,
+    /// How channels are ranked.
+    #[arg(long, default_value = "l1")]
+    pub(crate) criterion: String,
+    /// Engine that will run the model: builtin or onnxruntime.
+    #[arg(long, default_value = "builtin")]
+    pub(crate) target: String,
+    /// How ranges are chosen: minmax or percentile.
+    #[arg(long, default_value = "percentile")]
+    pub(crate) calibrator: String,
+    /// How many training images to look at.
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) images: u32,
+    /// Seed of everything drawn.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Also write metrics.json to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
 fn parse_ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse::<f64>().ok().filter(|v| (0.0..1.0).contains(v));
     ratio.ok_or_else(|| format!("expected a share from 0 to below 1, found `{text}`"))
 }
 
-fn parse_share(text: &str) -> Result<f32, String> {
-    let share = text.parse::<f32>().ok().filter(|v| (0.0..=1.0).contains(v));
+fn parse_share<T: FromStr + PartialOrd + From<f32>>(text: &str) -> Result<T, String> {
+    let share = text
+        .parse::<T>()
+        .ok()
+        .filter(|v| *v >= 0.0.into() && *v <= 1.0.into());
     share.ok_or_else(|| format!("expected a number from 0 to 1, found `{text}`"))
 }
 

@@ -1,14 +1,14 @@
 //! `bench`: size, MACs, memory and latency of models, side by side.
 use crate::args::BenchArgs;
 use crate::engine;
-use crate::output::{align_right, grouped, table, write_json};
+use crate::output::{align_right, grouped, megabytes, table, write_json};
 use anyhow::{Context, Result};
-use ir::{Graph, Op, rewrites};
-use runtime::{Plan, Session};
+use compress::Latency;
+use ir::{Op, rewrites};
+use runtime::Plan;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -36,14 +36,6 @@ struct ModelRecord {
     runs: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     plan: Vec<StepRecord>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Latency {
-    min: f64,
-    median: f64,
-    p90: f64,
-    p99: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,7 +78,12 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<ModelRecord> {
     let latency_ms = if quantized {
         None
     } else {
-        Some(time(args, &graph, &plan, threads)?)
+        Some(Latency::measure(
+            &graph,
+            &plan,
+            threads,
+            (args.warmup, args.runs),
+        )?)
     };
     let steps = plan.steps();
     let plan_rows = steps.iter().map(|s| StepRecord {
@@ -114,40 +111,6 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<ModelRecord> {
             vec![]
         },
     })
-}
-
-fn time(args: &BenchArgs, graph: &Graph, plan: &Arc<Plan>, threads: usize) -> Result<Latency> {
-    let mut session = Session::new(plan, threads)?;
-    let inputs: Vec<Vec<f32>> = graph
-        .inputs()
-        .iter()
-        .map(|&v| Ok(noise(graph.ty(v)?.elements())))
-        .collect::<Result<_, ir::IrError>>()?;
-    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    for _ in 0..args.warmup {
-        session.run(&inputs)?;
-    }
-    let mut ms = Vec::with_capacity(args.runs as usize);
-    for _ in 0..args.runs {
-        let start = Instant::now();
-        session.run(&inputs)?;
-        ms.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    ms.sort_by(f64::total_cmp);
-    let at = |share: f64| ms[((ms.len() - 1) as f64 * share).round() as usize];
-    Ok(Latency {
-        min: ms[0],
-        median: at(0.5),
-        p90: at(0.9),
-        p99: at(0.99),
-    })
-}
-
-/// Numbers in 0..1 that look like pixels to the kernels: no zeros, no denormals.
-fn noise(n: usize) -> Vec<f32> {
-    (0..n as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32)
-        .collect()
 }
 
 /// Peak resident memory of this process, where the system tells.
@@ -221,8 +184,4 @@ fn print(record: &Record) {
         align_right(&mut steps, 2);
         println!("{}\n{steps}", m.model);
     }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.2} MB", bytes as f64 / 1e6)
 }

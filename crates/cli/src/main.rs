@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod compress_verb;
 mod detect;
 mod engine;
 mod inspect;
@@ -20,15 +21,16 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.verb {
-        Verb::Inspect(verb) => inspect::run(verb),
-        Verb::Val(verb) => val::run(verb),
-        Verb::Detect(verb) => detect::run(verb),
-        Verb::Prune(verb) => prune::run(verb),
-        Verb::Quantize(verb) => quantize::run(verb),
-        Verb::Bench(verb) => bench::run(verb),
+        Verb::Inspect(verb) => inspect::run(verb).map(|()| ExitCode::SUCCESS),
+        Verb::Val(verb) => val::run(verb).map(|()| ExitCode::SUCCESS),
+        Verb::Detect(verb) => detect::run(verb).map(|()| ExitCode::SUCCESS),
+        Verb::Prune(verb) => prune::run(verb).map(|()| ExitCode::SUCCESS),
+        Verb::Quantize(verb) => quantize::run(verb).map(|()| ExitCode::SUCCESS),
+        Verb::Compress(verb) => compress_verb::run(verb),
+        Verb::Bench(verb) => bench::run(verb).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", message(&error));
             ExitCode::from(2)

@@ -39,3 +39,8 @@ pub(crate) fn grouped(v: u64) -> String {
         .collect();
     groups.join(" ")
 }
+
+/// Bytes in megabytes.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
+}

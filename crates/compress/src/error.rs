@@ -19,6 +19,17 @@ pub enum CompressError {
     /// Quantization.
     #[error("quantize: {0}")]
     Quant(#[from] quant::QuantError),
+    /// A model could not be written.
+    #[error(transparent)]
+    Onnx(#[from] onnx::OnnxError),
+    /// A file of the run directory could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Parameters of the model's input.
     #[error(transparent)]
     Params(#[from] ir::OpError),

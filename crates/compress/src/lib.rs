@@ -4,11 +4,17 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod latency;
 mod observe;
+mod pipeline;
 mod prune_stage;
 mod quantize_stage;
 
 pub use error::CompressError;
+pub use latency::Latency;
 pub use observe::{Observation, sample};
+pub use pipeline::{
+    Attempt, CompressData, CompressOptions, CompressRecord, Gate, StageRecord, compress_detector,
+};
 pub use prune_stage::{PruneBudget, Pruned, prune_detector};
 pub use quantize_stage::{Quantized, quantize_detector};
