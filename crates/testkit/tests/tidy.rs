@@ -33,7 +33,10 @@ fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
 
 fn rooms() -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(crates()).expect("crates/ exists").flatten();
-    let mut rooms: Vec<_> = entries.filter(|e| e.path().is_dir()).map(|e| (e.file_name().to_string_lossy().into_owned(), e.path())).collect();
+    let mut rooms: Vec<_> = entries
+        .filter(|e| e.path().is_dir())
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
+        .collect();
     rooms.sort();
     rooms
 }
@@ -43,21 +46,36 @@ fn every_room_has_a_rank_and_imports_lower_ranks_only() {
     let rank = |room: &str| RANKS.iter().find(|(n, _)| *n == room).map(|(_, r)| *r);
     for (room, path) in rooms() {
         let own = rank(&room).unwrap_or_else(|| panic!("{room} has no rank"));
-        let manifest = fs::read_to_string(path.join("Cargo.toml")).expect("every room has a manifest");
+        let manifest =
+            fs::read_to_string(path.join("Cargo.toml")).expect("every room has a manifest");
         let section = manifest.split("[dependencies]").nth(1).unwrap_or("");
         let section = section.split("\n[").next().unwrap_or("");
         for (other, r) in RANKS {
-            let imports = section.lines().any(|l| l.split(['.', ' ', '=']).next() == Some(*other));
-            assert!(!imports || *r < own, "{room} (rank {own}) imports {other} (rank {r})");
+            let imports = section
+                .lines()
+                .any(|l| l.split(['.', ' ', '=']).next() == Some(*other));
+            assert!(
+                !imports || *r < own,
+                "{room} (rank {own}) imports {other} (rank {r})"
+            );
         }
     }
 }
 
 #[test]
 fn every_room_but_kernels_forbids_unsafe_code() {
-    for (room, path) in rooms().into_iter().filter(|(r, _)| r != "kernels" && r != "testkit") {
-        let root = ["lib.rs", "main.rs"].iter().find_map(|f| fs::read_to_string(path.join("src").join(f)).ok());
-        assert!(root.expect("a crate root").contains("#![forbid(unsafe_code)]"), "{room} does not forbid unsafe code");
+    for (room, path) in rooms()
+        .into_iter()
+        .filter(|(r, _)| r != "kernels" && r != "testkit")
+    {
+        let root = ["lib.rs", "main.rs"]
+            .iter()
+            .find_map(|f| fs::read_to_string(path.join("src").join(f)).ok());
+        assert!(
+            root.expect("a crate root")
+                .contains("#![forbid(unsafe_code)]"),
+            "{room} does not forbid unsafe code"
+        );
     }
 }
 
@@ -65,20 +83,44 @@ fn every_room_but_kernels_forbids_unsafe_code() {
 fn every_file_stays_under_six_hundred_lines_of_code() {
     let mut files = Vec::new();
     sources(&crates(), &mut files);
-    for file in files.iter().filter(|f| !f.components().any(|c| c.as_os_str() == "tests")) {
+    for file in files
+        .iter()
+        .filter(|f| !f.components().any(|c| c.as_os_str() == "tests"))
+    {
         let text = fs::read_to_string(file).expect("sources are UTF-8");
-        let code = text.split("#[cfg(test)]").next().unwrap_or("").lines().filter(|l| !l.trim().is_empty()).count();
+        let code = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap_or("")
+            .lines()
+            .filter(|l| !l.trim().is_empty())
+            .count();
         assert!(code <= 600, "{} has {code} lines of code", file.display());
     }
 }
 
 #[test]
 fn every_list_names_every_file_of_its_folder() {
-    for (list, folder) in [("ir/src/ops.rs", "ir/src/ops"), ("ir/src/rewrites.rs", "ir/src/rewrites"), ("yolo/src/families.rs", "yolo/src/families")] {
+    for (list, folder) in [
+        ("ir/src/ops.rs", "ir/src/ops"),
+        ("ir/src/rewrites.rs", "ir/src/rewrites"),
+        ("yolo/src/families.rs", "yolo/src/families"),
+    ] {
         let text = fs::read_to_string(crates().join(list)).expect("the list exists");
-        for entry in fs::read_dir(crates().join(folder)).expect("the folder exists").flatten() {
-            let stem = entry.path().file_stem().expect("files have names").to_string_lossy().into_owned();
-            assert!(text.contains(&format!("{stem}::")), "{folder}/{stem} is not in {list}");
+        for entry in fs::read_dir(crates().join(folder))
+            .expect("the folder exists")
+            .flatten()
+        {
+            let stem = entry
+                .path()
+                .file_stem()
+                .expect("files have names")
+                .to_string_lossy()
+                .into_owned();
+            assert!(
+                text.contains(&format!("{stem}::")),
+                "{folder}/{stem} is not in {list}"
+            );
         }
     }
 }
