@@ -212,7 +212,7 @@ fn shrink(
         graph,
         head,
         images: data.calibration,
-        options: options.engine.clone(),
+        options: options.engine,
         threads: options.threads,
         progress: &|_| (),
     };

@@ -93,10 +93,11 @@ pub fn prune_detector(
     })
 }
 
+/// Mean of every channel, by value.
+type Means = BTreeMap<ValueId, Vec<f32>>;
+
 /// Mean of every channel of every value that a convolution reads, over the observation's images.
-fn channel_means(
-    observation: &Observation<'_>,
-) -> Result<(BTreeMap<ValueId, Vec<f32>>, Vec<BadInput>), CompressError> {
+fn channel_means(observation: &Observation<'_>) -> Result<(Means, Vec<BadInput>), CompressError> {
     let graph = observation.graph;
     let convs = graph.nodes().filter(|(_, n)| matches!(n.op, Op::Conv(_)));
     let read: BTreeSet<ValueId> = convs
