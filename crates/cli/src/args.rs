@@ -241,7 +241,7 @@ pub(crate) struct CompressArgs {
     /// Ask it of the lower end of the 95 % interval.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Share of the MACs to remove; halved, then nothing, when the gate fails.
+    /// Share of the MACs to remove; when the gate fails half of it, a fifth, then nothing.
     #[arg(long, default_value_t = 0.05, value_parser = parse_ratio)]
     pub(crate) macs: f64,
     /// How channels are ranked.

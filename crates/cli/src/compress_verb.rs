@@ -35,11 +35,7 @@ pub(crate) fn run(args: &CompressArgs) -> Result<ExitCode> {
     let options = CompressOptions {
         keep: args.keep,
         strict: args.strict,
-        macs_ratios: if args.macs > 0.0 {
-            vec![args.macs, args.macs / 2.0, 0.0]
-        } else {
-            vec![0.0]
-        },
+        macs_ratios: back_off(args.macs),
         criterion: &args.criterion,
         target: quant::target(&args.target)?,
         calibrator: &args.calibrator,
@@ -66,6 +62,14 @@ pub(crate) fn run(args: &CompressArgs) -> Result<ExitCode> {
     } else {
         ExitCode::from(1)
     })
+}
+
+/// Shares of the MACs to try: what was asked, less, and nothing.
+fn back_off(macs: f64) -> Vec<f64> {
+    if macs == 0.0 {
+        return vec![0.0];
+    }
+    vec![macs, macs / 2.0, macs / 5.0, 0.0]
 }
 
 fn print(args: &CompressArgs, r: &CompressRecord) {
