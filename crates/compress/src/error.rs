@@ -43,6 +43,14 @@ pub enum CompressError {
         /// The names known.
         expected: String,
     },
+    /// More calibration images than max(3, 1 %) could not be read.
+    #[error("{bad} of {images} calibration images could not be read")]
+    TooManyBadImages {
+        /// Images that failed.
+        bad: usize,
+        /// Images tried.
+        images: usize,
+    },
     /// No image could be read.
     #[error("none of the {images} images could be read, the first because: {reason}")]
     NoImages {

@@ -236,6 +236,13 @@ fn shrink(
     ));
     let quantized =
         quantize_detector(&observe(&pruned.graph), &options.target, options.calibrator)?;
+    for bad in &quantized.bad_images {
+        say(&format!("skipped image: {bad}"));
+    }
+    let (bad, images) = (quantized.bad_images.len(), data.calibration.len());
+    if bad > 3.max(images / 100) {
+        return Err(CompressError::TooManyBadImages { bad, images });
+    }
     onnx::save(&quantized.graph, &run_dir.join("model.onnx"))?;
     write_json(&run_dir.join("quant.plan.json"), &quantized.plan)?;
     Ok((pruned.graph, quantized.graph))
