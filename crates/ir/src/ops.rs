@@ -99,6 +99,7 @@ operators! {
     concat::Concat,
     conv::Conv,
     dequantize_linear::DequantizeLinear,
+    mat_mul::MatMul,
     max_pool::MaxPool,
     quantize_linear::QuantizeLinear,
     reshape::Reshape,

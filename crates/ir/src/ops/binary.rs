@@ -75,7 +75,7 @@ pub(super) fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
 }
 
 /// Integers wrap as the type does, instead of saturating.
-fn wrap(dtype: DataType, shape: &[usize], v: &[i64]) -> Result<Tensor, OpError> {
+pub(super) fn wrap(dtype: DataType, shape: &[usize], v: &[i64]) -> Result<Tensor, OpError> {
     let data = match dtype {
         DataType::I8 => TensorData::I8(v.iter().map(|&x| x as i8).collect()),
         DataType::I16 => TensorData::I16(v.iter().map(|&x| x as i16).collect()),
