@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use ir::{Graph, rewrites};
+use ir::{Graph, Tensor, rewrites};
 use runtime::{Plan, PlanOptions, Session};
 
 use crate::families::{Head, Preprocess, RawOutput};
@@ -57,32 +57,63 @@ impl CompiledDetector {
     /// # Errors
     /// `Runtime` when there is not enough memory.
     pub fn session(&self, threads: usize) -> Result<Detector, YoloError> {
-        Ok(Detector {
-            head: Arc::clone(&self.head),
-            session: Session::new(&self.plan, threads)?,
-        })
+        let session = Session::new(&self.plan, threads)?;
+        Ok(Detector::new(&self.head, Box::new(session)))
+    }
+}
+
+/// The engine under a detector: runs the network and nothing else.
+pub trait Network: Send {
+    /// The network's output for an input `[1, 3, H, W] f32` in row-major order.
+    ///
+    /// # Errors
+    /// What the engine says; a network without exactly one output of type f32.
+    fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError>;
+}
+
+impl Network for Session {
+    fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError> {
+        Ok(self.run(&[input])?.remove(0))
     }
 }
 
 /// A detector that runs.
 pub struct Detector {
     head: Arc<Head>,
-    session: Session,
+    network: Box<dyn Network>,
 }
 
 impl Detector {
+    /// A detector on any engine.
+    pub fn new(head: &Arc<Head>, network: Box<dyn Network>) -> Self {
+        Self {
+            head: Arc::clone(head),
+            network,
+        }
+    }
+
+    /// The recognised head.
+    pub fn head(&self) -> &Arc<Head> {
+        &self.head
+    }
+
     /// Finds objects: boxes in pixels of `image`, best first.
     ///
     /// # Errors
-    /// `Runtime` when a step of the plan complains.
+    /// `Runtime` when a step of the plan complains, `Engine` when another engine does.
     pub fn detect(
         &mut self,
         image: &RgbImage,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
         let (input, geometry) = prepare(image, &self.head);
-        let output = self.session.run(&[&input])?.remove(0);
-        let shape = [output.shape()[1], output.shape()[2]];
+        let output = self.network.infer(&input)?;
+        let &[_, rows, columns] = output.shape() else {
+            return Err(YoloError::OutputRank {
+                shape: output.shape().to_vec(),
+            });
+        };
+        let shape = [rows, columns];
         let data = output.as_slice::<f32>()?;
         let raw = RawOutput {
             data,

@@ -66,6 +66,20 @@ pub enum YoloError {
     /// The plan could not be compiled or run.
     #[error(transparent)]
     Runtime(#[from] runtime::RuntimeError),
+    /// An engine other than ours could not load or run the model.
+    #[error("{engine}: {source}")]
+    Engine {
+        /// The engine.
+        engine: &'static str,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The network's output is not `[1, A, B]`.
+    #[error("the model's output has shape {shape:?}: expected three axes")]
+    OutputRank {
+        /// The shape found.
+        shape: Vec<usize>,
+    },
     /// No family's structure fits the model.
     #[error(
         "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; name one with --family"
@@ -204,6 +218,16 @@ pub enum YoloError {
     /// A ratio to a baseline that detects nothing.
     #[error("the baseline's map_50_95 is 0: nothing can be kept of it")]
     BaselineIsZero,
+}
+
+impl YoloError {
+    /// Whether one image is to blame, so that the others can still be used.
+    pub fn is_of_an_image(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { .. } | Self::ImageFile { .. } | Self::ImageTooLarge { .. }
+        )
+    }
 }
 
 fn listed(items: &[String]) -> String {

@@ -41,10 +41,28 @@ pub fn evaluate_detector(
     threads: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, YoloError> {
-    check_classes(detector, dataset)?;
+    let mut sessions = (0..threads.max(1))
+        .map(|_| detector.session(1))
+        .collect::<Result<Vec<_>, _>>()?;
+    evaluate_sessions(&mut sessions, dataset, thresholds, progress)
+}
+
+/// As [`evaluate_detector`], with one thread for each of the sessions (at least one), which share a head.
+///
+/// # Errors
+/// As [`evaluate_detector`]; `Engine` when the sessions' engine complains.
+pub fn evaluate_sessions(
+    sessions: &mut [Detector],
+    dataset: &Dataset,
+    thresholds: Thresholds,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Evaluation, YoloError> {
+    for session in &*sessions {
+        check_classes(session, dataset)?;
+    }
     dataset.check_labelled()?;
     let start = Instant::now();
-    let outcomes = run_all(detector, dataset, thresholds, threads, progress)?;
+    let outcomes = run_all(sessions, dataset, thresholds, progress);
     let seconds = start.elapsed().as_secs_f64();
     let mut sizes = Vec::with_capacity(outcomes.len());
     let (mut results, mut bad_images) = (Vec::new(), Vec::new());
@@ -55,7 +73,7 @@ pub fn evaluate_detector(
                 let result = |d| CocoResult::new(d, image.image_id, &dataset.category_ids);
                 results.extend(detections.iter().map(result));
             }
-            Err(error @ (YoloError::Runtime(_) | YoloError::Graph(_))) => return Err(error),
+            Err(error) if !error.is_of_an_image() => return Err(error),
             Err(error) => {
                 sizes.push(None);
                 bad_images.push(BadInput::image(&image.path, &error));
@@ -74,8 +92,8 @@ pub fn evaluate_detector(
     })
 }
 
-fn check_classes(detector: &CompiledDetector, dataset: &Dataset) -> Result<(), YoloError> {
-    let (head, names) = (detector.head.classes, dataset.names.len());
+fn check_classes(detector: &Detector, dataset: &Dataset) -> Result<(), YoloError> {
+    let (head, names) = (detector.head().classes, dataset.names.len());
     if head == names {
         return Ok(());
     }
@@ -83,12 +101,11 @@ fn check_classes(detector: &CompiledDetector, dataset: &Dataset) -> Result<(), Y
 }
 
 fn run_all(
-    detector: &CompiledDetector,
+    sessions: &mut [Detector],
     dataset: &Dataset,
     thresholds: Thresholds,
-    threads: usize,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Outcome>, YoloError> {
+) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let finished = AtomicUsize::new(0);
     let outcomes: Mutex<Vec<Option<Outcome>>> =
@@ -109,19 +126,16 @@ fn run_all(
             progress(finished.fetch_add(1, Ordering::Relaxed) + 1);
         }
     };
-    let mut sessions = (0..threads.max(1))
-        .map(|_| detector.session(1))
-        .collect::<Result<Vec<_>, _>>()?;
     thread::scope(|scope| {
-        for session in &mut sessions {
+        for session in sessions {
             scope.spawn(|| work(session));
         }
     });
     let slots = outcomes
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    Ok(slots
+    slots
         .into_iter()
         .map(|slot| slot.expect("every index was taken by one thread"))
-        .collect())
+        .collect()
 }

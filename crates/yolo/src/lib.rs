@@ -20,10 +20,10 @@ pub use dataset::{
     read_size,
 };
 pub use detection::{BoxXyxy, Detection};
-pub use detector::{CompiledDetector, Detector, MAX_DET, Thresholds, prepare};
+pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds, prepare};
 pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
-pub use evaluate::{Evaluation, evaluate_detector};
+pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};
 pub use nms::{MAX_CANDIDATES, nms};
 pub use preprocess::{Letterbox, Placement, letterbox};
 pub use results::{CocoResult, read_results, write_results};
