@@ -105,6 +105,7 @@ fn measure(case: &Case, isa: Isa, threads: usize, activation: Activation) -> f64
     let _active = pool.activate();
     let mut ctx = Context {
         arena: &mut arena,
+        codes: &mut Arena::new(0),
         pool: &pool,
         isa,
     };

@@ -1,22 +1,38 @@
 use crate::view::MAX_RANK;
 use crate::{Dims, Isa, KernelError, ThreadPool, View};
+use std::marker::PhantomData;
+
+mod element {
+    /// Types whose every bit pattern, zero included, is a value.
+    pub trait Plain: Copy + Send + Sync + 'static {}
+    impl Plain for f32 {}
+    impl Plain for u8 {}
+}
+
+/// What an arena holds: `f32`, or the codes (`u8`) of quantized values.
+pub trait Element: element::Plain {}
+impl Element for f32 {}
+impl Element for u8 {}
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+struct Line([u8; 64]);
 
-/// Zeroed `f32` memory, 64-byte aligned, that views point into.
-pub struct Arena {
+/// Zeroed memory of `f32` or `u8`, 64-byte aligned, that views point into.
+pub struct Arena<T = f32> {
     lines: Vec<Line>,
     len: usize,
+    element: PhantomData<T>,
 }
 
-impl Arena {
+impl<T: Element> Arena<T> {
     /// Memory for `len` elements, all zero.
-    pub fn new(len: usize) -> Arena {
+    pub fn new(len: usize) -> Arena<T> {
+        let bytes = len.saturating_mul(size_of::<T>());
         Arena {
-            lines: vec![Line([0.0; 16]); len.div_ceil(16)],
+            lines: vec![Line([0; 64]); bytes.div_ceil(64)],
             len,
+            element: PhantomData,
         }
     }
 
@@ -26,16 +42,16 @@ impl Arena {
         self.len
     }
 
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
         self.lines.as_mut_ptr().cast()
     }
 
-    fn as_slice(&self) -> &[f32] {
-        // SAFETY: the lines are one allocation of at least `len` initialised f32 without padding.
+    fn as_slice(&self) -> &[T] {
+        // SAFETY: the lines are one allocation of at least `len` initialised elements, any bytes of which are a value.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
-    fn as_mut_slice(&mut self) -> &mut [f32] {
+    fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as above, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
@@ -44,7 +60,7 @@ impl Arena {
     ///
     /// # Errors
     /// `OutOfBounds` when the view leaves the arena.
-    pub fn read(&self, view: &View) -> Result<Vec<f32>, KernelError> {
+    pub fn read(&self, view: &View) -> Result<Vec<T>, KernelError> {
         view.check_bounds("view", self.len)?;
         let data = self.as_slice();
         let mut values = Vec::with_capacity(view.elements());
@@ -56,7 +72,7 @@ impl Arena {
     ///
     /// # Errors
     /// `OutOfBounds`, `SelfOverlap`, or `Length` when the number of values is not the view's.
-    pub fn write(&mut self, view: &View, values: &[f32]) -> Result<(), KernelError> {
+    pub fn write(&mut self, view: &View, values: &[T]) -> Result<(), KernelError> {
         view.check_output(self.len)?;
         if values.len() != view.elements() {
             return Err(KernelError::Length {
@@ -110,7 +126,7 @@ impl Arena {
     ///
     /// # Errors
     /// `OutOfBounds` when the view leaves the arena.
-    pub fn fill(&mut self, view: &View, value: f32) -> Result<(), KernelError> {
+    pub fn fill(&mut self, view: &View, value: T) -> Result<(), KernelError> {
         view.check_bounds("view", self.len)?;
         let data = self.as_mut_slice();
         each_index(view, |at| data[at] = value);
@@ -125,7 +141,7 @@ impl Arena {
     pub fn for_each_run(
         &self,
         view: &View,
-        f: &mut dyn FnMut(&[usize], &[f32]),
+        f: &mut dyn FnMut(&[usize], &[T]),
     ) -> Result<(), KernelError> {
         view.check_bounds("view", self.len)?;
         if view.shape.contains(&0) {
@@ -171,8 +187,10 @@ fn each_coordinate(view: &View, mut f: impl FnMut(&[usize], usize)) {
 
 /// What every kernel runs on.
 pub struct Context<'a> {
-    /// The memory that views point into.
+    /// The memory of `f32` values.
     pub arena: &'a mut Arena,
+    /// The memory of quantized values.
+    pub codes: &'a mut Arena<u8>,
     /// The threads.
     pub pool: &'a ThreadPool,
     /// The instruction set.
@@ -188,13 +206,33 @@ impl Context<'_> {
         in_place: bool,
     ) -> Result<(), KernelError> {
         self.isa.check()?;
-        y.check_output(self.arena.len)?;
-        for (operand, input) in inputs {
-            input.check_bounds(operand, self.arena.len)?;
-            if !(in_place && *input == y) {
-                y.check_disjoint(operand, input)?;
-            }
-        }
-        Ok(())
+        check_within(self.arena.len, y, inputs, in_place)
     }
+
+    /// As [`Context::check`], for views of codes.
+    pub(crate) fn check_codes(
+        &self,
+        y: &View,
+        inputs: &[(&'static str, &View)],
+        in_place: bool,
+    ) -> Result<(), KernelError> {
+        self.isa.check()?;
+        check_within(self.codes.len, y, inputs, in_place)
+    }
+}
+
+fn check_within(
+    len: usize,
+    y: &View,
+    inputs: &[(&'static str, &View)],
+    in_place: bool,
+) -> Result<(), KernelError> {
+    y.check_output(len)?;
+    for (operand, input) in inputs {
+        input.check_bounds(operand, len)?;
+        if !(in_place && *input == y) {
+            y.check_disjoint(operand, input)?;
+        }
+    }
+    Ok(())
 }

@@ -127,7 +127,9 @@ pub enum KernelError {
         isa: crate::Isa,
     },
     /// The name is no instruction set's.
-    #[error("unknown instruction set {name:?}: expected avx512, avx2 or scalar")]
+    #[error(
+        "unknown instruction set {name:?}: expected avx512-vnni, avx512, avx-vnni, avx2 or scalar"
+    )]
     UnknownIsa {
         /// The name.
         name: String,

@@ -4,27 +4,38 @@ use std::{fmt, str::FromStr};
 /// An instruction set that the kernels have a body for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// AVX-512 F, DQ, VL, BW.
+    /// AVX-512 with VNNI, and VBMI where the processor has it.
+    Avx512Vnni,
+    /// AVX-512 F, DQ, VL, BW; codes as on AVX2.
     Avx512,
+    /// AVX2 with VNNI on 256 bits, by whichever encoding the processor has.
+    AvxVnni,
     /// AVX2 and FMA.
     Avx2,
     /// Any processor.
     Scalar,
 }
 
+/// Every instruction set and its name, best first.
+const ISAS: [(Isa, &str); 5] = [
+    (Isa::Avx512Vnni, "avx512-vnni"),
+    (Isa::Avx512, "avx512"),
+    (Isa::AvxVnni, "avx-vnni"),
+    (Isa::Avx2, "avx2"),
+    (Isa::Scalar, "scalar"),
+];
+
 impl Isa {
     /// What this processor has, best first.
     pub fn available() -> Vec<Isa> {
-        [Isa::Avx512, Isa::Avx2, Isa::Scalar]
-            .into_iter()
-            .filter(|isa| isa.is_available())
-            .collect()
+        let isas = ISAS.into_iter().map(|(isa, _)| isa);
+        isas.filter(|isa| isa.is_available()).collect()
     }
 
     /// The best that this processor has.
     pub fn best() -> Isa {
-        [Isa::Avx512, Isa::Avx2]
-            .into_iter()
+        let isas = ISAS.into_iter().map(|(isa, _)| isa);
+        isas.into_iter()
             .find(|isa| isa.is_available())
             .unwrap_or(Isa::Scalar)
     }
@@ -32,13 +43,18 @@ impl Isa {
     #[cfg(target_arch = "x86_64")]
     fn is_available(self) -> bool {
         let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = || {
+            avx2()
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+        };
         match self {
-            Isa::Avx512 => {
-                avx2()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512bw")
+            Isa::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
+            Isa::Avx512 => avx512(),
+            Isa::AvxVnni => {
+                avx2() && is_x86_feature_detected!("avxvnni") || Isa::Avx512Vnni.is_available()
             }
             Isa::Avx2 => avx2(),
             Isa::Scalar => true,
@@ -61,11 +77,8 @@ impl Isa {
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Isa::Avx512 => "avx512",
-            Isa::Avx2 => "avx2",
-            Isa::Scalar => "scalar",
-        })
+        let name = ISAS.iter().find(|(isa, _)| isa == self);
+        f.write_str(name.map_or("", |(_, name)| name))
     }
 }
 
@@ -75,13 +88,11 @@ impl FromStr for Isa {
     /// # Errors
     /// `UnknownIsa` for any other name.
     fn from_str(name: &str) -> Result<Isa, KernelError> {
-        match name {
-            "avx512" => Ok(Isa::Avx512),
-            "avx2" => Ok(Isa::Avx2),
-            "scalar" => Ok(Isa::Scalar),
-            _ => Err(KernelError::UnknownIsa {
+        let known = ISAS.iter().find(|(_, known)| *known == name);
+        known
+            .map(|(isa, _)| *isa)
+            .ok_or_else(|| KernelError::UnknownIsa {
                 name: name.to_owned(),
-            }),
-        }
+            })
     }
 }

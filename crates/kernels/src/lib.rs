@@ -17,7 +17,7 @@ mod spatial;
 mod vector;
 mod view;
 
-pub use arena::{Arena, Context};
+pub use arena::{Arena, Context, Element};
 pub use conv::{ConvSpec, Epilogue, PackedConv, conv2d};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
 pub use error::KernelError;

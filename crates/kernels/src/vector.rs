@@ -60,9 +60,9 @@ pub(crate) unsafe fn dispatch<B: Body>(isa: Isa, body: &B) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::run(body),
+            Isa::Avx512Vnni | Isa::Avx512 => avx512::run(body),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::run(body),
+            Isa::AvxVnni | Isa::Avx2 => avx2::run(body),
             _ => body.run::<F32x8>(),
         }
     }
@@ -70,8 +70,8 @@ pub(crate) unsafe fn dispatch<B: Body>(isa: Isa, body: &B) {
 
 pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
-        Isa::Avx512 => 16,
-        Isa::Avx2 | Isa::Scalar => 8,
+        Isa::Avx512Vnni | Isa::Avx512 => 16,
+        Isa::AvxVnni | Isa::Avx2 | Isa::Scalar => 8,
     }
 }
 
@@ -79,9 +79,9 @@ pub(crate) fn lanes(isa: Isa) -> usize {
 pub(crate) fn tiles(isa: Isa) -> &'static [&'static [TileFn]] {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512::TILES,
+        Isa::Avx512Vnni | Isa::Avx512 => avx512::TILES,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::TILES,
+        Isa::AvxVnni | Isa::Avx2 => avx2::TILES,
         _ => scalar::TILES,
     }
 }

@@ -214,6 +214,7 @@ impl Case {
         let conv = PackedConv::new(&self.spec(), isa).expect("a valid convolution");
         let mut ctx = Context {
             arena: &mut arena,
+            codes: &mut Arena::new(0),
             pool: &pool,
             isa,
         };
@@ -353,6 +354,7 @@ fn conv2d_bad_views_are_typed_errors() {
     let mut arena = Arena::new(len);
     let mut ctx = Context {
         arena: &mut arena,
+        codes: &mut Arena::new(0),
         pool: &pool,
         isa: Isa::Scalar,
     };
@@ -428,6 +430,7 @@ fn conv2d_hostile_attributes_are_typed_errors() {
         let mut arena = Arena::new(200);
         let mut ctx = Context {
             arena: &mut arena,
+            codes: &mut Arena::new(0),
             pool: &pool,
             isa: Isa::Scalar,
         };
@@ -446,6 +449,7 @@ fn halo_without_room_between_rows_or_images_is_a_typed_error() {
     let mut arena = Arena::new(400);
     let mut ctx = Context {
         arena: &mut arena,
+        codes: &mut Arena::new(0),
         pool: &pool,
         isa: Isa::Scalar,
     };

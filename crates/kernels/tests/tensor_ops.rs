@@ -19,6 +19,7 @@ fn with(len: usize, f: &mut dyn FnMut(&mut Context)) {
             let mut arena = Arena::new(len);
             f(&mut Context {
                 arena: &mut arena,
+                codes: &mut Arena::new(0),
                 pool: &pool,
                 isa,
             });

@@ -47,6 +47,7 @@ pub struct Session {
     plan: Arc<Plan>,
     pool: Arc<ThreadPool>,
     arena: Arena,
+    codes: Arena<u8>,
 }
 
 impl Session {
@@ -74,6 +75,7 @@ impl Session {
             plan: Arc::clone(plan),
             pool,
             arena,
+            codes: Arena::new(0),
         })
     }
 
@@ -114,6 +116,7 @@ impl Session {
         for (i, step) in plan.steps.iter().enumerate() {
             let mut ctx = Context {
                 arena: &mut self.arena,
+                codes: &mut self.codes,
                 pool: &pool,
                 isa: plan.isa,
             };
@@ -143,6 +146,7 @@ impl Session {
             let start = Instant::now();
             let mut ctx = Context {
                 arena: &mut self.arena,
+                codes: &mut self.codes,
                 pool: &pool,
                 isa: plan.isa,
             };
