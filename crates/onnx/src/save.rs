@@ -124,6 +124,8 @@ struct Writer {
     opset: i64,
     names: BTreeMap<ValueId, String>,
     used: BTreeSet<String>,
+    /// Number of values between the nodes of lowerings so far.
+    temporaries: usize,
     /// Constants of lowerings by type, shape and bytes: equal ones are written once.
     shared: BTreeMap<(i32, Vec<usize>, Vec<u8>), String>,
     nodes: Vec<NodeProto>,
@@ -167,6 +169,7 @@ impl Writer {
             opset,
             names,
             used,
+            temporaries: 0,
             shared: BTreeMap::new(),
             nodes: Vec::new(),
             initializers: Vec::new(),
@@ -189,15 +192,9 @@ impl Writer {
         let last = lowered.len().saturating_sub(1);
         for (i, part) in lowered.iter().enumerate() {
             let proto = self.part(node, part, &base, &mut temporaries)?;
-            let name = if i == last {
-                node.name.clone()
-            } else {
-                format!("{}_{i}", node.name)
-            };
-            self.nodes.push(NodeProto {
-                name: Some(name),
-                ..proto
-            });
+            // Names of nodes are optional; the node that the others lead to has the name.
+            let name = (i == last).then(|| node.name.clone());
+            self.nodes.push(NodeProto { name, ..proto });
         }
         Ok(())
     }
@@ -214,7 +211,7 @@ impl Writer {
             input.push(match source {
                 LoweredInput::Input(i) => self.names[&node.inputs[*i]].clone(),
                 LoweredInput::Constant(suffix, tensor) => self.constant(base, suffix, tensor)?,
-                LoweredInput::Temp(n) => self.temporary(base, *n, temporaries),
+                LoweredInput::Temp(n) => self.temporary(*n, temporaries),
                 LoweredInput::Absent => String::new(),
             });
         }
@@ -225,7 +222,7 @@ impl Writer {
         for target in &part.outputs {
             output.push(match target {
                 LoweredOutput::Output(i) => self.names[&node.outputs[*i]].clone(),
-                LoweredOutput::Temp(n) => self.temporary(base, *n, temporaries),
+                LoweredOutput::Temp(n) => self.temporary(*n, temporaries),
             });
         }
         let attribute = part
@@ -242,17 +239,14 @@ impl Writer {
         })
     }
 
-    fn temporary(
-        &mut self,
-        base: &str,
-        n: usize,
-        temporaries: &mut BTreeMap<usize, String>,
-    ) -> String {
-        let used = &mut self.used;
-        temporaries
-            .entry(n)
-            .or_insert_with(|| unique(used, &format!("{base}_part_{n}")))
-            .clone()
+    /// Names between the nodes of one lowering are short: there are as many as activations.
+    fn temporary(&mut self, n: usize, temporaries: &mut BTreeMap<usize, String>) -> String {
+        let (used, count) = (&mut self.used, &mut self.temporaries);
+        let name = temporaries.entry(n).or_insert_with(|| {
+            *count += 1;
+            unique(used, &format!("t{count}"))
+        });
+        name.clone()
     }
 
     fn constant(&mut self, base: &str, suffix: &str, tensor: &Tensor) -> Result<String, OnnxError> {

@@ -3,7 +3,9 @@ use crate::sites::Region;
 use crate::weights::{at, bias_params, codes};
 use crate::{QuantError, QuantPlan, Target, target};
 use ir::ops::{BinaryKind, DequantizeLinear, Op, QuantizeLinear, Unary, UnaryKind};
-use ir::{DataType, Edit, Graph, Node, NodeId, QuantFacts, QuantParams, ValueId};
+use ir::{
+    DataType, Edit, Graph, Node, NodeId, QuantFacts, QuantParams, Tensor, TensorData, ValueId,
+};
 use std::collections::BTreeMap;
 
 /// The graph with the plan's QuantizeLinear and DequantizeLinear; weights become I8 constants.
@@ -33,6 +35,8 @@ pub fn apply(graph: &Graph, plan: &QuantPlan) -> Result<Graph, QuantError> {
     writer.silu();
     writer.weights()?;
     quantized.apply(writer.edit)?;
+    let once = share_constants(&quantized);
+    quantized.apply(once)?;
     Ok(quantized)
 }
 
@@ -49,6 +53,34 @@ fn upgrade(graph: &mut Graph) -> Result<(), QuantError> {
     }
     graph.opset = 13;
     Ok(())
+}
+
+/// Lets equal constants be one: exporters write the anchor points of a head twice, which INT8 files feel.
+fn share_constants(graph: &Graph) -> Edit {
+    let mut edit = graph.edit();
+    let mut first: Vec<(ValueId, &Tensor)> = Vec::new();
+    let constants = graph
+        .values()
+        .filter_map(|(v, value)| Some((v, value.constant.as_ref()?)));
+    for (v, tensor) in constants.filter(|(v, _)| !graph.outputs().contains(v)) {
+        match first.iter().find(|(_, t)| same_bits(t, tensor)) {
+            Some(&(kept, _)) => edit.replace_uses(v, kept),
+            None => first.push((v, tensor)),
+        }
+    }
+    edit
+}
+
+/// Equality in which -0 is not 0.
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    match (a.data(), b.data()) {
+        _ if a.shape() != b.shape() => false,
+        (TensorData::F32(a), TensorData::F32(b)) => {
+            a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+        }
+        (TensorData::F64(_) | TensorData::F16(_) | TensorData::BF16(_), _) => false,
+        (a, b) => a == b,
+    }
 }
 
 struct Writer<'a> {

@@ -188,16 +188,13 @@ impl Operator for Conv {
 
     fn lower(&self, _opset: i64, inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         let ints = |v: &[usize]| Attribute::Ints(v.iter().map(|&x| x as i64).collect());
-        vec![LoweredNode::simple(
-            "Conv",
-            inputs,
-            vec![
-                ("dilations", ints(&self.dilations)),
-                ("group", Attribute::Int(self.group as i64)),
-                ("kernel_shape", ints(&self.kernel_shape)),
-                ("pads", ints(&self.pads)),
-                ("strides", ints(&self.strides)),
-            ],
-        )]
+        let mut attributes = vec![("kernel_shape", ints(&self.kernel_shape))];
+        let lists = [("dilations", &self.dilations[..], 1), ("pads", &self.pads[..], 0), ("strides", &self.strides[..], 1)];
+        // ONNX's defaults need no bytes; small models are to a good part nodes.
+        attributes.extend(lists.iter().filter(|(_, v, default)| v.iter().any(|x| x != default)).map(|&(n, v, _)| (n, ints(v))));
+        if self.group != 1 {
+            attributes.push(("group", Attribute::Int(self.group as i64)));
+        }
+        vec![LoweredNode::simple("Conv", inputs, attributes)]
     }
 }

@@ -62,12 +62,19 @@ pub(super) fn keep_params(params: &QuantParams, kept: &KeptAxes) -> QuantParams 
 }
 
 /// One ONNX node with scale and zero_point as constants.
+///
+/// The zero_point of per_channel weights and biases is 0 and left out: as long as the scale, it is bytes that say
+/// nothing. One of a tensor stays, as ONNX Runtime forms integer operators only where it is written.
 pub(super) fn lower_params(op_type: &'static str, params: &QuantParams) -> Vec<LoweredNode> {
-    let zeros: Vec<f64> = params.zero_point().iter().map(|&z| f64::from(z)).collect();
-    let shape: Vec<usize> = params.axis().map_or(vec![], |_| vec![zeros.len()]);
+    let shape: Vec<usize> = params.axis().map_or(vec![], |_| vec![params.zero_point().len()]);
     let scale = Tensor::new(shape.clone(), params.scale().to_vec()).expect("as many scales as the shape says");
-    let zero = Tensor::from_f64(params.dtype(), shape, &zeros).expect("as many zero points as the shape says");
-    let inputs = vec![LoweredInput::Input(0), LoweredInput::Constant("scale", scale), LoweredInput::Constant("zero_point", zero)];
+    let mut inputs = vec![LoweredInput::Input(0), LoweredInput::Constant("scale", scale)];
+    let implied = op_type == "DequantizeLinear" && params.axis().is_some() && params.zero_point().iter().all(|&z| z == 0);
+    if !implied {
+        let zeros: Vec<f64> = params.zero_point().iter().map(|&z| f64::from(z)).collect();
+        let zero = Tensor::from_f64(params.dtype(), shape, &zeros).expect("as many zero points as the shape says");
+        inputs.push(LoweredInput::Constant("zero_point", zero));
+    }
     let attributes = params.axis().map(|a| ("axis", Attribute::Int(a as i64))).into_iter().collect();
     vec![LoweredNode { op_type, inputs, outputs: vec![LoweredOutput::Output(0)], attributes }]
 }
