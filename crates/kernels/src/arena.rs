@@ -46,12 +46,12 @@ impl<T: Element> Arena<T> {
         self.lines.as_mut_ptr().cast()
     }
 
-    fn as_slice(&self) -> &[T] {
+    pub(crate) fn as_slice(&self) -> &[T] {
         // SAFETY: the lines are one allocation of at least `len` initialised elements, any bytes of which are a value.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
-    fn as_mut_slice(&mut self) -> &mut [T] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as above, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
@@ -167,7 +167,7 @@ fn each_index(view: &View, mut f: impl FnMut(usize)) {
     each_coordinate(view, |_, at| f(at));
 }
 
-fn each_coordinate(view: &View, mut f: impl FnMut(&[usize], usize)) {
+pub(crate) fn each_coordinate(view: &View, mut f: impl FnMut(&[usize], usize)) {
     let (rank, total) = (view.shape.len(), view.elements());
     let mut coordinates = [0; MAX_RANK];
     let mut at = view.offset;

@@ -5,9 +5,11 @@ mod direct;
 mod finish;
 mod pack;
 pub(crate) mod tile;
+mod window;
 
 pub(crate) use finish::{Finish, Out};
 pub use pack::{ConvSpec, PackedConv};
+pub(crate) use window::Window;
 
 use crate::{Activation, Context, FakeQuantize, KernelError, View};
 
@@ -54,8 +56,8 @@ pub fn conv2d(
     let channels = conv.group * conv.in_channels_per_group;
     x.check_shape("x", &[x.shape[0], channels, x.shape[2], x.shape[3]])?;
     let (height, width) = (
-        conv.output_len(0, x.shape[2])?,
-        conv.output_len(1, x.shape[3])?,
+        conv.window().output_len(0, x.shape[2])?,
+        conv.window().output_len(1, x.shape[3])?,
     );
     y.check_shape("y", &[x.shape[0], conv.out_channels, height, width])?;
     if y.elements() == 0 {

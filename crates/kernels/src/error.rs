@@ -110,6 +110,14 @@ pub enum KernelError {
         /// Groups.
         group: usize,
     },
+    /// A scale, or a multiplier of sums, is not a positive (finite) number.
+    #[error("{operand}: a scale must be positive and finite, found {found}")]
+    Scale {
+        /// The argument's name.
+        operand: &'static str,
+        /// The scale.
+        found: f32,
+    },
     /// An index lies outside its axis.
     #[error("{operand}: index {index} lies outside an axis of {len}")]
     Index {

@@ -1,8 +1,9 @@
-//! The kernels room: f32 convolution and tensor operations on NHWC views, the thread pool and the arena's memory.
+//! The kernels room: convolution and tensor operations in f32 and INT8 on NHWC views, the thread pool and the arena's memory.
 //!
 //! The only room with `unsafe`. Everything public is safe: each kernel checks its views before it touches memory.
 
 mod arena;
+mod codes;
 mod conv;
 mod elementwise;
 mod error;
@@ -18,6 +19,11 @@ mod vector;
 mod view;
 
 pub use arena::{Arena, Context, Element};
+pub use codes::{
+    CodeParams, CodeTable, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, dequantize,
+    q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize,
+    quantize_planes, write_pixels,
+};
 pub use conv::{ConvSpec, Epilogue, PackedConv, conv2d};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
 pub use error::KernelError;

@@ -29,7 +29,7 @@ struct PoolRow<'a> {
 }
 
 /// Taps `first..end` of a window that starts at `start` and lie in `0..len`.
-fn taps(start: isize, kernel: usize, dilation: usize, len: usize) -> (usize, usize) {
+pub(crate) fn taps(start: isize, kernel: usize, dilation: usize, len: usize) -> (usize, usize) {
     let d = dilation as isize;
     let first = if start < 0 { (-start + d - 1) / d } else { 0 };
     let end = (len as isize - start + d - 1)
@@ -114,13 +114,8 @@ fn check_reach(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
     Ok(())
 }
 
-fn pool(
-    ctx: &mut Context,
-    x: &View,
-    y: &View,
-    pool: &Pool,
-    average: bool,
-) -> Result<(), KernelError> {
+/// What pooling asks of its views, bounds aside.
+pub(crate) fn check_pool(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
     x.check_nhwc("x")?;
     y.check_nhwc("y")?;
     for (parameter, values) in [
@@ -133,7 +128,17 @@ fn pool(
         }
     }
     x.check_shape("x", &[y.shape[0], y.shape[1], x.shape[2], x.shape[3]])?;
-    check_reach(x, y, pool)?;
+    check_reach(x, y, pool)
+}
+
+fn pool(
+    ctx: &mut Context,
+    x: &View,
+    y: &View,
+    pool: &Pool,
+    average: bool,
+) -> Result<(), KernelError> {
+    check_pool(x, y, pool)?;
     ctx.check(y, &[("x", x)], false)?;
     if y.elements() == 0 {
         return Ok(());
@@ -177,12 +182,8 @@ pub fn avg_pool(ctx: &mut Context, x: &View, y: &View, window: &Pool) -> Result<
     pool(ctx, x, y, window, true)
 }
 
-/// `y[n, c, i, j] = x[n, c, map_h[i], map_w[j]]`.
-///
-/// # Errors
-/// `Length` or `Index` for a map that does not fit, `Shape`, `Stride`, and what every kernel checks.
-pub fn resize_nearest(
-    ctx: &mut Context,
+/// What resizing asks of its views and maps, bounds aside.
+pub(crate) fn check_resize(
     x: &View,
     y: &View,
     map_h: &[usize],
@@ -208,6 +209,21 @@ pub fn resize_nearest(
             });
         }
     }
+    Ok(())
+}
+
+/// `y[n, c, i, j] = x[n, c, map_h[i], map_w[j]]`.
+///
+/// # Errors
+/// `Length` or `Index` for a map that does not fit, `Shape`, `Stride`, and what every kernel checks.
+pub fn resize_nearest(
+    ctx: &mut Context,
+    x: &View,
+    y: &View,
+    map_h: &[usize],
+    map_w: &[usize],
+) -> Result<(), KernelError> {
+    check_resize(x, y, map_h, map_w)?;
     ctx.check(y, &[("x", x)], false)?;
     let base = Base(ctx.arena.as_mut_ptr());
     let height = y.shape[2];
@@ -248,6 +264,29 @@ impl Row<1> for Fill {
     }
 }
 
+/// The four borders of an NHWC view's halo, within an arena of `len` elements.
+pub(crate) fn halo_borders(
+    x: &View,
+    halo: [usize; 4],
+    len: usize,
+) -> Result<[View; 4], KernelError> {
+    x.check_rank("x", 4)?;
+    let wide = x.with_halo("x", halo, len)?;
+    let [top, left, bottom, right] = halo;
+    let (height, width) = (x.shape[2], x.shape[3]);
+    let part = |row: usize, column: usize, rows: usize, columns: usize| View {
+        offset: wide.offset + row * x.strides[2] + column * x.strides[3],
+        shape: crate::Dims::new(&[x.shape[0], x.shape[1], rows, columns]),
+        strides: x.strides,
+    };
+    Ok([
+        part(0, 0, top, wide.shape[3]),
+        part(top + height, 0, bottom, wide.shape[3]),
+        part(top, 0, height, left),
+        part(top, left + width, height, right),
+    ])
+}
+
 /// Writes `value` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
 ///
 /// # Errors
@@ -259,23 +298,8 @@ pub fn fill_halo(
     halo: [usize; 4],
     value: f32,
 ) -> Result<(), KernelError> {
-    x.check_rank("x", 4)?;
-    let len = ctx.arena.len();
-    let wide = x.with_halo("x", halo, len)?;
     ctx.isa.check()?;
-    let [top, left, bottom, right] = halo;
-    let (height, width) = (x.shape[2], x.shape[3]);
-    let part = |row: usize, column: usize, rows: usize, columns: usize| View {
-        offset: wide.offset + row * x.strides[2] + column * x.strides[3],
-        shape: crate::Dims::new(&[x.shape[0], x.shape[1], rows, columns]),
-        strides: x.strides,
-    };
-    for border in [
-        part(0, 0, top, wide.shape[3]),
-        part(top + height, 0, bottom, wide.shape[3]),
-        part(top, 0, height, left),
-        part(top, left + width, height, right),
-    ] {
+    for border in halo_borders(x, halo, ctx.arena.len())? {
         if border.elements() > 0 {
             nest::run(ctx, [&border], &Fill(value));
         }

@@ -1,3 +1,4 @@
+use super::window::Window;
 use crate::vector::{lanes, tiles};
 use crate::{Isa, KernelError};
 
@@ -95,24 +96,13 @@ impl PackedConv {
         self.group > 1 && self.in_channels_per_group == 1 && self.out_channels == self.group
     }
 
-    /// Windows along the height (0) or width (1) of an image.
-    pub(crate) fn output_len(&self, axis: usize, len: usize) -> Result<usize, KernelError> {
-        let window = self.dilations[axis]
-            .checked_mul(self.kernel[axis] - 1)
-            .and_then(|reach| reach.checked_add(1));
-        let padded = len
-            .checked_add(self.pads[axis])
-            .and_then(|padded| padded.checked_add(self.pads[axis + 2]));
-        let (Some(window), Some(padded)) = (window, padded) else {
-            return Err(KernelError::Reach {
-                operand: "x",
-                axis: axis + 2,
-            });
-        };
-        Ok(match padded.checked_sub(window) {
-            Some(room) => room / self.strides[axis] + 1,
-            None => 0,
-        })
+    pub(crate) fn window(&self) -> Window {
+        Window {
+            kernel: self.kernel,
+            strides: self.strides,
+            dilations: self.dilations,
+            pads: self.pads,
+        }
     }
 
     fn pack_depthwise(&mut self, spec: &ConvSpec) {
