@@ -1,7 +1,7 @@
 //! The operators, one file each, and the one list that makes the enum, its parser and its dispatch.
 use crate::{
-    Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes,
-    Tensor, TensorType,
+    Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorData, TensorType,
 };
 
 macro_rules! operators {
@@ -94,26 +94,49 @@ macro_rules! operators {
 }
 
 operators! {
+    arg_extremum::ArgExtremum,
+    average_pool::AveragePool,
     batch_normalization::BatchNormalization,
     binary::Binary,
+    cast::Cast,
+    clip::Clip,
     concat::Concat,
     conv::Conv,
+    conv_transpose::ConvTranspose,
     dequantize_linear::DequantizeLinear,
+    expand::Expand,
+    extremum::Extremum,
+    gather::Gather,
+    gather_elements::GatherElements,
+    gather_nd::GatherNd,
+    gemm::Gemm,
     mat_mul::MatMul,
     max_pool::MaxPool,
+    modulo::Mod,
+    pad::Pad,
+    predicate::Predicate,
     quantize_linear::QuantizeLinear,
+    reduce::Reduce,
     reshape::Reshape,
     resize::Resize,
+    scatter_nd::ScatterNd,
+    select::Select,
     slice::Slice,
     softmax::Softmax,
     split::Split,
+    top_k::TopK,
+    transcendental::Transcendental,
     transpose::Transpose,
     unary::Unary,
 }
 
 pub use binary::BinaryKind;
+pub use pad::PadMode;
+pub use predicate::PredicateKind;
+pub use reduce::ReduceKind;
 pub use resize::{CoordinateMode, NearestMode, ResizeMode};
 pub use slice::SliceRange;
+pub use transcendental::TranscendentalKind;
 pub use unary::UnaryKind;
 
 /// A node that yoloslim does not understand: kept as it was read, frozen for pruning, an error when executed.
@@ -173,4 +196,64 @@ pub(crate) fn pass_through(shapes: &Shapes<'_>) -> Channels {
         .fold(Channels::none(), |c, (a, &len)| {
             c.link((Input(0), a), (Output(0), a), len)
         })
+}
+
+/// Links every axis of each input to the output's, where it is not broadcast: a broadcast axis of length 1 has no
+/// channels of its own, so the longer side alone is linked.
+pub(crate) fn link_broadcast(shapes: &Shapes<'_>) -> Channels {
+    use crate::Port::{Input, Output};
+    let out = &shapes.outputs[0].shape;
+    let mut channels = Channels::none();
+    for (i, x) in shapes.inputs.iter().enumerate() {
+        let skip = out.len() - x.rank();
+        let whole = |(a, len): &(usize, &usize)| **len == out[a + skip];
+        for (axis, &len) in x.shape.iter().enumerate().filter(whole) {
+            channels = channels.link((Input(i), axis), (Output(0), axis + skip), len);
+        }
+    }
+    channels
+}
+
+/// For every index along `axes`, in row-major order, its distance from the first element.
+pub(crate) fn offsets(shape: &[usize], strides: &[usize], axes: &[usize]) -> Vec<usize> {
+    let spread = |found: Vec<usize>, &a: &usize| {
+        let along = |from: usize| (0..shape[a]).map(move |i| from + i * strides[a]);
+        found.into_iter().flat_map(along).collect()
+    };
+    axes.iter().fold(vec![0], spread)
+}
+
+/// Every element of an integer or boolean tensor, of any width and sign.
+///
+/// # Errors
+/// `DType` for floating-point and carried types.
+pub(crate) fn integers(t: &Tensor) -> Result<Vec<i128>, OpError> {
+    Ok(match t.data() {
+        TensorData::U64(v) => v.iter().map(|&x| i128::from(x)).collect(),
+        _ => t.to_i64()?.into_iter().map(i128::from).collect(),
+    })
+}
+
+/// Integers wrapped into an integer type, or tested against 0 for booleans.
+///
+/// # Errors
+/// `UnsupportedDType` for floating-point and carried types.
+pub(crate) fn from_integers(
+    dtype: DataType,
+    shape: impl Into<Vec<usize>>,
+    v: &[i128],
+) -> Result<Tensor, OpError> {
+    let data = match dtype {
+        DataType::I8 => TensorData::I8(v.iter().map(|&x| x as i8).collect()),
+        DataType::I16 => TensorData::I16(v.iter().map(|&x| x as i16).collect()),
+        DataType::I32 => TensorData::I32(v.iter().map(|&x| x as i32).collect()),
+        DataType::I64 => TensorData::I64(v.iter().map(|&x| x as i64).collect()),
+        DataType::U8 => TensorData::U8(v.iter().map(|&x| x as u8).collect()),
+        DataType::U16 => TensorData::U16(v.iter().map(|&x| x as u16).collect()),
+        DataType::U32 => TensorData::U32(v.iter().map(|&x| x as u32).collect()),
+        DataType::U64 => TensorData::U64(v.iter().map(|&x| x as u64).collect()),
+        DataType::Bool => TensorData::Bool(v.iter().map(|&x| x != 0).collect()),
+        found => return Err(OpError::UnsupportedDType { found }),
+    };
+    Tensor::from_data(shape, data)
 }

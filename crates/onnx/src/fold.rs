@@ -1,6 +1,6 @@
 //! Operators that only shape computations use: they disappear while a file is read.
 //!
-//! Spec: onnx.ai/onnx/operators (Constant, Shape, Size, Identity, Dropout, Cast, Gather, ConstantOfShape, Range, Expand), opset 9 to 21.
+//! Spec: onnx.ai/onnx/operators (Constant, Shape, Size, Identity, Dropout, ConstantOfShape, Range; Cast and Expand where they change nothing), opset 9 to 21.
 use ir::{DataType, NodeSpec, OpError, Tensor, TensorType};
 
 /// Largest constant that folding may make.
@@ -45,8 +45,7 @@ pub(crate) fn fold(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
                 Folded::Not
             });
         }
-        "Cast" => return cast(spec),
-        "Gather" => gather(spec)?,
+        "Cast" | "CastLike" => return cast(spec),
         "ConstantOfShape" => constant_of_shape(spec)?,
         "Range" => range(spec)?,
         "Expand" => return expand(spec),
@@ -109,73 +108,12 @@ fn is_inference_dropout(spec: &NodeSpec<'_>) -> Result<bool, OpError> {
 }
 
 fn cast(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
-    let code = spec
-        .attributes
-        .clone()
-        .int("to")?
-        .ok_or(OpError::MissingAttribute { name: "to" })?;
-    let to = DataType::from_onnx(i32::try_from(code).unwrap_or(0));
-    if known_type(spec).is_some_and(|t| t.dtype == to) {
-        return Ok(Folded::Alias);
-    }
-    let Some(x) =
-        known(spec, 0).filter(|x| to.size_bytes().is_some() && x.dtype().size_bytes().is_some())
-    else {
-        return Ok(Folded::Not);
+    let to = match spec.attributes.clone().int("to")? {
+        Some(code) => Some(DataType::from_onnx(i32::try_from(code).unwrap_or(0))),
+        None => spec.input(1).and_then(|i| i.ty).map(|t| t.dtype),
     };
-    if !shape_is_small(x.shape()) {
-        return Ok(Folded::Not);
-    }
-    let tensor = match to {
-        DataType::I64 if !x.dtype().is_float() => Tensor::new(x.shape(), x.to_i64()?)?,
-        _ => Tensor::from_f64(to, x.shape(), &x.to_f64()?)?,
-    };
-    Ok(Folded::Constant(tensor))
-}
-
-fn gather(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
-    let (Some(data), Some(indices)) = (known(spec, 0), known(spec, 1)) else {
-        return Ok(None);
-    };
-    let rank = data.shape().len();
-    let given = spec.attributes.clone().int("axis")?.unwrap_or(0);
-    let wrapped = if given < 0 {
-        given.saturating_add(rank as i64)
-    } else {
-        given
-    };
-    let axis = usize::try_from(wrapped)
-        .ok()
-        .filter(|&a| a < rank)
-        .ok_or(OpError::Axis { axis: given, rank })?;
-    let mut shape = data.shape()[..axis].to_vec();
-    shape.extend(indices.shape());
-    shape.extend(&data.shape()[axis + 1..]);
-    if !shape_is_small(&shape) || data.dtype().size_bytes().is_none() {
-        return Ok(None);
-    }
-    let length = data.shape()[axis];
-    let index = |i: i64| {
-        let wrapped = if i < 0 {
-            i.saturating_add(length as i64)
-        } else {
-            i
-        };
-        usize::try_from(wrapped)
-            .ok()
-            .filter(|&i| i < length)
-            .ok_or(OpError::Index {
-                axis,
-                index: i,
-                length,
-            })
-    };
-    let picks = indices
-        .to_i64()?
-        .into_iter()
-        .map(index)
-        .collect::<Result<Vec<_>, _>>()?;
-    data.take(axis, &picks)?.reshaped(shape).map(Some)
+    let same = known_type(spec).is_some_and(|t| Some(t.dtype) == to);
+    Ok(if same { Folded::Alias } else { Folded::Not })
 }
 
 fn constant_of_shape(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
@@ -247,43 +185,14 @@ fn expand(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
         return Ok(Folded::Not);
     };
     let target = lengths(target)?;
-    let rank = ty.rank().max(target.len());
-    let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
-    let (from, to) = (padded(&ty.shape), padded(&target));
-    let join = |(&a, &b): (&usize, &usize)| match (a, b) {
-        (1, n) | (n, 1) => Ok(n),
-        (a, b) if a == b => Ok(a),
-        _ => Err(OpError::Broadcast {
-            a: ty.shape.clone(),
-            b: target.clone(),
-        }),
-    };
-    let shape = from
-        .iter()
-        .zip(&to)
-        .map(join)
-        .collect::<Result<Vec<_>, _>>()?;
-    if shape == ty.shape {
-        return Ok(Folded::Alias);
-    }
-    let Some(x) =
-        known(spec, 0).filter(|_| shape_is_small(&shape) && ty.dtype.size_bytes().is_some())
-    else {
-        return Ok(Folded::Not);
-    };
-    let n: usize = shape.iter().product();
-    let source = |mut i: usize| {
-        let (mut at, mut stride) = (0, 1);
-        for axis in (0..rank).rev() {
-            at += if from[axis] == 1 {
-                0
-            } else {
-                i % shape[axis] * stride
-            };
-            i /= shape[axis];
-            stride *= from[axis];
-        }
-        at
-    };
-    Tensor::from_data(shape.clone(), x.data().gather((0..n).map(source))).map(Folded::Constant)
+    let missing = ty.rank().checked_sub(target.len());
+    let is_within = missing.is_some_and(|skip| {
+        let mut pairs = target.iter().zip(&ty.shape[skip..]);
+        pairs.all(|(&to, &from)| to == 1 || to == from)
+    });
+    Ok(if is_within {
+        Folded::Alias
+    } else {
+        Folded::Not
+    })
 }

@@ -100,7 +100,9 @@ impl Sweep<'_> {
         match Op::parse(spec) {
             Ok(Some(parsed)) => self.known(node, name, parsed),
             Ok(None) => self.opaque(node, name, "the operator is not known".to_owned()),
-            Err(reason @ OpError::NotStatic { .. }) => self.opaque(node, name, reason.to_string()),
+            Err(reason @ (OpError::NotStatic { .. } | OpError::UnsupportedDType { .. })) => {
+                self.opaque(node, name, reason.to_string())
+            }
             Err(source) => Err(self.node_error(node, &name, source)),
         }
     }

@@ -1,7 +1,6 @@
 //! Element-wise arithmetic of two tensors with broadcasting.
 //! Spec: onnx.ai/onnx/operators (Add, Sub, Mul, Div, Pow), opset 7 to 21.
-use crate::Port::{Input, Output};
-use crate::{Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorData, TensorType};
+use crate::{Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
 
 /// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +37,12 @@ impl BinaryKind {
         }
     }
 
-    /// `a` and `b` are the bits of the elements; only division must know whether they are signed.
-    fn integer(self, a: i64, b: i64, dtype: DataType) -> Result<i64, OpError> {
+    fn integer(self, a: i128, b: i128) -> Result<i128, OpError> {
         Ok(match self {
             BinaryKind::Add => a.wrapping_add(b),
             BinaryKind::Sub => a.wrapping_sub(b),
             BinaryKind::Mul => a.wrapping_mul(b),
-            BinaryKind::Div if b == 0 => return Err(OpError::Unsupported { feature: "integer division by zero" }),
-            BinaryKind::Div if dtype == DataType::U64 => (a as u64 / b as u64) as i64,
-            BinaryKind::Div => a.wrapping_div(b),
+            BinaryKind::Div => a.checked_div(b).ok_or(OpError::Unsupported { feature: "integer division by zero" })?,
             BinaryKind::Pow => a.wrapping_pow(u32::try_from(b).map_err(|_| OpError::Unsupported { feature: "an integer power below zero" })?),
         })
     }
@@ -72,22 +68,6 @@ pub(super) fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
     let out = super::strides(to);
     let total: usize = to.iter().product();
     (0..total).map(|i| (0..from.len()).map(|a| i / out[a + skip] % to[a + skip] * steps[a]).sum()).collect()
-}
-
-/// Integers wrap as the type does, instead of saturating.
-pub(super) fn wrap(dtype: DataType, shape: &[usize], v: &[i64]) -> Result<Tensor, OpError> {
-    let data = match dtype {
-        DataType::I8 => TensorData::I8(v.iter().map(|&x| x as i8).collect()),
-        DataType::I16 => TensorData::I16(v.iter().map(|&x| x as i16).collect()),
-        DataType::I32 => TensorData::I32(v.iter().map(|&x| x as i32).collect()),
-        DataType::I64 => TensorData::I64(v.to_vec()),
-        DataType::U8 => TensorData::U8(v.iter().map(|&x| x as u8).collect()),
-        DataType::U16 => TensorData::U16(v.iter().map(|&x| x as u16).collect()),
-        DataType::U32 => TensorData::U32(v.iter().map(|&x| x as u32).collect()),
-        DataType::U64 => TensorData::U64(v.iter().map(|&x| x as u64).collect()),
-        found => return Err(OpError::UnsupportedDType { found }),
-    };
-    Tensor::from_data(shape, data)
 }
 
 impl Operator for Binary {
@@ -134,24 +114,15 @@ impl Operator for Binary {
             let v: Vec<f64> = pairs.map(|(i, j)| self.kind.float(x[i], z[j])).collect();
             Tensor::from_f64(out.dtype, out.shape, &v)?
         } else {
-            let (x, z) = (a.to_i64()?, b.to_i64()?);
-            let v: Vec<i64> = pairs.map(|(i, j)| self.kind.integer(x[i], z[j], out.dtype)).collect::<Result<_, _>>()?;
-            wrap(out.dtype, &out.shape, &v)?
+            let (x, z) = (super::integers(a)?, super::integers(b)?);
+            let v: Vec<i128> = pairs.map(|(i, j)| self.kind.integer(x[i], z[j])).collect::<Result<_, _>>()?;
+            super::from_integers(out.dtype, out.shape, &v)?
         };
         Ok(vec![y])
     }
 
-    /// A broadcast axis of length 1 has no channels of its own; the longer side alone is linked.
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        let out = &shapes.outputs[0].shape;
-        let mut channels = Channels::none();
-        for (i, x) in shapes.inputs.iter().enumerate() {
-            let skip = out.len() - x.rank();
-            for (axis, &len) in x.shape.iter().enumerate().filter(|(a, len)| **len == out[a + skip]) {
-                channels = channels.link((Input(i), axis), (Output(0), axis + skip), len);
-            }
-        }
-        channels
+        super::link_broadcast(shapes)
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {

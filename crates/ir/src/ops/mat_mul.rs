@@ -1,6 +1,6 @@
 //! MatMul: matrix products, broadcast over the leading axes.
 //! Spec: onnx.ai/onnx/operators/onnx__MatMul.html, opset 1 to 13.
-use super::binary::{broadcast, broadcast_indices, wrap};
+use super::binary::{broadcast, broadcast_indices};
 use crate::Port::{Input, Output};
 use crate::{Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
 
@@ -96,8 +96,8 @@ impl Operator for MatMul {
             let y = product.compute(&a.to_f64()?, &b.to_f64()?, 0.0, |sum, x, z| sum + x * z);
             Tensor::from_f64(out.dtype, out.shape, &y)?
         } else {
-            let y = product.compute(&a.to_i64()?, &b.to_i64()?, 0, |sum: i64, x, z| sum.wrapping_add(x.wrapping_mul(z)));
-            wrap(out.dtype, &out.shape, &y)?
+            let y = product.compute(&super::integers(a)?, &super::integers(b)?, 0, |sum: i128, x, z| sum.wrapping_add(x.wrapping_mul(z)));
+            super::from_integers(out.dtype, out.shape, &y)?
         };
         Ok(vec![y])
     }

@@ -19,14 +19,23 @@ pub struct MaxPool {
     pub ceil_mode: bool,
 }
 
-impl MaxPool {
-    fn out_len(&self, axis: usize, len: usize) -> Option<usize> {
-        let pads = self.pads[axis] + self.pads[axis + 2];
-        let n = out_len(len, self.kernel_shape[axis], self.strides[axis], self.dilations[axis], pads, self.ceil_mode)?;
-        // A window of ceil_mode that would start in the bottom padding does not exist.
-        let starts_outside = self.ceil_mode && (n - 1) * self.strides[axis] >= len + self.pads[axis];
-        Some(n - usize::from(starts_outside))
+/// The type of what windows over `x: [N, C, H, W]` give.
+pub(super) fn pooled_type(x: &TensorType, w: &Window, ceil_mode: bool) -> Result<TensorType, OpError> {
+    if x.rank() != 4 {
+        return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
     }
+    let mut shape = x.shape[..2].to_vec();
+    for i in 0..2 {
+        let len = x.shape[i + 2];
+        let pads = w.pads[i] + w.pads[i + 2];
+        let n = out_len(len, w.kernel_shape[i], w.strides[i], w.dilations[i], pads, ceil_mode);
+        let n = n.ok_or(OpError::AxisLength { input: 0, axis: i + 2, expected: w.kernel_shape[i], found: len })?;
+        // A window of ceil_mode that would start in the bottom padding does not exist.
+        let starts_outside = ceil_mode && (n - 1) * w.strides[i] >= len + w.pads[i];
+        shape.push(n - usize::from(starts_outside));
+    }
+    crate::elements(&shape)?;
+    Ok(TensorType::new(x.dtype, shape))
 }
 
 impl Operator for MaxPool {
@@ -48,15 +57,8 @@ impl Operator for MaxPool {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
-        let x = inputs[0];
-        if x.rank() != 4 {
-            return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
-        }
-        let mut shape = x.shape[..2].to_vec();
-        for i in 0..2 {
-            shape.push(self.out_len(i, x.shape[i + 2]).ok_or(OpError::AxisLength { input: 0, axis: i + 2, expected: self.kernel_shape[i], found: x.shape[i + 2] })?);
-        }
-        Ok(vec![TensorType::new(x.dtype, shape)])
+        let w = Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads };
+        pooled_type(inputs[0], &w, self.ceil_mode).map(|t| vec![t])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {

@@ -109,6 +109,8 @@ impl Operator for Unary {
             "Ceil" => UnaryKind::Ceil,
             "Round" => UnaryKind::Round,
             "Reciprocal" => UnaryKind::Reciprocal,
+            // f32 alone has bounds of its own type here.
+            _ if spec.ty(0).is_ok_and(|t| t.dtype != DataType::F32) => return super::Clip::parse(spec),
             _ => UnaryKind::Clip { min: clip_bound(spec, "min", 1, f32::NEG_INFINITY)?, max: clip_bound(spec, "max", 2, f32::INFINITY)? },
         };
         Ok(Parsed::first(kind, 1))
