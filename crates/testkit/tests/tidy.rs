@@ -8,6 +8,7 @@ const RANKS: &[(&str, u8)] = &[
     ("ir", 1),
     ("runtime", 2),
     ("onnx", 3),
+    ("checkpoint", 3),
     ("prune", 3),
     ("quant", 3),
     ("yolo", 3),

@@ -1,0 +1,202 @@
+//! The two containers PyTorch writes: a zip archive (since 1.6) and a run of pickles with raw storages behind them.
+use crate::CheckpointError;
+use crate::budget::Budget;
+use crate::pickle;
+use crate::storages::{DType, Storages};
+use crate::tree::{Id, Tree, Value};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use zip::ZipArchive;
+
+#[cfg(test)]
+mod tests;
+
+/// A checkpoint holds about a thousand storages; the archive reader needs memory for each entry.
+const MAX_ENTRIES: usize = 1 << 14;
+const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
+
+/// PyTorch's `MAGIC_NUMBER` 0x1950a86a20f9469cfc6c, as the pickle of a legacy file starts.
+const LEGACY_START: &[u8] = &[
+    0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.',
+];
+
+/// The main pickle of a checkpoint and the storages it refers to.
+pub(crate) struct Container<'a> {
+    pub(crate) pickle: Cow<'a, [u8]>,
+    pub(crate) storages: Storages<'a>,
+}
+
+/// Opens either container.
+///
+/// # Errors
+/// `NotACheckpoint` for another kind of file; what is wrong with the container otherwise.
+pub(crate) fn open<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, CheckpointError> {
+    if file.starts_with(b"PK") {
+        return open_zip(file, budget);
+    }
+    if file.starts_with(LEGACY_START) {
+        return open_legacy(file, budget);
+    }
+    let start = &file[..file.len().min(8)];
+    let found = match start {
+        [] => "an empty file".to_owned(),
+        _ => format!("`{}`", start.escape_ascii()),
+    };
+    Err(CheckpointError::NotACheckpoint { found })
+}
+
+fn open_zip<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, CheckpointError> {
+    let headers = memchr::memmem::find_iter(file, CENTRAL_HEADER);
+    let found = headers.take(MAX_ENTRIES + 1).count();
+    if found > MAX_ENTRIES {
+        return Err(CheckpointError::TooManyEntries {
+            allowed: MAX_ENTRIES,
+            found,
+        });
+    }
+    let mut archive = ZipArchive::new(Cursor::new(file))?;
+    let mut folders: Vec<String> = archive
+        .file_names()
+        .filter_map(|n| n.ok()?.strip_suffix("data.pkl").map(str::to_owned))
+        .filter(|folder| folder.is_empty() || folder.ends_with('/'))
+        .collect();
+    folders.sort_by_key(|f| (f.matches('/').count(), f.clone()));
+    let folder = folders.into_iter().next();
+    let folder = folder.ok_or_else(|| CheckpointError::NoEntry {
+        entry: "data.pkl".to_owned(),
+    })?;
+    let order_at = format!("{folder}byteorder");
+    if archive.index_for_name(&order_at).is_some() {
+        let order = read_entry(&mut archive, &order_at, file.len())?;
+        if order != b"little" {
+            let found = order.escape_ascii().to_string();
+            return Err(CheckpointError::ByteOrder { found });
+        }
+    }
+    let pickle = read_entry(&mut archive, &format!("{folder}data.pkl"), file.len())?;
+    budget.charge(pickle.len(), || "data.pkl".to_owned())?;
+    Ok(Container {
+        pickle: Cow::Owned(pickle),
+        storages: Storages::zip(archive, folder, file.len()),
+    })
+}
+
+/// Reads an entry and checks its CRC; its size is believed only as far as the file reaches.
+pub(crate) fn read_entry(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    name: &str,
+    file_bytes: usize,
+) -> Result<Vec<u8>, CheckpointError> {
+    let damaged = |source| CheckpointError::Entry {
+        entry: name.to_owned(),
+        source,
+    };
+    let entry = archive.by_name(name)?;
+    let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);
+    if size > file_bytes {
+        let kind = std::io::ErrorKind::UnexpectedEof;
+        let reason = format!("it claims {size} bytes in a file of {file_bytes}");
+        return Err(damaged(std::io::Error::new(kind, reason)));
+    }
+    let mut bytes = Vec::with_capacity(size);
+    let limit = file_bytes as u64;
+    entry.take(limit).read_to_end(&mut bytes).map_err(damaged)?;
+    Ok(bytes)
+}
+
+fn open_legacy<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, CheckpointError> {
+    let mut at = 0;
+    let mut next = || -> Result<(Tree<'a>, &'a [u8]), CheckpointError> {
+        let rest = &file[at..];
+        let (tree, taken) = pickle::read(rest, budget)?;
+        at += taken;
+        Ok((tree, rest))
+    };
+    next()?;
+    next()?;
+    let (system, _) = next()?;
+    if let Some(Value::Bool(false)) = system
+        .get(system.root, "little_endian")
+        .map(|v| system.value(v))
+    {
+        let found = "big".to_owned();
+        return Err(CheckpointError::ByteOrder { found });
+    }
+    let (main, pickle) = next()?;
+    let (keys, _) = next()?;
+    let dtypes = storage_types(&main);
+    let listed = keys.sequence(keys.root);
+    let listed = listed.ok_or_else(|| keys.unexpected("storage keys", "a list", keys.root))?;
+    let mut storages = BTreeMap::new();
+    for &key in listed {
+        let name = keys.str(key);
+        let name = name.ok_or_else(|| keys.unexpected("storage keys", "a string", key))?;
+        let width = dtypes.get(name).map(|d| d.size_bytes());
+        let width =
+            width.ok_or_else(|| keys.unexpected("storage keys", "a storage in use", key))?;
+        let bytes = raw_storage(&file[at..], name, width)?;
+        at += 8 + bytes.len();
+        budget.charge(128, || "the storage keys".to_owned())?;
+        storages.insert(name, bytes);
+    }
+    Ok(Container {
+        pickle: Cow::Borrowed(pickle),
+        storages: Storages::legacy(storages),
+    })
+}
+
+/// A storage as it lies in the file: its number of elements in 8 bytes, then the elements.
+fn raw_storage<'a>(rest: &'a [u8], key: &str, width: usize) -> Result<&'a [u8], CheckpointError> {
+    let too_short = |expected: u128| CheckpointError::StorageBytes {
+        at: "storages".to_owned(),
+        key: key.to_owned(),
+        expected,
+        found: rest.len() as u128,
+    };
+    let (count, data) = rest.split_first_chunk::<8>().ok_or(too_short(8))?;
+    let bytes = u128::from(u64::from_le_bytes(*count)) * width as u128;
+    let len = usize::try_from(bytes).ok();
+    len.and_then(|n| data.get(..n)).ok_or(too_short(bytes + 8))
+}
+
+/// The element type of every storage that the pickle names, by key.
+fn storage_types<'a>(tree: &Tree<'a>) -> BTreeMap<&'a str, DType> {
+    let named = tree.values.iter().filter_map(|value| {
+        let Value::Persistent(id) = value else {
+            return None;
+        };
+        let &[_, class, key, ..] = tree.sequence(*id)? else {
+            return None;
+        };
+        Some((tree.str(key)?, DType::of_storage(tree.global(class)?.1)?))
+    });
+    named.collect()
+}
+
+/// A persistent id, as PyTorch writes it: `("storage", class, key, location, elements, ..)`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StorageRef<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) dtype: DType,
+}
+
+impl<'a> StorageRef<'a> {
+    /// Reads a persistent id.
+    ///
+    /// # Errors
+    /// `Expected` for any other value, or a storage of elements that no weight has.
+    pub(crate) fn read(tree: &Tree<'a>, id: Id, at: &str) -> Result<Self, CheckpointError> {
+        let Value::Persistent(inner) = tree.value(id) else {
+            return Err(tree.unexpected(at, "a storage", id));
+        };
+        let Some(&[_, class, key, ..]) = tree.sequence(*inner) else {
+            return Err(tree.unexpected(at, "a storage", *inner));
+        };
+        let dtype = tree.global(class).and_then(|c| DType::of_storage(c.1));
+        let dtype = dtype.ok_or_else(|| tree.unexpected(at, "a storage of numbers", class))?;
+        let key = tree.str(key);
+        let key = key.ok_or_else(|| tree.unexpected(at, "a storage key", *inner))?;
+        Ok(Self { key, dtype })
+    }
+}

@@ -1,0 +1,19 @@
+//! Training checkpoints: the file PyTorch writes, parsed as data and never executed, rebuilt as an [`ir::Graph`].
+//!
+//! Rank 3: imports only `ir`. Knows no other file format, no dataset and no fast path.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod builder;
+mod container;
+mod error;
+mod load;
+mod metadata;
+mod module;
+mod modules;
+mod pickle;
+mod storages;
+mod tree;
+
+pub use error::CheckpointError;
+pub use load::{Checkpoint, LoadOptions, load, parse};

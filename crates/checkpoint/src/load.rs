@@ -1,0 +1,226 @@
+//! From a file to a graph.
+use crate::budget::Budget;
+use crate::builder::Builder;
+use crate::container::{self, Container};
+use crate::metadata;
+use crate::module::Module;
+use crate::modules::{self, Head};
+use crate::tree::{Id, Tree, Value};
+use crate::{CheckpointError, pickle};
+use ir::{Graph, ValueId};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Height and width where neither the caller nor the checkpoint tells them, in pixels.
+const DEFAULT_IMGSZ: usize = 640;
+/// The largest height and width that a graph is made for, in pixels.
+const MAX_IMGSZ: usize = 1 << 13;
+/// A model may be wrapped for inference; wrappers do not nest deeper.
+const MAX_WRAPPERS: usize = 4;
+
+/// What a checkpoint leaves open.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Height and width of the image in pixels; otherwise those it was trained at, or 640.
+    pub imgsz: Option<[usize; 2]>,
+}
+
+/// A model read from a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The model: images `[1, 3, H, W]` f32 from 0 to 1 in, decoded boxes out as its vendor's exports give them; BatchNorm is kept.
+    /// Its metadata holds `names`, `stride`, `imgsz`, `task` and `batch`.
+    pub graph: Graph,
+    /// Class names.
+    pub names: Vec<String>,
+    /// Pixels between positions, by level of the head.
+    pub strides: Vec<f32>,
+    /// Height and width of the image in pixels.
+    pub imgsz: [usize; 2],
+    /// Whether the weights are the exponential moving average (`ema`) and not those of the last step (`model`).
+    pub is_ema: bool,
+}
+
+/// Reads a checkpoint of Ultralytics YOLOv5, v8, 11 or 26, in PyTorch's zip or legacy container. Nothing in it is executed.
+///
+/// # Errors
+/// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<Checkpoint, CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&bytes, options).map_err(|source| CheckpointError::File {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// Reads a checkpoint from memory; takes at most three times its size and 48 MiB beside it.
+///
+/// # Errors
+/// As [`load`], without the path.
+pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, CheckpointError> {
+    let budget = Budget::new(bytes.len().saturating_mul(2).saturating_add(40 << 20));
+    let Container { pickle, storages } = container::open(bytes, &budget)?;
+    let (tree, _) = pickle::read(&pickle, &budget)?;
+    let (model, is_ema) = find_model(&tree)?;
+    let imgsz = match options.imgsz {
+        Some(imgsz) => imgsz,
+        None => trained_imgsz(&tree, &model).unwrap_or([DEFAULT_IMGSZ; 2]),
+    };
+    let limit = |n: usize| (1..=MAX_IMGSZ).contains(&n);
+    if !imgsz.iter().all(|&n| limit(n)) {
+        return Err(bad_imgsz(1, imgsz));
+    }
+    let mut builder = Builder::new(&tree, storages, &budget);
+    let head = build(&mut builder, &model, imgsz)?;
+    let names = metadata::names(&model)?.unwrap_or_default();
+    if names.len() != head.classes {
+        return Err(CheckpointError::ClassCount {
+            at: head.at,
+            expected: head.classes,
+            found: names.len(),
+        });
+    }
+    let mut graph = builder.finish()?;
+    graph.metadata = describe(&names, &head, imgsz);
+    Ok(Checkpoint {
+        graph,
+        names,
+        strides: head.strides,
+        imgsz,
+        is_ema,
+    })
+}
+
+fn bad_imgsz(stride: usize, found: [usize; 2]) -> CheckpointError {
+    CheckpointError::Imgsz {
+        stride,
+        limit: MAX_IMGSZ,
+        found: format!("{found:?}"),
+    }
+}
+
+fn describe(names: &[String], head: &Head, [h, w]: [usize; 2]) -> BTreeMap<String, String> {
+    let stride = head.strides.iter().copied().fold(0.0, f32::max);
+    let entries = [
+        ("names", metadata::names_text(names)),
+        ("stride", (stride as i64).to_string()),
+        ("imgsz", format!("[{h}, {w}]")),
+        ("task", "detect".to_owned()),
+        ("batch", "1".to_owned()),
+    ];
+    entries.map(|(k, v)| (k.to_owned(), v)).into()
+}
+
+/// The model of a checkpoint, the moving average where it is there, out of the wrappers it may be in.
+fn find_model<'t>(tree: &'t Tree<'t>) -> Result<(Module<'t>, bool), CheckpointError> {
+    let is_dict = matches!(tree.value(tree.root), Value::Dict(_));
+    let entry = |key| {
+        let value = tree.get(tree.root, key).filter(|_| is_dict)?;
+        (!matches!(tree.value(value), Value::None)).then_some(value)
+    };
+    let (id, is_ema) = match (entry("ema"), entry("model")) {
+        (Some(ema), _) => (tree.attribute(ema, "ema").unwrap_or(ema), true),
+        (None, Some(model)) => (model, false),
+        (None, None) if is_dict => {
+            return Err(tree.unexpected("checkpoint", "a model under `ema` or `model`", tree.root));
+        }
+        (None, None) => (tree.root, false),
+    };
+    let mut model = Module::new(tree, id, "")?;
+    for _ in 0..MAX_WRAPPERS {
+        match model.find("model")? {
+            Some(inner) if inner.class != "Sequential" => model = Module::new(tree, inner.id, "")?,
+            _ => break,
+        }
+    }
+    Ok((model, is_ema))
+}
+
+/// The image size in the arguments of the training run.
+fn trained_imgsz(tree: &Tree<'_>, model: &Module<'_>) -> Option<[usize; 2]> {
+    let places = [
+        model.attribute("args"),
+        tree.get(tree.root, "train_args"),
+        tree.get(tree.root, "opt"),
+    ];
+    let size = places
+        .into_iter()
+        .flatten()
+        .find_map(|p| tree.get(p, "imgsz"))?;
+    let count = |v: Id| usize::try_from(tree.int(v)?).ok().filter(|&n| n > 0);
+    match tree.sequence(size) {
+        Some(&[h, w]) => Some([count(h)?, count(w)?]),
+        Some(_) => None,
+        None => count(size).map(|n| [n, n]),
+    }
+}
+
+/// Runs the layers in order; each says by `f` which earlier outputs it reads.
+fn build(
+    builder: &mut Builder<'_, '_>,
+    model: &Module<'_>,
+    imgsz: [usize; 2],
+) -> Result<Head, CheckpointError> {
+    let layers = model.child("model")?.children()?;
+    let image = builder.input(imgsz);
+    let mut outputs: Vec<ValueId> = Vec::with_capacity(layers.len());
+    for layer in &layers {
+        let inputs = sources(layer, &outputs, image)?;
+        if modules::is_head(layer.class) {
+            let head = modules::build_head(builder, layer, &inputs)?;
+            let stride = head.strides.iter().copied().fold(1.0, f32::max) as usize;
+            let fits = imgsz.iter().all(|n| n.is_multiple_of(stride));
+            return if fits {
+                Ok(head)
+            } else {
+                Err(bad_imgsz(stride, imgsz))
+            };
+        }
+        outputs.push(modules::build(builder, layer, &inputs)?);
+    }
+    Err(CheckpointError::Expected {
+        at: "model".to_owned(),
+        expected: "a detection head among the layers",
+        found: format!("{} layers without one", layers.len()),
+    })
+}
+
+/// The inputs of a layer: -1 is the layer before it, other numbers are layers by index.
+fn sources(
+    layer: &Module<'_>,
+    outputs: &[ValueId],
+    image: ValueId,
+) -> Result<Vec<ValueId>, CheckpointError> {
+    let tree = layer.tree;
+    let from = layer
+        .attribute("f")
+        .ok_or_else(|| CheckpointError::Expected {
+            at: format!("{}.f", layer.path),
+            expected: "the layers it reads",
+            found: "none".to_owned(),
+        })?;
+    let one = |id: Id| -> Result<ValueId, CheckpointError> {
+        let index = tree.int(id);
+        let value = match index {
+            Some(-1) if outputs.is_empty() => Some(image),
+            Some(i) if i < 0 => {
+                let back = usize::try_from(i.unsigned_abs()).ok();
+                back.and_then(|b| outputs.len().checked_sub(b))
+                    .map(|i| outputs[i])
+            }
+            Some(i) => usize::try_from(i)
+                .ok()
+                .and_then(|i| outputs.get(i).copied()),
+            None => None,
+        };
+        let at = format!("{}.f", layer.path);
+        value.ok_or_else(|| tree.unexpected(&at, "the index of an earlier layer", id))
+    };
+    match tree.sequence(from) {
+        Some(list) => list.iter().map(|&id| one(id)).collect(),
+        None => Ok(vec![one(from)?]),
+    }
+}

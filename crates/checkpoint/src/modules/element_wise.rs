@@ -1,0 +1,38 @@
+//! Activations.
+use super::single;
+use crate::CheckpointError;
+use crate::builder::Builder;
+use crate::module::Module;
+use ir::ValueId;
+use ir::ops::UnaryKind;
+
+pub(super) fn identity(
+    _: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    inputs: &[ValueId],
+) -> Result<ValueId, CheckpointError> {
+    single(module, inputs)
+}
+
+pub(super) fn activation(
+    builder: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    inputs: &[ValueId],
+) -> Result<ValueId, CheckpointError> {
+    let kind = match module.class {
+        "SiLU" => UnaryKind::Silu,
+        "ReLU" => UnaryKind::Relu,
+        "ReLU6" => UnaryKind::Clip { min: 0.0, max: 6.0 },
+        "LeakyReLU" => UnaryKind::LeakyRelu {
+            alpha: module.number("negative_slope")? as f32,
+        },
+        "Hardswish" => UnaryKind::HardSwish,
+        "Hardsigmoid" => UnaryKind::HardSigmoid {
+            alpha: 1.0 / 6.0,
+            beta: 0.5,
+        },
+        "Tanh" => UnaryKind::Tanh,
+        _ => UnaryKind::Sigmoid,
+    };
+    builder.node(module, kind, &[single(module, inputs)?])
+}

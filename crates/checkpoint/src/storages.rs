@@ -1,0 +1,261 @@
+//! Element types, the bytes behind the tensors, and tensors made of them.
+use crate::CheckpointError;
+use crate::budget::Budget;
+use crate::container::{StorageRef, read_entry};
+use crate::tree::{Id, Tree};
+use half::{bf16, f16};
+use ir::Tensor;
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use zip::ZipArchive;
+
+/// Element types of storages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DType {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+    Bool,
+}
+
+const STORAGES: &[(&str, DType, usize)] = &[
+    ("DoubleStorage", DType::F64, 8),
+    ("FloatStorage", DType::F32, 4),
+    ("HalfStorage", DType::F16, 2),
+    ("BFloat16Storage", DType::BF16, 2),
+    ("LongStorage", DType::I64, 8),
+    ("IntStorage", DType::I32, 4),
+    ("ShortStorage", DType::I16, 2),
+    ("CharStorage", DType::I8, 1),
+    ("ByteStorage", DType::U8, 1),
+    ("BoolStorage", DType::Bool, 1),
+];
+
+impl DType {
+    /// The element type of a storage class.
+    pub(crate) fn of_storage(class: &str) -> Option<Self> {
+        STORAGES.iter().find(|s| s.0 == class).map(|s| s.1)
+    }
+
+    pub(crate) fn size_bytes(self) -> usize {
+        STORAGES.iter().find(|s| s.1 == self).map_or(1, |s| s.2)
+    }
+
+    fn read(self, b: &[u8]) -> f64 {
+        fn array<const N: usize>(b: &[u8]) -> [u8; N] {
+            *b.first_chunk().expect("elements are cut by size_bytes")
+        }
+        match self {
+            DType::F64 => f64::from_le_bytes(array(b)),
+            DType::F32 => f64::from(f32::from_le_bytes(array(b))),
+            DType::F16 => f16::from_le_bytes(array(b)).to_f64(),
+            DType::BF16 => bf16::from_le_bytes(array(b)).to_f64(),
+            DType::I64 => i64::from_le_bytes(array(b)) as f64,
+            DType::I32 => f64::from(i32::from_le_bytes(array(b))),
+            DType::I16 => f64::from(i16::from_le_bytes(array(b))),
+            DType::I8 => f64::from(i8::from_le_bytes(array(b))),
+            DType::U8 | DType::Bool => f64::from(b[0]),
+        }
+    }
+}
+
+/// Where the bytes of the storages come from.
+pub(crate) struct Storages<'a> {
+    source: Source<'a>,
+    /// The storage read last, since views of one storage follow each other.
+    last: Option<(String, Vec<u8>)>,
+    reads: Budget,
+}
+
+enum Source<'a> {
+    Zip {
+        archive: Box<ZipArchive<Cursor<&'a [u8]>>>,
+        folder: String,
+        file_bytes: usize,
+    },
+    Legacy(BTreeMap<&'a str, &'a [u8]>),
+}
+
+impl<'a> Storages<'a> {
+    pub(crate) fn zip(
+        archive: ZipArchive<Cursor<&'a [u8]>>,
+        folder: String,
+        file_bytes: usize,
+    ) -> Self {
+        Self {
+            source: Source::Zip {
+                archive: Box::new(archive),
+                folder,
+                file_bytes,
+            },
+            last: None,
+            reads: Budget::new(file_bytes.saturating_mul(4).saturating_add(1 << 20)),
+        }
+    }
+
+    pub(crate) fn legacy(storages: BTreeMap<&'a str, &'a [u8]>) -> Self {
+        Self {
+            source: Source::Legacy(storages),
+            last: None,
+            reads: Budget::new(0),
+        }
+    }
+
+    fn bytes(&mut self, key: &str) -> Result<&[u8], CheckpointError> {
+        match &mut self.source {
+            Source::Legacy(map) => map.get(key).copied().ok_or_else(|| {
+                let entry = format!("storage {key}");
+                CheckpointError::NoEntry { entry }
+            }),
+            Source::Zip {
+                archive,
+                folder,
+                file_bytes,
+            } => {
+                if self.last.as_ref().is_none_or(|(k, _)| k != key) {
+                    self.last = None;
+                    let entry = format!("{folder}data/{key}");
+                    let bytes = read_entry(archive, &entry, *file_bytes)?;
+                    self.reads.charge(bytes.len(), || entry.clone())?;
+                    self.last = Some((key.to_owned(), bytes));
+                }
+                Ok(self.last.as_ref().map_or(&[], |(_, bytes)| bytes))
+            }
+        }
+    }
+
+    /// The tensor that a value rebuilds, as f32 of its own shape; shared views are made anew.
+    ///
+    /// # Errors
+    /// `Expected` for any other value, `StorageBytes` for a view that reaches outside its storage, `TooLarge`.
+    pub(crate) fn tensor(
+        &mut self,
+        tree: &Tree<'_>,
+        id: Id,
+        at: &str,
+        budget: &Budget,
+    ) -> Result<Tensor, CheckpointError> {
+        let view = View::read(tree, id, at)?;
+        let count = view.elements();
+        let bytes = count.and_then(|n| n.checked_mul(size_of::<f32>()));
+        budget.charge(bytes.unwrap_or(usize::MAX), || at.to_owned())?;
+        let width = view.storage.dtype.size_bytes();
+        let data = self.bytes(view.storage.key)?;
+        let needed = view.reach().map(|r| r * width as u128);
+        if needed.is_none_or(|n| n > data.len() as u128) {
+            return Err(CheckpointError::StorageBytes {
+                at: at.to_owned(),
+                key: view.storage.key.to_owned(),
+                expected: needed.unwrap_or(u128::MAX),
+                found: data.len() as u128,
+            });
+        }
+        let values = view.gather(data);
+        Tensor::new(view.shape, values).map_err(|source| CheckpointError::Operator {
+            at: at.to_owned(),
+            source,
+        })
+    }
+}
+
+/// A strided view of a storage.
+struct View<'a> {
+    storage: StorageRef<'a>,
+    offset: usize,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+impl<'a> View<'a> {
+    fn read(tree: &Tree<'a>, id: Id, at: &str) -> Result<Self, CheckpointError> {
+        let expected = "a tensor";
+        let (_, function) = tree
+            .class(id)
+            .filter(|c| c.0 == "torch._utils")
+            .ok_or_else(|| tree.unexpected(at, expected, id))?;
+        let arguments = tree.object(id).and_then(|o| tree.sequence(o.arguments));
+        let arguments = arguments.ok_or_else(|| tree.unexpected(at, expected, id))?;
+        if function.starts_with("_rebuild_parameter") {
+            let inner = arguments.first().copied();
+            let inner = inner.ok_or_else(|| tree.unexpected(at, expected, id))?;
+            // A parameter wraps a tensor, never another parameter: no chain to follow.
+            let wraps = tree
+                .class(inner)
+                .is_some_and(|c| c.1.starts_with("_rebuild_tensor"));
+            return match wraps {
+                true => Self::read(tree, inner, at),
+                false => Err(tree.unexpected(at, expected, inner)),
+            };
+        }
+        let &[storage, offset, shape, strides, ..] = arguments else {
+            return Err(tree.unexpected(at, expected, id));
+        };
+        if !matches!(function, "_rebuild_tensor" | "_rebuild_tensor_v2") {
+            return Err(tree.unexpected(at, expected, id));
+        }
+        let size = |v: Id| tree.int(v).and_then(|i| usize::try_from(i).ok());
+        let sizes =
+            |v: Id| -> Option<Vec<usize>> { tree.sequence(v)?.iter().map(|&s| size(s)).collect() };
+        let parts: Option<(usize, Vec<usize>, Vec<usize>)> =
+            (|| Some((size(offset)?, sizes(shape)?, sizes(strides)?)))();
+        let (offset, shape, strides) = parts
+            .filter(|(_, shape, strides)| shape.len() == strides.len() && shape.len() <= 8)
+            .ok_or_else(|| tree.unexpected(at, "a tensor of 8 axes at most", shape))?;
+        Ok(Self {
+            storage: StorageRef::read(tree, storage, at)?,
+            offset,
+            shape,
+            strides,
+        })
+    }
+
+    fn elements(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+    }
+
+    /// Number of elements the storage must have.
+    fn reach(&self) -> Option<u128> {
+        if self.shape.contains(&0) {
+            return Some(0);
+        }
+        let axes = self.shape.iter().zip(&self.strides);
+        let steps = axes.map(|(&d, &s)| (d as u128 - 1) * s as u128);
+        steps
+            .chain([self.offset as u128])
+            .try_fold(1u128, u128::checked_add)
+    }
+
+    /// The elements in row-major order, whatever their order in the storage (channels last, slices).
+    fn gather(&self, data: &[u8]) -> Vec<f32> {
+        let count = self.elements().unwrap_or(0);
+        let dtype = self.storage.dtype;
+        let width = dtype.size_bytes();
+        let mut values = Vec::with_capacity(count);
+        if count == 0 {
+            return values;
+        }
+        let mut index = vec![0usize; self.shape.len()];
+        let mut position = self.offset;
+        for _ in 0..count {
+            values.push(dtype.read(&data[position * width..][..width]) as f32);
+            for axis in (0..index.len()).rev() {
+                index[axis] += 1;
+                position = position.wrapping_add(self.strides[axis]);
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                // An axis of length 1 may state any stride: it only has to cancel out.
+                let back = self.strides[axis].wrapping_mul(self.shape[axis]);
+                position = position.wrapping_sub(back);
+                index[axis] = 0;
+            }
+        }
+        values
+    }
+}
