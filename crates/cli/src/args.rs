@@ -1,5 +1,6 @@
 //! What can be typed.
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use kernels::Isa;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +12,52 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    /// What every verb takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+/// What every verb takes.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Every verb")]
+pub(crate) struct CommonArgs {
+    /// Also write the result as JSON to this file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Threads; all cores by default.
+    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Seed of everything that is drawn.
+    #[arg(long, global = true, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Instruction set to use: avx512, avx2 or scalar; the best one by default.
+    #[arg(long, global = true)]
+    pub(crate) isa: Option<Isa>,
+    /// What runs the model.
+    #[arg(long, global = true, value_enum, default_value_t = EngineName::Builtin)]
+    pub(crate) engine: EngineName,
+    /// ONNX Runtime's library, for `--engine onnxruntime`.
+    #[arg(long, global = true, value_name = "LIB", env = "ORT_DYLIB_PATH")]
+    pub(crate) ort_library: Option<PathBuf>,
+}
+
+/// What runs the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Our own engine.
+    Builtin,
+    /// ONNX Runtime, from its shared library (val, detect and bench).
+    Onnxruntime,
+}
+
+impl EngineName {
+    /// The name as it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Onnxruntime => "onnxruntime",
+        }
+    }
 }
 
 /// The verbs.
@@ -37,11 +84,19 @@ pub(crate) enum Verb {
 pub(crate) struct ModelArgs {
     /// The detector: an ONNX file.
     pub(crate) model: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+}
+
+/// How a model is read.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReadingArgs {
     /// Input size that dynamic axes are bound to: one side, or HEIGHTxWIDTH.
     #[arg(long, value_parser = parse_imgsz)]
     pub(crate) imgsz: Option<[usize; 2]>,
     /// Detector family to assume instead of recognising it.
-    #[arg(long)]
+    #[arg(long, value_parser = names(yolo::families::FAMILIES, |f| f.name))]
     pub(crate) family: Option<String>,
 }
 
@@ -51,20 +106,14 @@ pub(crate) struct InspectArgs {
     /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// Also write everything as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }
 
-/// How the engine runs.
+/// What counts as a detection.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct EngineArgs {
-    /// Threads; all cores by default.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) threads: Option<u16>,
-    /// Instruction set to use: avx512, avx2 or scalar; the best one by default.
-    #[arg(long)]
-    pub(crate) isa: Option<Isa>,
+pub(crate) struct OverlapArgs {
+    /// Highest overlap of two boxes of one class.
+    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
+    pub(crate) iou: f32,
 }
 
 /// Arguments of `val`.
@@ -82,18 +131,12 @@ pub(crate) struct ValArgs {
     /// Lowest confidence that counts.
     #[arg(long, default_value_t = 0.001, value_parser = parse_share::<f32>)]
     pub(crate) conf: f32,
-    /// Highest overlap of two boxes of one class.
-    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
-    pub(crate) iou: f32,
+    /// Overlap.
+    #[command(flatten)]
+    pub(crate) overlap: OverlapArgs,
     /// Also write all detections as COCO results to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) dets: Option<PathBuf>,
-    /// Also write everything as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// The engine.
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 /// Arguments of `detect`.
@@ -111,15 +154,9 @@ pub(crate) struct DetectArgs {
     /// Lowest confidence that counts.
     #[arg(long, default_value_t = 0.25, value_parser = parse_share::<f32>)]
     pub(crate) conf: f32,
-    /// Highest overlap of two boxes of one class.
-    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
-    pub(crate) iou: f32,
-    /// Also write everything as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// The engine.
+    /// Overlap.
     #[command(flatten)]
-    pub(crate) engine: EngineArgs,
+    pub(crate) overlap: OverlapArgs,
 }
 
 /// Arguments of `bench`.
@@ -128,9 +165,9 @@ pub(crate) struct BenchArgs {
     /// The models; ratios are to the first.
     #[arg(required = true)]
     pub(crate) models: Vec<PathBuf>,
-    /// Input size that dynamic axes are bound to: one side, or HEIGHTxWIDTH.
-    #[arg(long, value_parser = parse_imgsz)]
-    pub(crate) imgsz: Option<[usize; 2]>,
+    /// How they are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Measured runs of each model.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
@@ -140,12 +177,6 @@ pub(crate) struct BenchArgs {
     /// Show the steps of each model's plan.
     #[arg(long)]
     pub(crate) plan: bool,
-    /// Also write everything as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// The engine.
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 /// Images on which a stage watches the detector.
@@ -160,9 +191,25 @@ pub(crate) struct ImagesArgs {
     /// How many images.
     #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) images: u32,
-    /// Which images, when there are more.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+}
+
+/// How channels are chosen.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CriterionArgs {
+    /// How channels are ranked.
+    #[arg(long, default_value = "l1", value_parser = names(prune::CRITERIA, |c| c.name))]
+    pub(crate) criterion: String,
+}
+
+/// How a model is quantized.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QuantArgs {
+    /// Engine that will run the model.
+    #[arg(long, default_value = "builtin", value_parser = names(quant::TARGETS, |t| t.name))]
+    pub(crate) target: String,
+    /// How ranges are chosen.
+    #[arg(long, default_value = "percentile", value_parser = names(quant::OBSERVERS, |o| o.0))]
+    pub(crate) calibrator: String,
 }
 
 /// Arguments of `prune`.
@@ -183,18 +230,12 @@ pub(crate) struct PruneArgs {
     /// Share of the MACs to remove.
     #[arg(long, value_parser = parse_ratio, required_unless_present = "ratio")]
     pub(crate) macs: Option<f64>,
-    /// How channels are ranked.
-    #[arg(long, default_value = "l1")]
-    pub(crate) criterion: String,
+    /// The ranking.
+    #[command(flatten)]
+    pub(crate) criterion: CriterionArgs,
     /// Leave the removed channels' means out of the next biases.
     #[arg(long)]
     pub(crate) no_repair: bool,
-    /// Also write what was removed as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// The engine.
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 /// Arguments of `quantize`.
@@ -209,18 +250,9 @@ pub(crate) struct QuantizeArgs {
     /// The ONNX file to write.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
-    /// Engine that will run the model: builtin or onnxruntime.
-    #[arg(long, default_value = "builtin")]
-    pub(crate) target: String,
-    /// How ranges are chosen: minmax or percentile.
-    #[arg(long, default_value = "percentile")]
-    pub(crate) calibrator: String,
-    /// Also write the plan as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// The engine.
+    /// The quantization.
     #[command(flatten)]
-    pub(crate) engine: EngineArgs,
+    pub(crate) quant: QuantArgs,
 }
 
 /// Arguments of `compress`.
@@ -229,9 +261,9 @@ pub(crate) struct CompressArgs {
     /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// Data.yaml with a `train` split to look at and a `val` split to judge by.
-    #[arg(long)]
-    pub(crate) data: PathBuf,
+    /// The images to look at; the `val` split of the same data judges.
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
     /// Folder for the models, the plans and metrics.json.
     #[arg(short, long, value_name = "RUNDIR")]
     pub(crate) out: PathBuf,
@@ -244,27 +276,17 @@ pub(crate) struct CompressArgs {
     /// Share of the MACs to remove; when the gate fails half of it, a fifth, then nothing.
     #[arg(long, default_value_t = 0.05, value_parser = parse_ratio)]
     pub(crate) macs: f64,
-    /// How channels are ranked.
-    #[arg(long, default_value = "l1")]
-    pub(crate) criterion: String,
-    /// Engine that will run the model: builtin or onnxruntime.
-    #[arg(long, default_value = "builtin")]
-    pub(crate) target: String,
-    /// How ranges are chosen: minmax or percentile.
-    #[arg(long, default_value = "percentile")]
-    pub(crate) calibrator: String,
-    /// How many training images to look at.
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) images: u32,
-    /// Seed of everything drawn.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Also write metrics.json to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// The engine.
+    /// The ranking.
     #[command(flatten)]
-    pub(crate) engine: EngineArgs,
+    pub(crate) criterion: CriterionArgs,
+    /// The quantization.
+    #[command(flatten)]
+    pub(crate) quant: QuantArgs,
+}
+
+/// Accepts the names of a list, and shows them in `--help`.
+fn names<T>(list: &[T], name: impl Fn(&T) -> &'static str) -> PossibleValuesParser {
+    PossibleValuesParser::new(list.iter().map(name).collect::<Vec<_>>())
 }
 
 fn parse_ratio(text: &str) -> Result<f64, String> {

@@ -1,14 +1,18 @@
-//! `bench`: size, MACs, memory and latency of models, side by side.
-use crate::args::BenchArgs;
-use crate::engine;
+//! `bench`: size, MACs, memory, latency and energy of models, side by side.
+use crate::args::{BenchArgs, CommonArgs, EngineName};
+use crate::model::{self, Model};
 use crate::output::{align_right, grouped, megabytes, table, write_json};
+use crate::progress::Progress;
+use crate::{engine, memory};
 use anyhow::{Context, Result};
-use compress::Latency;
+use compress::{EnergyMeter, Latency, noise};
 use ir::{Op, rewrites};
-use runtime::Plan;
+use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
+use yolo::families;
+use yolo::{Network, YoloError};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -22,16 +26,18 @@ struct ModelRecord {
     file_bytes: u64,
     params: u64,
     macs: u64,
-    arena_bytes: usize,
-    /// Of the whole process so far: meaningful for the first model.
+    int8_macs_share: f64,
+    /// Null on an engine that does not tell.
+    arena_bytes: Option<usize>,
+    /// Of the process while this model was read and run, where the system tells.
     peak_rss_bytes: Option<u64>,
-    /// None for a quantized graph: it is evaluated by fake quantization in float, whose latency says nothing.
+    /// Null for a quantized graph that our engine evaluates in float: that latency says nothing.
     latency_ms: Option<Latency>,
     images_per_s: Option<f64>,
-    /// Not measured.
+    /// Of one inference, the whole processor; null where no counter can be read, or there is no latency.
     energy_j: Option<f64>,
     engine: &'static str,
-    isa: String,
+    isa: Option<String>,
     threads: usize,
     runs: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -46,129 +52,236 @@ struct StepRecord {
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let models = args
-        .models
-        .iter()
-        .map(|m| measure(args, m).with_context(|| m.display().to_string()));
-    let record = Record {
-        models: models.collect::<Result<_>>()?,
-    };
+pub(crate) fn run(args: &BenchArgs, common: &CommonArgs) -> Result<()> {
+    let progress = Progress::new("models", args.models.len());
+    let mut models = Vec::with_capacity(args.models.len());
+    for (i, path) in args.models.iter().enumerate() {
+        let measured = measure(args, common, path);
+        models.push(measured.with_context(|| path.display().to_string())?);
+        progress.at(i + 1);
+    }
+    drop(progress);
+    let record = Record { models };
     print(&record);
-    write_json(args.json.as_deref(), &record)
+    write_json(common.json.as_deref(), &record)
 }
 
-fn measure(args: &BenchArgs, path: &Path) -> Result<ModelRecord> {
-    let options = engine::options(&args.engine)?;
-    let threads = engine::threads(&args.engine);
-    let mut graph = onnx::load(
-        path,
-        &onnx::LoadOptions {
-            imgsz: args.imgsz,
-            ..Default::default()
-        },
-    )?;
+/// A network that can be timed, and what its engine tells about it.
+struct Timed {
+    network: Box<dyn Network>,
+    elements: usize,
+    plan: Option<Arc<Plan>>,
+    /// Whether the time says something.
+    honest: bool,
+}
+
+fn builtin(model: &mut Model, common: &CommonArgs) -> Result<Timed> {
     for rewrite in rewrites::REWRITES {
-        rewrites::apply(&mut graph, rewrite)?;
+        rewrites::apply(&mut model.graph, rewrite)?;
     }
-    let plan = Arc::new(Plan::compile(&graph, &[], &options)?);
+    let graph = &model.graph;
+    let plan = Arc::new(Plan::compile(graph, &[], &engine::options(common)?)?);
+    let &[input] = graph.inputs() else {
+        anyhow::bail!("expected one input, found {}", graph.inputs().len());
+    };
     let quantized = graph
         .nodes()
         .any(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
-    let latency_ms = if quantized {
-        None
-    } else {
-        Some(Latency::measure(
-            &graph,
-            &plan,
-            threads,
-            (args.warmup, args.runs),
-        )?)
+    Ok(Timed {
+        network: Box::new(Session::new(&plan, engine::threads(common))?),
+        elements: graph.ty(input)?.elements(),
+        plan: Some(plan),
+        honest: !quantized,
+    })
+}
+
+fn onnx_runtime(model: &Model, common: &CommonArgs) -> Result<Timed> {
+    let head = families::identify(&model.graph, model.family.as_deref())?;
+    let [height, width] = head.size_px;
+    let threads = engine::threads(common);
+    let library = engine::onnx_runtime(common)?;
+    let network = library.network(&model.path, head.size_px, threads)?;
+    Ok(Timed {
+        network: Box::new(network),
+        elements: 3 * height * width,
+        plan: None,
+        honest: true,
+    })
+}
+
+fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRecord> {
+    memory::forget_peak();
+    let mut model = model::read(path, &args.reading)?;
+    let mut timed = match common.engine {
+        EngineName::Builtin => builtin(&mut model, common)?,
+        EngineName::Onnxruntime => onnx_runtime(&model, common)?,
     };
-    let steps = plan.steps();
-    let plan_rows = steps.iter().map(|s| StepRecord {
-        name: s.name.clone(),
-        kind: s.kind.to_string(),
+    let (latency_ms, energy_j) = match timed.honest {
+        true => time(&mut timed, args)?,
+        false => (None, None),
+    };
+    let steps = timed.plan.as_ref().map_or(vec![], |plan| plan.steps());
+    let rows = steps.into_iter().filter(|_| args.plan).map(|s| StepRecord {
+        name: s.name,
+        kind: s.kind,
         macs: s.macs,
     });
     Ok(ModelRecord {
         model: path.display().to_string(),
-        file_bytes: std::fs::metadata(path)?.len(),
-        params: graph.params(),
-        macs: graph.macs(),
-        arena_bytes: plan.arena_bytes(),
-        peak_rss_bytes: peak_rss_bytes(),
+        file_bytes: model.file_bytes,
+        params: model.graph.params(),
+        macs: model.graph.macs(),
+        int8_macs_share: quant::int8_macs_share(&model.graph),
+        arena_bytes: timed.plan.map(|plan| plan.arena_bytes()),
+        peak_rss_bytes: memory::peak_rss_bytes(),
         latency_ms,
         images_per_s: latency_ms.map(|l| 1e3 / l.median),
-        energy_j: None,
-        engine: "builtin",
-        isa: options.isa.to_string(),
-        threads,
+        energy_j,
+        engine: common.engine.name(),
+        isa: engine::isa_name(common)?,
+        threads: engine::threads(common),
         runs: args.runs,
-        plan: if args.plan {
-            plan_rows.collect()
-        } else {
-            vec![]
-        },
+        plan: rows.collect(),
     })
 }
 
-/// Peak resident memory of this process, where the system tells.
-fn peak_rss_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
+fn time(timed: &mut Timed, args: &BenchArgs) -> Result<(Option<Latency>, Option<f64>)> {
+    let input = noise(timed.elements);
+    let mut infer = || timed.network.infer(&input).map(|_| ());
+    for _ in 0..args.warmup {
+        infer()?;
+    }
+    let meter = EnergyMeter::open(Path::new("/sys"));
+    let before = meter.as_ref().and_then(EnergyMeter::read);
+    let latency = Latency::of_runs::<YoloError>(args.runs, infer)?;
+    let after = meter.as_ref().and_then(EnergyMeter::read);
+    let joules = meter
+        .zip(before.zip(after))
+        .map(|(m, (b, a))| m.joules(&b, &a) / f64::from(args.runs));
+    Ok((Some(latency), joules))
+}
+
+/// A row of the table: what is measured, how it reads, and the number that ratios are made of.
+type Row = (
+    &'static str,
+    fn(&ModelRecord) -> String,
+    fn(&ModelRecord) -> Option<f64>,
+);
+
+const NOT_AVAILABLE: &str = "not available";
+
+const ROWS: &[Row] = &[
+    (
+        "file size",
+        |m| megabytes(m.file_bytes),
+        |m| Some(m.file_bytes as f64),
+    ),
+    (
+        "parameters",
+        |m| grouped(m.params),
+        |m| Some(m.params as f64),
+    ),
+    ("MACs", |m| grouped(m.macs), |m| Some(m.macs as f64)),
+    (
+        "MACs in INT8",
+        |m| format!("{:.1} %", 100.0 * m.int8_macs_share),
+        |_| None,
+    ),
+    (
+        "arena",
+        |m| {
+            m.arena_bytes
+                .map_or("–".to_owned(), |b| megabytes(b as u64))
+        },
+        |m| m.arena_bytes.map(|b| b as f64),
+    ),
+    (
+        "peak memory",
+        |m| m.peak_rss_bytes.map_or(NOT_AVAILABLE.to_owned(), megabytes),
+        |m| m.peak_rss_bytes.map(|b| b as f64),
+    ),
+    (
+        "latency, median",
+        |m| milliseconds(m, |l| l.median),
+        |m| m.latency_ms.map(|l| l.median),
+    ),
+    (
+        "latency, fastest",
+        |m| milliseconds(m, |l| l.min),
+        |m| m.latency_ms.map(|l| l.min),
+    ),
+    (
+        "latency, p90",
+        |m| milliseconds(m, |l| l.p90),
+        |m| m.latency_ms.map(|l| l.p90),
+    ),
+    (
+        "images/s",
+        |m| m.images_per_s.map_or("–".to_owned(), |v| format!("{v:.1}")),
+        |m| m.images_per_s,
+    ),
+    (
+        "energy an image",
+        |m| {
+            m.energy_j
+                .map_or(NOT_AVAILABLE.to_owned(), |j| format!("{j:.3} J"))
+        },
+        |m| m.energy_j,
+    ),
+    (
+        "power",
+        |m| power(m).map_or(NOT_AVAILABLE.to_owned(), |w| format!("{w:.1} W")),
+        power,
+    ),
+];
+
+fn milliseconds(m: &ModelRecord, figure: fn(&Latency) -> f64) -> String {
+    let latency = m.latency_ms.as_ref();
+    latency.map_or("–".to_owned(), |l| format!("{:.2} ms", figure(l)))
+}
+
+fn power(m: &ModelRecord) -> Option<f64> {
+    m.energy_j.zip(m.images_per_s).map(|(j, per_s)| j * per_s)
 }
 
 fn print(record: &Record) {
-    let mut rows = table(&[
-        "model",
-        "file",
-        "parameters",
-        "MACs",
-        "arena",
-        "latency, median",
-        "p90",
-        "images/s",
-        "to first",
-    ]);
-    let first = record.models[0].latency_ms;
-    for m in &record.models {
-        let ms = |f: fn(&Latency) -> f64| {
-            m.latency_ms
-                .as_ref()
-                .map_or("–".to_owned(), |l| format!("{:.2} ms", f(l)))
-        };
-        let ratio = m.latency_ms.zip(first).map_or("–".to_owned(), |(l, f)| {
-            format!("{:.3}", l.median / f.median)
-        });
-        rows.add_row([
-            m.model.clone(),
-            megabytes(m.file_bytes),
-            grouped(m.params),
-            grouped(m.macs),
-            megabytes(m.arena_bytes as u64),
-            ms(|l| l.median),
-            ms(|l| l.p90),
-            m.images_per_s.map_or("–".to_owned(), |v| format!("{v:.1}")),
-            ratio,
-        ]);
+    let first = &record.models[0];
+    let title = |i: usize, m: &ModelRecord| match (record.models.len(), i) {
+        (2, 0) => format!("before\n{}", m.model),
+        (2, _) => format!("after\n{}", m.model),
+        _ => m.model.clone(),
+    };
+    let mut header = vec![String::new()];
+    for (i, m) in record.models.iter().enumerate() {
+        header.push(title(i, m));
+        header.extend((i > 0).then(|| "change".to_owned()));
+    }
+    let mut rows = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for (what, text, number) in ROWS {
+        let mut row = vec![(*what).to_owned()];
+        for (i, m) in record.models.iter().enumerate() {
+            row.push(text(m));
+            let change = || {
+                let pair = number(first).filter(|v| *v > 0.0).zip(number(m));
+                pair.map_or("–".to_owned(), |(a, b)| {
+                    format!("{:+.1} % ({:.2}x)", 100.0 * (b / a - 1.0), b / a)
+                })
+            };
+            row.extend((i > 0).then(change));
+        }
+        rows.add_row(row);
     }
     align_right(&mut rows, 1);
     println!("{rows}");
-    let m = &record.models[0];
     println!(
-        "engine {} ({}), {} threads, {} runs; peak memory of the process {}",
-        m.engine,
-        m.isa,
-        m.threads,
-        m.runs,
-        m.peak_rss_bytes
-            .map_or("not available".to_owned(), megabytes)
+        "engine {}{}, {} threads, {} runs",
+        first.engine,
+        first
+            .isa
+            .as_ref()
+            .map_or(String::new(), |i| format!(" ({i})")),
+        first.threads,
+        first.runs,
     );
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {
         println!(
@@ -176,12 +289,18 @@ fn print(record: &Record) {
             m.model
         );
     }
-    for m in record.models.iter().filter(|m| !m.plan.is_empty()) {
-        let mut steps = table(&["step", "kind", "MACs"]);
-        for s in &m.plan {
-            steps.add_row([s.name.clone(), s.kind.clone(), grouped(s.macs)]);
-        }
-        align_right(&mut steps, 2);
-        println!("{}\n{steps}", m.model);
+    record
+        .models
+        .iter()
+        .filter(|m| !m.plan.is_empty())
+        .for_each(print_plan);
+}
+
+fn print_plan(m: &ModelRecord) {
+    let mut steps = table(&["step", "kind", "MACs"]);
+    for s in &m.plan {
+        steps.add_row([s.name.clone(), s.kind.clone(), grouped(s.macs)]);
     }
+    align_right(&mut steps, 2);
+    println!("{}\n{steps}", m.model);
 }

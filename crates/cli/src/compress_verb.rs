@@ -1,8 +1,8 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
-use crate::args::CompressArgs;
+use crate::args::{CommonArgs, CompressArgs};
 use crate::output::{align_right, grouped, megabytes, table, write_json};
 use crate::{engine, model};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use compress::{
     CompressData, CompressOptions, CompressRecord, StageRecord, compress_detector, sample,
 };
@@ -12,13 +12,11 @@ use std::process::ExitCode;
 use yolo::Dataset;
 
 /// Runs the verb; a failed gate is exit code 1.
-pub(crate) fn run(args: &CompressArgs) -> Result<ExitCode> {
-    let graph = model::load(&args.model)?;
-    let source_bytes = std::fs::metadata(&args.model.model)
-        .with_context(|| args.model.model.display().to_string())?
-        .len();
-    let val = Dataset::open(&args.data, "val")?;
-    let train = Dataset::open(&args.data, "train")?;
+pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> {
+    let model = model::load(&args.model)?;
+    let data = &args.images.data;
+    let val = Dataset::open(data, "val")?;
+    let train = Dataset::open(data, &args.images.split)?;
     let judged: BTreeSet<&PathBuf> = val.images.iter().map(|i| &i.path).collect();
     let train: Vec<PathBuf> = train
         .images
@@ -28,35 +26,36 @@ pub(crate) fn run(args: &CompressArgs) -> Result<ExitCode> {
         .collect();
     ensure!(
         !train.is_empty(),
-        "{}: every image of `train` is in `val` too: nothing is left to calibrate on",
-        args.data.display()
+        "{}: every image of `{}` is in `val` too: nothing is left to calibrate on",
+        data.display(),
+        args.images.split
     );
-    let calibration = sample(&train, args.images as usize, args.seed);
+    let calibration = sample(&train, args.images.images as usize, common.seed);
     let options = CompressOptions {
         keep: args.keep,
         strict: args.strict,
         macs_ratios: back_off(args.macs),
-        criterion: &args.criterion,
-        target: quant::target(&args.target)?,
-        calibrator: &args.calibrator,
-        seed: args.seed,
-        engine: engine::options(&args.engine)?,
-        threads: engine::threads(&args.engine),
+        criterion: &args.criterion.criterion,
+        target: quant::target(&args.quant.target)?,
+        calibrator: &args.quant.calibrator,
+        seed: common.seed,
+        engine: engine::builtin_options(common, "compress")?,
+        threads: engine::threads(common),
     };
     let data = CompressData {
         calibration: &calibration,
         val: &val,
     };
-    let family = args.model.family.as_deref();
+    let family = model.family.as_deref();
     let record = compress_detector(
-        (&graph, source_bytes, family),
+        (&model.graph, model.file_bytes, family),
         &data,
         &options,
         &args.out,
         &|line| eprintln!("{line}"),
     )?;
     print(args, &record);
-    write_json(args.json.as_deref(), &record)?;
+    write_json(common.json.as_deref(), &record)?;
     Ok(if record.gate.passed {
         ExitCode::SUCCESS
     } else {

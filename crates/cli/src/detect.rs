@@ -1,12 +1,13 @@
 //! `detect`: objects in images, as a table and as pictures.
-use crate::args::DetectArgs;
+use crate::args::{CommonArgs, DetectArgs};
 use crate::output::{align_right, table, write_json};
+use crate::progress::Progress;
 use crate::{engine, model};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use yolo::{CompiledDetector, Detection, Thresholds, draw_detections, read_rgb, save_image};
+use yolo::{Detection, Thresholds, draw_detections, read_rgb, save_image};
 
 const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "bmp", "webp"];
 
@@ -33,30 +34,29 @@ struct DetectionRecord {
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &DetectArgs) -> Result<()> {
-    let graph = model::load(&args.model)?;
-    let options = engine::options(&args.engine)?;
-    let compiled = CompiledDetector::compile(&graph, args.model.family.as_deref(), &options)
-        .with_context(|| args.model.model.display().to_string())?;
-    let head = &compiled.head;
+pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
+    let model = model::load(&args.model)?;
+    let (head, mut sessions) = engine::detectors(&model, common, (1, engine::threads(common)))?;
+    let detector = &mut sessions[0];
     let numbered = || (0..head.classes).map(|c| format!("class {c}")).collect();
     let names: Vec<String> = head.names.clone().unwrap_or_else(numbered);
     let images = list_images(&args.source)?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     }
-    let mut detector = compiled.session(engine::threads(&args.engine))?;
     let thresholds = Thresholds {
         conf: args.conf,
-        iou: args.iou,
+        iou: args.overlap.iou,
     };
     let mut record = Record {
-        model: args.model.model.display().to_string(),
+        model: model.path.display().to_string(),
         images: vec![],
         bad_images: vec![],
     };
     let mut drawn_names = BTreeSet::new();
-    for path in &images {
+    let progress = Progress::new("images", images.len());
+    for (i, path) in images.iter().enumerate() {
+        progress.at(i);
         let mut pixels = match read_rgb(path) {
             Ok(pixels) => pixels,
             Err(error) => {
@@ -84,8 +84,10 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
             detections: found.iter().map(named).collect(),
         });
     }
+    progress.at(images.len());
+    drop(progress);
     print(&record);
-    write_json(args.json.as_deref(), &record)?;
+    write_json(common.json.as_deref(), &record)?;
     let allowed = 3.max(images.len() / 100);
     if record.images.is_empty() || record.bad_images.len() > allowed {
         bail!(

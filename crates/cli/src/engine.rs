@@ -1,18 +1,23 @@
 //! The engine as the user asked for it.
-use crate::args::EngineArgs;
-use anyhow::{Result, bail};
+use crate::args::{CommonArgs, EngineName};
+use crate::model::Model;
+use crate::onnx_runtime::OnnxRuntime;
+use anyhow::{Context, Result, bail};
 use kernels::Isa;
 use runtime::PlanOptions;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use yolo::families::{self, Head};
+use yolo::{CompiledDetector, Detector};
 
 /// How many threads to use.
-pub(crate) fn threads(args: &EngineArgs) -> usize {
+pub(crate) fn threads(args: &CommonArgs) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     args.threads.map_or(cores, usize::from)
 }
 
 /// The plan's options; an instruction set that this CPU lacks is an error.
-pub(crate) fn options(args: &EngineArgs) -> Result<PlanOptions> {
+pub(crate) fn options(args: &CommonArgs) -> Result<PlanOptions> {
     let available = Isa::available();
     let isa = args.isa.unwrap_or_else(Isa::best);
     if !available.contains(&isa) {
@@ -23,4 +28,62 @@ pub(crate) fn options(args: &EngineArgs) -> Result<PlanOptions> {
         );
     }
     Ok(PlanOptions { isa })
+}
+
+/// The plan's options, for verbs that need to look into the engine.
+pub(crate) fn builtin_options(args: &CommonArgs, verb: &str) -> Result<PlanOptions> {
+    if args.engine != EngineName::Builtin {
+        bail!(
+            "`{verb}` watches values inside the engine: --engine builtin is needed, found {}",
+            args.engine.name()
+        );
+    }
+    options(args)
+}
+
+/// ONNX Runtime, as `--ort-library` names it.
+pub(crate) fn onnx_runtime(args: &CommonArgs) -> Result<OnnxRuntime> {
+    let library = args.ort_library.as_deref().context(
+        "--engine onnxruntime needs ONNX Runtime's library: name it with --ort-library or ORT_DYLIB_PATH",
+    )?;
+    OnnxRuntime::load(library)
+}
+
+/// The instruction set for listings; ONNX Runtime chooses its own.
+pub(crate) fn isa_name(args: &CommonArgs) -> Result<Option<String>> {
+    Ok(match args.engine {
+        EngineName::Builtin => Some(options(args)?.isa.to_string()),
+        EngineName::Onnxruntime => None,
+    })
+}
+
+/// `count` detectors of `threads` threads each, on the engine that was asked for.
+pub(crate) fn detectors(
+    model: &Model,
+    args: &CommonArgs,
+    (count, threads): (usize, usize),
+) -> Result<(Arc<Head>, Vec<Detector>)> {
+    let what = || model.path.display().to_string();
+    match args.engine {
+        EngineName::Builtin => {
+            let family = model.family.as_deref();
+            let compiled = CompiledDetector::compile(&model.graph, family, &options(args)?)
+                .with_context(what)?;
+            let sessions = (0..count).map(|_| compiled.session(threads));
+            let sessions = sessions.collect::<Result<_, _>>().with_context(what)?;
+            Ok((compiled.head, sessions))
+        }
+        EngineName::Onnxruntime => {
+            let head = families::identify(&model.graph, model.family.as_deref());
+            let head = Arc::new(head.with_context(what)?);
+            let library = onnx_runtime(args)?;
+            let session = || {
+                let network = library.network(&model.path, head.size_px, threads)?;
+                Ok(Detector::new(&head, Box::new(network)))
+            };
+            let sessions = (0..count).map(|_| session()).collect::<Result<_>>();
+            let sessions = sessions.with_context(what)?;
+            Ok((head, sessions))
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! `inspect`: what a detector is made of.
-use crate::args::InspectArgs;
+use crate::args::{CommonArgs, InspectArgs};
 use crate::model;
 use crate::output::{align_right, grouped, table, write_json};
 use anyhow::Result;
@@ -71,22 +71,19 @@ struct OpaqueRecord {
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &InspectArgs) -> Result<()> {
-    let graph = model::load(&args.model)?;
+pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
+    let model = model::load(&args.model)?;
+    let graph = &model.graph;
     let head = match (
-        families::identify(&graph, args.model.family.as_deref()),
-        &args.model.family,
+        families::identify(graph, model.family.as_deref()),
+        &model.family,
     ) {
         (Err(error), Some(_)) => return Err(error.into()),
         (head, _) => head.ok(),
     };
-    let inspection = inspect(
-        &args.model.model.display().to_string(),
-        &graph,
-        head.as_ref(),
-    );
+    let inspection = inspect(&model.path.display().to_string(), graph, head.as_ref());
     print(&inspection);
-    write_json(args.json.as_deref(), &inspection)
+    write_json(common.json.as_deref(), &inspection)
 }
 
 fn inspect(model: &str, graph: &Graph, head: Option<&Head>) -> Inspection {

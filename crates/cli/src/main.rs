@@ -7,28 +7,32 @@ mod compress_verb;
 mod detect;
 mod engine;
 mod inspect;
+mod memory;
 mod model;
+mod onnx_runtime;
 mod output;
 mod progress;
 mod prune;
 mod quantize;
 mod val;
 
+use anyhow::Result;
 use args::{Args, Verb};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.verb {
-        Verb::Inspect(verb) => inspect::run(verb).map(|()| ExitCode::SUCCESS),
-        Verb::Val(verb) => val::run(verb).map(|()| ExitCode::SUCCESS),
-        Verb::Detect(verb) => detect::run(verb).map(|()| ExitCode::SUCCESS),
-        Verb::Prune(verb) => prune::run(verb).map(|()| ExitCode::SUCCESS),
-        Verb::Quantize(verb) => quantize::run(verb).map(|()| ExitCode::SUCCESS),
-        Verb::Compress(verb) => compress_verb::run(verb),
-        Verb::Bench(verb) => bench::run(verb).map(|()| ExitCode::SUCCESS),
-    };
+    let common = &args.common;
+    let done = on_interrupt().and_then(|()| match &args.verb {
+        Verb::Inspect(verb) => inspect::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Val(verb) => val::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Detect(verb) => detect::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Prune(verb) => prune::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Quantize(verb) => quantize::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Compress(verb) => compress_verb::run(verb, common),
+        Verb::Bench(verb) => bench::run(verb, common).map(|()| ExitCode::SUCCESS),
+    });
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -36,6 +40,15 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Ctrl-C ends at once with exit code 3: every file is written under a temporary name and renamed, so nothing is half-written.
+fn on_interrupt() -> Result<()> {
+    ctrlc::set_handler(|| {
+        eprintln!("interrupted");
+        std::process::exit(3);
+    })?;
+    Ok(())
 }
 
 /// The error and its causes; a cause that the text before it already tells is not told twice.

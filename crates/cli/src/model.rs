@@ -1,38 +1,112 @@
 //! Reading the model and the images that the user names.
-use crate::args::{ImagesArgs, ModelArgs};
+use crate::args::{CommonArgs, ImagesArgs, ModelArgs, ReadingArgs};
+use crate::engine;
+use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
+use compress::Observation;
 use ir::{Graph, rewrites};
+use runtime::PlanOptions;
 use std::path::{Path, PathBuf};
+use yolo::families::{self, Head};
 use yolo::{BadInput, Dataset};
 
+/// A model as it was read.
+pub(crate) struct Model {
+    /// Where it came from.
+    pub(crate) path: PathBuf,
+    /// What is in it.
+    pub(crate) graph: Graph,
+    /// The family the user named.
+    pub(crate) family: Option<String>,
+    /// Size of the file.
+    pub(crate) file_bytes: u64,
+}
+
 /// Reads a model and recognises SiLU; BatchNorm is kept.
-pub(crate) fn load(args: &ModelArgs) -> Result<Graph> {
+pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
+    read(&args.model, &args.reading)
+}
+
+/// As [`load`]: the one place where a file becomes a graph.
+pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
     let options = onnx::LoadOptions {
         imgsz: args.imgsz,
         ..Default::default()
     };
-    let mut graph = onnx::load(&args.model, &options)?;
-    rewrites::apply(&mut graph, &rewrites::SILU)
-        .with_context(|| args.model.display().to_string())?;
-    Ok(graph)
+    let mut graph = onnx::load(path, &options)?;
+    rewrites::apply(&mut graph, &rewrites::SILU).with_context(|| path.display().to_string())?;
+    Ok(Model {
+        path: path.to_owned(),
+        graph,
+        family: args.family.clone(),
+        file_bytes: file_bytes(path)?,
+    })
 }
 
-/// Writes a model and gives the sizes of the source and of the new file, in bytes.
-pub(crate) fn save(graph: &Graph, source: &Path, out: &Path) -> Result<(u64, u64)> {
+/// Writes a model and gives the size of the file.
+pub(crate) fn save(graph: &Graph, out: &Path) -> Result<u64> {
     onnx::save(graph, out)?;
-    let size = |p: &Path| {
-        std::fs::metadata(p)
-            .map(|m| m.len())
-            .with_context(|| p.display().to_string())
-    };
-    Ok((size(source)?, size(out)?))
+    file_bytes(out)
+}
+
+fn file_bytes(path: &Path) -> Result<u64> {
+    let found = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    Ok(found.len())
+}
+
+/// A detector, the images on which a stage watches it, and the progress that is shown meanwhile.
+pub(crate) struct Subject<'a> {
+    model: &'a Model,
+    /// Its head.
+    pub(crate) head: Head,
+    /// The images.
+    pub(crate) images: Vec<PathBuf>,
+    options: PlanOptions,
+    threads: usize,
+    progress: Box<dyn Fn(usize) + Sync>,
+}
+
+impl<'a> Subject<'a> {
+    /// Recognises the model's head and draws the images.
+    pub(crate) fn open(
+        model: &'a Model,
+        images: &ImagesArgs,
+        common: &CommonArgs,
+        verb: &str,
+    ) -> Result<Self> {
+        let head = families::identify(&model.graph, model.family.as_deref())
+            .with_context(|| model.path.display().to_string())?;
+        let options = engine::builtin_options(common, verb)?;
+        let images = self::images(images, common.seed)?;
+        let progress = Progress::new("images", images.len());
+        Ok(Self {
+            model,
+            head,
+            images,
+            options,
+            threads: engine::threads(common),
+            progress: Box::new(move |done| progress.at(done)),
+        })
+    }
+
+    /// What a stage takes.
+    pub(crate) fn observation(&self) -> Observation<'_> {
+        Observation {
+            graph: &self.model.graph,
+            head: &self.head,
+            images: &self.images,
+            options: self.options,
+            threads: self.threads,
+            progress: self.progress.as_ref(),
+        }
+    }
 }
 
 /// The sampled images of a data set.
-pub(crate) fn images(args: &ImagesArgs) -> Result<Vec<PathBuf>> {
+fn images(args: &ImagesArgs, seed: u64) -> Result<Vec<PathBuf>> {
     let dataset = Dataset::open(&args.data, &args.split)?;
     let paths: Vec<PathBuf> = dataset.images.into_iter().map(|i| i.path).collect();
-    Ok(compress::sample(&paths, args.images as usize, args.seed))
+    Ok(compress::sample(&paths, args.images as usize, seed))
 }
 
 /// Reports images that could not be read; too many are an error.

@@ -1,12 +1,10 @@
 //! `prune`: fewer channels, without training.
-use crate::args::PruneArgs;
+use crate::args::{CommonArgs, PruneArgs};
+use crate::model::{self, Subject};
 use crate::output::{align_right, grouped, table, write_json};
-use crate::progress::Progress;
-use crate::{engine, model};
 use anyhow::{Context, Result};
-use compress::{Observation, PruneBudget, prune_detector};
+use compress::{PruneBudget, prune_detector};
 use serde::Serialize;
-use yolo::families;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -31,31 +29,17 @@ struct Frozen {
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &PruneArgs) -> Result<()> {
-    let graph = model::load(&args.model)?;
-    let head = families::identify(&graph, args.model.family.as_deref())
-        .with_context(|| args.model.model.display().to_string())?;
-    let images = if args.no_repair {
-        vec![]
-    } else {
-        model::images(&args.images)?
-    };
-    let progress = Progress::new("images", images.len());
-    let observation = Observation {
-        graph: &graph,
-        head: &head,
-        images: &images,
-        options: engine::options(&args.engine)?,
-        threads: engine::threads(&args.engine),
-        progress: &|done| progress.at(done),
-    };
+pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
+    let model = model::load(&args.model)?;
+    let subject = Subject::open(&model, &args.images, common, "prune")?;
+    let (graph, criterion) = (&model.graph, &args.criterion.criterion);
     let budget = match (args.ratio, args.macs) {
         (Some(ratio), _) => PruneBudget::Channels(ratio),
         (None, macs) => PruneBudget::Macs(macs.context("--ratio or --macs is needed")?),
     };
-    let pruned = prune_detector(&observation, &args.criterion, budget, !args.no_repair)?;
-    model::report_bad(&pruned.bad_images, images.len())?;
-    model::save(&pruned.graph, &args.model.model, &args.out)?;
+    let pruned = prune_detector(&subject.observation(), criterion, budget, !args.no_repair)?;
+    model::report_bad(&pruned.bad_images, subject.images.len())?;
+    model::save(&pruned.graph, &args.out)?;
     let reason = |g: &prune::DependencyGroup| {
         g.frozen.as_ref().map(|r| Frozen {
             group: g.name.clone(),
@@ -64,9 +48,9 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         })
     };
     let record = Record {
-        model: args.model.model.display().to_string(),
+        model: model.path.display().to_string(),
         out: args.out.display().to_string(),
-        criterion: args.criterion.clone(),
+        criterion: criterion.clone(),
         repair: !args.no_repair,
         macs: pruned.graph.macs(),
         source_macs: graph.macs(),
@@ -76,7 +60,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         plan: pruned.plan,
     };
     print(&record, &pruned.groups);
-    write_json(args.json.as_deref(), &record)
+    write_json(common.json.as_deref(), &record)
 }
 
 fn print(r: &Record, groups: &prune::Groups) {

@@ -1,12 +1,12 @@
 //! `val`: accuracy on a data set.
-use crate::args::ValArgs;
+use crate::args::{CommonArgs, ValArgs};
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
 use crate::{engine, model};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use yolo::metrics::Metrics;
-use yolo::{BadInput, CompiledDetector, Dataset, Thresholds, evaluate_detector, write_results};
+use yolo::{BadInput, Dataset, Thresholds, evaluate_sessions, write_results};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,9 @@ struct Record {
     conf: f32,
     iou: f32,
     threads: usize,
-    isa: String,
+    engine: &'static str,
+    /// Null when ONNX Runtime chooses.
+    isa: Option<String>,
     images_per_s: f64,
     bad_images: Vec<BadInput>,
     bad_labels: Vec<BadInput>,
@@ -28,19 +30,17 @@ struct Record {
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let graph = model::load(&args.model)?;
-    let options = engine::options(&args.engine)?;
-    let threads = engine::threads(&args.engine);
-    let detector = CompiledDetector::compile(&graph, args.model.family.as_deref(), &options)
-        .with_context(|| args.model.model.display().to_string())?;
+pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
+    let model = model::load(&args.model)?;
+    let threads = engine::threads(common);
+    let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
     let dataset = Dataset::open(&args.data, &args.split)?;
     let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: args.conf,
-        iou: args.iou,
+        iou: args.overlap.iou,
     };
-    let evaluation = evaluate_detector(&detector, &dataset, thresholds, threads, &|done| {
+    let evaluation = evaluate_sessions(&mut sessions, &dataset, thresholds, &|done| {
         progress.at(done)
     })
     .with_context(|| args.data.display().to_string())?;
@@ -49,22 +49,23 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
         write_results(path, &evaluation.results)?;
     }
     let record = Record {
-        model: args.model.model.display().to_string(),
+        model: model.path.display().to_string(),
         data: args.data.display().to_string(),
         split: args.split.clone(),
-        family: detector.head.family.name,
-        imgsz: detector.head.size_px,
+        family: head.family.name,
+        imgsz: head.size_px,
         conf: args.conf,
-        iou: args.iou,
+        iou: args.overlap.iou,
         threads,
-        isa: options.isa.to_string(),
+        engine: common.engine.name(),
+        isa: engine::isa_name(common)?,
         images_per_s: evaluation.images_per_s,
         bad_images: evaluation.bad_images,
         bad_labels: dataset.bad_labels,
         metrics: evaluation.metrics,
     };
     print(&record);
-    write_json(args.json.as_deref(), &record)
+    write_json(common.json.as_deref(), &record)
 }
 
 fn print(r: &Record) {
@@ -97,6 +98,9 @@ fn print(r: &Record) {
     );
     println!(
         "  {} images, {:.1} images/s on {} threads ({})",
-        r.metrics.images, r.images_per_s, r.threads, r.isa
+        r.metrics.images,
+        r.images_per_s,
+        r.threads,
+        r.isa.as_deref().unwrap_or(r.engine)
     );
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ir::Graph;
 use runtime::{Plan, Session};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::CompressError;
 
@@ -13,7 +13,7 @@ use crate::CompressError;
 ///
 /// # Units
 /// Milliseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Latency {
     /// Fastest run.
     pub min: f64,
@@ -42,13 +42,22 @@ impl Latency {
             .map(|n| n.map(noise))
             .collect::<Result<_, ir::IrError>>()?;
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut run = || session.run(&inputs).map(|_| ());
         for _ in 0..warmup {
-            session.run(&inputs)?;
+            run()?;
         }
+        Ok(Self::of_runs(runs, run)?)
+    }
+
+    /// Times `runs` calls (at least one) of `run`.
+    ///
+    /// # Errors
+    /// What `run` returns.
+    pub fn of_runs<E>(runs: u32, mut run: impl FnMut() -> Result<(), E>) -> Result<Self, E> {
         let mut ms = Vec::with_capacity(runs as usize);
         for _ in 0..runs.max(1) {
             let start = Instant::now();
-            session.run(&inputs)?;
+            run()?;
             ms.push(start.elapsed().as_secs_f64() * 1e3);
         }
         ms.sort_by(f64::total_cmp);
@@ -63,7 +72,7 @@ impl Latency {
 }
 
 /// Numbers in 0..1 that look like pixels to the kernels: no zeros, no denormals.
-fn noise(n: usize) -> Vec<f32> {
+pub fn noise(n: usize) -> Vec<f32> {
     (0..n as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32)
         .collect()

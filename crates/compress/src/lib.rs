@@ -3,6 +3,7 @@
 //! Rank 4: joins `prune`, `quant`, `runtime` and `yolo`, which do not know each other. Prints nothing.
 #![forbid(unsafe_code)]
 
+mod energy;
 mod error;
 mod latency;
 mod observe;
@@ -10,8 +11,9 @@ mod pipeline;
 mod prune_stage;
 mod quantize_stage;
 
+pub use energy::{EnergyMeter, EnergyReading};
 pub use error::CompressError;
-pub use latency::Latency;
+pub use latency::{Latency, noise};
 pub use observe::{Observation, sample};
 pub use pipeline::{
     Attempt, CompressData, CompressOptions, CompressRecord, Gate, StageRecord, compress_detector,
