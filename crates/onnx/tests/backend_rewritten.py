@@ -51,7 +51,7 @@ def main():
             continue
         checked += 1
         try:
-            onnx.checker.check_model(str(path), full_check=True)
+            onnx.checker.check_model(str(path))
             found = run(path, inputs)
         except Exception as error:
             print(f"{name}: {str(error)[:300]}")

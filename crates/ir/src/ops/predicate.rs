@@ -122,3 +122,20 @@ impl Operator for Predicate {
         vec![LoweredNode::simple(self.op_type(), inputs, vec![])]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predicate_of_large_integers_and_booleans_is_exact() {
+        let big = 1i64 << 60;
+        let (a, b) = (Tensor::vector(vec![big, big + 1]), Tensor::scalar(big));
+        let ask = |kind, a: &Tensor, b: &Tensor| Predicate { kind }.forward(&[a, b]).unwrap().remove(0);
+        assert_eq!(ask(PredicateKind::Equal, &a, &b), Tensor::vector(vec![true, false]));
+        assert_eq!(ask(PredicateKind::Greater, &a, &b), Tensor::vector(vec![false, true]));
+        let (x, y) = (Tensor::vector(vec![true, true, false]), Tensor::vector(vec![true, false, false]));
+        assert_eq!(ask(PredicateKind::Xor, &x, &y), Tensor::vector(vec![false, true, false]));
+        assert!(Predicate { kind: PredicateKind::Xor }.infer(&[&a.ty(), &b.ty()]).is_err());
+    }
+}

@@ -18,6 +18,9 @@ pub(super) fn read_params(spec: &mut NodeSpec<'_>, codes: DataType) -> Result<Qu
     let rank = spec.ty(0)?.rank();
     let scale = spec.parameter(1)?.ok_or(OpError::InputCount { expected: "2 or 3", found: 1 })?;
     let zero = spec.parameter(2)?;
+    if scale.dtype() != DataType::F32 {
+        return Err(OpError::Unsupported { feature: "quantization of other reals than f32" });
+    }
     if spec.attributes.int("block_size")?.unwrap_or(0) != 0 {
         return Err(OpError::Unsupported { feature: "block-wise quantization" });
     }

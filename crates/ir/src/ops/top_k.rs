@@ -81,7 +81,7 @@ impl Operator for TopK {
         let x = inputs[0];
         let shape = self.infer(&[&x.ty()])?.remove(0).shape;
         let (len, inner) = (x.shape()[self.axis], x.shape()[self.axis + 1..].iter().product::<usize>());
-        let rows = if self.k == 0 { 0 } else { shape.iter().product::<usize>() / self.k };
+        let rows = shape.iter().product::<usize>().checked_div(self.k).unwrap_or(0);
         let row = |r: usize| (0..len).map(move |i| (r / inner * len + i) * inner + r % inner);
         let (mut picks, mut indices) = (vec![0; rows * self.k], vec![0i64; rows * self.k]);
         let (mut floats, mut integers) = (vec![], vec![]);
