@@ -59,11 +59,10 @@ impl<'a> Region<'a> {
     pub(crate) fn weighted(&self) -> impl Iterator<Item = (NodeId, &'a Node, usize)> {
         self.nodes()
             .filter_map(|(id, node)| match node.op.quant_facts() {
-                QuantFacts::Weighted { weight, .. }
-                    if self.is_float_constant(node.inputs[weight]) =>
-                {
-                    Some((id, node, weight))
-                }
+                // Weights whose output channels are not axis 0 (ConvTranspose, MatMul) stay float.
+                QuantFacts::Weighted {
+                    weight, axis: 0, ..
+                } if self.is_float_constant(node.inputs[weight]) => Some((id, node, weight)),
                 _ => None,
             })
     }
@@ -137,13 +136,15 @@ impl<'a> Region<'a> {
     fn has_integer_kernel(&self, node: &Node) -> bool {
         let unary = matches!(&node.op, Op::Unary(Unary { kind }) if matches!(kind, UnaryKind::Sigmoid | UnaryKind::Silu | UnaryKind::LeakyRelu { .. }));
         match node.op.quant_facts() {
-            QuantFacts::Weighted { weight, .. } => self.is_float_constant(node.inputs[weight]),
+            QuantFacts::Weighted {
+                weight, axis: 0, ..
+            } => self.is_float_constant(node.inputs[weight]),
             QuantFacts::SharesInput => self.is_activation(node.inputs[0]),
             QuantFacts::JoinsInputs | QuantFacts::ElementWise => {
                 node.inputs.iter().all(|&v| self.is_activation(v))
             }
             QuantFacts::Activation => unary,
-            QuantFacts::Boundary | QuantFacts::Float => false,
+            QuantFacts::Weighted { .. } | QuantFacts::Boundary | QuantFacts::Float => false,
         }
     }
 
