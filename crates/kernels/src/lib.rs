@@ -29,7 +29,7 @@ pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
 pub use error::KernelError;
 pub use isa::Isa;
 pub use matmul::matmul;
-pub use peak::fma_loop;
+pub use peak::{fma_loop, vnni_loop};
 pub use pointwise::{Activation, FakeQuantize};
 pub use pool::{Active, ThreadPool};
 pub use softmax::softmax;

@@ -3,18 +3,18 @@
 use crate::vector::{Body, Vector, dispatch};
 use crate::{Context, View};
 
-/// The arena's memory, shared by the tasks of one kernel, which write disjoint parts of it.
+/// An arena's memory, shared by the tasks of one kernel, which write disjoint parts of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Base(pub(crate) *mut f32);
+pub(crate) struct Base<T = f32>(pub(crate) *mut T);
 
 // SAFETY: kernels check their views first and give each task elements of its own to write.
-unsafe impl Sync for Base {}
+unsafe impl<T> Sync for Base<T> {}
 // SAFETY: as above.
-unsafe impl Send for Base {}
+unsafe impl<T> Send for Base<T> {}
 
-impl Base {
+impl<T> Base<T> {
     #[inline(always)]
-    pub(crate) fn at(self, index: usize) -> *mut f32 {
+    pub(crate) fn at(self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
     }
 }

@@ -1,5 +1,6 @@
 //! The processor's ceiling, to judge kernels by.
 
+use crate::codes::vector::{CodeBody, CodeVector, code_lanes, dispatch_codes};
 use crate::vector::{Body, Vector, dispatch};
 use crate::{Isa, KernelError};
 use std::cell::Cell;
@@ -47,6 +48,55 @@ pub fn fma_loop(isa: Isa, rounds: usize) -> Result<(u64, f32), KernelError> {
     unsafe { dispatch(isa, &body) };
     Ok((
         (2 * CHAINS * rounds * crate::vector::lanes(isa)) as u64,
+        body.sum.get(),
+    ))
+}
+
+struct DotLoop {
+    rounds: usize,
+    sum: Cell<i32>,
+}
+
+impl CodeBody for DotLoop {
+    #[inline(always)]
+    unsafe fn run<V: CodeVector>(&self) {
+        let weights = std::hint::black_box([1i8; 64]);
+        // SAFETY: the caller has the instruction set; the arrays hold the widest vector.
+        unsafe {
+            let (codes, weights) = (
+                V::quad_of(std::hint::black_box(0x0102_0304)),
+                V::weights(weights.as_ptr()),
+            );
+            let mut acc = [V::splat(0); CHAINS];
+            for _ in 0..self.rounds {
+                for a in &mut acc {
+                    *a = a.dot(codes, weights);
+                }
+            }
+            let mut lanes = [0i32; 16];
+            acc.into_iter()
+                .fold(V::splat(0), |a, b| a.add(b))
+                .store(lanes.as_mut_ptr());
+            self.sum.set(lanes[0]);
+        }
+    }
+}
+
+/// Runs `rounds` of independent products of codes and weights in registers (`vpdpbusd` where the processor has it);
+/// returns how many integer operations that was, two for each product, and a value that depends on all of them.
+///
+/// # Errors
+/// `IsaUnavailable`.
+pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
+    isa.check()?;
+    let body = DotLoop {
+        rounds,
+        sum: Cell::new(0),
+    };
+    // SAFETY: the instruction set is checked.
+    unsafe { dispatch_codes(isa, &body) };
+    Ok((
+        (2 * 4 * CHAINS * rounds * code_lanes(isa)) as u64,
         body.sum.get(),
     ))
 }

@@ -8,7 +8,11 @@ mod scalar;
 
 use crate::Isa;
 use crate::conv::tile::TileFn;
-use scalar::F32x8;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::F32x8 as F32x8Avx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::F32x16;
+pub(crate) use scalar::F32x8;
 
 /// Lanes of f32.
 ///

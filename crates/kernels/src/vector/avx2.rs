@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
-pub(super) struct F32x8(__m256);
+pub(crate) struct F32x8(pub(crate) __m256);
 
 /// # Safety
 /// Needs AVX2; `n <= 8`.

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 /// Sixteen lanes.
 #[derive(Clone, Copy)]
-pub(super) struct F32x16(__m512);
+pub(crate) struct F32x16(pub(crate) __m512);
 
 fn mask(n: usize) -> __mmask16 {
     (1u32.wrapping_shl(n as u32).wrapping_sub(1)) as __mmask16

@@ -3,7 +3,7 @@ use crate::conv::tile::{Tile, TileFn, tile};
 
 /// Eight lanes in plain Rust.
 #[derive(Clone, Copy)]
-pub(crate) struct F32x8([f32; 8]);
+pub(crate) struct F32x8(pub(crate) [f32; 8]);
 
 impl F32x8 {
     #[inline(always)]

@@ -1,0 +1,73 @@
+//! Kernels on quantized values: `u8` codes whose real value is `scale * (code - zero_point)`.
+
+mod activation;
+mod binary;
+pub(crate) mod conv;
+mod convert;
+mod matmul;
+mod moves;
+pub(crate) mod vector;
+
+pub use activation::QActivation;
+pub use binary::q_binary;
+pub use conv::{PackedQConv, QConvSpec, QEpilogue, QOut, qconv2d};
+pub use convert::{dequantize, quantize, quantize_planes, write_pixels};
+pub use matmul::q_matmul;
+pub use moves::{q_copy, q_fill_halo, q_max_pool, q_resize_nearest};
+
+use crate::KernelError;
+
+/// What the codes of a tensor mean: `real = scale * (code - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CodeParams {
+    /// Real value of one step.
+    pub scale: f32,
+    /// The code that stands for 0.
+    pub zero_point: u8,
+}
+
+impl CodeParams {
+    pub(crate) fn check(&self, operand: &'static str) -> Result<(), KernelError> {
+        // A subnormal scale's reciprocal is infinite.
+        if self.scale.is_finite() && self.scale >= f32::MIN_POSITIVE {
+            Ok(())
+        } else {
+            Err(KernelError::Scale {
+                operand,
+                found: self.scale,
+            })
+        }
+    }
+
+    /// The code's real value.
+    #[inline(always)]
+    pub(crate) fn real(&self, code: u8) -> f32 {
+        (i32::from(code) - i32::from(self.zero_point)) as f32 * self.scale
+    }
+
+    /// The code of a real value: `clamp(round(value * (1 / scale)) + zero_point, 0, 255)`, ties to even.
+    #[inline(always)]
+    pub(crate) fn code(&self, value: f32) -> u8 {
+        let steps = value * (1.0 / self.scale);
+        // As the vector conversions: what no i32 holds, downwards or NaN, is the smallest i32.
+        let steps = if steps < STEPS_MAX { steps } else { STEPS_MAX };
+        let steps = steps.round_ties_even() as i32;
+        steps
+            .saturating_add(i32::from(self.zero_point))
+            .clamp(0, 255) as u8
+    }
+}
+
+/// Larger numbers of steps than this are clamped to it before they become integers.
+pub(crate) const STEPS_MAX: f32 = 1e9;
+
+/// A function on codes: `x` as codes, looked up, and what the results mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CodeTable {
+    /// Parameters of the codes that are looked up.
+    pub x: CodeParams,
+    /// The result of each code.
+    pub map: [u8; 256],
+    /// Parameters of the results.
+    pub y: CodeParams,
+}

@@ -1,0 +1,198 @@
+//! All convolutions of codes but depthwise ones.
+
+use super::finish::{Finish, Out};
+use super::pack::{PackedQConv, Panel, Weights};
+use super::tile::{CodeTile, TILE_SUMS};
+use super::{QEpilogue, QOut};
+use crate::codes::vector::{code_lanes, code_tiles, dispatch_codes};
+use crate::nest::Base;
+use crate::{Context, View};
+
+/// Multiply-accumulates that make a task worth handing out.
+const TASK_MACS: usize = 2 << 20;
+
+/// Scratch for one tile's sums.
+#[repr(align(64))]
+struct Sums(#[expect(dead_code, reason = "filled through its pointer")] [i32; TILE_SUMS]);
+
+struct Job<'a> {
+    conv: &'a PackedQConv,
+    weights: &'a Weights,
+    taps_w: usize,
+    codes: Base<u8>,
+    /// Where y lies, and the bytes of its elements.
+    y_base: Base<u8>,
+    y_bytes: usize,
+    window: View,
+    y: View,
+    residual: Option<View>,
+    finish: Finish<'a>,
+    height: usize,
+    width: usize,
+    /// Codes between the pixels of a tile.
+    x_step: usize,
+}
+
+/// The convolution over the widened view.
+pub(super) fn run(
+    ctx: &mut Context,
+    conv: &PackedQConv,
+    window: &View,
+    y: &QOut,
+    epilogue: &QEpilogue,
+) {
+    let inner = conv.in_channels_per_group;
+    let size = &conv.window;
+    let dense = conv.group == 1 && window.strides[3] == inner && size.dilations[1] == 1;
+    let codes = Base(ctx.codes.as_mut_ptr());
+    let (y_base, y_bytes) = match y {
+        QOut::Codes { .. } => (codes, 1),
+        QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
+    };
+    let mut job = Job {
+        conv,
+        weights: match &conv.row_weights {
+            Some(rows) if dense => rows,
+            _ => &conv.weights,
+        },
+        taps_w: if dense { 1 } else { size.kernel[1] },
+        codes,
+        y_base,
+        y_bytes,
+        window: *window,
+        y: *y.view(),
+        residual: epilogue.residual.map(|(view, _)| view),
+        finish: Finish::new(y, epilogue),
+        height: y.view().shape[2],
+        width: y.view().shape[3],
+        // Steps that no pixel or tap takes may wrap.
+        x_step: size.strides[1].wrapping_mul(window.strides[3]),
+    };
+    job.flatten();
+    let widest = conv.panels.iter().map(|p| p.channels).max().unwrap_or(1);
+    let macs_per_row = job.width * size.kernel[0] * size.kernel[1] * inner * widest;
+    let rows = TASK_MACS.div_ceil(macs_per_row).clamp(1, job.height);
+    let blocks = job.height.div_ceil(rows);
+    let (images, panels) = (window.shape[0], conv.panels.len());
+    ctx.pool.run(images * panels * blocks, &|task| {
+        let (image, rest) = (task / (panels * blocks), task % (panels * blocks));
+        let (panel, block) = (rest / blocks, rest % blocks);
+        for row in block * rows..((block + 1) * rows).min(job.height) {
+            job.row(image, panel, row);
+        }
+    });
+}
+
+impl Job<'_> {
+    /// A 1x1 convolution whose pixels lie at one stride over the whole image has rows of any length.
+    fn flatten(&mut self) {
+        let even = |v: &View| v.strides[2] == v.strides[3] * self.width;
+        let size = &self.conv.window;
+        let plain = size.kernel == [1, 1] && size.strides == [1, 1] && size.pads == [0; 4];
+        if !plain
+            || ![Some(&self.window), Some(&self.y), self.residual.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(even)
+        {
+            return;
+        }
+        let pixels = self.height * self.width;
+        // Rows of 120 pixels, which all tiles divide, keep the split fine enough for threads.
+        self.width = pixels.min(120);
+        self.height = pixels.div_ceil(self.width);
+        let row = |v: &mut View, width: usize| {
+            let mut strides = [v.strides[0], 1, 0, v.strides[3]];
+            strides[2] = v.strides[3] * width;
+            v.strides = crate::Dims::new(&strides);
+        };
+        row(&mut self.window, self.width);
+        row(&mut self.y, self.width);
+        if let Some(v) = &mut self.residual {
+            row(v, self.width);
+        }
+    }
+
+    fn row(&self, image: usize, panel: usize, row: usize) {
+        let conv = self.conv;
+        let weight = self.weights.panels[panel];
+        let panel = &conv.panels[panel];
+        let kernels = code_tiles(conv.isa)[panel.nv - 1];
+        let total = self.y.shape[2] * self.y.shape[3];
+        // The last row of a flattened image may be shorter.
+        let width = self.width.min(total - row * self.width);
+        let at = |v: &View| v.offset + image * v.strides[0];
+        let x_row = row * conv.window.strides[0] * self.window.strides[2];
+        let x = at(&self.window) + x_row + panel.in_channel;
+        let y = at(&self.y) + row * self.y.strides[2] + panel.channel;
+        let residual = self
+            .residual
+            .as_ref()
+            .map(|v| (at(v) + row * v.strides[2] + panel.channel, v.strides[3]));
+        // Tiles that differ by one pixel at most: 20 pixels are 10 + 10, not 12 + 8.
+        let count = width.div_ceil(kernels.len());
+        let mut first = 0;
+        for index in 0..count {
+            let pixels = width / count + usize::from(index < width % count);
+            let mut tile = self.tile(panel, weight, x + first * self.x_step);
+            tile.y = self
+                .y_base
+                .at((y + first * self.y.strides[3]) * self.y_bytes);
+            if let Some((at, step)) = residual {
+                tile.residual = self.codes.at(at + first * step);
+                tile.residual_step = step;
+            }
+            let mut sums = std::mem::MaybeUninit::<Sums>::uninit();
+            tile.sums = sums.as_mut_ptr().cast();
+            // SAFETY: the instruction set and the views were checked, `sums` holds the largest tile, and no two tiles
+            // share outputs.
+            unsafe { kernels[pixels - 1](&tile) };
+            if !self.finish.in_registers {
+                self.finish(&tile, panel, pixels);
+            }
+            first += pixels;
+        }
+    }
+
+    fn tile(&self, panel: &Panel, weight: usize, x: usize) -> CodeTile<'_> {
+        let conv = self.conv;
+        let size = &conv.window;
+        CodeTile {
+            x: self.codes.at(x),
+            x_step: self.x_step,
+            weight: self.weights.data[weight..].as_ptr(),
+            bias: conv.bias[panel.lane..].as_ptr(),
+            multiplier: conv.multiplier[panel.lane..].as_ptr(),
+            taps_h: size.kernel[0],
+            taps_w: self.taps_w,
+            tap_h_step: size.dilations[0].wrapping_mul(self.window.strides[2]),
+            tap_w_step: size.dilations[1].wrapping_mul(self.window.strides[3]),
+            run: size.kernel[1] / self.taps_w * conv.in_channels_per_group,
+            tail: self.weights.tail,
+            finish: &self.finish,
+            channels: panel.channels,
+            y: std::ptr::null_mut(),
+            y_step: self.y.strides[3],
+            residual: std::ptr::null(),
+            residual_step: 0,
+            sums: std::ptr::null_mut(),
+        }
+    }
+
+    fn finish(&self, tile: &CodeTile, panel: &Panel, pixels: usize) {
+        let out = Out {
+            finish: &self.finish,
+            sums: tile.sums,
+            multiplier: tile.multiplier,
+            width: panel.nv * code_lanes(self.conv.isa),
+            pixels,
+            channels: panel.channels,
+            y: tile.y,
+            y_step: tile.y_step,
+            residual: tile.residual,
+            residual_step: tile.residual_step,
+        };
+        // SAFETY: as the tile's; it stored its sums.
+        unsafe { dispatch_codes(self.conv.isa, &out) };
+    }
+}

@@ -1,0 +1,290 @@
+use super::tile::Tail;
+use crate::codes::vector::{code_lanes, code_tiles, pack_quad};
+use crate::conv::Window;
+use crate::{Isa, KernelError};
+
+/// Weights and attributes of a 2-D convolution of codes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QConvSpec {
+    /// `[M, C / group, kH, kW]`, row-major; symmetric.
+    pub weight: Vec<i8>,
+    /// M.
+    pub out_channels: usize,
+    /// C / group.
+    pub in_channels_per_group: usize,
+    /// kH, kW.
+    pub kernel: [usize; 2],
+    /// Pixels between windows.
+    pub strides: [usize; 2],
+    /// Pixels between taps.
+    pub dilations: [usize; 2],
+    /// Top, left, bottom, right.
+    pub pads: [usize; 4],
+    /// Groups of channels.
+    pub group: usize,
+    /// The code of x that stands for 0.
+    pub x_zero_point: u8,
+    /// M values, in steps of `multiplier`.
+    pub bias: Vec<i32>,
+    /// M values: `x_scale * w_scale[m]`, the real value of one step of a sum.
+    pub multiplier: Vec<f32>,
+}
+
+/// Output channels computed together.
+pub(crate) struct Panel {
+    /// First output channel and how many there are.
+    pub(crate) channel: usize,
+    pub(crate) channels: usize,
+    /// First input channel.
+    pub(crate) in_channel: usize,
+    /// Vectors.
+    pub(crate) nv: usize,
+    /// Where its bias and multipliers start, in elements.
+    pub(crate) lane: usize,
+}
+
+/// Weights as tiles read them: per panel `[taps][quads and tail][nv * lanes][4]`.
+pub(crate) struct Weights {
+    pub(crate) tail: Tail,
+    /// Where each panel starts.
+    pub(crate) panels: Vec<usize>,
+    pub(crate) data: Vec<i8>,
+}
+
+/// A convolution of codes packed for one instruction set.
+pub struct PackedQConv {
+    pub(crate) isa: Isa,
+    pub(crate) out_channels: usize,
+    pub(crate) in_channels_per_group: usize,
+    pub(crate) window: Window,
+    pub(crate) group: usize,
+    pub(crate) panels: Vec<Panel>,
+    /// One tap at a time.
+    pub(crate) weights: Weights,
+    /// A kernel row at a time, for dense pixels, where its quads differ.
+    pub(crate) row_weights: Option<Weights>,
+    /// Depthwise: `[kH][kW][C]`, C rounded up to vectors.
+    pub(crate) depthwise: Vec<i32>,
+    /// Per panel, or per channel, rounded up to vectors; the zero point's part included.
+    pub(crate) bias: Vec<i32>,
+    pub(crate) multiplier: Vec<f32>,
+}
+
+/// A panel that outgrows this part of the second-level cache is made narrower.
+const PANEL_BYTES: usize = 384 << 10;
+
+impl PackedQConv {
+    /// Packs weights, bias and multipliers for an instruction set.
+    ///
+    /// # Errors
+    /// `Zero` for a size, stride, dilation or group of 0, `Groups` when channels do not divide, `Length` when weights,
+    /// bias or multipliers do not fit the sizes, `Scale` for a multiplier that is not finite, `IsaUnavailable`.
+    pub fn new(spec: &QConvSpec, isa: Isa) -> Result<PackedQConv, KernelError> {
+        isa.check()?;
+        check(spec)?;
+        let depthwise =
+            spec.group > 1 && spec.in_channels_per_group == 1 && spec.out_channels == spec.group;
+        let panels = if depthwise {
+            Vec::new()
+        } else {
+            (0..spec.group).flat_map(|g| panels(spec, isa, g)).collect()
+        };
+        let inner = spec.in_channels_per_group;
+        let empty = Weights {
+            tail: Tail::None,
+            panels: Vec::new(),
+            data: Vec::new(),
+        };
+        let rows_differ = spec.group == 1
+            && spec.dilations[1] == 1
+            && spec.kernel[1] > 1
+            && !inner.is_multiple_of(4);
+        let mut conv = PackedQConv {
+            isa,
+            out_channels: spec.out_channels,
+            in_channels_per_group: inner,
+            window: Window {
+                kernel: spec.kernel,
+                strides: spec.strides,
+                dilations: spec.dilations,
+                pads: spec.pads,
+            },
+            group: spec.group,
+            weights: empty,
+            row_weights: None,
+            depthwise: Vec::new(),
+            bias: Vec::new(),
+            multiplier: Vec::new(),
+            panels,
+        };
+        if depthwise {
+            conv.pack_depthwise(spec);
+            return Ok(conv);
+        }
+        conv.weights = pack(spec, isa, &conv.panels, spec.kernel[1]);
+        conv.row_weights = rows_differ.then(|| pack(spec, isa, &conv.panels, 1));
+        for index in 0..conv.panels.len() {
+            let (channel, channels) = (conv.panels[index].channel, conv.panels[index].channels);
+            let lanes = conv.panels[index].nv * code_lanes(isa);
+            conv.pack_lanes(spec, channel..channel + channels, lanes);
+        }
+        Ok(conv)
+    }
+
+    /// Whether every channel is convolved by itself.
+    pub(crate) fn is_depthwise(&self) -> bool {
+        self.panels.is_empty()
+    }
+
+    /// Appends the channels' bias and multipliers, filled up to `lanes`.
+    fn pack_lanes(&mut self, spec: &QConvSpec, channels: std::ops::Range<usize>, lanes: usize) {
+        let end = self.bias.len() + lanes;
+        let per_channel = spec.in_channels_per_group * spec.kernel[0] * spec.kernel[1];
+        for m in channels {
+            let weights = &spec.weight[m * per_channel..(m + 1) * per_channel];
+            let sum = weights
+                .iter()
+                .fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w)));
+            let zero = i32::from(spec.x_zero_point).wrapping_mul(sum);
+            self.bias.push(spec.bias[m].wrapping_sub(zero));
+            self.multiplier.push(spec.multiplier[m]);
+        }
+        self.bias.resize(end, 0);
+        self.multiplier.resize(end, 0.0);
+    }
+
+    fn pack_depthwise(&mut self, spec: &QConvSpec) {
+        let padded = spec.out_channels.next_multiple_of(code_lanes(self.isa));
+        let taps = spec.kernel[0] * spec.kernel[1];
+        self.depthwise = vec![0; taps * padded];
+        for channel in 0..spec.out_channels {
+            for tap in 0..taps {
+                self.depthwise[tap * padded + channel] =
+                    i32::from(spec.weight[channel * taps + tap]);
+            }
+        }
+        self.pack_lanes(spec, 0..spec.out_channels, padded);
+    }
+}
+
+/// The panels of one group: widths that differ by one vector at most.
+fn panels(spec: &QConvSpec, isa: Isa, group: usize) -> Vec<Panel> {
+    let lanes = code_lanes(isa);
+    let channels = spec.out_channels / spec.group;
+    let depth = spec.kernel[0] * spec.kernel[1] * spec.in_channels_per_group;
+    let mut widest = code_tiles(isa).len();
+    while widest > 1 && depth * widest * lanes > PANEL_BYTES {
+        widest -= 1;
+    }
+    let vectors = channels.div_ceil(lanes);
+    let count = vectors.div_ceil(widest);
+    let mut first = 0;
+    let mut lane = group * vectors * lanes;
+    (0..count)
+        .map(|index| {
+            let nv = vectors / count + usize::from(index < vectors % count);
+            let panel = Panel {
+                channel: group * channels + first,
+                channels: (nv * lanes).min(channels - first),
+                in_channel: group * spec.in_channels_per_group,
+                nv,
+                lane,
+            };
+            first += panel.channels;
+            lane += nv * lanes;
+            panel
+        })
+        .collect()
+}
+
+/// Packs the weights of `taps_w` taps a kernel row: each its own, or all one.
+fn pack(spec: &QConvSpec, isa: Isa, panels: &[Panel], taps_w: usize) -> Weights {
+    let inner = spec.in_channels_per_group;
+    let [kernel_h, kernel_w] = spec.kernel;
+    let run = kernel_w / taps_w * inner;
+    let tail = match run {
+        _ if run.is_multiple_of(4) => Tail::None,
+        0..4 => Tail::Short,
+        _ => Tail::Overlap,
+    };
+    let mut weights = Weights {
+        tail,
+        panels: Vec::with_capacity(panels.len()),
+        data: Vec::new(),
+    };
+    let quads = run.div_ceil(4);
+    for panel in panels {
+        weights.panels.push(weights.data.len());
+        let lanes = panel.nv * code_lanes(isa);
+        let mut quad = vec![[0i8; 4]; lanes];
+        for (kh, tap_w) in (0..kernel_h).flat_map(|kh| (0..taps_w).map(move |w| (kh, w))) {
+            for q in 0..quads {
+                // The overlapping tail holds the run's last four codes.
+                let first = if tail == Tail::Overlap && q == quads - 1 {
+                    run - 4
+                } else {
+                    4 * q
+                };
+                for (lane, weights) in quad.iter_mut().enumerate().take(panel.channels) {
+                    *weights = std::array::from_fn(|i| {
+                        let at = first + i;
+                        if at < 4 * q || at >= run {
+                            return 0;
+                        }
+                        let (kw, c) = (tap_w + at / inner, at % inner);
+                        let m = panel.channel + lane;
+                        spec.weight[((m * inner + c) * kernel_h + kh) * kernel_w + kw]
+                    });
+                }
+                let start = weights.data.len();
+                weights.data.resize(start + lanes * 4, 0);
+                pack_quad(isa, &quad, &mut weights.data[start..]);
+            }
+        }
+    }
+    weights
+}
+
+fn check(spec: &QConvSpec) -> Result<(), KernelError> {
+    for (parameter, values) in [
+        ("out_channels", [spec.out_channels; 2]),
+        ("in_channels_per_group", [spec.in_channels_per_group; 2]),
+        ("kernel", spec.kernel),
+        ("strides", spec.strides),
+        ("dilations", spec.dilations),
+        ("group", [spec.group; 2]),
+    ] {
+        if values.contains(&0) {
+            return Err(KernelError::Zero { parameter });
+        }
+    }
+    if !spec.out_channels.is_multiple_of(spec.group) {
+        return Err(KernelError::Groups {
+            out_channels: spec.out_channels,
+            group: spec.group,
+        });
+    }
+    let weights = [spec.in_channels_per_group, spec.kernel[0], spec.kernel[1]]
+        .iter()
+        .fold(spec.out_channels, |n, &d| n.saturating_mul(d));
+    for (operand, expected, found) in [
+        ("weight", weights, spec.weight.len()),
+        ("bias", spec.out_channels, spec.bias.len()),
+        ("multiplier", spec.out_channels, spec.multiplier.len()),
+    ] {
+        if found != expected {
+            return Err(KernelError::Length {
+                operand,
+                expected,
+                found,
+            });
+        }
+    }
+    match spec.multiplier.iter().find(|m| !m.is_finite()) {
+        Some(&found) => Err(KernelError::Scale {
+            operand: "multiplier",
+            found,
+        }),
+        None => Ok(()),
+    }
+}

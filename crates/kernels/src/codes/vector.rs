@@ -1,0 +1,136 @@
+//! One vector type of sums and codes per instruction set, and the dispatch between them.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+mod scalar;
+
+use super::conv::tile::CodeTileFn;
+use crate::Isa;
+use crate::vector::Vector;
+
+/// Lanes of `i32` sums, and the codes and reals they come from and go to.
+///
+/// # Safety
+/// Every method needs its instruction set; pointers must be valid for what is touched, at any alignment.
+pub(crate) trait CodeVector: Copy {
+    /// The same number of lanes of f32.
+    type F: Vector;
+    /// Four codes, the same in all lanes.
+    type Quad: Copy;
+    /// Four weights for each lane.
+    type Weights: Copy;
+
+    unsafe fn splat(value: i32) -> Self;
+    unsafe fn load(from: *const i32) -> Self;
+    unsafe fn store(self, to: *mut i32);
+    unsafe fn quad(from: *const u8) -> Self::Quad;
+    unsafe fn quad_of(codes: u32) -> Self::Quad;
+    /// In the order of [`pack_quad`].
+    unsafe fn weights(from: *const i8) -> Self::Weights;
+    /// Adds each lane's product of its four weights with the four codes.
+    unsafe fn dot(self, codes: Self::Quad, weights: Self::Weights) -> Self;
+    /// One code per lane; of `n < LANES`, the rest are zero.
+    unsafe fn widen(from: *const u8) -> Self;
+    unsafe fn widen_first(from: *const u8, n: usize) -> Self;
+    unsafe fn add(self, b: Self) -> Self;
+    unsafe fn mul(self, b: Self) -> Self;
+    unsafe fn real(self) -> Self::F;
+    /// To integers, ties to even; what no i32 holds becomes the smallest.
+    unsafe fn round(value: Self::F) -> Self;
+    /// `a * b + c`, rounded once.
+    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// Bits 21 to 24 of each lane.
+    unsafe fn piece(value: Self::F) -> Self;
+    /// `table[self]`.
+    unsafe fn lookup(table: &[f32; 16], index: Self) -> Self::F;
+    /// `clamp(steps + zero_point, 0, 255)` of the first `n` lanes of all vectors together.
+    unsafe fn store_codes<const NV: usize>(
+        steps: [Self; NV],
+        zero_point: u8,
+        to: *mut u8,
+        n: usize,
+    );
+}
+
+/// Work written once for all vector types.
+pub(crate) trait CodeBody {
+    /// # Safety
+    /// Needs `V`'s instruction set, and whatever the body says of its pointers.
+    unsafe fn run<V: CodeVector>(&self);
+}
+
+/// Runs the body on the instruction set.
+///
+/// # Safety
+/// `isa` is available and the body's pointers are valid.
+#[inline]
+pub(crate) unsafe fn dispatch_codes<B: CodeBody>(isa: Isa, body: &B) {
+    // SAFETY: the caller's.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => avx512_vnni::run(body),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => avx_vnni::run(body),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx2 => avx2::run(body),
+            _ => body.run::<scalar::I32x8>(),
+        }
+    }
+}
+
+/// Lanes of the instruction set's [`CodeVector`].
+pub(crate) fn code_lanes(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512Vnni => 16,
+        Isa::Avx512 | Isa::AvxVnni | Isa::Avx2 | Isa::Scalar => 8,
+    }
+}
+
+/// The convolution tiles of the instruction set: `code_tiles(isa)[nv - 1][mr - 1]`.
+pub(crate) fn code_tiles(isa: Isa) -> &'static [&'static [CodeTileFn]] {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => avx512_vnni::TILES,
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => avx_vnni::tiles(),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => avx2::TILES,
+        _ => scalar::TILES,
+    }
+}
+
+/// Stores the four weights of each lane where the instruction set expects them.
+pub(crate) fn pack_quad(isa: Isa, weights: &[[i8; 4]], to: &mut [i8]) {
+    match isa {
+        // Pairs of i16 are multiplied: codes 0 and 2 of eight lanes, then codes 1 and 3.
+        Isa::Avx512 | Isa::Avx2 => {
+            for (lane, [a, b, c, d]) in weights.iter().copied().enumerate() {
+                let at = lane / 8 * 32 + lane % 8 * 2;
+                (to[at], to[at + 1]) = (a, c);
+                (to[at + 16], to[at + 17]) = (b, d);
+            }
+        }
+        _ => to.copy_from_slice(weights.as_flattened()),
+    }
+}
+
+/// One code per lane of the first `n` lanes.
+///
+/// # Safety
+/// As [`CodeVector::widen`].
+#[inline(always)]
+pub(crate) unsafe fn widen_part<V: CodeVector>(from: *const u8, n: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        if n >= V::F::LANES {
+            V::widen(from)
+        } else {
+            V::widen_first(from, n)
+        }
+    }
+}

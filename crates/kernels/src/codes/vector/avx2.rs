@@ -1,0 +1,234 @@
+use super::{CodeBody, CodeVector};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::vector::F32x8Avx;
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+/// How sums of products of codes and weights are made.
+///
+/// # Safety
+/// As [`CodeVector`].
+pub(super) trait Dot: Copy {
+    type Quad: Copy;
+    type Weights: Copy;
+    unsafe fn spread(codes: __m256i) -> Self::Quad;
+    unsafe fn weights(from: *const i8) -> Self::Weights;
+    unsafe fn dot(sums: __m256i, codes: Self::Quad, weights: Self::Weights) -> __m256i;
+}
+
+/// By pairs of i16, which cannot saturate.
+#[derive(Clone, Copy)]
+pub(super) struct Pairs;
+
+impl Dot for Pairs {
+    type Quad = [__m256i; 2];
+    type Weights = [__m256i; 2];
+
+    #[inline(always)]
+    unsafe fn spread(codes: __m256i) -> [__m256i; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let even = _mm256_and_si256(codes, _mm256_set1_epi16(255));
+            [even, _mm256_srli_epi16::<8>(codes)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> [__m256i; 2] {
+        // SAFETY: the caller's: 32 valid weights.
+        unsafe {
+            let half = |at: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(at).cast()));
+            [half(0), half(16)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, codes: [__m256i; 2], weights: [__m256i; 2]) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            let even = _mm256_add_epi32(sums, _mm256_madd_epi16(codes[0], weights[0]));
+            _mm256_add_epi32(even, _mm256_madd_epi16(codes[1], weights[1]))
+        }
+    }
+}
+
+/// Eight lanes.
+#[derive(Clone, Copy)]
+pub(super) struct I32x8<D>(__m256i, PhantomData<D>);
+
+impl<D> I32x8<D> {
+    #[inline(always)]
+    fn of(lanes: __m256i) -> I32x8<D> {
+        I32x8(lanes, PhantomData)
+    }
+}
+
+impl<D: Dot> CodeVector for I32x8<D> {
+    type F = F32x8Avx;
+    type Quad = D::Quad;
+    type Weights = D::Weights;
+
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { _mm256_set1_epi32(value) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad(from: *const u8) -> D::Quad {
+        // SAFETY: the caller's: four valid codes.
+        unsafe { D::spread(_mm256_set1_epi32(from.cast::<i32>().read_unaligned())) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad_of(codes: u32) -> D::Quad {
+        // SAFETY: the caller's.
+        unsafe { D::spread(_mm256_set1_epi32(codes as i32)) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> D::Weights {
+        // SAFETY: the caller's: 32 valid weights.
+        unsafe { D::weights(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, codes: D::Quad, weights: D::Weights) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { D::dot(self.0, codes, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn widen(from: *const u8) -> Self {
+        // SAFETY: the caller's: eight valid codes.
+        Self::of(unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) })
+    }
+
+    #[inline(always)]
+    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
+        let mut codes = [0u8; 8];
+        // SAFETY: the caller's: `n <= 8` valid codes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, codes.as_mut_ptr(), n);
+            Self::widen(codes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { _mm256_add_epi32(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { _mm256_mullo_epi32(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn real(self) -> F32x8Avx {
+        // SAFETY: the caller's.
+        F32x8Avx(unsafe { _mm256_cvtepi32_ps(self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn round(value: F32x8Avx) -> Self {
+        // SAFETY: the caller's; the rounding mode is the default one, to nearest.
+        Self::of(unsafe { _mm256_cvtps_epi32(value.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn fused(a: F32x8Avx, b: F32x8Avx, c: F32x8Avx) -> F32x8Avx {
+        // SAFETY: the caller's.
+        F32x8Avx(unsafe { _mm256_fmadd_ps(a.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn piece(value: F32x8Avx) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { _mm256_srli_epi32::<21>(_mm256_castps_si256(value.0)) })
+    }
+
+    #[inline(always)]
+    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x8Avx {
+        // A permutation reads the low three bits; the fourth, moved to the sign, chooses between two.
+        // SAFETY: the caller's.
+        unsafe {
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index.0);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), index.0);
+            let choice = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index.0));
+            F32x8Avx(_mm256_blendv_ps(low, high, choice))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes<const NV: usize>(
+        steps: [Self; NV],
+        zero_point: u8,
+        to: *mut u8,
+        n: usize,
+    ) {
+        // SAFETY: the caller's: `n` valid codes.
+        unsafe {
+            let zero_point = _mm256_set1_epi16(i16::from(zero_point));
+            let pair = |a: usize, b: usize| {
+                let packed = _mm256_packs_epi32(steps[a.min(NV - 1)].0, steps[b.min(NV - 1)].0);
+                _mm256_adds_epi16(packed, zero_point)
+            };
+            let low = pair(0, 1);
+            let high = if NV > 2 { pair(2, 3) } else { low };
+            // Packing works within 128 bits: four lanes of each vector side by side.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let codes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+            if n < NV * 8 {
+                let mut all = [0u8; 32];
+                _mm256_storeu_si256(all.as_mut_ptr().cast(), codes);
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, n);
+                return;
+            }
+            match NV {
+                1 => _mm_storel_epi64(to.cast(), _mm256_castsi256_si128(codes)),
+                2 => _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(codes)),
+                3 => {
+                    _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(codes));
+                    let rest = _mm256_extracti128_si256::<1>(codes);
+                    _mm_storel_epi64(to.add(16).cast(), rest);
+                }
+                _ => _mm256_storeu_si256(to.cast(), codes),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX2 and FMA; the body's pointers are valid.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn run<B: CodeBody>(body: &B) {
+    // SAFETY: the caller's.
+    unsafe { body.run::<I32x8<Pairs>>() }
+}
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn t<const MR: usize, const NV: usize>(args: &CodeTile) {
+    // SAFETY: the caller's.
+    unsafe { tile::<I32x8<Pairs>, MR, NV>(args) }
+}
+
+#[rustfmt::skip]
+pub(super) static TILES: &[&[CodeTileFn]] = &[
+    &[t::<1, 1>, t::<2, 1>, t::<3, 1>, t::<4, 1>, t::<5, 1>, t::<6, 1>, t::<7, 1>, t::<8, 1>],
+    &[t::<1, 2>, t::<2, 2>, t::<3, 2>, t::<4, 2>],
+];

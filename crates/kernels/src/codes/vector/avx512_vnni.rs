@@ -1,0 +1,179 @@
+use super::{CodeBody, CodeVector};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::vector::F32x16;
+use std::arch::x86_64::*;
+
+/// Sixteen lanes.
+#[derive(Clone, Copy)]
+pub(super) struct I32x16(__m512i);
+
+fn mask(n: usize) -> __mmask16 {
+    (1u32.wrapping_shl(n as u32).wrapping_sub(1)) as __mmask16
+}
+
+impl CodeVector for I32x16 {
+    type F = F32x16;
+    type Quad = __m512i;
+    type Weights = __m512i;
+
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self {
+        // SAFETY: the caller's.
+        I32x16(unsafe { _mm512_set1_epi32(value) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller's.
+        I32x16(unsafe { _mm512_loadu_epi32(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_epi32(to, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad(from: *const u8) -> __m512i {
+        // SAFETY: the caller's: four valid codes.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad_of(codes: u32) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi32(codes as i32) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m512i {
+        // SAFETY: the caller's: 64 valid weights.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, codes: __m512i, weights: __m512i) -> Self {
+        // SAFETY: the caller's.
+        I32x16(unsafe { _mm512_dpbusd_epi32(self.0, codes, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn widen(from: *const u8) -> Self {
+        // SAFETY: the caller's: 16 valid codes.
+        I32x16(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
+    }
+
+    #[inline(always)]
+    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
+        // SAFETY: the caller's; masked lanes are not touched.
+        I32x16(unsafe { _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(n), from.cast())) })
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        // SAFETY: the caller's.
+        I32x16(unsafe { _mm512_add_epi32(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: the caller's.
+        I32x16(unsafe { _mm512_mullo_epi32(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn real(self) -> F32x16 {
+        // SAFETY: the caller's.
+        F32x16(unsafe { _mm512_cvtepi32_ps(self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn round(value: F32x16) -> Self {
+        // SAFETY: the caller's.
+        I32x16(unsafe {
+            _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value.0)
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn fused(a: F32x16, b: F32x16, c: F32x16) -> F32x16 {
+        // SAFETY: the caller's.
+        F32x16(unsafe { _mm512_fmadd_ps(a.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn piece(value: F32x16) -> Self {
+        // The permutation reads no more than the low four bits.
+        // SAFETY: the caller's.
+        I32x16(unsafe { _mm512_srli_epi32::<21>(_mm512_castps_si512(value.0)) })
+    }
+
+    #[inline(always)]
+    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x16 {
+        // SAFETY: the caller's.
+        F32x16(unsafe { _mm512_permutexvar_ps(index.0, _mm512_loadu_ps(table.as_ptr())) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes<const NV: usize>(
+        steps: [Self; NV],
+        zero_point: u8,
+        to: *mut u8,
+        n: usize,
+    ) {
+        // SAFETY: the caller's; masked lanes are not touched.
+        unsafe {
+            let zero_point = _mm512_set1_epi16(i16::from(zero_point));
+            let pair = |a: usize, b: usize| {
+                let packed = _mm512_packs_epi32(steps[a.min(NV - 1)].0, steps[b.min(NV - 1)].0);
+                _mm512_adds_epi16(packed, zero_point)
+            };
+            let low = pair(0, 1);
+            let high = if NV > 2 { pair(2, 3) } else { low };
+            // Packing works within 128 bits: four lanes of each vector side by side.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let codes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+            if n < NV * 16 {
+                let mask = 1u64.wrapping_shl(n as u32).wrapping_sub(1);
+                _mm512_mask_storeu_epi8(to.cast(), mask, codes);
+                return;
+            }
+            match NV {
+                1 => _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(codes)),
+                2 => _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(codes)),
+                3 => {
+                    _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(codes));
+                    let rest = _mm512_extracti32x4_epi32::<2>(codes);
+                    _mm_storeu_si128(to.add(32).cast(), rest);
+                }
+                _ => _mm512_storeu_si512(to.cast(), codes),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512 with VNNI; the body's pointers are valid.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx2,fma")]
+pub(super) unsafe fn run<B: CodeBody>(body: &B) {
+    // SAFETY: the caller's.
+    unsafe { body.run::<I32x16>() }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx2,fma")]
+unsafe fn t<const MR: usize, const NV: usize>(args: &CodeTile) {
+    // SAFETY: the caller's.
+    unsafe { tile::<I32x16, MR, NV>(args) }
+}
+
+#[rustfmt::skip]
+pub(super) static TILES: &[&[CodeTileFn]] = &[
+    &[t::<1, 1>, t::<2, 1>, t::<3, 1>, t::<4, 1>, t::<5, 1>, t::<6, 1>, t::<7, 1>, t::<8, 1>, t::<9, 1>, t::<10, 1>,
+      t::<11, 1>, t::<12, 1>, t::<13, 1>, t::<14, 1>, t::<15, 1>, t::<16, 1>, t::<17, 1>, t::<18, 1>, t::<19, 1>,
+      t::<20, 1>, t::<21, 1>, t::<22, 1>, t::<23, 1>, t::<24, 1>],
+    &[t::<1, 2>, t::<2, 2>, t::<3, 2>, t::<4, 2>, t::<5, 2>, t::<6, 2>, t::<7, 2>, t::<8, 2>, t::<9, 2>, t::<10, 2>,
+      t::<11, 2>, t::<12, 2>],
+    &[t::<1, 3>, t::<2, 3>, t::<3, 3>, t::<4, 3>, t::<5, 3>, t::<6, 3>, t::<7, 3>, t::<8, 3>],
+    &[t::<1, 4>, t::<2, 4>, t::<3, 4>, t::<4, 4>, t::<5, 4>, t::<6, 4>],
+];

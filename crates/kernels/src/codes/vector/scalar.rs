@@ -1,0 +1,149 @@
+use super::CodeVector;
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::vector::F32x8;
+
+/// Eight lanes in plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct I32x8([i32; 8]);
+
+impl I32x8 {
+    #[inline(always)]
+    fn zip(self, b: I32x8, f: impl Fn(i32, i32) -> i32) -> I32x8 {
+        I32x8(std::array::from_fn(|i| f(self.0[i], b.0[i])))
+    }
+}
+
+impl CodeVector for I32x8 {
+    type F = F32x8;
+    type Quad = [u8; 4];
+    type Weights = [[i8; 4]; 8];
+
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self {
+        I32x8([value; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller's: eight valid elements, any alignment.
+        I32x8(unsafe { from.cast::<[i32; 8]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32) {
+        // SAFETY: the caller's: eight valid elements, any alignment.
+        unsafe { to.cast::<[i32; 8]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad(from: *const u8) -> [u8; 4] {
+        // SAFETY: the caller's: four valid codes.
+        unsafe { from.cast::<[u8; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn quad_of(codes: u32) -> [u8; 4] {
+        codes.to_le_bytes()
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> [[i8; 4]; 8] {
+        // SAFETY: the caller's: 32 valid weights.
+        unsafe { from.cast::<[[i8; 4]; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, codes: [u8; 4], weights: [[i8; 4]; 8]) -> Self {
+        I32x8(std::array::from_fn(|lane| {
+            let products = codes.iter().zip(weights[lane]);
+            products.fold(self.0[lane], |sum, (&x, w)| {
+                sum.wrapping_add(i32::from(x) * i32::from(w))
+            })
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn widen(from: *const u8) -> Self {
+        // SAFETY: the caller's: eight valid codes.
+        I32x8(unsafe { from.cast::<[u8; 8]>().read_unaligned() }.map(i32::from))
+    }
+
+    #[inline(always)]
+    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
+        let mut lanes = [0; 8];
+        for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+            // SAFETY: the caller's: `n` valid codes.
+            *lane = i32::from(unsafe { *from.add(i) });
+        }
+        I32x8(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        self.zip(b, i32::wrapping_add)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        self.zip(b, i32::wrapping_mul)
+    }
+
+    #[inline(always)]
+    unsafe fn real(self) -> F32x8 {
+        F32x8(self.0.map(|sum| sum as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn round(value: F32x8) -> Self {
+        I32x8(value.0.map(|v| {
+            let v = v.round_ties_even();
+            if v < 2_147_483_648.0 && v >= -2_147_483_648.0 {
+                v as i32
+            } else {
+                i32::MIN
+            }
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn fused(a: F32x8, b: F32x8, c: F32x8) -> F32x8 {
+        F32x8(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], c.0[i])))
+    }
+
+    #[inline(always)]
+    unsafe fn piece(value: F32x8) -> Self {
+        I32x8(value.0.map(|v| (v.to_bits() >> 21 & 15) as i32))
+    }
+
+    #[inline(always)]
+    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x8 {
+        F32x8(index.0.map(|i| table[i as usize & 15]))
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes<const NV: usize>(
+        steps: [Self; NV],
+        zero_point: u8,
+        to: *mut u8,
+        n: usize,
+    ) {
+        let lanes = steps.iter().flat_map(|v| v.0);
+        for (i, steps) in lanes.enumerate().take(n) {
+            let code = steps.saturating_add(i32::from(zero_point)).clamp(0, 255);
+            // SAFETY: the caller's: `n` valid codes.
+            unsafe { *to.add(i) = code as u8 };
+        }
+    }
+}
+
+unsafe fn wrapped<const MR: usize, const NV: usize>(args: &CodeTile) {
+    // SAFETY: the caller's.
+    unsafe { tile::<I32x8, MR, NV>(args) }
+}
+
+pub(super) static TILES: &[&[CodeTileFn]] = &[&[
+    wrapped::<1, 1>,
+    wrapped::<2, 1>,
+    wrapped::<3, 1>,
+    wrapped::<4, 1>,
+]];

@@ -1,0 +1,489 @@
+//! Convolution of codes: every instruction set against a plain computation, on edge shapes, in slices with canaries
+//! around them; equal bits on all of them and on any number of threads.
+
+use kernels::{
+    Arena, CodeParams, CodeTable, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue,
+    QOut, ThreadPool, View, q_fill_halo, qconv2d,
+};
+
+const CANARY: u8 = 77;
+const X_ZERO: u8 = 113;
+
+#[derive(Clone, Debug)]
+struct Case {
+    channels: [usize; 2],
+    image: [usize; 2],
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    pads: [usize; 4],
+    group: usize,
+    /// Channels before and after the slices of x and y in their pixels.
+    around: [usize; 2],
+    images: usize,
+}
+
+fn case(channels: [usize; 2], image: [usize; 2], kernel: usize) -> Case {
+    Case {
+        channels,
+        image,
+        kernel: [kernel; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [kernel / 2; 4],
+        group: 1,
+        around: [0; 2],
+        images: 1,
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for m in [1, 7, 8, 15, 16, 17, 31, 32, 33, 48, 64, 65, 80, 255] {
+        cases.push(case([5, m], [3, 7], 3));
+        cases.push(Case {
+            around: [3, 5],
+            ..case([9, m], [4, 13], 1)
+        });
+    }
+    for width in [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 20, 23, 24, 25, 29] {
+        for m in [16, 32, 48, 64] {
+            cases.push(Case {
+                around: [1, 1],
+                ..case([4, m], [2, width], 3)
+            });
+        }
+    }
+    for channels in [1, 2, 3, 4, 6, 7, 8] {
+        cases.push(case([channels, 20], [6, 9], 3));
+        cases.push(case([channels, 20], [6, 9], 1));
+        cases.push(Case {
+            around: [2, 1],
+            ..case([channels, 20], [6, 9], 3)
+        });
+    }
+    cases.push(Case {
+        strides: [2; 2],
+        pads: [2; 4],
+        images: 2,
+        ..case([3, 16], [16, 20], 6)
+    });
+    cases.push(Case {
+        strides: [2; 2],
+        ..case([3, 24], [15, 17], 3)
+    });
+    cases.push(Case {
+        strides: [2, 1],
+        dilations: [2; 2],
+        pads: [2, 1, 0, 3],
+        ..case([8, 40], [11, 12], 3)
+    });
+    cases.push(Case {
+        pads: [1, 0, 2, 1],
+        around: [8, 16],
+        ..case([8, 16], [9, 9], 3)
+    });
+    cases.push(Case {
+        kernel: [1, 5],
+        pads: [0, 2, 0, 2],
+        ..case([6, 10], [5, 8], 1)
+    });
+    cases.push(Case {
+        strides: [2; 2],
+        pads: [0; 4],
+        ..case([6, 10], [6, 8], 1)
+    });
+    cases.push(Case {
+        images: 2,
+        ..case([16, 64], [21, 23], 1)
+    });
+    cases.push(case([64, 64], [12, 20], 3));
+    for (channels, group) in [
+        ([8, 8], 8),
+        ([17, 17], 17),
+        ([40, 40], 40),
+        ([70, 70], 70),
+        ([128, 128], 128),
+        ([8, 16], 8),
+        ([12, 18], 3),
+        ([64, 64], 2),
+    ] {
+        for kernel in [3, 5] {
+            cases.push(Case {
+                group,
+                around: [3, 2],
+                ..case(channels, [6, 7], kernel)
+            });
+        }
+        cases.push(Case {
+            group,
+            strides: [2; 2],
+            dilations: [1, 2],
+            images: 2,
+            ..case(channels, [9, 11], 3)
+        });
+        cases.push(Case {
+            group,
+            strides: [2; 2],
+            ..case(channels, [10, 13], 3)
+        });
+    }
+    cases
+}
+
+fn noise(n: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect()
+}
+
+struct Views {
+    x: View,
+    y: View,
+    residual: View,
+    codes: usize,
+}
+
+impl Case {
+    fn spec(&self) -> QConvSpec {
+        let inner = self.channels[0] / self.group;
+        let depth = inner * self.kernel[0] * self.kernel[1];
+        let m = self.channels[1];
+        let weight = noise(m * depth, 1);
+        QConvSpec {
+            weight: weight.into_iter().map(|w| w as i8).collect(),
+            out_channels: m,
+            in_channels_per_group: inner,
+            kernel: self.kernel,
+            strides: self.strides,
+            dilations: self.dilations,
+            pads: self.pads,
+            group: self.group,
+            x_zero_point: X_ZERO,
+            bias: noise(m, 2)
+                .iter()
+                .map(|&b| (i32::from(b) - 128) * 40)
+                .collect(),
+            // Reals of a standard deviation of about 3.
+            multiplier: (0..m)
+                .map(|m| 3.0 / (5500.0 * (depth as f32).sqrt()) * (1.0 + m as f32 * 0.01))
+                .collect(),
+        }
+    }
+
+    fn output(&self) -> [usize; 2] {
+        std::array::from_fn(|i| {
+            let window = self.dilations[i] * (self.kernel[i] - 1) + 1;
+            (self.image[i] + self.pads[i] + self.pads[i + 2] - window) / self.strides[i] + 1
+        })
+    }
+
+    fn views(&self) -> Views {
+        let [before, after] = self.around;
+        let mut start = 5;
+        let mut view = |channels: usize, [h, w]: [usize; 2], pads: [usize; 4]| {
+            let pixel = before + channels + after;
+            let row = (w + pads[1] + pads[3]) * pixel;
+            let rows = h + pads[0] + pads[2];
+            let view = View {
+                offset: start + pads[0] * row + pads[1] * pixel + before,
+                shape: [self.images, channels, h, w].into(),
+                strides: [rows * row, 1, row, pixel].into(),
+            };
+            start += self.images * rows * row + 3;
+            view
+        };
+        let x = view(self.channels[0], self.image, self.pads);
+        let y = view(self.channels[1], self.output(), [0; 4]);
+        let residual = view(self.channels[1], self.output(), [0; 4]);
+        Views {
+            x,
+            y,
+            residual,
+            codes: start,
+        }
+    }
+
+    /// Sums in `[N, M, OH, OW]` order.
+    fn sums(&self, x: &[u8]) -> Vec<i32> {
+        let spec = self.spec();
+        let ([h, w], [oh, ow]) = (self.image, self.output());
+        let inner = spec.in_channels_per_group;
+        let per_group = self.channels[1] / self.group;
+        let mut sums = Vec::new();
+        for n in 0..self.images {
+            for m in 0..self.channels[1] {
+                for i in 0..oh * ow {
+                    let (y, z) = (i / ow * self.strides[0], i % ow * self.strides[1]);
+                    let mut sum = spec.bias[m];
+                    for k in 0..inner * self.kernel[0] * self.kernel[1] {
+                        let (c, tap) = (
+                            k / (self.kernel[0] * self.kernel[1]),
+                            k % (self.kernel[0] * self.kernel[1]),
+                        );
+                        let row = (y + tap / self.kernel[1] * self.dilations[0])
+                            .wrapping_sub(self.pads[0]);
+                        let column = (z + tap % self.kernel[1] * self.dilations[1])
+                            .wrapping_sub(self.pads[1]);
+                        if row < h && column < w {
+                            let c = m / per_group * inner + c;
+                            let at = ((n * self.channels[0] + c) * h + row) * w + column;
+                            let weight = i32::from(
+                                spec.weight[m * inner * self.kernel[0] * self.kernel[1] + k],
+                            );
+                            sum += (i32::from(x[at]) - i32::from(X_ZERO)) * weight;
+                        }
+                    }
+                    sums.push(sum);
+                }
+            }
+        }
+        sums
+    }
+}
+
+struct Variant {
+    activation: QActivation,
+    table: Option<CodeTable>,
+    residual: bool,
+    float: bool,
+}
+
+const Y: CodeParams = CodeParams {
+    scale: 0.041,
+    zero_point: 9,
+};
+const RESIDUAL: CodeParams = CodeParams {
+    scale: 0.013,
+    zero_point: 120,
+};
+
+fn variants() -> Vec<Variant> {
+    let plain = |activation| Variant {
+        activation,
+        table: None,
+        residual: false,
+        float: false,
+    };
+    let table = CodeTable {
+        x: CodeParams {
+            scale: 0.1,
+            zero_point: 130,
+        },
+        map: std::array::from_fn(|i| (i * i / 300) as u8),
+        y: CodeParams {
+            scale: 0.05,
+            zero_point: 20,
+        },
+    };
+    let mut variants: Vec<Variant> = [
+        QActivation::Silu,
+        QActivation::Identity,
+        QActivation::Relu,
+        QActivation::LeakyRelu { alpha: 0.1 },
+        QActivation::Clip {
+            min: -0.5,
+            max: 6.0,
+        },
+        QActivation::HardSwish,
+        QActivation::Sigmoid,
+    ]
+    .into_iter()
+    .map(plain)
+    .collect();
+    for activation in [QActivation::Silu, QActivation::Identity] {
+        variants.push(Variant {
+            residual: true,
+            ..plain(activation)
+        });
+        variants.push(Variant {
+            residual: true,
+            float: true,
+            ..plain(activation)
+        });
+    }
+    variants.push(Variant {
+        table: Some(table.clone()),
+        ..plain(QActivation::Identity)
+    });
+    variants.push(Variant {
+        table: Some(table),
+        residual: true,
+        ..plain(QActivation::Identity)
+    });
+    variants
+}
+
+/// What a variant makes of a sum's real value, with exact exponentials.
+fn expected(variant: &Variant, x: f64, residual: u8) -> f64 {
+    let code = |p: &CodeParams, v: f64| {
+        (v / f64::from(p.scale)).round_ties_even() + f64::from(p.zero_point)
+    };
+    let mut value = match variant.activation {
+        QActivation::Identity => x,
+        QActivation::Relu => x.max(0.0),
+        QActivation::LeakyRelu { alpha } => x.max(x * f64::from(alpha)),
+        QActivation::Clip { min, max } => x.clamp(f64::from(min), f64::from(max)),
+        QActivation::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        QActivation::Silu => x / (1.0 + (-x).exp()),
+        _ => 1.0 / (1.0 + (-x).exp()),
+    };
+    if let Some(table) = &variant.table {
+        let code = table.map[code(&table.x, value).clamp(0.0, 255.0) as usize];
+        value = (f64::from(code) - f64::from(table.y.zero_point)) * f64::from(table.y.scale);
+    }
+    if variant.residual {
+        value += (f64::from(residual) - f64::from(RESIDUAL.zero_point)) * f64::from(RESIDUAL.scale);
+    }
+    value
+}
+
+/// The codes' arena and the reals that the convolution leaves.
+fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Vec<f32>) {
+    let views = case.views();
+    let mut codes = Arena::<u8>::new(views.codes);
+    let whole = View::contiguous(0, &[views.codes]);
+    codes.fill(&whole, CANARY).expect("fits");
+    codes
+        .write(&views.x, &noise(views.x.elements(), 3))
+        .expect("fits");
+    codes
+        .write(&views.residual, &noise(views.y.elements(), 4))
+        .expect("fits");
+    let float = View::nhwc(2, std::array::from_fn(|i| views.y.shape[i]));
+    let mut arena = Arena::<f32>::new(views.y.elements() + 4);
+    let conv = PackedQConv::new(&case.spec(), isa).expect("valid");
+    let pool = ThreadPool::new(threads);
+    let mut ctx = Context {
+        arena: &mut arena,
+        codes: &mut codes,
+        pool: &pool,
+        isa,
+    };
+    q_fill_halo(&mut ctx, &views.x, case.pads, X_ZERO).expect("fits");
+    let out = if variant.float {
+        QOut::Float { view: float }
+    } else {
+        QOut::Codes {
+            view: views.y,
+            params: Y,
+        }
+    };
+    let epilogue = QEpilogue {
+        activation: variant.activation,
+        table: variant.table.as_ref(),
+        residual: variant.residual.then_some((views.residual, RESIDUAL)),
+    };
+    qconv2d(&mut ctx, &conv, &views.x, &out, &epilogue).expect("valid");
+    (
+        codes.read(&whole).expect("fits"),
+        arena.read(&float).expect("fits"),
+    )
+}
+
+#[test]
+fn qconv2d_any_instruction_set_equals_the_plain_computation() {
+    let (mut codes, mut off) = (0usize, 0usize);
+    for case in cases() {
+        let views = case.views();
+        let x = noise(views.x.elements(), 3);
+        let residual = noise(views.y.elements(), 4);
+        let sums = case.sums(&x);
+        let spec = case.spec();
+        let plane = views.y.shape[2] * views.y.shape[3];
+        for variant in variants() {
+            let (all, reals) = run(&case, &variant, Isa::Scalar, 1);
+            let mut arena = Arena::<u8>::new(all.len());
+            arena
+                .write(&View::contiguous(0, &[all.len()]), &all)
+                .expect("fits");
+            let found = arena.read(&views.y).expect("fits");
+            for (i, &sum) in sums.iter().enumerate() {
+                let real = f64::from(sum as f32 * spec.multiplier[i / plane % case.channels[1]]);
+                let value = expected(&variant, real, residual[i]);
+                if variant.float {
+                    let error = (f64::from(reals[i]) - value).abs();
+                    assert!(error < 2e-5, "{case:?}: {} for {value}", reals[i]);
+                    continue;
+                }
+                let code = (value / f64::from(Y.scale)).round_ties_even() + f64::from(Y.zero_point);
+                let step = (f64::from(found[i]) - code.clamp(0.0, 255.0)).abs();
+                // A table's code one off is several off in the result.
+                assert!(
+                    step <= 1.0 || variant.table.is_some(),
+                    "{case:?} {i}: {} for {code}",
+                    found[i]
+                );
+                (codes, off) = (codes + 1, off + usize::from(step > 0.0));
+            }
+        }
+    }
+    assert!(off * 2000 < codes, "{off} of {codes} codes differ");
+}
+
+#[test]
+fn qconv2d_instruction_sets_and_threads_give_equal_bits() {
+    for case in cases() {
+        for variant in variants() {
+            let reference = run(&case, &variant, Isa::Scalar, 1);
+            for isa in Isa::available() {
+                // Threads share out tiles, whatever follows the sums.
+                let counts = if variant.residual { 1..4 } else { 1..2 };
+                for threads in counts {
+                    let found = run(&case, &variant, isa, threads);
+                    assert!(
+                        found == reference,
+                        "{isa}, {threads} threads, {:?} on {case:?}",
+                        variant.activation
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn qconv2d_around_its_output_leaves_everything() {
+    for case in cases() {
+        let views = case.views();
+        for isa in Isa::available() {
+            let (after, _) = run(&case, &variants()[0], isa, 1);
+            let mut before = Arena::<u8>::new(views.codes);
+            let whole = View::contiguous(0, &[views.codes]);
+            before.write(&whole, &after).expect("fits");
+            before.fill(&views.y, 0).expect("fits");
+            let mut expected = Arena::<u8>::new(views.codes);
+            expected.fill(&whole, CANARY).expect("fits");
+            let wide = |pad: usize, axis: usize| (views.x.strides[axis] * pad, pad);
+            let (up, left) = (wide(case.pads[0], 2), wide(case.pads[1], 3));
+            let halo = View {
+                offset: views.x.offset - up.0 - left.0,
+                shape: [
+                    case.images,
+                    case.channels[0],
+                    case.image[0] + up.1 + case.pads[2],
+                    case.image[1] + left.1 + case.pads[3],
+                ]
+                .into(),
+                strides: views.x.strides,
+            };
+            expected.fill(&halo, X_ZERO).expect("fits");
+            expected
+                .write(&views.x, &noise(views.x.elements(), 3))
+                .expect("fits");
+            expected
+                .write(&views.residual, &noise(views.y.elements(), 4))
+                .expect("fits");
+            expected.fill(&views.y, 0).expect("fits");
+            assert_eq!(
+                before.read(&whole).expect("fits"),
+                expected.read(&whole).expect("fits"),
+                "{isa} on {case:?}"
+            );
+        }
+    }
+}
