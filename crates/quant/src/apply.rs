@@ -75,9 +75,10 @@ fn share_constants(graph: &Graph) -> Edit {
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {
     match (a.data(), b.data()) {
         _ if a.shape() != b.shape() => false,
-        (TensorData::F32(a), TensorData::F32(b)) => {
-            a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
-        }
+        (TensorData::F32(a), TensorData::F32(b)) => a
+            .iter()
+            .map(|x| x.to_bits())
+            .eq(b.iter().map(|x| x.to_bits())),
         (TensorData::F64(_) | TensorData::F16(_) | TensorData::BF16(_), _) => false,
         (a, b) => a == b,
     }

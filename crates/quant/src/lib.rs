@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod bias;
+mod equalize;
 mod error;
 pub mod observers;
 mod plan;
@@ -15,6 +17,8 @@ mod targets;
 mod weights;
 
 pub use apply::apply;
+pub use bias::correct_biases;
+pub use equalize::{ChannelScales, channel_scales, depthwise_inputs, equalize};
 pub use error::QuantError;
 pub use observers::{OBSERVERS, Observer, observer};
 pub use plan::{QuantPlan, plan};

@@ -2,11 +2,18 @@
 use crate::{QuantError, Range};
 use std::any::Any;
 
+mod auto;
+mod entropy;
 mod histogram;
 mod min_max;
+mod mse;
 mod percentile;
+mod profile;
 
+pub use auto::Auto;
+pub use entropy::Entropy;
 pub use min_max::MinMax;
+pub use mse::Mse;
 pub use percentile::Percentile;
 
 /// Watches one tensor over many images.
@@ -40,7 +47,17 @@ pub type MakeObserver = fn() -> Box<dyn Observer>;
 pub const OBSERVERS: &[(&str, MakeObserver)] = &[
     ("minmax", || Box::new(MinMax::default())),
     ("percentile", || Box::new(Percentile::default())),
+    ("mse", || Box::new(Mse::default())),
+    ("entropy", || Box::new(Entropy::default())),
+    ("auto", || Box::new(Auto::default())),
 ];
+
+fn mismatch(mine: &dyn Observer, other: &dyn Observer) -> QuantError {
+    QuantError::ObserverMismatch {
+        expected: mine.name(),
+        found: other.name(),
+    }
+}
 
 /// A new observer of that name.
 pub fn observer(name: &str) -> Option<Box<dyn Observer>> {

@@ -98,6 +98,18 @@ pub(crate) fn codes(
     Tensor::from_f64(params.dtype(), tensor.shape(), &codes).map_err(at(value))
 }
 
+/// The real numbers behind a constant's codes.
+pub(crate) fn rounded(
+    value: &str,
+    tensor: &Tensor,
+    params: &QuantParams,
+) -> Result<Vec<f64>, QuantError> {
+    let codes = codes(value, tensor, params)?.to_i64().map_err(at(value))?;
+    let row = (codes.len() / params.scale().len().max(1)).max(1);
+    let real = |(i, &q): (usize, &i64)| f64::from(params.dequantize(i / row, q as i32));
+    Ok(codes.iter().enumerate().map(real).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,6 +79,13 @@ impl Histogram {
         }
     }
 
+    /// Middles of the bins that hold something, with their counts, ascending.
+    pub(super) fn bins(&self) -> impl Iterator<Item = (f64, u64)> {
+        let width = self.width();
+        let filled = self.counts.iter().enumerate().filter(|(_, n)| **n > 0);
+        filled.map(move |(i, &n)| ((i as f64 + 0.5) * width, n))
+    }
+
     /// Upper edge of the bin that holds the largest number once the `dropped` largest are left out;
     /// `None` when none is left.
     pub(super) fn upper_edge(&self, dropped: u64) -> Option<f32> {

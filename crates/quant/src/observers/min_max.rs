@@ -1,5 +1,5 @@
 //! The whole range seen.
-use super::Observer;
+use super::{Observer, mismatch};
 use crate::{QuantError, Range};
 use std::any::Any;
 
@@ -13,6 +13,25 @@ pub struct MinMax {
 impl MinMax {
     fn widen(&mut self, range: Range) {
         self.seen = Some(self.seen.map_or(range, |r| r.union(range)));
+    }
+
+    /// Takes in values.
+    pub(super) fn add_values(&mut self, values: &[f32]) {
+        let mut range = Range::new(f32::INFINITY, f32::NEG_INFINITY);
+        let mut finite = 0u64;
+        for &x in values.iter().filter(|x| x.is_finite()) {
+            range = Range::new(range.min.min(x), range.max.max(x));
+            finite += 1;
+        }
+        self.non_finite += values.len() as u64 - finite;
+        if finite > 0 {
+            self.widen(range);
+        }
+    }
+
+    /// Number of NaN and infinities seen.
+    pub(super) fn rejected(&self) -> u64 {
+        self.non_finite
     }
 
     /// The range seen, 0 not included.
@@ -35,24 +54,12 @@ impl Observer for MinMax {
     }
 
     fn observe(&mut self, values: &[f32]) {
-        let mut range = Range::new(f32::INFINITY, f32::NEG_INFINITY);
-        let mut finite = 0u64;
-        for &x in values.iter().filter(|x| x.is_finite()) {
-            range = Range::new(range.min.min(x), range.max.max(x));
-            finite += 1;
-        }
-        self.non_finite += values.len() as u64 - finite;
-        if finite > 0 {
-            self.widen(range);
-        }
+        self.add_values(values);
     }
 
     fn merge(&mut self, other: &dyn Observer) -> Result<(), QuantError> {
-        let mismatch = QuantError::ObserverMismatch {
-            expected: self.name(),
-            found: other.name(),
-        };
-        self.add(other.as_any().downcast_ref::<Self>().ok_or(mismatch)?);
+        let same = other.as_any().downcast_ref::<Self>();
+        self.add(same.ok_or_else(|| mismatch(self, other))?);
         Ok(())
     }
 

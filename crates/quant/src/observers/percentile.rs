@@ -1,11 +1,8 @@
 //! The range without its rarest values.
-use super::histogram::Histogram;
-use super::{MinMax, Observer};
+use super::profile::Profile;
+use super::{Observer, mismatch};
 use crate::{QuantError, Range};
 use std::any::Any;
-
-/// The minimum of SiLU is -0.27846: what is never below has a lower end that is cheap to keep whole.
-const SILU_MIN: f32 = -0.2785;
 
 /// Leaves out the rarest values at both ends, or at the upper end only where the lower end is SiLU's.
 ///
@@ -13,10 +10,7 @@ const SILU_MIN: f32 = -0.2785;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Percentile {
     percentile: f64,
-    min_max: MinMax,
-    count: u64,
-    positive: Histogram,
-    negative: Histogram,
+    profile: Profile,
 }
 
 impl Default for Percentile {
@@ -30,16 +24,8 @@ impl Percentile {
     pub fn new(percentile: f64) -> Self {
         Self {
             percentile: percentile.clamp(0.0, 100.0),
-            min_max: MinMax::default(),
-            count: 0,
-            positive: Histogram::default(),
-            negative: Histogram::default(),
+            profile: Profile::default(),
         }
-    }
-
-    fn dropped(&self, ends: f64) -> u64 {
-        let share = (100.0 - self.percentile) / 100.0 / ends;
-        ((self.count as f64 * share) as u64).min(self.count.saturating_sub(1))
     }
 }
 
@@ -49,49 +35,22 @@ impl Observer for Percentile {
     }
 
     fn observe(&mut self, values: &[f32]) {
-        let mut batch = MinMax::default();
-        batch.observe(values);
-        self.count += values.len() as u64 - batch.non_finite();
-        self.min_max.add(&batch);
-        let Some(seen) = batch.seen() else { return };
-        let finite = || values.iter().copied().filter(|x| x.is_finite());
-        self.positive
-            .add(finite().filter(|&x| x >= 0.0), seen.max.max(0.0));
-        self.negative.add(
-            finite().filter(|&x| x < 0.0).map(f32::abs),
-            (-seen.min).max(0.0),
-        );
+        self.profile.observe(values);
     }
 
     fn merge(&mut self, other: &dyn Observer) -> Result<(), QuantError> {
-        let mismatch = QuantError::ObserverMismatch {
-            expected: self.name(),
-            found: other.name(),
-        };
-        let other = other.as_any().downcast_ref::<Self>().ok_or(mismatch)?;
-        self.min_max.add(&other.min_max);
-        self.count += other.count;
-        self.positive.merge(&other.positive);
-        self.negative.merge(&other.negative);
+        let same = other.as_any().downcast_ref::<Self>();
+        self.profile
+            .merge(&same.ok_or_else(|| mismatch(self, other))?.profile);
         Ok(())
     }
 
-    /// An end beyond 0 becomes 0, so a side whose values are all dropped has length 0.
     fn range(&self) -> Option<Range> {
-        let seen = self.min_max.seen()?;
-        let one_sided = seen.min >= SILU_MIN;
-        let dropped = self.dropped(if one_sided { 1.0 } else { 2.0 });
-        let upper = self.positive.upper_edge(dropped).unwrap_or(0.0);
-        let lower = if one_sided {
-            seen.min
-        } else {
-            -self.negative.upper_edge(dropped).unwrap_or(0.0)
-        };
-        Some(Range::new(lower.max(seen.min), upper.min(seen.max)).with_zero())
+        self.profile.percentile(self.percentile)
     }
 
     fn non_finite(&self) -> u64 {
-        self.min_max.non_finite()
+        self.profile.min_max.rejected()
     }
 
     fn as_any(&self) -> &dyn Any {
