@@ -23,13 +23,16 @@ const MAX_WRAPPERS: usize = 4;
 pub struct LoadOptions {
     /// Height and width of the image in pixels; otherwise those it was trained at, or 640.
     pub imgsz: Option<[usize; 2]>,
+    /// Whether the output is `[1, 300, 6]`, each object once as corners in pixels, score and class index, from the branches that
+    /// YOLO26 has for it; otherwise the output is every position's, `[1, 4 + classes, positions]`, and suppression has to follow.
+    pub end_to_end: bool,
 }
 
 /// A model read from a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The model: images `[1, 3, H, W]` f32 from 0 to 1 in, decoded boxes out as its vendor's exports give them; BatchNorm is kept.
-    /// Its metadata holds `names`, `stride`, `imgsz`, `task` and `batch`.
+    /// Its metadata holds `names`, `stride`, `imgsz`, `task`, `batch` and `end2end`.
     pub graph: Graph,
     /// Class names.
     pub names: Vec<String>,
@@ -74,7 +77,7 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
         return Err(bad_imgsz(1, imgsz));
     }
     let mut builder = Builder::new(&tree, storages, &budget);
-    let head = build(&mut builder, &model, imgsz)?;
+    let head = build(&mut builder, &model, imgsz, options.end_to_end)?;
     let names = metadata::names(&model)?.unwrap_or_default();
     if names.len() != head.classes {
         return Err(CheckpointError::ClassCount {
@@ -84,7 +87,7 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
         });
     }
     let mut graph = builder.finish()?;
-    graph.metadata = describe(&names, &head, imgsz);
+    graph.metadata = describe(&names, &head, imgsz, options.end_to_end);
     Ok(Checkpoint {
         graph,
         names,
@@ -102,7 +105,12 @@ fn bad_imgsz(stride: usize, found: [usize; 2]) -> CheckpointError {
     }
 }
 
-fn describe(names: &[String], head: &Head, [h, w]: [usize; 2]) -> BTreeMap<String, String> {
+fn describe(
+    names: &[String],
+    head: &Head,
+    [h, w]: [usize; 2],
+    end_to_end: bool,
+) -> BTreeMap<String, String> {
     let stride = head.strides.iter().copied().fold(0.0, f32::max);
     let entries = [
         ("names", metadata::names_text(names)),
@@ -110,6 +118,10 @@ fn describe(names: &[String], head: &Head, [h, w]: [usize; 2]) -> BTreeMap<Strin
         ("imgsz", format!("[{h}, {w}]")),
         ("task", "detect".to_owned()),
         ("batch", "1".to_owned()),
+        (
+            "end2end",
+            if end_to_end { "True" } else { "False" }.to_owned(),
+        ),
     ];
     entries.map(|(k, v)| (k.to_owned(), v)).into()
 }
@@ -163,6 +175,7 @@ fn build(
     builder: &mut Builder<'_, '_>,
     model: &Module<'_>,
     imgsz: [usize; 2],
+    end_to_end: bool,
 ) -> Result<Head, CheckpointError> {
     let layers = model.child("model")?.children()?;
     let image = builder.input(imgsz);
@@ -170,7 +183,7 @@ fn build(
     for layer in &layers {
         let inputs = sources(layer, &outputs, image)?;
         if modules::is_head(layer.class) {
-            let head = modules::build_head(builder, layer, &inputs)?;
+            let head = modules::build_head(builder, layer, &inputs, end_to_end)?;
             let stride = head.strides.iter().copied().fold(1.0, f32::max) as usize;
             let fits = imgsz.iter().all(|n| n.is_multiple_of(stride));
             return if fits {

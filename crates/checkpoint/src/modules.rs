@@ -11,6 +11,7 @@ mod cross_stage;
 mod detect;
 mod detect_anchors;
 mod detect_distances;
+mod detect_once;
 mod element_wise;
 mod pooling;
 mod routing;

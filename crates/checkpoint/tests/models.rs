@@ -1,6 +1,6 @@
 //! Real checkpoints give what their vendors' exports give.
 use checkpoint::{Checkpoint, LoadOptions};
-use ir::{Graph, Op};
+use ir::{Graph, Op, Tensor, interpreter};
 use runtime::{Plan, PlanOptions, Session};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ fn asset(name: &str) -> Option<PathBuf> {
 fn load(name: &str, imgsz: Option<usize>) -> Option<Checkpoint> {
     let options = LoadOptions {
         imgsz: imgsz.map(|n| [n, n]),
+        ..LoadOptions::default()
     };
     Some(checkpoint::load(&asset(name)?, &options).expect("the checkpoint loads"))
 }
@@ -118,4 +119,43 @@ fn batch_normalization_is_kept_and_metadata_travels() {
     assert_eq!(metadata["stride"], "32");
     assert_eq!(metadata["imgsz"], "[320, 320]");
     assert!(metadata["names"].starts_with("{0: 'open', 1: 'short'"));
+}
+
+#[test]
+fn an_end_to_end_head_gives_the_best_detections_once() {
+    let Some(path) = asset("structural/yolo26n_random.pt") else {
+        return;
+    };
+    let options = LoadOptions {
+        imgsz: Some([64, 64]),
+        end_to_end: true,
+    };
+    let graph = checkpoint::load(&path, &options).expect("it loads").graph;
+    assert_eq!(graph.metadata["end2end"], "True");
+    let image = Tensor::new([1, 3, 64, 64], picture(64)).expect("an image");
+    let values = interpreter::run_all(&graph, &[image]).expect("it runs");
+    let floats = |v| values[&v].as_slice::<f32>().expect("f32").to_vec();
+    // All 84 positions pass the first selection, in another order; the second takes the 84 best of all their scores.
+    let reduce = graph.nodes().find(|(_, n)| n.op.op_type() == "ReduceMax");
+    let all_scores = floats(reduce.expect("positions are ranked").1.inputs[0]);
+    let boxes_at = graph.value_named("/model.23/Transpose_output_0");
+    let all_boxes = floats(boxes_at.expect("boxes by row"));
+    let rows = floats(graph.outputs()[0]);
+    let rows = rows.as_chunks::<6>().0;
+    let mut best = all_scores.clone();
+    best.sort_by(|a, b| b.total_cmp(a));
+    assert_eq!(rows.len(), 84);
+    for (row, score) in rows.iter().zip(best) {
+        assert_eq!(row[4], score);
+        let class = row[5] as usize;
+        let fits =
+            |p: usize| all_scores[p * 80 + class] == score && all_boxes[p * 4..][..4] == row[..4];
+        assert!((0..84).any(fits), "{row:?}");
+    }
+
+    let Some(path) = asset("yolov8n_deeppcb.pt") else {
+        return;
+    };
+    let error = checkpoint::load(&path, &options).expect_err("it was not trained for it");
+    assert!(error.to_string().contains("without suppression"), "{error}");
 }

@@ -40,19 +40,24 @@ pub(crate) fn is_head(class: &str) -> bool {
 /// Adds a head and makes its decoded output the model's `output0`.
 ///
 /// # Errors
-/// `Unsupported` for heads of other tasks; what is wrong with it otherwise.
+/// `Unsupported` for heads of other tasks, and for `end_to_end` where the model was not trained for it; what is wrong with it otherwise.
 pub(crate) fn build(
     builder: &mut Builder<'_, '_>,
     module: &Module<'_>,
     levels: &[ValueId],
+    end_to_end: bool,
 ) -> Result<Head, CheckpointError> {
     let other = HEADS.iter().find(|(c, _)| *c == module.class);
     if let Some((_, Some(feature))) = other {
         return Err(module.unsupported(feature));
     }
-    match module.find("m")? {
-        Some(_) => detect_anchors::build(builder, module, levels),
-        None => detect_distances::build(builder, module, levels),
+    let has_anchors = module.find("m")?.is_some();
+    if end_to_end && (has_anchors || module.find("one2one_cv2")?.is_none()) {
+        return Err(module.unsupported("detecting each object once, without suppression,"));
+    }
+    match has_anchors {
+        true => detect_anchors::build(builder, module, levels),
+        false => detect_distances::build(builder, module, levels, end_to_end),
     }
 }
 

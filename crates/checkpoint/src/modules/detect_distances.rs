@@ -1,7 +1,7 @@
 //! The head without anchors: each position predicts distances to the four sides, one number each or the expectation of
 //! a distribution over `reg_max` bins (arXiv:2006.04388), and a score for each class. Output `[1, 4 + classes, positions]`.
 use super::detect::{Head, constant, strides};
-use super::{build as build_module, build_child};
+use super::{build as build_module, build_child, detect_once};
 use crate::CheckpointError;
 use crate::builder::Builder;
 use crate::module::Module;
@@ -12,29 +12,53 @@ pub(super) fn build(
     builder: &mut Builder<'_, '_>,
     module: &Module<'_>,
     levels: &[ValueId],
+    end_to_end: bool,
 ) -> Result<Head, CheckpointError> {
     let strides = strides(builder, module, levels.len())?;
     let classes = module.count("nc")?;
-    let bins = module.count("reg_max")?.max(1);
-    let sizes = levels
-        .iter()
-        .map(|&v| builder.image(v, module).map(|[_, h, w]| [h, w]))
-        .collect::<Result<Vec<_>, _>>()?;
-    // An end-to-end model has a second pair of branches (`one2one_*`) that detects each object once; these detect it often.
-    let boxes = branch(builder, module, "cv2", levels, bins.saturating_mul(4))?;
-    let scores = branch(builder, module, "cv3", levels, classes)?;
-    let distances = match bins {
-        1 => boxes,
-        _ => expectation(builder, module, boxes, bins)?,
-    };
-    let boxes = decode(builder, module, distances, &sizes, &strides)?;
-    let scores = builder.node(module, UnaryKind::Sigmoid, &[scores])?;
-    builder.output(module, Concat { axis: 1 }, &[boxes, scores], "output0")?;
-    Ok(Head {
+    let head = Head {
         at: module.path.clone(),
         classes,
         strides,
-    })
+    };
+    // An end-to-end model has a second pair of branches that detects each object once; the first pair detects it often.
+    let [boxes_at, scores_at] = match end_to_end {
+        true => ["one2one_cv2", "one2one_cv3"],
+        false => ["cv2", "cv3"],
+    };
+    let distances = distances(builder, module, boxes_at, levels)?;
+    let scores = branch(builder, module, scores_at, levels, classes)?;
+    let sizes = levels.iter().map(|&v| builder.image(v, module));
+    let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
+    let corners = corners(builder, module, distances, &sizes)?;
+    let pitch = pitch(builder, module, &sizes, &head.strides)?;
+    if end_to_end {
+        let boxes = builder.node(module, Concat { axis: 1 }, &corners)?;
+        let boxes = builder.node(module, BinaryKind::Mul, &[boxes, pitch])?;
+        let scores = builder.node(module, UnaryKind::Sigmoid, &[scores])?;
+        detect_once::select(builder, module, boxes, scores)?;
+        return Ok(head);
+    }
+    let boxes = centre_and_size(builder, module, corners)?;
+    let boxes = builder.node(module, BinaryKind::Mul, &[boxes, pitch])?;
+    let scores = builder.node(module, UnaryKind::Sigmoid, &[scores])?;
+    builder.output(module, Concat { axis: 1 }, &[boxes, scores], "output0")?;
+    Ok(head)
+}
+
+/// Distances to left, top, right and bottom, in strides: `[1, 4, positions]`.
+fn distances(
+    builder: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    name: &str,
+    levels: &[ValueId],
+) -> Result<ValueId, CheckpointError> {
+    let bins = module.count("reg_max")?.max(1);
+    let boxes = branch(builder, module, name, levels, bins.saturating_mul(4))?;
+    match bins {
+        1 => Ok(boxes),
+        _ => expectation(builder, module, boxes, bins),
+    }
 }
 
 /// The convolutions of one branch at every level, as `[1, width, positions]`.
@@ -87,28 +111,23 @@ fn expectation(
     builder.node(&dfl, Reshape { shape }, &[x])
 }
 
-/// Distances left, top, right, bottom of each position's centre, in strides, as centre and size in pixels.
-fn decode(
+/// The two corners of each box, in strides.
+fn corners(
     builder: &mut Builder<'_, '_>,
     module: &Module<'_>,
     distances: ValueId,
-    sizes: &[[usize; 2]],
-    strides: &[f32],
-) -> Result<ValueId, CheckpointError> {
-    let positions: usize = sizes.iter().map(|[h, w]| h * w).sum();
-    builder
-        .budget
-        .charge(positions * 24, || module.path.clone())?;
-    let (mut xs, mut ys, mut pitch) = (Vec::new(), Vec::new(), Vec::new());
-    for (&[h, w], &stride) in sizes.iter().zip(strides) {
+    sizes: &[[usize; 3]],
+) -> Result<[ValueId; 2], CheckpointError> {
+    let positions: usize = sizes.iter().map(|[_, h, w]| h * w).sum();
+    let bytes = positions.saturating_mul(16);
+    builder.budget.charge(bytes, || module.path.clone())?;
+    let (mut xs, mut ys) = (Vec::new(), Vec::new());
+    for &[_, h, w] in sizes {
         xs.extend((0..h * w).map(|i| (i % w) as f32 + 0.5));
         ys.extend((0..h * w).map(|i| (i / w) as f32 + 0.5));
-        pitch.resize(pitch.len() + h * w, stride);
     }
     xs.extend(ys);
     let centres = constant(builder, module, "anchors", &[1, 2, positions], xs)?;
-    let pitch = constant(builder, module, "strides", &[1, positions], pitch)?;
-    let two = constant(builder, module, "two", &[], vec![2.0])?;
     let half = |start: usize| Slice {
         ranges: vec![SliceRange {
             axis: 1,
@@ -121,9 +140,33 @@ fn decode(
     let after = builder.node(module, half(2), &[distances])?;
     let low = builder.node(module, BinaryKind::Sub, &[centres, before])?;
     let high = builder.node(module, BinaryKind::Add, &[centres, after])?;
+    Ok([low, high])
+}
+
+/// The stride of each position.
+fn pitch(
+    builder: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    sizes: &[[usize; 3]],
+    strides: &[f32],
+) -> Result<ValueId, CheckpointError> {
+    let mut pitch = Vec::new();
+    for (&[_, h, w], &stride) in sizes.iter().zip(strides) {
+        builder.budget.charge(h * w * 8, || module.path.clone())?;
+        pitch.resize(pitch.len() + h * w, stride);
+    }
+    let shape = [1, pitch.len()];
+    constant(builder, module, "strides", &shape, pitch)
+}
+
+fn centre_and_size(
+    builder: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    [low, high]: [ValueId; 2],
+) -> Result<ValueId, CheckpointError> {
+    let two = constant(builder, module, "two", &[], vec![2.0])?;
     let sum = builder.node(module, BinaryKind::Add, &[low, high])?;
     let centre = builder.node(module, BinaryKind::Div, &[sum, two])?;
     let size = builder.node(module, BinaryKind::Sub, &[high, low])?;
-    let boxes = builder.node(module, Concat { axis: 1 }, &[centre, size])?;
-    builder.node(module, BinaryKind::Mul, &[boxes, pitch])
+    builder.node(module, Concat { axis: 1 }, &[centre, size])
 }
