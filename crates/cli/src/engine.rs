@@ -27,7 +27,10 @@ pub(crate) fn options(args: &CommonArgs) -> Result<PlanOptions> {
             names.join(", ")
         );
     }
-    Ok(PlanOptions { isa })
+    Ok(PlanOptions {
+        isa,
+        ..PlanOptions::default()
+    })
 }
 
 /// The plan's options, for verbs that need to look into the engine.

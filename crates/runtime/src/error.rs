@@ -24,6 +24,14 @@ pub enum RuntimeError {
         expected: usize,
         found: usize,
     },
+    #[error("the model has {expected} outputs, room for {found} was given")]
+    OutputCount { expected: usize, found: usize },
+    #[error("output {index}: expected room for {expected} elements, found {found}")]
+    OutputLength {
+        index: usize,
+        expected: usize,
+        found: usize,
+    },
     #[error("node `{node}`: {source}")]
     Kernel { node: String, source: KernelError },
     #[error("node `{node}`: {source}")]

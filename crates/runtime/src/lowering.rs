@@ -2,10 +2,42 @@
 use crate::RuntimeError;
 use ir::ops::{Conv, UnaryKind};
 use ir::{Graph, Node, NodeId, Op, Tensor, ValueId};
-use kernels::{Activation, FakeQuantize, UnaryOp};
+use kernels::{Activation, BinaryOp, CodeParams, CodeTable, FakeQuantize, UnaryOp};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod fuse;
+mod integer;
+
+pub(crate) use integer::{QuantizedWeight, Table, code, requantize};
+
+/// How a value is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// As f32.
+    Real,
+    /// As u8 codes; [`Lowered::params`] says of what.
+    Codes,
+}
+
+/// A value in one of its forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Operand {
+    pub(crate) value: ValueId,
+    pub(crate) form: Form,
+}
+
+impl Operand {
+    pub(crate) fn real(value: ValueId) -> Self {
+        let form = Form::Real;
+        Self { value, form }
+    }
+
+    pub(crate) fn codes(value: ValueId) -> Self {
+        let form = Form::Codes;
+        Self { value, form }
+    }
+}
 
 /// `scale * x + shift`, one of each for every channel.
 #[derive(Clone, Debug)]
@@ -14,7 +46,7 @@ pub(crate) struct Affine {
     pub(crate) shift: Vec<f32>,
 }
 
-/// A convolution with what happens before its result is stored.
+/// A convolution with what happens before its result is stored; its second input is the residual.
 #[derive(Clone, Debug)]
 pub(crate) struct FusedConv {
     pub(crate) conv: Conv,
@@ -22,15 +54,36 @@ pub(crate) struct FusedConv {
     pub(crate) bias: Option<ValueId>,
     pub(crate) affine: Option<Affine>,
     pub(crate) activation: Activation,
-    pub(crate) residual: Option<ValueId>,
     pub(crate) fake_quantize: Option<FakeQuantize>,
+}
+
+/// A convolution of codes with what happens before its result is stored; its second input is the residual.
+#[derive(Clone, Debug)]
+pub(crate) struct FusedQConv {
+    pub(crate) conv: Conv,
+    pub(crate) weight: ValueId,
+    pub(crate) bias: Option<ValueId>,
+    pub(crate) activation: Activation,
+    /// Applied after the activation, before the residual.
+    pub(crate) table: Option<CodeTable>,
+    /// The codes that are stored; `None` where f32 is.
+    pub(crate) codes: Option<CodeParams>,
 }
 
 /// What an item computes.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     Conv(Box<FusedConv>),
+    QConv(Box<FusedQConv>),
     Unary(UnaryOp),
+    /// Codes to codes.
+    Table(Table),
+    /// Codes with codes to codes.
+    QBinary(BinaryOp),
+    /// f32 to codes.
+    Quantize,
+    /// Codes to f32.
+    Dequantize,
     /// As the graph's node says.
     Node(Op),
 }
@@ -41,8 +94,8 @@ pub(crate) struct Item {
     pub(crate) node: NodeId,
     pub(crate) name: String,
     pub(crate) work: Work,
-    pub(crate) inputs: Vec<ValueId>,
-    pub(crate) outputs: Vec<ValueId>,
+    pub(crate) inputs: Vec<Operand>,
+    pub(crate) outputs: Vec<Operand>,
     pub(crate) macs: u64,
 }
 
@@ -50,13 +103,19 @@ pub(crate) struct Item {
 pub(crate) struct Lowered<'g> {
     pub(crate) graph: &'g Graph,
     pub(crate) items: Vec<Item>,
+    /// How each input of the model is held.
+    pub(crate) inputs: Vec<Operand>,
+    /// What the codes of a value stand for, where it is held as codes.
+    pub(crate) params: BTreeMap<ValueId, CodeParams>,
     folded: BTreeMap<ValueId, Tensor>,
+    /// Dequantized weights that only convolutions read: computed where they are packed.
+    deferred: BTreeSet<ValueId>,
 }
 
-impl Lowered<'_> {
+impl<'g> Lowered<'g> {
     /// A BatchNormalization with constant statistics as one multiplication and one addition for each channel.
-    pub(crate) fn affine(&self, epsilon: f32, parameters: &[ValueId]) -> Option<Affine> {
-        let read = |&v: &ValueId| self.constant(v)?.to_f64().ok();
+    pub(crate) fn affine(&self, epsilon: f32, parameters: &[Operand]) -> Option<Affine> {
+        let read = |v: &Operand| self.constant(v.value)?.to_f64().ok();
         let parameters: Option<Vec<Vec<f64>>> = parameters.iter().map(read).collect();
         let [gamma, beta, mean, variance] = parameters?.try_into().ok()?;
         let scale: Vec<f64> = gamma
@@ -75,17 +134,46 @@ impl Lowered<'_> {
     pub(crate) fn constant(&self, v: ValueId) -> Option<&Tensor> {
         self.folded.get(&v).or_else(|| self.graph.constant(v))
     }
+
+    /// As [`Lowered::constant`], and weights that are stored as codes.
+    pub(crate) fn weights(&self, v: ValueId) -> Result<Option<Cow<'_, Tensor>>, RuntimeError> {
+        if let Some(tensor) = self.constant(v) {
+            return Ok(Some(Cow::Borrowed(tensor)));
+        }
+        let producer = self
+            .graph
+            .producer(v)
+            .filter(|_| self.deferred.contains(&v));
+        let Some(node) = producer.map(|id| self.graph.node(id)) else {
+            return Ok(None);
+        };
+        let Some(codes) = self.constant(node.inputs[0]) else {
+            return Ok(None);
+        };
+        let made = node.op.forward(&[codes]);
+        let mut made = made.map_err(|source| self.graph.op_error(node, source))?;
+        Ok(made.pop().map(Cow::Owned))
+    }
+
+    fn is_constant(&self, v: ValueId) -> bool {
+        self.deferred.contains(&v) || self.constant(v).is_some()
+    }
 }
 
-/// Lowers a graph; values in `keep` stay values of their own.
+/// Lowers a graph; values in `keep` stay values of their own. Where `integer`, what lies between quantization steps runs
+/// on codes; otherwise quantization is imitated in f32.
 pub(crate) fn lower<'g>(
     graph: &'g Graph,
     keep: &BTreeSet<ValueId>,
+    integer: bool,
 ) -> Result<Lowered<'g>, RuntimeError> {
     let mut lowered = Lowered {
         graph,
         items: Vec::new(),
+        inputs: graph.inputs().iter().copied().map(Operand::real).collect(),
+        params: BTreeMap::new(),
         folded: BTreeMap::new(),
+        deferred: deferred(graph, keep),
     };
     for (id, node) in graph.nodes() {
         if let Op::Opaque(op) = &node.op {
@@ -101,13 +189,39 @@ pub(crate) fn lower<'g>(
     }
     fuse::share_fake_quantize(&mut lowered, keep);
     fuse::join_silu(&mut lowered, keep);
+    if integer {
+        integer::codes(&mut lowered, keep)?;
+    }
     fuse::epilogues(&mut lowered, keep);
+    if integer {
+        integer::forms(&mut lowered, keep);
+    }
     Ok(lowered)
+}
+
+/// Outputs of DequantizeLinear that only convolutions read, as weight or bias.
+fn deferred(graph: &Graph, keep: &BTreeSet<ValueId>) -> BTreeSet<ValueId> {
+    let consumers = graph.consumers();
+    let parameter =
+        |&(id, input): &(NodeId, usize)| input > 0 && matches!(graph.node(id).op, Op::Conv(_));
+    let only_weights = |node: &&Node| {
+        matches!(node.op, Op::DequantizeLinear(_))
+            && graph.constant(node.inputs[0]).is_some()
+            && !keep.contains(&node.outputs[0])
+            && consumers
+                .get(&node.outputs[0])
+                .is_some_and(|readers| readers.iter().all(parameter))
+    };
+    let nodes = graph.nodes().map(|(_, node)| node);
+    nodes.filter(only_weights).map(|n| n.outputs[0]).collect()
 }
 
 impl Lowered<'_> {
     /// Computes a node of constants now.
     fn fold(&mut self, node: &Node) -> Result<bool, RuntimeError> {
+        if self.deferred.contains(&node.outputs[0]) {
+            return Ok(true);
+        }
         let inputs: Option<Vec<&Tensor>> = node.inputs.iter().map(|&v| self.constant(v)).collect();
         let Some(inputs) = inputs else {
             return Ok(false);
@@ -123,7 +237,7 @@ impl Lowered<'_> {
 
     /// The item of a node; `None` for a QuantizeLinear, which its DequantizeLinear carries out.
     fn item(&self, id: NodeId, node: &Node) -> Result<Option<Item>, RuntimeError> {
-        let mut inputs = node.inputs.clone();
+        let mut inputs: Vec<Operand> = node.inputs.iter().copied().map(Operand::real).collect();
         let work = match &node.op {
             Op::Conv(conv) if self.has_constant_weights(node) => {
                 inputs.truncate(1);
@@ -133,7 +247,6 @@ impl Lowered<'_> {
                     bias: node.inputs.get(2).copied(),
                     affine: None,
                     activation: Activation::Identity,
-                    residual: None,
                     fake_quantize: None,
                 }))
             }
@@ -141,7 +254,7 @@ impl Lowered<'_> {
             Op::QuantizeLinear(_) => return Ok(None),
             Op::DequantizeLinear(_) => {
                 let (x, fake_quantize) = self.fake_quantize(node)?;
-                inputs = vec![x];
+                inputs = vec![Operand::real(x)];
                 Work::Unary(UnaryOp::FakeQuantize(fake_quantize))
             }
             op => Work::Node(op.clone()),
@@ -151,13 +264,13 @@ impl Lowered<'_> {
             name: node.name.clone(),
             work,
             inputs,
-            outputs: node.outputs.clone(),
+            outputs: node.outputs.iter().copied().map(Operand::real).collect(),
             macs: self.graph.node_macs(id),
         }))
     }
 
     fn has_constant_weights(&self, node: &Node) -> bool {
-        node.inputs[1..].iter().all(|&v| self.constant(v).is_some())
+        node.inputs[1..].iter().all(|&v| self.is_constant(v))
     }
 
     /// The pair that ends in this DequantizeLinear: the real value that enters it, and its grid.
@@ -217,13 +330,13 @@ fn unary_op(kind: UnaryKind) -> UnaryOp {
 
 /// Who reads and who writes each value, by position in the list.
 pub(crate) struct Wiring {
-    pub(crate) readers: BTreeMap<ValueId, Vec<usize>>,
-    pub(crate) writer: BTreeMap<ValueId, usize>,
+    pub(crate) readers: BTreeMap<Operand, Vec<usize>>,
+    pub(crate) writer: BTreeMap<Operand, usize>,
 }
 
 impl Wiring {
     pub(crate) fn new(items: &[Item]) -> Self {
-        let mut readers: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
+        let mut readers: BTreeMap<Operand, Vec<usize>> = BTreeMap::new();
         let mut writer = BTreeMap::new();
         for (i, item) in items.iter().enumerate() {
             for &v in &item.inputs {
@@ -232,5 +345,13 @@ impl Wiring {
             writer.extend(item.outputs.iter().map(|&v| (v, i)));
         }
         Self { readers, writer }
+    }
+
+    /// The only item that reads a value.
+    pub(crate) fn only_reader(&self, v: Operand) -> Option<usize> {
+        match self.readers.get(&v)?.as_slice() {
+            &[reader] => Some(reader),
+            _ => None,
+        }
     }
 }

@@ -8,8 +8,8 @@ pub(crate) struct Lifetime {
     pub(crate) last: usize,
 }
 
-/// Buffers start at cache lines.
-const ALIGN: usize = 16;
+/// Buffers start at cache lines, of codes too.
+const ALIGN: usize = 64;
 
 /// The first element of each buffer, and the elements needed in all: greedy by size, best fit.
 pub(crate) fn plan(buffers: &[Lifetime]) -> (Vec<usize>, usize) {

@@ -1,12 +1,12 @@
 //! Compilation of a graph into an executable schedule.
 use crate::RuntimeError;
 use crate::layout::{At, Halo};
-use crate::lowering::{Lowered, lower};
+use crate::lowering::{Form, Lowered, Operand, lower};
 use crate::memory::{self, Lifetime};
 use crate::schedule::{Packed, Schedule, parents};
 use crate::step::Step;
 use ir::{Graph, Tensor, ValueId};
-use kernels::{Isa, View};
+use kernels::{CodeParams, Isa, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How to compile.
@@ -14,11 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct PlanOptions {
     /// The instruction set of the kernels.
     pub isa: Isa,
+    /// Whether a quantized graph runs on integers; otherwise its quantization is imitated in f32, as a reference.
+    pub integer: bool,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { isa: Isa::best() }
+        Self {
+            isa: Isa::best(),
+            integer: true,
+        }
     }
 }
 
@@ -31,6 +36,8 @@ pub struct StepInfo {
     pub kind: String,
     /// Multiply-accumulate operations.
     pub macs: u64,
+    /// Whether it computes on integers.
+    pub is_integer: bool,
 }
 
 impl StepInfo {
@@ -39,6 +46,7 @@ impl StepInfo {
             name: name.to_owned(),
             kind: kind.to_owned(),
             macs: 0,
+            is_integer: false,
         }
     }
 }
@@ -46,6 +54,8 @@ impl StepInfo {
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) view: View,
+    /// What its codes stand for, where it is held as codes.
+    pub(crate) codes: Option<CodeParams>,
 }
 
 pub(crate) enum Output {
@@ -68,7 +78,8 @@ pub struct Plan {
     pub(crate) outputs: Vec<Output>,
     pub(crate) watched: Vec<Watched>,
     pub(crate) constants: Vec<(View, Vec<f32>)>,
-    pub(crate) arena_elements: usize,
+    pub(crate) reals: usize,
+    pub(crate) codes: usize,
 }
 
 impl Plan {
@@ -83,10 +94,10 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Plan, RuntimeError> {
         let keep: BTreeSet<ValueId> = graph.outputs().iter().chain(observe).copied().collect();
-        let lowered = lower(graph, &keep)?;
+        let lowered = lower(graph, &keep, options.integer)?;
         let parents = parents(&lowered);
-        let mut halos: BTreeMap<ValueId, Halo> = BTreeMap::new();
-        let mut packed = Packed::new();
+        let mut halos: BTreeMap<Operand, Halo> = BTreeMap::new();
+        let mut packed = Packed::default();
         // Halos move views, so the first pass only asks for them; they never shrink, so this ends.
         loop {
             let schedule = Schedule::build(&lowered, options.isa, &parents, &halos, &mut packed)?;
@@ -114,8 +125,9 @@ impl Plan {
         let graph = lowered.graph;
         let mut watched = Vec::new();
         for &v in observe.iter().collect::<BTreeSet<_>>() {
-            let ready = schedule.ready.get(&v).copied();
-            let (Some(at), Some(ready)) = (schedule.at(v), ready) else {
+            let real = Operand::real(v);
+            let ready = schedule.ready.get(&real).copied();
+            let (Some(at), Some(ready)) = (schedule.at(real), ready) else {
                 return Err(RuntimeError::NotObservable {
                     value: graph.value(v).name.clone(),
                 });
@@ -123,20 +135,21 @@ impl Plan {
             watched.push((v, at, ready));
         }
         watched.sort_by_key(|&(v, _, ready)| (ready, v));
-        let lifetimes = lifetimes(graph, &schedule, &watched);
-        let (offsets, arena_elements) = memory::plan(&lifetimes);
+        let lifetimes = lifetimes(lowered, &schedule, &watched);
+        let (offsets, [reals, codes]) = offsets(&schedule, &lifetimes);
         let resolve = |at: At| View {
             offset: at.view.offset + offsets[at.buffer],
             ..at.view
         };
-        let input = |&v: &ValueId| Input {
+        let input = |(&v, &held): (&ValueId, &Operand)| Input {
             name: graph.value(v).name.clone(),
-            view: resolve(schedule.at(v).expect("inputs are placed first")),
+            view: resolve(schedule.at(held).expect("inputs are placed first")),
+            codes: (held.form == Form::Codes).then(|| lowered.params[&held.value]),
         };
         let output = |&v: &ValueId| match lowered.constant(v) {
             Some(tensor) => Ok(Output::Constant(tensor.clone())),
             None => schedule
-                .at(v)
+                .at(Operand::real(v))
                 .map(|at| Output::View(resolve(at)))
                 .ok_or_else(|| RuntimeError::DType {
                     value: graph.value(v).name.clone(),
@@ -154,7 +167,12 @@ impl Plan {
         };
         Ok(Plan {
             isa,
-            inputs: graph.inputs().iter().map(input).collect(),
+            inputs: graph
+                .inputs()
+                .iter()
+                .zip(&lowered.inputs)
+                .map(input)
+                .collect(),
             outputs: graph
                 .outputs()
                 .iter()
@@ -162,7 +180,8 @@ impl Plan {
                 .collect::<Result<_, _>>()?,
             watched: watched.iter().map(watch).collect(),
             constants: schedule.buffers.iter().filter_map(constant).collect(),
-            arena_elements,
+            reals,
+            codes,
             steps: schedule
                 .steps
                 .iter()
@@ -174,7 +193,7 @@ impl Plan {
 
     /// Memory of one session's arena.
     pub fn arena_bytes(&self) -> usize {
-        self.arena_elements * size_of::<f32>()
+        self.reals * size_of::<f32>() + self.codes
     }
 
     /// The steps in order, for listings.
@@ -183,6 +202,7 @@ impl Plan {
             name: s.name.clone(),
             kind: s.kind(),
             macs: s.macs,
+            is_integer: s.is_integer(),
         };
         self.steps.iter().map(info).collect()
     }
@@ -193,9 +213,28 @@ impl Plan {
     }
 }
 
+/// Where each buffer starts in its arena, and the elements of both arenas.
+fn offsets(schedule: &Schedule<'_>, lifetimes: &[Lifetime]) -> (Vec<usize>, [usize; 2]) {
+    let mut offsets = vec![0; lifetimes.len()];
+    let totals = [Form::Real, Form::Codes].map(|form| {
+        let buffers = schedule.buffers.iter().enumerate();
+        let members: Vec<usize> = buffers
+            .filter(|(_, b)| b.form == form)
+            .map(|(i, _)| i)
+            .collect();
+        let lives: Vec<Lifetime> = members.iter().map(|&i| lifetimes[i]).collect();
+        let (starts, total) = memory::plan(&lives);
+        for (i, start) in members.into_iter().zip(starts) {
+            offsets[i] = start;
+        }
+        total
+    });
+    (offsets, totals)
+}
+
 /// When each buffer is in use: 0 is before the first step, `i + 1` is step `i`.
 fn lifetimes(
-    graph: &Graph,
+    lowered: &Lowered<'_>,
     schedule: &Schedule<'_>,
     watched: &[(ValueId, At, usize)],
 ) -> Vec<Lifetime> {
@@ -214,7 +253,7 @@ fn lifetimes(
         life.first = life.first.min(time);
         life.last = life.last.max(time);
     };
-    for &v in graph.inputs() {
+    for &v in &lowered.inputs {
         touch(schedule.at(v).expect("inputs are placed first").buffer, 0);
     }
     for (i, step) in schedule.steps.iter().enumerate() {
@@ -225,7 +264,8 @@ fn lifetimes(
     for &(_, at, ready) in watched {
         touch(at.buffer, ready);
     }
-    for at in graph.outputs().iter().filter_map(|&v| schedule.at(v)) {
+    let outputs = lowered.graph.outputs().iter();
+    for at in outputs.filter_map(|&v| schedule.at(Operand::real(v))) {
         touch(at.buffer, end);
     }
     lives

@@ -1,6 +1,7 @@
 //! Sessions: one arena each, running a shared plan.
 use crate::layout;
-use crate::plan::{Output, Watched};
+use crate::lowering::code;
+use crate::plan::{Input, Output, Watched};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
@@ -48,6 +49,8 @@ pub struct Session {
     pool: Arc<ThreadPool>,
     arena: Arena,
     codes: Arena<u8>,
+    /// Pixels on their way into an input that is held as f32.
+    reals: Vec<f32>,
 }
 
 impl Session {
@@ -65,7 +68,7 @@ impl Session {
     /// `Kernel` when there is not enough memory.
     pub fn with_pool(plan: &Arc<Plan>, pool: Arc<ThreadPool>) -> Result<Session, RuntimeError> {
         let failed = "the arena";
-        let mut arena = Arena::new(plan.arena_elements);
+        let mut arena = Arena::new(plan.reals);
         for (view, data) in &plan.constants {
             arena
                 .write(view, data)
@@ -75,7 +78,8 @@ impl Session {
             plan: Arc::clone(plan),
             pool,
             arena,
-            codes: Arena::new(0),
+            codes: Arena::new(plan.codes),
+            reals: Vec::new(),
         })
     }
 
@@ -92,6 +96,45 @@ impl Session {
         self.run_observed(inputs, &mut |_, _| Ok(()))
     }
 
+    /// As [`Session::run`], into memory of the caller's: once warm, it allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; `OutputCount`, `OutputLength` when the outputs do not fit.
+    pub fn run_into(
+        &mut self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), RuntimeError> {
+        self.write_inputs(inputs)?;
+        self.steps(&mut |_, _| Ok(()))?;
+        self.read_into(outputs)
+    }
+
+    /// Runs a plan with one input on pixels: row-major `[N, H, W, C]` bytes, each standing for `scale` times itself.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_u8(&mut self, pixels: &[u8], scale: f32) -> Result<Vec<Tensor>, RuntimeError> {
+        self.write_pixels(pixels, scale)?;
+        self.steps(&mut |_, _| Ok(()))?;
+        self.outputs()
+    }
+
+    /// As [`Session::run_u8`], into memory of the caller's.
+    ///
+    /// # Errors
+    /// As [`Session::run_into`].
+    pub fn run_u8_into(
+        &mut self,
+        pixels: &[u8],
+        scale: f32,
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), RuntimeError> {
+        self.write_pixels(pixels, scale)?;
+        self.steps(&mut |_, _| Ok(()))?;
+        self.read_into(outputs)
+    }
+
     /// As [`Session::run`]; `sink` sees every observed value once, when it has been computed.
     ///
     /// # Errors
@@ -101,33 +144,9 @@ impl Session {
         inputs: &[&[f32]],
         sink: Sink<'_>,
     ) -> Result<Vec<Tensor>, RuntimeError> {
-        let plan = Arc::clone(&self.plan);
-        let pool = Arc::clone(&self.pool);
-        let _awake = pool.activate();
         self.write_inputs(inputs)?;
-        let mut watched = plan.watched.iter().peekable();
-        let mut show = |arena: &Arena, done: usize| -> Result<(), RuntimeError> {
-            while let Some(Watched { value, view, .. }) = watched.next_if(|w| w.ready <= done) {
-                sink(*value, &Observed { arena, view })?;
-            }
-            Ok(())
-        };
-        show(&self.arena, 0)?;
-        for (i, step) in plan.steps.iter().enumerate() {
-            let mut ctx = Context {
-                arena: &mut self.arena,
-                codes: &mut self.codes,
-                pool: &pool,
-                isa: plan.isa,
-            };
-            step.run(&mut ctx)?;
-            show(&self.arena, i + 1)?;
-        }
-        let output = |o: &Output| match o {
-            Output::View(view) => read(&self.arena, view),
-            Output::Constant(tensor) => Ok(tensor.clone()),
-        };
-        plan.outputs.iter().map(output).collect()
+        self.steps(sink)?;
+        self.outputs()
     }
 
     /// Runs the plan once and tells what each step took, in milliseconds; the inputs count as the first entry.
@@ -144,54 +163,177 @@ impl Session {
         let mut times = vec![(StepInfo::named("inputs", "Input"), ms(start))];
         for (step, info) in plan.steps.iter().zip(plan.steps()) {
             let start = Instant::now();
-            let mut ctx = Context {
-                arena: &mut self.arena,
-                codes: &mut self.codes,
-                pool: &pool,
-                isa: plan.isa,
-            };
-            step.run(&mut ctx)?;
+            step.run(&mut self.context())?;
             times.push((info, ms(start)));
         }
         Ok(times)
     }
 
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            arena: &mut self.arena,
+            codes: &mut self.codes,
+            pool: &self.pool,
+            isa: self.plan.isa,
+        }
+    }
+
+    fn steps(&mut self, sink: Sink<'_>) -> Result<(), RuntimeError> {
+        let plan = Arc::clone(&self.plan);
+        let pool = Arc::clone(&self.pool);
+        let _awake = pool.activate();
+        let mut watched = plan.watched.iter().peekable();
+        let mut show = |arena: &Arena, done: usize| -> Result<(), RuntimeError> {
+            while let Some(Watched { value, view, .. }) = watched.next_if(|w| w.ready <= done) {
+                sink(*value, &Observed { arena, view })?;
+            }
+            Ok(())
+        };
+        show(&self.arena, 0)?;
+        for (i, step) in plan.steps.iter().enumerate() {
+            step.run(&mut self.context())?;
+            show(&self.arena, i + 1)?;
+        }
+        Ok(())
+    }
+
     fn write_inputs(&mut self, inputs: &[&[f32]]) -> Result<(), RuntimeError> {
-        if inputs.len() != self.plan.inputs.len() {
+        let plan = Arc::clone(&self.plan);
+        let pool = Arc::clone(&self.pool);
+        let _awake = pool.activate();
+        if inputs.len() != plan.inputs.len() {
             return Err(RuntimeError::InputCount {
-                expected: self.plan.inputs.len(),
+                expected: plan.inputs.len(),
                 found: inputs.len(),
             });
         }
-        for (input, data) in self.plan.inputs.iter().zip(inputs) {
-            if data.len() != input.view.elements() {
-                return Err(RuntimeError::InputLength {
-                    input: input.name.clone(),
-                    expected: input.view.elements(),
-                    found: data.len(),
+        for (input, data) in plan.inputs.iter().zip(inputs) {
+            check_input(input, data.len())?;
+            let mut ctx = self.context();
+            let written = match input.codes {
+                None => ctx.arena.write(&input.view, data),
+                Some(params) => kernels::quantize_planes(&mut ctx, data, &input.view, params),
+            };
+            written.map_err(RuntimeError::kernel(&input.name))?;
+        }
+        Ok(())
+    }
+
+    fn write_pixels(&mut self, pixels: &[u8], scale: f32) -> Result<(), RuntimeError> {
+        let plan = Arc::clone(&self.plan);
+        let [input] = plan.inputs.as_slice() else {
+            return Err(RuntimeError::InputCount {
+                expected: plan.inputs.len(),
+                found: 1,
+            });
+        };
+        check_input(input, pixels.len())?;
+        let failed = RuntimeError::kernel(&input.name);
+        if let Some(params) = input.codes {
+            let mut ctx = self.context();
+            let table: [u8; 256] = std::array::from_fn(|byte| code(byte as f32 * scale, params));
+            let own = table
+                .iter()
+                .enumerate()
+                .all(|(byte, &code)| byte == usize::from(code));
+            return kernels::write_pixels(&mut ctx, pixels, &input.view)
+                .and_then(|()| match own {
+                    true => Ok(()),
+                    false => kernels::q_copy(&mut ctx, &input.view, &input.view, Some(&table)),
+                })
+                .map_err(failed);
+        }
+        let rows = input
+            .view
+            .permute(&[0, 2, 3, 1])
+            .map_err(RuntimeError::kernel(&input.name))?;
+        self.reals.clear();
+        self.reals
+            .extend(pixels.iter().map(|&byte| f32::from(byte) * scale));
+        self.arena.write(&rows, &self.reals).map_err(failed)
+    }
+
+    fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
+        let output = |o: &Output| match o {
+            Output::View(view) => read(&self.arena, view),
+            Output::Constant(tensor) => Ok(tensor.clone()),
+        };
+        self.plan.outputs.iter().map(output).collect()
+    }
+
+    fn read_into(&self, outputs: &mut [&mut [f32]]) -> Result<(), RuntimeError> {
+        let plan = &self.plan;
+        if outputs.len() != plan.outputs.len() {
+            return Err(RuntimeError::OutputCount {
+                expected: plan.outputs.len(),
+                found: outputs.len(),
+            });
+        }
+        for (index, (output, to)) in plan.outputs.iter().zip(outputs).enumerate() {
+            let expected = match output {
+                Output::View(view) => view.elements(),
+                Output::Constant(tensor) => tensor.len(),
+            };
+            if to.len() != expected {
+                return Err(RuntimeError::OutputLength {
+                    index,
+                    expected,
+                    found: to.len(),
                 });
             }
-            self.arena
-                .write(&input.view, data)
-                .map_err(RuntimeError::kernel(&input.name))?;
+            match output {
+                Output::View(view) => copy_out(&self.arena, view, to)?,
+                Output::Constant(tensor) => {
+                    let data = tensor.as_slice::<f32>();
+                    to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Elements that lie in memory in their logical order are copied as one run.
-fn read(arena: &Arena, view: &View) -> Result<Tensor, RuntimeError> {
-    let what = "a value that is read";
-    let flat = layout::reshape(view, &[view.elements()]);
-    let data = match flat.filter(|v| v.strides[0] == 1) {
-        Some(flat) => {
-            let mut data = Vec::with_capacity(view.elements());
-            arena
-                .for_each_run(&flat, &mut |_, run| data.extend_from_slice(run))
-                .map(|()| data)
+fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {
+    let expected = input.view.elements();
+    if found == expected {
+        return Ok(());
+    }
+    Err(RuntimeError::InputLength {
+        input: input.name.clone(),
+        expected,
+        found,
+    })
+}
+
+/// The elements of a view in logical order.
+fn copy_out(arena: &Arena, view: &View, to: &mut [f32]) -> Result<(), RuntimeError> {
+    // What lies in memory in logical order is one run.
+    let flat = layout::reshape(view, &[view.elements()]).filter(|v| v.strides[0] == 1);
+    let view = flat.as_ref().unwrap_or(view);
+    let row_major = View::contiguous(0, &view.shape);
+    let axis = (0..view.shape.len())
+        .rev()
+        .find(|&i| view.strides[i] == 1 && view.shape[i] > 1);
+    let step = axis.map_or(1, |i| row_major.strides[i]);
+    let copied = arena.for_each_run(view, &mut |at, run| {
+        let start: usize = at
+            .iter()
+            .zip(row_major.strides.iter())
+            .map(|(i, s)| i * s)
+            .sum();
+        if step == 1 {
+            to[start..start + run.len()].copy_from_slice(run);
+        } else {
+            let places = to[start..].iter_mut().step_by(step);
+            places.zip(run).for_each(|(to, &value)| *to = value);
         }
-        None => arena.read(view),
-    };
-    let data = data.map_err(RuntimeError::kernel(what))?;
-    Tensor::new(view.shape.to_vec(), data).map_err(RuntimeError::operator(what))
+    });
+    copied.map_err(RuntimeError::kernel("a value that is read"))
+}
+
+fn read(arena: &Arena, view: &View) -> Result<Tensor, RuntimeError> {
+    let mut data = vec![0.0; view.elements()];
+    copy_out(arena, view, &mut data)?;
+    let tensor = Tensor::new(view.shape.to_vec(), data);
+    tensor.map_err(RuntimeError::operator("a value that is read"))
 }

@@ -1,11 +1,25 @@
 //! One step of a plan: a kernel with its views.
 use crate::RuntimeError;
 use crate::layout::Halo;
+use crate::lowering::Table;
 use ir::{Op, Tensor};
 use kernels::{
-    Activation, BinaryOp, Context, Epilogue, FakeQuantize, PackedConv, Pool, UnaryOp, View,
+    Activation, BinaryOp, CodeParams, CodeTable, Context, Epilogue, FakeQuantize, KernelError,
+    PackedConv, PackedQConv, Pool, QActivation, QEpilogue, QOut, UnaryOp, View,
 };
 use std::sync::Arc;
+
+/// A convolution of codes and what follows its sums.
+#[derive(Clone)]
+pub(crate) struct QConvKernel {
+    pub(crate) packed: Arc<PackedQConv>,
+    pub(crate) activation: QActivation,
+    pub(crate) table: Option<CodeTable>,
+    /// What the codes of the second input stand for.
+    pub(crate) residual: Option<CodeParams>,
+    /// What is stored; `None` where f32 is.
+    pub(crate) codes: Option<CodeParams>,
+}
 
 /// What a step does with its views.
 #[derive(Clone)]
@@ -28,6 +42,23 @@ pub(crate) enum Kernel {
     },
     Copy,
     FillHalo(Halo),
+    /// Reads x and, if there is one, the residual.
+    QConv(Box<QConvKernel>),
+    QMaxPool(Pool),
+    QResize {
+        map_h: Vec<usize>,
+        map_w: Vec<usize>,
+    },
+    QBinary {
+        op: BinaryOp,
+        a: CodeParams,
+        b: CodeParams,
+        y: CodeParams,
+    },
+    QCopy(Option<Table>),
+    QFillHalo(Halo, u8),
+    Quantize(CodeParams),
+    Dequantize(CodeParams),
     /// The operator's own reference computation; constants sit at their input positions.
     Reference {
         op: Box<Op>,
@@ -67,17 +98,18 @@ impl Step<View> {
                 fake_quantize,
                 ..
             } => {
-                let mut kind = String::from("Conv");
-                if *activation != Activation::Identity {
-                    kind += " + activation";
-                }
-                if self.inputs.len() > 1 {
-                    kind += " + Add";
-                }
-                if fake_quantize.is_some() {
-                    kind += " + QDQ";
-                }
-                kind
+                let quantized = if fake_quantize.is_some() {
+                    " + QDQ"
+                } else {
+                    ""
+                };
+                self.conv_kind("Conv", *activation != Activation::Identity) + quantized
+            }
+            Kernel::QConv(conv) => {
+                let kind = self.conv_kind("QConv", conv.activation != QActivation::Identity);
+                let table = if conv.table.is_some() { " + table" } else { "" };
+                let float = if conv.codes.is_none() { " to f32" } else { "" };
+                kind + table + float
             }
             Kernel::MaxPool(_) => "MaxPool".into(),
             Kernel::Resize { .. } => "Resize".into(),
@@ -86,8 +118,35 @@ impl Step<View> {
             Kernel::Softmax { .. } => "Softmax".into(),
             Kernel::Copy => "Copy".into(),
             Kernel::FillHalo(_) => "FillHalo".into(),
+            Kernel::QMaxPool(_) => "QMaxPool".into(),
+            Kernel::QResize { .. } => "QResize".into(),
+            Kernel::QBinary { .. } => "QBinary".into(),
+            Kernel::QCopy(None) => "QCopy".into(),
+            Kernel::QCopy(Some(_)) => "QTable".into(),
+            Kernel::QFillHalo(..) => "QFillHalo".into(),
+            Kernel::Quantize(_) => "Quantize".into(),
+            Kernel::Dequantize(_) => "Dequantize".into(),
             Kernel::Reference { op, .. } => format!("Reference {}", op.op_type()),
         }
+    }
+
+    fn conv_kind(&self, name: &str, activation: bool) -> String {
+        let activation = if activation { " + activation" } else { "" };
+        let residual = if self.inputs.len() > 1 { " + Add" } else { "" };
+        format!("{name}{activation}{residual}")
+    }
+
+    /// Whether codes are what it computes on.
+    pub(crate) fn is_integer(&self) -> bool {
+        matches!(
+            self.kernel,
+            Kernel::QConv(_)
+                | Kernel::QMaxPool(_)
+                | Kernel::QResize { .. }
+                | Kernel::QBinary { .. }
+                | Kernel::QCopy(_)
+                | Kernel::QFillHalo(..)
+        )
     }
 
     /// Runs the step.
@@ -114,9 +173,33 @@ impl Step<View> {
             Kernel::Softmax { axis } => kernels::softmax(ctx, x, y, *axis),
             Kernel::Copy => kernels::copy(ctx, x, y),
             Kernel::FillHalo(halo) => kernels::fill_halo(ctx, y, *halo, 0.0),
+            Kernel::QConv(conv) => self.run_q_conv(ctx, conv),
+            Kernel::QMaxPool(pool) => kernels::q_max_pool(ctx, x, y, pool),
+            Kernel::QResize { map_h, map_w } => kernels::q_resize_nearest(ctx, x, y, map_h, map_w),
+            Kernel::QBinary { op, a, b, y: to } => {
+                kernels::q_binary(ctx, *op, (x, *a), (&self.inputs[1], *b), (y, *to))
+            }
+            Kernel::QCopy(table) => kernels::q_copy(ctx, x, y, table.as_deref()),
+            Kernel::QFillHalo(halo, code) => kernels::q_fill_halo(ctx, y, *halo, *code),
+            Kernel::Quantize(params) => kernels::quantize(ctx, x, y, *params),
+            Kernel::Dequantize(params) => kernels::dequantize(ctx, x, *params, y),
             Kernel::Reference { op, constants } => return self.run_reference(ctx, op, constants),
         };
         done.map_err(RuntimeError::kernel(&self.name))
+    }
+
+    fn run_q_conv(&self, ctx: &mut Context<'_>, conv: &QConvKernel) -> Result<(), KernelError> {
+        let view = self.outputs[0];
+        let y = match conv.codes {
+            Some(params) => QOut::Codes { view, params },
+            None => QOut::Float { view },
+        };
+        let epilogue = QEpilogue {
+            activation: conv.activation,
+            table: conv.table.as_ref(),
+            residual: self.inputs.get(1).copied().zip(conv.residual),
+        };
+        kernels::qconv2d(ctx, &conv.packed, &self.inputs[0], &y, &epilogue)
     }
 
     fn run_reference(

@@ -1,5 +1,5 @@
 //! Items that become one: SiLU from its two halves, epilogues from what follows a convolution.
-use super::{Lowered, Wiring, Work};
+use super::{Lowered, Operand, Wiring, Work};
 use ir::ops::{Binary, BinaryKind};
 use ir::{Op, ValueId};
 use kernels::{Activation, FakeQuantize, UnaryOp};
@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Lets all readers of one quantized value share one fake quantization, where each has a DequantizeLinear of its own.
 pub(super) fn share_fake_quantize(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
-    let mut first: Vec<(ValueId, FakeQuantize, ValueId)> = Vec::new();
-    let mut same: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+    let mut first: Vec<(Operand, FakeQuantize, Operand)> = Vec::new();
+    let mut same: BTreeMap<Operand, Operand> = BTreeMap::new();
     let mut gone = vec![false; lowered.items.len()];
     for (item, gone) in lowered.items.iter_mut().zip(&mut gone) {
         for v in &mut item.inputs {
@@ -19,7 +19,7 @@ pub(super) fn share_fake_quantize(lowered: &mut Lowered<'_>, keep: &BTreeSet<Val
         };
         let (x, y) = (item.inputs[0], item.outputs[0]);
         match first.iter().find(|(a, b, _)| *a == x && *b == grid) {
-            Some(&(_, _, shared)) if !keep.contains(&y) => {
+            Some(&(_, _, shared)) if !keep.contains(&y.value) => {
                 same.insert(y, shared);
                 *gone = true;
             }
@@ -50,7 +50,7 @@ fn silu(
     wiring: &Wiring,
     keep: &BTreeSet<ValueId>,
     k: usize,
-) -> Option<(usize, ValueId)> {
+) -> Option<(usize, Operand)> {
     let product = &lowered.items[k];
     let Work::Node(Op::Binary(Binary {
         kind: BinaryKind::Mul,
@@ -72,11 +72,12 @@ fn silu(
             .readers
             .get(&gate)
             .is_some_and(|r| r.as_slice() == [k]);
-        (sigmoid && alone && item.inputs == [x] && !keep.contains(&gate)).then_some((writer, x))
+        (sigmoid && alone && item.inputs == [x] && !keep.contains(&gate.value))
+            .then_some((writer, x))
     })
 }
 
-fn remove(lowered: &mut Lowered<'_>, gone: Vec<bool>) {
+pub(super) fn remove(lowered: &mut Lowered<'_>, gone: Vec<bool>) {
     let mut gone = gone.into_iter();
     lowered
         .items
@@ -112,13 +113,10 @@ fn next_fusible(
 ) -> Option<usize> {
     let item = &lowered.items[i];
     let out = item.outputs[0];
-    if !matches!(item.work, Work::Conv(_)) || keep.contains(&out) {
+    if !matches!(item.work, Work::Conv(_)) || keep.contains(&out.value) {
         return None;
     }
-    match wiring.readers.get(&out).map(Vec::as_slice) {
-        Some(&[reader]) => Some(reader),
-        _ => None,
-    }
+    wiring.only_reader(out)
 }
 
 /// Takes item `next` into convolution `i`; gives the stage reached, or `None` if the epilogue cannot hold it.
@@ -161,7 +159,6 @@ fn absorb(
         }
         _ => {
             let other = residual?;
-            conv.residual = Some(other);
             item.inputs.push(other);
             for reader in wiring.readers.entry(other).or_default() {
                 if *reader == next {
@@ -174,15 +171,15 @@ fn absorb(
 }
 
 /// The other operand of an addition, if it is there before the convolution and of the same shape.
-fn residual(
+pub(super) fn residual(
     lowered: &Lowered<'_>,
     wiring: &Wiring,
     (i, next): (usize, usize),
-    out: ValueId,
-) -> Option<ValueId> {
+    out: Operand,
+) -> Option<Operand> {
     let other = *lowered.items[next].inputs.iter().find(|&&v| v != out)?;
-    let shape = |v: ValueId| lowered.graph.ty(v).ok().map(|t| &t.shape);
+    let shape = |v: Operand| lowered.graph.ty(v.value).ok().map(|t| &t.shape);
     let ready = wiring.writer.get(&other).is_none_or(|&w| w < i);
     let fits = shape(other).is_some() && shape(other) == shape(out);
-    (ready && fits && lowered.constant(other).is_none()).then_some(other)
+    (ready && fits && lowered.constant(other.value).is_none()).then_some(other)
 }

@@ -1,19 +1,19 @@
 //! Which values are produced inside the buffer of the Concat that joins them.
-use crate::lowering::{Item, Lowered, Wiring, Work};
+use crate::lowering::{Form, Item, Lowered, Operand, Wiring, Work};
+use ir::Op;
 use ir::ops::Concat;
-use ir::{Op, ValueId};
 use std::collections::BTreeMap;
 
 /// The part of a Concat's output that a value is written to.
 pub(crate) struct Parent {
-    pub(crate) value: ValueId,
+    pub(crate) value: Operand,
     pub(crate) axis: usize,
     pub(crate) start: usize,
     pub(crate) len: usize,
 }
 
 /// Finds the parents, the last Concat first, so that a Concat of Concats is one buffer.
-pub(crate) fn parents(lowered: &Lowered<'_>) -> BTreeMap<ValueId, Parent> {
+pub(crate) fn parents(lowered: &Lowered<'_>) -> BTreeMap<Operand, Parent> {
     let wiring = Wiring::new(&lowered.items);
     let mut found = BTreeMap::new();
     for item in lowered.items.iter().rev() {
@@ -28,15 +28,16 @@ fn adopt(
     lowered: &Lowered<'_>,
     wiring: &Wiring,
     (item, concat): (&Item, &Concat),
-    found: &mut BTreeMap<ValueId, Parent>,
+    found: &mut BTreeMap<Operand, Parent>,
 ) {
     let axis = concat.axis;
-    let length = |v: ValueId| lowered.graph.ty(v).map_or(0, |t| t.shape[axis]);
+    let length = |v: Operand| lowered.graph.ty(v.value).map_or(0, |t| t.shape[axis]);
     let (mut i, mut start) = (0, 0);
     while i < item.inputs.len() {
         let (v, taken) = source(lowered, wiring, &item.inputs[i..], axis);
         let len: usize = item.inputs[i..i + taken].iter().map(|&v| length(v)).sum();
-        if writes(lowered, wiring, v) && v != item.outputs[0] {
+        if writes(lowered, wiring, v) && v != item.outputs[0] && alike(lowered, v, item.outputs[0])
+        {
             found.entry(v).or_insert(Parent {
                 value: item.outputs[0],
                 axis,
@@ -54,13 +55,13 @@ fn adopt(
 fn source(
     lowered: &Lowered<'_>,
     wiring: &Wiring,
-    inputs: &[ValueId],
+    inputs: &[Operand],
     axis: usize,
-) -> (ValueId, usize) {
+) -> (Operand, usize) {
     let Some(item) = wiring.writer.get(&inputs[0]).map(|&i| &lowered.items[i]) else {
         return (inputs[0], 1);
     };
-    let rank = |v: ValueId| lowered.graph.ty(v).map_or(0, |t| t.rank());
+    let rank = |v: Operand| lowered.graph.ty(v.value).map_or(0, |t| t.rank());
     match &item.work {
         Work::Node(Op::Split(split)) if split.axis == axis && inputs.starts_with(&item.outputs) => {
             (item.inputs[0], item.outputs.len())
@@ -71,7 +72,7 @@ fn source(
 }
 
 /// Whether a step writes this value, so that it can be told where.
-fn writes(lowered: &Lowered<'_>, wiring: &Wiring, v: ValueId) -> bool {
+fn writes(lowered: &Lowered<'_>, wiring: &Wiring, v: Operand) -> bool {
     let Some(&i) = wiring.writer.get(&v) else {
         return false;
     };
@@ -82,4 +83,10 @@ fn writes(lowered: &Lowered<'_>, wiring: &Wiring, v: ValueId) -> bool {
         op,
         Op::Split(_) | Op::Slice(_) | Op::Transpose(_) | Op::Reshape(_)
     )
+}
+
+/// Whether two values are held alike, codes of one meaning included.
+fn alike(lowered: &Lowered<'_>, a: Operand, b: Operand) -> bool {
+    let params = |v: Operand| lowered.params.get(&v.value);
+    a.form == b.form && (a.form == Form::Real || params(a) == params(b))
 }

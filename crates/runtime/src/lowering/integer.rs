@@ -1,0 +1,158 @@
+//! From imitated quantization to integers: which values are codes, and what runs on them.
+use super::fuse::remove;
+use super::{Item, Lowered, Operand, Wiring, Work};
+use crate::RuntimeError;
+use ir::ops::ResizeMode;
+use ir::{Op, ValueId};
+use kernels::{CodeParams, FakeQuantize, UnaryOp};
+use std::collections::{BTreeMap, BTreeSet};
+
+mod conv;
+mod forms;
+mod tables;
+
+pub(crate) use conv::QuantizedWeight;
+pub(super) use forms::forms;
+pub(crate) use tables::{Table, code, requantize};
+
+/// Turns items whose operands are codes into their integer kinds; the forms of operands are settled by [`forms`].
+pub(super) fn codes(
+    lowered: &mut Lowered<'_>,
+    keep: &BTreeSet<ValueId>,
+) -> Result<(), RuntimeError> {
+    classify(lowered, keep);
+    quantized_concats(lowered, keep);
+    tables::collapse(lowered)?;
+    forms::drop_unread(lowered, keep);
+    binaries(lowered, keep);
+    conv::form(lowered, keep)?;
+    quantize(lowered);
+    tables::into_convolutions(lowered, keep);
+    conv::add_residuals(lowered, keep);
+    tables::into_concats(lowered, keep);
+    Ok(())
+}
+
+/// The codes of a grid, as u8: signed codes are moved up by 128, which changes no real value.
+fn code_params(grid: &FakeQuantize) -> Option<CodeParams> {
+    let shift = match (grid.q_min, grid.q_max) {
+        (0.0, 255.0) => 0.0,
+        (-128.0, 127.0) => 128.0,
+        _ => return None,
+    };
+    Some(CodeParams {
+        scale: grid.scale,
+        zero_point: (grid.zero_point + shift) as u8,
+    })
+}
+
+/// The grid of a fake quantization that codes can hold.
+fn grid(item: &Item) -> Option<CodeParams> {
+    match &item.work {
+        Work::Unary(UnaryOp::FakeQuantize(grid)) => code_params(grid),
+        _ => None,
+    }
+}
+
+/// Whether every element of the outputs is an element of an input, so that codes stay codes.
+fn moves_codes(item: &Item) -> bool {
+    let Work::Node(op) = &item.work else {
+        return false;
+    };
+    match op {
+        Op::MaxPool(_) | Op::Concat(_) | Op::Split(_) | Op::Transpose(_) | Op::Reshape(_) => true,
+        Op::Slice(slice) => slice.ranges.iter().all(|r| r.step > 0),
+        Op::Resize(resize) => matches!(resize.mode, ResizeMode::Nearest(_)),
+        _ => false,
+    }
+}
+
+/// Finds the values that are codes, and drops fake quantization of what is already on its grid.
+fn classify(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let mut same: BTreeMap<Operand, Operand> = BTreeMap::new();
+    let mut gone = vec![false; lowered.items.len()];
+    let params = &mut lowered.params;
+    for (item, gone) in lowered.items.iter_mut().zip(&mut gone) {
+        for v in &mut item.inputs {
+            *v = same.get(v).copied().unwrap_or(*v);
+        }
+        let first = item
+            .inputs
+            .first()
+            .and_then(|x| params.get(&x.value).copied());
+        if let Some(grid) = grid(item) {
+            let (x, y) = (item.inputs[0], item.outputs[0]);
+            if first != Some(grid) {
+                params.insert(y.value, grid);
+                continue;
+            }
+            same.insert(y, x);
+            *gone = !keep.contains(&y.value);
+            item.work = Work::Dequantize;
+        } else if let Some(first) = first.filter(|_| moves_codes(item)) {
+            let alike = |v: &Operand| params.get(&v.value) == Some(&first);
+            if item.inputs.iter().all(alike) {
+                params.extend(item.outputs.iter().map(|y| (y.value, first)));
+            }
+        }
+    }
+    remove(lowered, gone);
+}
+
+/// Lets a Concat that is quantized afterwards write codes: its inputs become codes one by one.
+fn quantized_concats(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for i in 0..lowered.items.len() {
+        let item = &lowered.items[i];
+        let out = match &item.work {
+            Work::Node(Op::Concat(_)) if !keep.contains(&item.outputs[0].value) => item.outputs[0],
+            _ => continue,
+        };
+        let Some(next) = wiring.only_reader(out) else {
+            continue;
+        };
+        if grid(&lowered.items[next]).is_some() {
+            lowered.items[i].outputs = lowered.items[next].outputs.clone();
+            gone[next] = true;
+        }
+    }
+    remove(lowered, gone);
+}
+
+/// Element-wise operations on two codes whose result is quantized.
+fn binaries(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for i in 0..lowered.items.len() {
+        let item = &lowered.items[i];
+        let Work::Node(Op::Binary(binary)) = &item.work else {
+            continue;
+        };
+        let out = item.outputs[0];
+        let on_codes = item
+            .inputs
+            .iter()
+            .all(|v| lowered.params.contains_key(&v.value));
+        let next = wiring
+            .only_reader(out)
+            .filter(|_| on_codes && !keep.contains(&out.value));
+        let Some(next) = next.filter(|&n| grid(&lowered.items[n]).is_some()) else {
+            continue;
+        };
+        let op = crate::schedule::binary_op(binary.kind);
+        lowered.items[i].work = Work::QBinary(op);
+        lowered.items[i].outputs = lowered.items[next].outputs.clone();
+        gone[next] = true;
+    }
+    remove(lowered, gone);
+}
+
+/// What is still imitated becomes a step from f32 to codes.
+fn quantize(lowered: &mut Lowered<'_>) {
+    for item in &mut lowered.items {
+        if grid(item).is_some() {
+            item.work = Work::Quantize;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! In which form each operand is read and written, with the steps between the forms.
+use super::moves_codes;
+use crate::lowering::fuse::remove;
+use crate::lowering::{Form, Item, Lowered, Operand, Wiring, Work};
+use ir::ValueId;
+use kernels::CodeParams;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Settles the forms: codes wherever the work takes them, and a step that dequantizes where something reads f32.
+pub(in crate::lowering) fn forms(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    drop_unread(lowered, keep);
+    let items = std::mem::take(&mut lowered.items);
+    let mut dequantized: BTreeSet<ValueId> = BTreeSet::new();
+    for mut item in items {
+        let codes_out = settle(&mut item, &lowered.params);
+        for input in item.inputs.clone() {
+            let held_as_codes = lowered.params.contains_key(&input.value);
+            if input.form == Form::Real && held_as_codes && dequantized.insert(input.value) {
+                let step = dequantize(&item, input.value);
+                lowered.items.push(step);
+            }
+        }
+        let kept: Vec<ValueId> = item.outputs.iter().map(|y| y.value).collect();
+        lowered.items.push(item);
+        for value in kept.into_iter().filter(|v| codes_out && keep.contains(v)) {
+            if dequantized.insert(value) {
+                let last = lowered.items.last().expect("just pushed").clone();
+                lowered.items.push(dequantize(&last, value));
+            }
+        }
+    }
+    quantize_inputs(lowered, keep);
+}
+
+/// Gives an item's operands their forms; tells whether its outputs are codes.
+fn settle(item: &mut Item, params: &BTreeMap<ValueId, CodeParams>) -> bool {
+    let held = |v: &Operand| params.contains_key(&v.value);
+    let moves = moves_codes(item) && item.outputs.iter().all(held);
+    let (codes_in, codes_out) = match &item.work {
+        Work::QConv(conv) => (true, conv.codes.is_some()),
+        Work::Table(_) | Work::QBinary(_) => (true, true),
+        Work::Quantize => (false, true),
+        Work::Dequantize => (true, false),
+        // A Concat quantizes those of its inputs that are not codes.
+        _ => (moves, moves),
+    };
+    for input in item.inputs.iter_mut().filter(|v| codes_in && held(v)) {
+        input.form = Form::Codes;
+    }
+    for output in item.outputs.iter_mut().filter(|_| codes_out) {
+        output.form = Form::Codes;
+    }
+    codes_out
+}
+
+fn dequantize(near: &Item, value: ValueId) -> Item {
+    Item {
+        node: near.node,
+        name: near.name.clone(),
+        work: Work::Dequantize,
+        inputs: vec![Operand::codes(value)],
+        outputs: vec![Operand::real(value)],
+        macs: 0,
+    }
+}
+
+/// Drops what nothing reads, such as a gate that went into a table.
+pub(super) fn drop_unread(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let mut live = keep.clone();
+    let mut gone = vec![true; lowered.items.len()];
+    for (item, gone) in lowered.items.iter().zip(&mut gone).rev() {
+        if item.outputs.iter().any(|y| live.contains(&y.value)) {
+            *gone = false;
+            live.extend(item.inputs.iter().map(|x| x.value));
+        }
+    }
+    remove(lowered, gone);
+}
+
+/// An input that is only read to be quantized is written as codes from the start.
+fn quantize_inputs(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for input in &mut lowered.inputs {
+        let reader = wiring
+            .only_reader(*input)
+            .filter(|_| !keep.contains(&input.value));
+        let Some(reader) = reader else { continue };
+        if matches!(lowered.items[reader].work, Work::Quantize) {
+            gone[reader] = true;
+            *input = lowered.items[reader].outputs[0];
+        }
+    }
+    remove(lowered, gone);
+}

@@ -1,0 +1,130 @@
+//! Convolutions: their input with its halo, their packed weights.
+use super::{Schedule, q_activation};
+use crate::RuntimeError;
+use crate::layout::{At, Halo};
+use crate::lowering::{FusedConv, FusedQConv, Item, QuantizedWeight};
+use crate::step::{Kernel, QConvKernel};
+use ir::ValueId;
+use kernels::{ConvSpec, PackedConv, PackedQConv, QConvSpec};
+use std::sync::Arc;
+
+impl Schedule<'_> {
+    pub(super) fn conv(&mut self, item: &Item, conv: &FusedConv) -> Result<(), RuntimeError> {
+        let inputs = self.images(item, conv.conv.pads)?;
+        let packed = match self.packed.real.get(&item.node) {
+            Some(packed) => Arc::clone(packed),
+            None => {
+                let packed = Arc::new(self.pack(item, conv)?);
+                self.packed.real.insert(item.node, Arc::clone(&packed));
+                packed
+            }
+        };
+        let kernel = Kernel::Conv {
+            packed,
+            activation: conv.activation,
+            fake_quantize: conv.fake_quantize,
+        };
+        self.simple(item, kernel, inputs)
+    }
+
+    fn pack(&self, item: &Item, conv: &FusedConv) -> Result<PackedConv, RuntimeError> {
+        let mut weight = self.weights(item, conv.weight)?;
+        let bias = conv.bias.map(|v| self.weights(item, v));
+        let mut bias = bias.transpose()?;
+        if let Some(affine) = &conv.affine {
+            let outputs = affine.scale.len();
+            let kernel = (weight.len() / outputs.max(1)).max(1);
+            for (row, scale) in weight.chunks_exact_mut(kernel).zip(&affine.scale) {
+                row.iter_mut().for_each(|w| *w *= scale);
+            }
+            let channels = affine.scale.iter().zip(&affine.shift);
+            let old = bias.unwrap_or_else(|| vec![0.0; outputs]);
+            bias = Some(
+                old.iter()
+                    .zip(channels)
+                    .map(|(b, (s, t))| b * s + t)
+                    .collect(),
+            );
+        }
+        let spec = ConvSpec {
+            weight,
+            in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
+            out_channels: self.shape(item.outputs[0].value)?[1],
+            kernel: conv.conv.kernel_shape,
+            strides: conv.conv.strides,
+            dilations: conv.conv.dilations,
+            pads: conv.conv.pads,
+            group: conv.conv.group,
+            bias,
+        };
+        PackedConv::new(&spec, self.isa).map_err(RuntimeError::kernel(&item.name))
+    }
+
+    /// The convolution's input with its halo, and its residual.
+    fn images(&mut self, item: &Item, pads: Halo) -> Result<Vec<At>, RuntimeError> {
+        let mut images = Vec::with_capacity(2);
+        for (i, &v) in item.inputs.iter().enumerate() {
+            let at = self.read(&item.name, v)?;
+            let pads = if i == 0 { pads } else { [0; 4] };
+            images.push(self.image(item, (v, at), pads)?);
+        }
+        Ok(images)
+    }
+
+    fn weights(&self, item: &Item, v: ValueId) -> Result<Vec<f32>, RuntimeError> {
+        let tensor = self.lowered.weights(v)?;
+        let tensor = tensor.expect("lowering fuses constant weights only");
+        let data = tensor.as_slice::<f32>();
+        Ok(data.map_err(RuntimeError::operator(&item.name))?.to_vec())
+    }
+
+    pub(super) fn q_conv(&mut self, item: &Item, conv: &FusedQConv) -> Result<(), RuntimeError> {
+        let inputs = self.images(item, conv.conv.pads)?;
+        let packed = match self.packed.codes.get(&item.node) {
+            Some(packed) => Arc::clone(packed),
+            None => {
+                let packed = Arc::new(self.q_pack(item, conv)?);
+                self.packed.codes.insert(item.node, Arc::clone(&packed));
+                packed
+            }
+        };
+        let kernel = Kernel::QConv(Box::new(QConvKernel {
+            packed,
+            activation: q_activation(conv.activation)
+                .expect("lowering fuses activations of the integer epilogue only"),
+            table: conv.table.clone(),
+            residual: item.inputs.get(1).map(|&v| self.params(v)),
+            codes: conv.codes,
+        }));
+        self.simple(item, kernel, inputs)
+    }
+
+    fn q_pack(&self, item: &Item, conv: &FusedQConv) -> Result<PackedQConv, RuntimeError> {
+        let weight = QuantizedWeight::read(self.lowered.graph, conv.weight)
+            .expect("lowering chose a weight that can be read");
+        let x = self.params(item.inputs[0]);
+        let multiplier: Vec<f32> = weight.scale.iter().map(|w| x.scale * w).collect();
+        let bias = match conv.bias {
+            None => vec![0; multiplier.len()],
+            Some(v) => {
+                let bias = self.weights(item, v)?;
+                let steps = bias.iter().zip(&multiplier).map(|(b, step)| b / step);
+                steps.map(|steps| steps.round_ties_even() as i32).collect()
+            }
+        };
+        let spec = QConvSpec {
+            weight: weight.codes,
+            out_channels: self.shape(item.outputs[0].value)?[1],
+            in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
+            kernel: conv.conv.kernel_shape,
+            strides: conv.conv.strides,
+            dilations: conv.conv.dilations,
+            pads: conv.conv.pads,
+            group: conv.conv.group,
+            x_zero_point: x.zero_point,
+            bias,
+            multiplier,
+        };
+        PackedQConv::new(&spec, self.isa).map_err(RuntimeError::kernel(&item.name))
+    }
+}

@@ -1,0 +1,250 @@
+//! The steps of each item.
+use super::{Schedule, binary_op, copy_kernel};
+use crate::RuntimeError;
+use crate::layout::{self, At};
+use crate::lowering::{Affine, Form, Item, Operand, Work, requantize};
+use crate::step::Kernel;
+use ir::ops::ResizeMode;
+use ir::{Op, Tensor};
+use kernels::{BinaryOp, Pool};
+
+impl Schedule<'_> {
+    pub(super) fn item(&mut self, item: &Item) -> Result<(), RuntimeError> {
+        let kernel = match &item.work {
+            Work::Conv(conv) => return self.conv(item, conv),
+            Work::QConv(conv) => return self.q_conv(item, conv),
+            Work::Node(op) => return self.node(item, op),
+            Work::QBinary(op) => {
+                let [a, b] = [item.inputs[0], item.inputs[1]].map(|v| self.params(v));
+                let y = self.params(item.outputs[0]);
+                let inputs = self.broadcast(item)?;
+                return self.simple(item, Kernel::QBinary { op: *op, a, b, y }, inputs);
+            }
+            Work::Unary(op) => Kernel::Unary(*op),
+            Work::Table(table) => Kernel::QCopy(Some(table.clone())),
+            Work::Quantize => Kernel::Quantize(self.params(item.outputs[0])),
+            Work::Dequantize => Kernel::Dequantize(self.params(item.inputs[0])),
+        };
+        let x = self.read(&item.name, item.inputs[0])?;
+        self.simple(item, kernel, vec![x])
+    }
+
+    fn node(&mut self, item: &Item, op: &Op) -> Result<(), RuntimeError> {
+        match op {
+            Op::Concat(concat) => self.concat(item, concat.axis),
+            Op::Split(split) => {
+                let mut start = 0;
+                for (&v, &len) in item.outputs.iter().zip(&split.sizes) {
+                    self.part(item, v, (split.axis, start, len))?;
+                    start += len;
+                }
+                Ok(())
+            }
+            Op::Slice(_) | Op::Transpose(_) | Op::Reshape(_) => self.rearrange(item, op),
+            Op::MaxPool(pool) => {
+                let pool = Pool {
+                    kernel: pool.kernel_shape,
+                    strides: pool.strides,
+                    dilations: pool.dilations,
+                    pads: pool.pads,
+                    count_include_pad: false,
+                };
+                let kernel = match item.inputs[0].form {
+                    Form::Real => Kernel::MaxPool(pool),
+                    Form::Codes => Kernel::QMaxPool(pool),
+                };
+                let x = self.pixels(item)?;
+                self.simple(item, kernel, vec![x])
+            }
+            Op::Resize(resize) => {
+                let ResizeMode::Nearest(mode) = resize.mode else {
+                    return self.reference(item, op);
+                };
+                let x = self.pixels(item)?;
+                let map = |axis: usize| resize.nearest_map(axis, x.view.shape[2 + axis], mode);
+                let (map_h, map_w) = (map(0), map(1));
+                let kernel = match item.inputs[0].form {
+                    Form::Real => Kernel::Resize { map_h, map_w },
+                    Form::Codes => Kernel::QResize { map_h, map_w },
+                };
+                self.simple(item, kernel, vec![x])
+            }
+            Op::Binary(binary) => {
+                let kernel = Kernel::Binary(binary_op(binary.kind));
+                let inputs = self.broadcast(item)?;
+                self.simple(item, kernel, inputs)
+            }
+            Op::Softmax(softmax) if softmax.coerced.iter().skip(1).all(|&d| d == 1) => {
+                let x = self.read(&item.name, item.inputs[0])?;
+                let axis = softmax.axis;
+                self.like(item.outputs[0], &x);
+                self.simple(item, Kernel::Softmax { axis }, vec![x])
+            }
+            Op::BatchNormalization(bn) => {
+                match self.lowered.affine(bn.epsilon, &item.inputs[1..]) {
+                    Some(affine) => self.affine(item, affine),
+                    None => self.reference(item, op),
+                }
+            }
+            op => self.reference(item, op),
+        }
+    }
+
+    /// The item's input with channels side by side.
+    fn pixels(&mut self, item: &Item) -> Result<At, RuntimeError> {
+        let v = item.inputs[0];
+        let x = self.read(&item.name, v)?;
+        self.image(item, (v, x), [0; 4])
+    }
+
+    /// The item's inputs under the shape of its output.
+    fn broadcast(&mut self, item: &Item) -> Result<Vec<At>, RuntimeError> {
+        let shape = self.shape(item.outputs[0].value)?;
+        let mut inputs = Vec::with_capacity(2);
+        for &v in &item.inputs {
+            let at = self.read(&item.name, v)?;
+            let view =
+                layout::broadcast(&at.view, shape).map_err(RuntimeError::kernel(&item.name))?;
+            inputs.push(At { view, ..at });
+        }
+        Ok(inputs)
+    }
+
+    /// Places an output in row-major order where its input's last axis is dense, so that a kernel finds runs in both.
+    fn like(&mut self, v: Operand, x: &At) {
+        let dense = x.view.strides.last() == Some(&1) && !layout::is_nhwc(&x.view);
+        if dense && !self.parents.contains_key(&v) && !self.places.contains_key(&v) {
+            let at = self.flat(v.form, kernels::View::contiguous(0, &x.view.shape));
+            self.places.insert(v, at);
+        }
+    }
+
+    /// A multiplication and an addition for each channel, in the output's place.
+    fn affine(&mut self, item: &Item, affine: Affine) -> Result<(), RuntimeError> {
+        let x = self.read(&item.name, item.inputs[0])?;
+        let y = self.place(&item.name, item.outputs[0])?;
+        let mut from = x;
+        for (op, data) in [(BinaryOp::Mul, affine.scale), (BinaryOp::Add, affine.shift)] {
+            let mut shape = vec![1; x.view.shape.len() - 1];
+            shape[0] = data.len();
+            let view = layout::row_major(&shape).map_err(RuntimeError::kernel(&item.name))?;
+            let constant = self.flat(Form::Real, view);
+            self.buffers[constant.buffer].constant = Some(data);
+            let view = layout::broadcast(&constant.view, &x.view.shape)
+                .map_err(RuntimeError::kernel(&item.name))?;
+            let inputs = vec![from, At { view, ..constant }];
+            self.emit(item, Kernel::Binary(op), inputs, vec![y]);
+            from = y;
+        }
+        Ok(())
+    }
+
+    /// Gives an output its place inside the item's input.
+    fn part(
+        &mut self,
+        item: &Item,
+        v: Operand,
+        (axis, start, len): (usize, usize, usize),
+    ) -> Result<(), RuntimeError> {
+        let x = self.read(&item.name, item.inputs[0])?;
+        let view = x
+            .view
+            .slice(axis, start, len)
+            .map_err(RuntimeError::kernel(&item.name))?;
+        let plane = x.plane && axis == 1;
+        self.places.insert(v, At { view, plane, ..x });
+        Ok(())
+    }
+
+    /// Slice, Transpose and Reshape: a view where strides can say it, else a copy.
+    fn rearrange(&mut self, item: &Item, op: &Op) -> Result<(), RuntimeError> {
+        let (v, x) = (item.outputs[0], self.read(&item.name, item.inputs[0])?);
+        let shape = self.shape(v.value)?;
+        let same_plane = match op {
+            Op::Slice(slice) => slice
+                .ranges
+                .iter()
+                .all(|r| r.step == 1 && (r.axis == 1 || r.len == x.view.shape[r.axis])),
+            _ => false,
+        };
+        let view = match op {
+            Op::Slice(slice) => layout::slice(&x.view, slice),
+            Op::Transpose(transpose) => x.view.permute(&transpose.perm).ok(),
+            _ => layout::reshape(&x.view, shape),
+        };
+        let at = match (view, op) {
+            (Some(view), _) => At {
+                view,
+                plane: x.plane && same_plane,
+                ..x
+            },
+            (None, Op::Reshape(_)) => {
+                let view =
+                    layout::row_major(&x.view.shape).map_err(RuntimeError::kernel(&item.name))?;
+                let copy = self.flat(v.form, view);
+                self.emit(item, copy_kernel(v.form), vec![x], vec![copy]);
+                let view = layout::row_major(shape).map_err(RuntimeError::kernel(&item.name))?;
+                At { view, ..copy }
+            }
+            (None, op) => return self.reference(item, op),
+        };
+        self.places.insert(v, at);
+        Ok(())
+    }
+
+    /// Copies the inputs that were not produced in place.
+    fn concat(&mut self, item: &Item, axis: usize) -> Result<(), RuntimeError> {
+        let whole = self.place(&item.name, item.outputs[0])?;
+        let mut start = 0;
+        for &v in &item.inputs {
+            let x = self.read(&item.name, v)?;
+            let len = x.view.shape[axis];
+            let view = whole
+                .view
+                .slice(axis, start, len)
+                .map_err(RuntimeError::kernel(&item.name))?;
+            start += len;
+            let y = At { view, ..whole };
+            let kernel = self.conversion(v, item.outputs[0]);
+            let there = x.buffer == y.buffer && layout::same_elements(&x.view, &y.view);
+            if !there || !matches!(kernel, Kernel::Copy | Kernel::QCopy(None)) {
+                self.emit(item, kernel, vec![x], vec![y]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What makes one value's elements those of another.
+    fn conversion(&self, x: Operand, y: Operand) -> Kernel {
+        match (x.form, y.form) {
+            (Form::Real, Form::Real) => Kernel::Copy,
+            (Form::Real, Form::Codes) => Kernel::Quantize(self.params(y)),
+            (Form::Codes, Form::Real) => Kernel::Dequantize(self.params(x)),
+            (Form::Codes, Form::Codes) => {
+                let (from, to) = (self.params(x), self.params(y));
+                Kernel::QCopy((from != to).then(|| requantize(from, to)))
+            }
+        }
+    }
+
+    fn reference(&mut self, item: &Item, op: &Op) -> Result<(), RuntimeError> {
+        let constants: Vec<Option<Tensor>> = item
+            .inputs
+            .iter()
+            .map(|&v| self.lowered.constant(v.value).cloned())
+            .collect();
+        let mut inputs = Vec::new();
+        for (&v, constant) in item.inputs.iter().zip(&constants) {
+            if constant.is_none() {
+                inputs.push(self.read(&item.name, v)?);
+            }
+        }
+        let mut outputs = Vec::new();
+        for &v in &item.outputs {
+            outputs.push(self.place(&item.name, v)?);
+        }
+        let op = Box::new(op.clone());
+        self.emit(item, Kernel::Reference { op, constants }, inputs, outputs);
+        Ok(())
+    }
+}
