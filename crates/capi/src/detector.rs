@@ -1,0 +1,191 @@
+//! A detector with what C asks of it, in safe Rust.
+#![forbid(unsafe_code)]
+use image::RgbImage;
+use runtime::PlanOptions;
+use std::ffi::CString;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use thiserror::Error;
+use yolo::{CompiledDetector, Detection, Detector, Thresholds, YoloError};
+
+/// What can go wrong behind the C interface.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum CapiError {
+    #[error("`{argument}`: expected {expected}, found {found}")]
+    Argument {
+        argument: &'static str,
+        expected: &'static str,
+        found: String,
+    },
+    #[error(transparent)]
+    Onnx(#[from] onnx::OnnxError),
+    #[error(transparent)]
+    Yolo(#[from] YoloError),
+    #[error("a bug in yoloslim: {message}")]
+    Panic { message: String },
+}
+
+/// Order of the bytes of a pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pixels {
+    Rgb,
+    Bgr,
+    Gray,
+}
+
+impl Pixels {
+    pub(crate) fn from_code(code: u32) -> Result<Pixels, CapiError> {
+        match code {
+            0 => Ok(Pixels::Rgb),
+            1 => Ok(Pixels::Bgr),
+            2 => Ok(Pixels::Gray),
+            _ => Err(CapiError::Argument {
+                argument: "pixels",
+                expected: "YOLOSLIM_RGB, YOLOSLIM_BGR or YOLOSLIM_GRAY",
+                found: code.to_string(),
+            }),
+        }
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Pixels::Rgb | Pixels::Bgr => 3,
+            Pixels::Gray => 1,
+        }
+    }
+}
+
+/// How rows of pixels lie in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) width_px: u32,
+    pub(crate) height_px: u32,
+    pub(crate) stride_bytes: usize,
+    pub(crate) pixels: Pixels,
+}
+
+impl Frame {
+    /// Bytes from the first pixel to the end of the last.
+    pub(crate) fn bytes(&self) -> Result<usize, CapiError> {
+        let refuse = |argument, expected, found: String| CapiError::Argument {
+            argument,
+            expected,
+            found,
+        };
+        let (width, height) = (self.width_px as usize, self.height_px as usize);
+        if width == 0 || height == 0 || self.width_px.max(self.height_px) > yolo::MAX_SIDE_PX {
+            let found = format!("{width} x {height}");
+            return Err(refuse("width, height", "1 to 16384 pixels", found));
+        }
+        let row = width * self.pixels.bytes();
+        let all = self.stride_bytes.checked_mul(height - 1);
+        match all.and_then(|all| all.checked_add(row)) {
+            Some(bytes) if self.stride_bytes >= row && isize::try_from(bytes).is_ok() => Ok(bytes),
+            _ => Err(refuse(
+                "stride_bytes",
+                "at least the bytes of a row",
+                self.stride_bytes.to_string(),
+            )),
+        }
+    }
+
+    /// The frame as the detector takes it.
+    fn to_rgb(self, data: &[u8]) -> RgbImage {
+        let bytes = self.pixels.bytes();
+        RgbImage::from_fn(self.width_px, self.height_px, |x, y| {
+            let at = y as usize * self.stride_bytes + x as usize * bytes;
+            image::Rgb(match self.pixels {
+                Pixels::Rgb => [data[at], data[at + 1], data[at + 2]],
+                Pixels::Bgr => [data[at + 2], data[at + 1], data[at]],
+                Pixels::Gray => [data[at]; 3],
+            })
+        })
+    }
+}
+
+/// What the opaque pointer of the header points to.
+pub(crate) struct Loaded {
+    detector: Detector,
+    names: Vec<CString>,
+}
+
+impl Loaded {
+    pub(crate) fn load(path: &Path, threads: usize) -> Result<Loaded, CapiError> {
+        let graph = onnx::load(path, &onnx::LoadOptions::default())?;
+        let compiled = CompiledDetector::compile(&graph, None, &PlanOptions::default())?;
+        drop(graph);
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let names = compiled.head.names.iter().flatten();
+        Ok(Loaded {
+            // A name with a zero byte could not be read from C.
+            names: names
+                .map(|n| CString::new(n.replace('\0', "")).unwrap_or_default())
+                .collect(),
+            detector: compiled.session(if threads == 0 { cores } else { threads })?,
+        })
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        self.detector.head().classes
+    }
+
+    pub(crate) fn name(&self, class: usize) -> Option<&CString> {
+        self.names.get(class)
+    }
+
+    pub(crate) fn detect(
+        &mut self,
+        data: &[u8],
+        frame: Frame,
+        thresholds: Thresholds,
+    ) -> Result<Vec<Detection>, CapiError> {
+        for (argument, value) in [("conf", thresholds.conf), ("iou", thresholds.iou)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(CapiError::Argument {
+                    argument,
+                    expected: "0 to 1",
+                    found: value.to_string(),
+                });
+            }
+        }
+        Ok(self.detector.detect(&frame.to_rgb(data), thresholds)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(width_px: u32, height_px: u32, stride_bytes: usize, pixels: Pixels) -> Frame {
+        Frame {
+            width_px,
+            height_px,
+            stride_bytes,
+            pixels,
+        }
+    }
+
+    #[test]
+    fn frame_with_padded_rows_skips_the_padding() {
+        let data = [1, 2, 3, 4, 5, 6, 99, 7, 8, 9, 10, 11, 12];
+        let bgr = frame(2, 2, 7, Pixels::Bgr);
+        assert_eq!(bgr.bytes().expect("it fits"), data.len());
+        assert_eq!(
+            bgr.to_rgb(&data).into_raw(),
+            [3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10]
+        );
+    }
+
+    #[test]
+    fn frame_out_of_range_is_an_error() {
+        for bad in [
+            frame(0, 1, 3, Pixels::Rgb),
+            frame(1, 1 << 20, 3, Pixels::Rgb),
+            frame(2, 2, 5, Pixels::Rgb),
+            frame(2, 3, usize::MAX, Pixels::Gray),
+        ] {
+            assert!(bad.bytes().is_err(), "{bad:?}");
+        }
+    }
+}

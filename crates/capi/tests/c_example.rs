@@ -1,0 +1,110 @@
+//! The C example, compiled by the C compiler and run on a real model.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MODEL: &str = "weights/yolov5n_coco_fused_op17.onnx";
+
+fn assets() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
+    path.exists().then_some(path)
+}
+
+/// The folder that holds the library which was built for this test.
+fn library_dir() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let dirs = test.ancestors().skip(1).take(2);
+    let built = |dir: &&Path| dir.join("libyoloslim.so").exists();
+    dirs.collect::<Vec<_>>()
+        .into_iter()
+        .find(built)
+        .expect("the library was built")
+        .to_owned()
+}
+
+/// Compiles the example against the shared library, warnings being errors.
+fn compile(dir: &Path) -> PathBuf {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (program, library) = (dir.join("detect"), library_dir());
+    let status = Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+        .arg(room.join("examples/detect.c"))
+        .arg("-I")
+        .arg(room.join("include"))
+        .arg("-L")
+        .arg(&library)
+        .arg(format!("-Wl,-rpath,{}", library.display()))
+        .args(["-lyoloslim", "-o"])
+        .arg(&program)
+        .status()
+        .expect("a linker needs a C compiler, so there is one");
+    assert!(status.success(), "the example does not compile");
+    program
+}
+
+fn write_ppm(image: &image::RgbImage, to: &Path) {
+    let mut bytes = format!("P6\n{} {}\n255\n", image.width(), image.height()).into_bytes();
+    bytes.extend_from_slice(image.as_raw());
+    std::fs::write(to, bytes).expect("the folder is writable");
+}
+
+fn run(program: &Path, model: &Path, image: &Path) -> (Option<i32>, String, String) {
+    let output = Command::new(program)
+        .args([model, image])
+        .output()
+        .expect("the example starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the example prints UTF-8");
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn example_with_a_missing_model_prints_the_reason() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (program, ppm) = (compile(dir.path()), dir.path().join("gray.ppm"));
+    write_ppm(&image::RgbImage::new(8, 8), &ppm);
+    let (code, out, err) = run(&program, Path::new("missing.onnx"), &ppm);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.contains("missing.onnx"), "{err}");
+}
+
+#[test]
+fn example_on_a_photo_prints_what_the_detector_finds() {
+    let Some(assets) = assets() else {
+        println!("skipped: the C example on a photo (no ../shared/assets)");
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (program, ppm) = (compile(dir.path()), dir.path().join("bus.ppm"));
+    let photo = yolo::read_rgb(&assets.join("photos/bus.jpg")).expect("the photo reads");
+    write_ppm(&photo, &ppm);
+    let model = assets.join(MODEL);
+    let (code, out, err) = run(&program, &model, &ppm);
+    assert_eq!(code, Some(0), "{err}");
+
+    let graph = onnx::load(&model, &onnx::LoadOptions::default()).expect("the model reads");
+    let options = runtime::PlanOptions::default();
+    let compiled = yolo::CompiledDetector::compile(&graph, None, &options).expect("it compiles");
+    let names = compiled.head.names.clone().expect("the model has names");
+    let thresholds = yolo::Thresholds {
+        conf: 0.25,
+        iou: 0.7,
+    };
+    let mut detector = compiled.session(1).expect("there is memory");
+    let expected: String = detector
+        .detect(&photo, thresholds)
+        .expect("it runs")
+        .iter()
+        .map(|d| {
+            let b = d.bbox;
+            format!(
+                "{} {:.4} {:.2} {:.2} {:.2} {:.2}\n",
+                names[d.class], d.score, b.left, b.top, b.right, b.bottom
+            )
+        })
+        .collect();
+    assert!(!expected.is_empty(), "a bus and its passengers");
+    assert_eq!(out, expected);
+}
