@@ -39,16 +39,26 @@ pub(crate) struct Cubic(pub(crate) [[f32; 16]; 4]);
 const U_MAX: f32 = 14.999_999;
 
 impl Cubic {
+    /// At several vectors: each operation for all of them, since one vector's would wait for each other.
     #[inline(always)]
-    unsafe fn at<V: CodeVector>(&self, u: V::F) -> V::F {
+    unsafe fn at<V: CodeVector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
         // SAFETY: the caller has the instruction set.
         unsafe {
-            let u = u.min(V::F::splat(U_MAX));
-            let piece = V::piece(u.add(V::F::splat(1.0)));
-            let [c0, c1, c2, c3] = &self.0;
-            let p = V::fused(V::lookup(c3, piece), u, V::lookup(c2, piece));
-            let p = V::fused(p, u, V::lookup(c1, piece));
-            V::fused(p, u, V::lookup(c0, piece))
+            let (mut piece, [c0, c1, c2, c3]) = ([V::splat(0); N], &self.0);
+            let mut sum = u;
+            for i in 0..N {
+                u[i] = u[i].min(V::F::splat(U_MAX));
+                piece[i] = V::piece(u[i].add(V::F::splat(1.0)));
+            }
+            for i in 0..N {
+                sum[i] = V::lookup(c3, piece[i]);
+            }
+            for c in [c2, c1, c0] {
+                for i in 0..N {
+                    sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
+                }
+            }
+            sum
         }
     }
 }
@@ -83,25 +93,46 @@ impl QActivation {
     /// # Safety
     /// Needs `V`'s instruction set.
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: CodeVector>(self, x: V::F) -> V::F {
+    pub(crate) unsafe fn apply_all<V: CodeVector, const N: usize>(
+        self,
+        mut x: [V::F; N],
+    ) -> [V::F; N] {
         // SAFETY: the caller has the instruction set.
         unsafe {
             let (zero, one) = (V::F::splat(0.0), V::F::splat(1.0));
-            match self {
-                QActivation::Identity => x,
-                QActivation::Relu => zero.max(x),
-                QActivation::LeakyRelu { alpha } => x.select_lt(zero, x.mul(V::F::splat(alpha)), x),
-                QActivation::Clip { min, max } => V::F::splat(max).min(V::F::splat(min).max(x)),
-                QActivation::HardSwish => {
-                    let gate = V::fused(x, V::F::splat(1.0 / 6.0), V::F::splat(0.5));
-                    V::F::splat(-1e30).max(x).mul(one.min(zero.max(gate)))
-                }
-                QActivation::Silu => x.max(zero).add(SILU_BELOW.at::<V>(x.abs())),
-                QActivation::Sigmoid => {
-                    let below = SIGMOID_BELOW.at::<V>(x.abs());
-                    x.select_lt(zero, below, one.sub(below))
-                }
+            let below = match self {
+                QActivation::Silu => SILU_BELOW.at::<V, N>(magnitudes::<V, N>(x)),
+                QActivation::Sigmoid => SIGMOID_BELOW.at::<V, N>(magnitudes::<V, N>(x)),
+                _ => x,
+            };
+            for (x, below) in x.iter_mut().zip(below) {
+                *x = match self {
+                    QActivation::Identity => *x,
+                    QActivation::Relu => zero.max(*x),
+                    QActivation::LeakyRelu { alpha } => {
+                        x.select_lt(zero, x.mul(V::F::splat(alpha)), *x)
+                    }
+                    QActivation::Clip { min, max } => {
+                        V::F::splat(max).min(V::F::splat(min).max(*x))
+                    }
+                    QActivation::HardSwish => {
+                        let gate = V::fused(*x, V::F::splat(1.0 / 6.0), V::F::splat(0.5));
+                        V::F::splat(-1e30).max(*x).mul(one.min(zero.max(gate)))
+                    }
+                    QActivation::Silu => x.max(zero).add(below),
+                    QActivation::Sigmoid => x.select_lt(zero, below, one.sub(below)),
+                };
             }
+            x
         }
     }
+}
+
+#[inline(always)]
+unsafe fn magnitudes<V: CodeVector, const N: usize>(mut x: [V::F; N]) -> [V::F; N] {
+    for x in &mut x {
+        // SAFETY: the caller has the instruction set.
+        *x = unsafe { x.abs() };
+    }
+    x
 }

@@ -47,13 +47,22 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn piece(value: Self::F) -> Self;
     /// `table[self]`.
     unsafe fn lookup(table: &[f32; 16], index: Self) -> Self::F;
-    /// `clamp(steps + zero_point, 0, 255)` of the first `n` lanes of all vectors together.
-    unsafe fn store_codes<const NV: usize>(
-        steps: [Self; NV],
+    /// Stores `clamp(steps + zero_point, 0, 255)` of `N` vectors, `NV` to a pixel; at most 4 of them.
+    unsafe fn store_codes<const N: usize, const NV: usize>(
+        steps: [Self; N],
         zero_point: u8,
-        to: *mut u8,
-        n: usize,
+        pixels: Pixels,
     );
+}
+
+/// Where the codes of some pixels go.
+#[derive(Clone, Copy)]
+pub(crate) struct Pixels {
+    pub(crate) to: *mut u8,
+    /// Codes between pixels.
+    pub(crate) step: usize,
+    /// Codes of a pixel that are stored.
+    pub(crate) channels: usize,
 }
 
 /// Work written once for all vector types.
@@ -63,6 +72,20 @@ pub(crate) trait CodeBody {
     unsafe fn run<V: CodeVector>(&self);
 }
 
+/// The function that runs such a body on the instruction set, which must be available where it is called.
+#[inline]
+pub(crate) fn code_body<B: CodeBody>(isa: Isa) -> unsafe fn(&B) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => avx512_vnni::run,
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => avx_vnni::run,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => avx2::run,
+        _ => scalar::run,
+    }
+}
+
 /// Runs the body on the instruction set.
 ///
 /// # Safety
@@ -70,17 +93,7 @@ pub(crate) trait CodeBody {
 #[inline]
 pub(crate) unsafe fn dispatch_codes<B: CodeBody>(isa: Isa, body: &B) {
     // SAFETY: the caller's.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => avx512_vnni::run(body),
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => avx_vnni::run(body),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx2 => avx2::run(body),
-            _ => body.run::<scalar::I32x8>(),
-        }
-    }
+    unsafe { code_body(isa)(body) }
 }
 
 /// Lanes of the instruction set's [`CodeVector`].

@@ -1,19 +1,15 @@
 //! All convolutions of codes but depthwise ones.
 
-use super::finish::{Finish, Out};
+use super::finish::Finish;
 use super::pack::{PackedQConv, Panel, Weights};
-use super::tile::{CodeTile, TILE_SUMS};
+use super::tile::CodeTile;
 use super::{QEpilogue, QOut};
-use crate::codes::vector::{code_lanes, code_tiles, dispatch_codes};
+use crate::codes::vector::{code_body, code_tiles};
 use crate::nest::Base;
 use crate::{Context, View};
 
 /// Multiply-accumulates that make a task worth handing out.
 const TASK_MACS: usize = 2 << 20;
-
-/// Scratch for one tile's sums.
-#[repr(align(64))]
-struct Sums(#[expect(dead_code, reason = "filled through its pointer")] [i32; TILE_SUMS]);
 
 struct Job<'a> {
     conv: &'a PackedQConv,
@@ -131,10 +127,14 @@ impl Job<'_> {
             .map(|v| (at(v) + row * v.strides[2] + panel.channel, v.strides[3]));
         // Tiles that differ by one pixel at most: 20 pixels are 10 + 10, not 12 + 8.
         let count = width.div_ceil(kernels.len());
+        let (pixels, wider) = (width / count, width % count);
         let mut first = 0;
-        for index in 0..count {
-            let pixels = width / count + usize::from(index < width % count);
+        for (tiles, pixels) in [(wider, pixels + 1), (count - wider, pixels)] {
+            if tiles == 0 {
+                continue;
+            }
             let mut tile = self.tile(panel, weight, x + first * self.x_step);
+            tile.tiles = tiles;
             tile.y = self
                 .y_base
                 .at((y + first * self.y.strides[3]) * self.y_bytes);
@@ -142,15 +142,9 @@ impl Job<'_> {
                 tile.residual = self.codes.at(at + first * step);
                 tile.residual_step = step;
             }
-            let mut sums = std::mem::MaybeUninit::<Sums>::uninit();
-            tile.sums = sums.as_mut_ptr().cast();
-            // SAFETY: the instruction set and the views were checked, `sums` holds the largest tile, and no two tiles
-            // share outputs.
+            // SAFETY: the instruction set and the views were checked, and no two tiles share outputs.
             unsafe { kernels[pixels - 1](&tile) };
-            if !self.finish.in_registers {
-                self.finish(&tile, panel, pixels);
-            }
-            first += pixels;
+            first += tiles * pixels;
         }
     }
 
@@ -158,6 +152,7 @@ impl Job<'_> {
         let conv = self.conv;
         let size = &conv.window;
         CodeTile {
+            tiles: 0,
             x: self.codes.at(x),
             x_step: self.x_step,
             weight: self.weights.data[weight..].as_ptr(),
@@ -173,26 +168,10 @@ impl Job<'_> {
             channels: panel.channels,
             y: std::ptr::null_mut(),
             y_step: self.y.strides[3],
+            y_bytes: self.y_bytes,
             residual: std::ptr::null(),
             residual_step: 0,
-            sums: std::ptr::null_mut(),
+            end: code_body(conv.isa),
         }
-    }
-
-    fn finish(&self, tile: &CodeTile, panel: &Panel, pixels: usize) {
-        let out = Out {
-            finish: &self.finish,
-            sums: tile.sums,
-            multiplier: tile.multiplier,
-            width: panel.nv * code_lanes(self.conv.isa),
-            pixels,
-            channels: panel.channels,
-            y: tile.y,
-            y_step: tile.y_step,
-            residual: tile.residual,
-            residual_step: tile.residual_step,
-        };
-        // SAFETY: as the tile's; it stored its sums.
-        unsafe { dispatch_codes(self.conv.isa, &out) };
     }
 }

@@ -1,15 +1,13 @@
-//! From a tile's sums to codes or reals, for all that the tile does not finish in registers.
+//! From a tile's sums to codes or reals.
 
 use super::{QEpilogue, QOut};
 use crate::QActivation;
-use crate::codes::vector::{CodeBody, CodeVector, widen_part};
+use crate::codes::vector::{CodeBody, CodeVector, Pixels, widen_part};
 use crate::codes::{CodeParams, CodeTable, STEPS_MAX};
 use crate::vector::{Vector, store_part};
 
 /// What the epilogue does, free of views.
 pub(crate) struct Finish<'a> {
-    /// Whether the tile does all of it.
-    pub(crate) in_registers: bool,
     activation: QActivation,
     table: Option<&'a CodeTable>,
     residual: CodeParams,
@@ -30,9 +28,6 @@ impl Finish<'_> {
             QOut::Float { .. } => (false, one),
         };
         Finish {
-            in_registers: codes
-                && epilogue.table.is_none()
-                && epilogue.activation == QActivation::Silu,
             activation: epilogue.activation,
             table: epilogue.table,
             residual: epilogue.residual.map_or(one, |(_, params)| params),
@@ -71,60 +66,80 @@ pub(crate) struct Out<'a> {
 impl CodeBody for Out<'_> {
     #[inline(always)]
     unsafe fn run<V: CodeVector>(&self) {
-        // SAFETY: the caller's. One loop per common activation, so that its constants stay in registers.
+        // SAFETY: the caller's.
         unsafe {
-            match self.finish.activation {
-                QActivation::Identity => self.each::<V>(
-                    #[inline(always)]
-                    |v| v,
-                ),
-                QActivation::Relu => self.each::<V>(
-                    #[inline(always)]
-                    |v| QActivation::Relu.apply::<V>(v),
-                ),
-                other => self.each::<V>(
-                    #[inline(always)]
-                    |v| other.apply::<V>(v),
-                ),
+            match self.width / V::F::LANES {
+                1 => self.pixels::<V, 4, 1>(),
+                2 => self.pixels::<V, 4, 2>(),
+                3 => self.pixels::<V, 3, 3>(),
+                _ => self.pixels::<V, 4, 4>(),
             }
         }
     }
 }
 
 impl Out<'_> {
+    /// Groups of `N` vectors, `NV` a pixel, whose operations do not wait for each other.
     #[inline(always)]
-    unsafe fn each<V: CodeVector>(&self, f: impl Fn(V::F) -> V::F) {
-        // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
-        unsafe {
-            for pixel in 0..self.pixels {
-                let mut c = 0;
-                while c < self.channels {
-                    let left = (self.channels - c).min(V::F::LANES);
-                    let sum = V::load(self.sums.add(pixel * self.width + c));
-                    let mut value = f(sum.real().mul(V::F::load(self.multiplier.add(c))));
-                    if let Some(table) = self.finish.table {
-                        value = look_up::<V>(table, value, left);
-                    }
-                    if !self.residual.is_null() {
-                        let from = self.residual.add(pixel * self.residual_step + c);
-                        value = self.finish.add_residual::<V>(value, widen_part(from, left));
-                    }
-                    self.store::<V>(value, pixel * self.y_step + c, left);
-                    c += V::F::LANES;
+    unsafe fn pixels<V: CodeVector, const N: usize, const NV: usize>(&self) {
+        let mut pixel = 0;
+        while pixel < self.pixels {
+            // SAFETY: the caller's.
+            unsafe {
+                if pixel + N / NV <= self.pixels {
+                    self.group::<V, N, NV>(pixel);
+                    pixel += N / NV;
+                } else {
+                    self.group::<V, NV, NV>(pixel);
+                    pixel += 1;
                 }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn store<V: CodeVector>(&self, value: V::F, at: usize, n: usize) {
-        // SAFETY: the caller's.
+    unsafe fn group<V: CodeVector, const N: usize, const NV: usize>(&self, pixel: usize) {
+        let finish = self.finish;
+        // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
         unsafe {
-            if self.finish.codes {
-                let steps = steps::<V>(value, self.finish.inv_scale);
-                V::store_codes([steps], self.finish.zero_point, self.y.add(at), n);
+            let mut values = [V::F::splat(0.0); N];
+            for (i, value) in values.iter_mut().enumerate() {
+                let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
+                let sum = V::load(self.sums.add(pixel * self.width + c));
+                *value = sum.real().mul(V::F::load(self.multiplier.add(c)));
+            }
+            values = finish.activation.apply_all::<V, N>(values);
+            if let Some(table) = finish.table {
+                for value in &mut values {
+                    *value = look_up::<V>(table, *value);
+                }
+            }
+            if !self.residual.is_null() {
+                for (i, value) in values.iter_mut().enumerate() {
+                    let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
+                    let from = self.residual.add(pixel * self.residual_step + c);
+                    // The last vector of a panel has at least one channel.
+                    *value = finish.add_residual::<V>(*value, widen_part(from, self.channels - c));
+                }
+            }
+            if finish.codes {
+                let mut codes = [V::splat(0); N];
+                for (codes, value) in codes.iter_mut().zip(values) {
+                    *codes = steps(value, finish.inv_scale);
+                }
+                let to = self.y.add(pixel * self.y_step);
+                let to = Pixels {
+                    to,
+                    step: self.y_step,
+                    channels: self.channels,
+                };
+                V::store_codes::<N, NV>(codes, finish.zero_point, to);
             } else {
-                store_part(value, self.y.cast::<f32>().add(at), n);
+                for (i, value) in values.into_iter().enumerate() {
+                    let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
+                    let to = self.y.cast::<f32>().add(pixel * self.y_step + c);
+                    store_part(value, to, self.channels - c);
+                }
             }
         }
     }
@@ -144,12 +159,17 @@ pub(crate) unsafe fn steps<V: CodeVector>(value: V::F, inv_scale: f32) -> V {
 }
 
 #[inline(always)]
-unsafe fn look_up<V: CodeVector>(table: &CodeTable, value: V::F, n: usize) -> V::F {
+unsafe fn look_up<V: CodeVector>(table: &CodeTable, value: V::F) -> V::F {
     let mut codes = [0u8; 16];
     // SAFETY: the caller's; the array holds the widest vector.
     unsafe {
         let steps = steps::<V>(value, 1.0 / table.x.scale);
-        V::store_codes([steps], table.x.zero_point, codes.as_mut_ptr(), n);
+        let to = Pixels {
+            to: codes.as_mut_ptr(),
+            step: 0,
+            channels: V::F::LANES,
+        };
+        V::store_codes::<1, 1>([steps], table.x.zero_point, to);
         for code in &mut codes {
             *code = table.map[usize::from(*code)];
         }

@@ -1,9 +1,7 @@
 //! The inner loop: a tile of pixels by channels held in registers, from its taps to stored codes.
 
-use super::finish::Finish;
-use crate::QActivation;
-use crate::codes::STEPS_MAX;
-use crate::codes::vector::{CodeVector, widen_part};
+use super::finish::{Finish, Out};
+use crate::codes::vector::CodeVector;
 use crate::vector::Vector;
 
 /// Most accumulators of any tile, in elements: the scratch a tile's sums need.
@@ -20,8 +18,9 @@ pub(crate) enum Tail {
     Short,
 }
 
-/// One tile: where its codes and weights lie, and where its results go.
+/// Neighbouring tiles: where their codes and weights lie, and where their results go.
 pub(crate) struct CodeTile<'a> {
+    pub(crate) tiles: usize,
     /// First pixel's first tap.
     pub(crate) x: *const u8,
     /// Codes between neighbouring pixels of the tile.
@@ -45,84 +44,141 @@ pub(crate) struct CodeTile<'a> {
     pub(crate) y: *mut u8,
     /// Elements between pixels of y.
     pub(crate) y_step: usize,
+    /// Bytes of an element of y.
+    pub(crate) y_bytes: usize,
     /// Null where there is none.
     pub(crate) residual: *const u8,
     pub(crate) residual_step: usize,
-    /// Where sums go, `[mr][nv * LANES]`, unless the tile finishes them itself.
-    pub(crate) sums: *mut i32,
+    /// Finishes the sums.
+    pub(crate) end: unsafe fn(&Out<'a>),
 }
 
-/// Computes one tile.
+/// Repeats the body for each pixel of a tile in straight code: what a loop indexes does not stay in registers.
+macro_rules! each_pixel {
+    ($m:ident < $end:expr, $body:expr) => {
+        each_pixel!(@ $m, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+    };
+    (@ $m:ident, $end:expr, $body:expr, $($index:literal)*) => {
+        $(if $index < $end {
+            let $m = $index;
+            $body
+        })*
+    };
+}
+
+/// Computes the tiles.
 pub(crate) type CodeTileFn = unsafe fn(&CodeTile);
 
+/// Scratch for one tile's sums.
+#[repr(align(64))]
+struct Sums(#[expect(dead_code, reason = "filled through its pointer")] [i32; TILE_SUMS]);
+
 /// # Safety
-/// `V`'s instruction set; every tap of `MR` pixels, the weights of `NV` vectors, and the outputs are valid.
+/// `V`'s instruction set; every tap of the tiles of `MR` pixels, the weights of `NV` vectors, and the outputs are valid.
 #[inline(always)]
 pub(crate) unsafe fn tile<V: CodeVector, const MR: usize, const NV: usize>(args: &CodeTile) {
-    // SAFETY: the caller's.
-    unsafe {
-        let sums = sums::<V, MR, NV>(args);
-        if args.finish.in_registers {
-            finish::<V, MR, NV>(args, sums);
-        } else {
-            for (m, row) in sums.iter().enumerate() {
-                for (n, sum) in row.iter().enumerate() {
-                    sum.store(args.sums.add((m * NV + n) * V::F::LANES));
-                }
-            }
+    let (mut x, mut y, mut residual) = (args.x, args.y, args.residual);
+    for _ in 0..args.tiles {
+        // SAFETY: the caller's; pointers past the last tile are not used.
+        unsafe {
+            let sums = sums::<V, MR, NV>(args, x);
+            leave::<V, MR, NV>(args, [y, residual.cast_mut()], sums);
+            x = x.wrapping_add(MR * args.x_step);
+            y = y.wrapping_add(MR * args.y_step * args.y_bytes);
+            residual = residual.wrapping_add(MR * args.residual_step);
         }
     }
 }
 
+/// Leaves a tile's sums in the first-level cache, where they are finished a few vectors at a time.
 #[inline(always)]
-unsafe fn sums<V: CodeVector, const MR: usize, const NV: usize>(args: &CodeTile) -> [[V; NV]; MR] {
+unsafe fn leave<V: CodeVector, const MR: usize, const NV: usize>(
+    args: &CodeTile,
+    [y, residual]: [*mut u8; 2],
+    sums: [[V; NV]; MR],
+) {
+    let mut scratch = std::mem::MaybeUninit::<Sums>::uninit();
+    let to = scratch.as_mut_ptr().cast::<i32>();
+    // SAFETY: the caller's; the scratch holds the largest tile.
+    unsafe {
+        each_pixel!(
+            m < MR,
+            for (n, sum) in sums[m].iter().enumerate() {
+                sum.store(to.add((m * NV + n) * V::F::LANES));
+            }
+        );
+        (args.end)(&Out {
+            finish: args.finish,
+            sums: to,
+            multiplier: args.multiplier,
+            width: NV * V::F::LANES,
+            pixels: MR,
+            channels: args.channels,
+            y,
+            y_step: args.y_step,
+            residual,
+            residual_step: args.residual_step,
+        });
+    }
+}
+
+#[inline(always)]
+unsafe fn sums<V: CodeVector, const MR: usize, const NV: usize>(
+    args: &CodeTile,
+    first: *const u8,
+) -> [[V; NV]; MR] {
     // SAFETY: the caller's.
     unsafe {
-        let mut acc = [[V::splat(0); NV]; MR];
-        for n in 0..NV {
-            let bias = V::load(args.bias.add(n * V::F::LANES));
-            for row in &mut acc {
-                row[n] = bias;
-            }
-        }
+        let bias: [V; NV] = std::array::from_fn(|n| V::load(args.bias.add(n * V::F::LANES)));
+        let mut acc = [bias; MR];
         let mut weight = args.weight;
         let step = 4 * V::F::LANES;
         for tap_h in 0..args.taps_h {
             for tap_w in 0..args.taps_w {
                 let from = tap_h * args.tap_h_step + tap_w * args.tap_w_step;
-                let mut x = args.x.add(from);
+                let mut x = first.add(from);
                 for _ in 0..args.run / 4 {
                     let w: [V::Weights; NV] =
                         std::array::from_fn(|n| V::weights(weight.add(n * step)));
-                    for (m, row) in acc.iter_mut().enumerate() {
-                        let quad = V::quad(x.add(m * args.x_step));
-                        for (sum, w) in row.iter_mut().zip(w) {
-                            *sum = sum.dot(quad, w);
-                        }
-                    }
+                    each_pixel!(
+                        m < MR,
+                        add::<V, NV>(&mut acc[m], V::quad(x.add(m * args.x_step)), w)
+                    );
                     x = x.add(4);
                     weight = weight.add(NV * step);
                 }
-                if args.tail != Tail::None {
-                    let w: [V::Weights; NV] =
-                        std::array::from_fn(|n| V::weights(weight.add(n * step)));
-                    let last = args.x.add(from + args.run);
-                    for (m, row) in acc.iter_mut().enumerate() {
-                        let at = last.add(m * args.x_step);
-                        let quad = if args.tail == Tail::Overlap {
-                            V::quad(at.sub(4))
-                        } else {
-                            V::quad_of(short_run(at.sub(args.run), args.run))
-                        };
-                        for (sum, w) in row.iter_mut().zip(w) {
-                            *sum = sum.dot(quad, w);
-                        }
-                    }
-                    weight = weight.add(NV * step);
+                if args.tail == Tail::None {
+                    continue;
                 }
+                let w: [V::Weights; NV] = std::array::from_fn(|n| V::weights(weight.add(n * step)));
+                let last = first.add(from + args.run);
+                if args.tail == Tail::Overlap {
+                    each_pixel!(
+                        m < MR,
+                        add::<V, NV>(&mut acc[m], V::quad(last.add(m * args.x_step).sub(4)), w)
+                    );
+                } else {
+                    each_pixel!(m < MR, {
+                        let run = last.add(m * args.x_step).sub(args.run);
+                        add::<V, NV>(&mut acc[m], V::quad_of(short_run(run, args.run)), w)
+                    });
+                }
+                weight = weight.add(NV * step);
             }
         }
         acc
+    }
+}
+
+#[inline(always)]
+unsafe fn add<V: CodeVector, const NV: usize>(
+    acc: &mut [V; NV],
+    quad: V::Quad,
+    weights: [V::Weights; NV],
+) {
+    for (sum, w) in acc.iter_mut().zip(weights) {
+        // SAFETY: the caller's.
+        *sum = unsafe { sum.dot(quad, w) };
     }
 }
 
@@ -133,34 +189,5 @@ unsafe fn short_run(x: *const u8, run: usize) -> u32 {
     unsafe {
         let (a, b, c) = (*x, *x.add(usize::from(run > 1)), *x.add(run - 1));
         u32::from_le_bytes([a, b, c, 0])
-    }
-}
-
-/// SiLU and codes, without leaving the registers.
-#[inline(always)]
-unsafe fn finish<V: CodeVector, const MR: usize, const NV: usize>(
-    args: &CodeTile,
-    sums: [[V; NV]; MR],
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let finish = args.finish;
-        let inv_scale = V::F::splat(finish.inv_scale);
-        for (m, row) in sums.iter().enumerate() {
-            let mut steps = *row;
-            for (n, sum) in row.iter().enumerate() {
-                let multiplier = V::F::load(args.multiplier.add(n * V::F::LANES));
-                let mut value = QActivation::Silu.apply::<V>(sum.real().mul(multiplier));
-                if !args.residual.is_null() {
-                    let c = n * V::F::LANES;
-                    let from = args.residual.add(m * args.residual_step + c);
-                    // The last vector of a panel has at least one channel.
-                    value = finish.add_residual::<V>(value, widen_part(from, args.channels - c));
-                }
-                steps[n] = V::round(value.mul(inv_scale).min(V::F::splat(STEPS_MAX)));
-            }
-            let to = args.y.add(m * args.y_step);
-            V::store_codes(steps, finish.zero_point, to, args.channels);
-        }
     }
 }

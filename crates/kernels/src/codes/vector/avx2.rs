@@ -1,4 +1,4 @@
-use super::{CodeBody, CodeVector};
+use super::{CodeBody, CodeVector, Pixels};
 use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
 use crate::vector::F32x8Avx;
 use std::arch::x86_64::*;
@@ -175,39 +175,49 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const NV: usize>(
-        steps: [Self; NV],
+    unsafe fn store_codes<const N: usize, const NV: usize>(
+        steps: [Self; N],
         zero_point: u8,
-        to: *mut u8,
-        n: usize,
+        pixels: Pixels,
     ) {
-        // SAFETY: the caller's: `n` valid codes.
+        // SAFETY: the caller's: valid codes of valid pixels.
         unsafe {
             let zero_point = _mm256_set1_epi16(i16::from(zero_point));
             let pair = |a: usize, b: usize| {
-                let packed = _mm256_packs_epi32(steps[a.min(NV - 1)].0, steps[b.min(NV - 1)].0);
+                let packed = _mm256_packs_epi32(steps[a.min(N - 1)].0, steps[b.min(N - 1)].0);
                 _mm256_adds_epi16(packed, zero_point)
             };
             let low = pair(0, 1);
-            let high = if NV > 2 { pair(2, 3) } else { low };
+            let high = if N > 2 { pair(2, 3) } else { low };
             // Packing works within 128 bits: four lanes of each vector side by side.
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             let codes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
-            if n < NV * 8 {
-                let mut all = [0u8; 32];
+            let mut all = [0u8; 32];
+            if pixels.channels < NV * 8 || NV > 2 {
                 _mm256_storeu_si256(all.as_mut_ptr().cast(), codes);
-                std::ptr::copy_nonoverlapping(all.as_ptr(), to, n);
+                for pixel in 0..N / NV {
+                    let (from, to) = (
+                        all.as_ptr().add(pixel * NV * 8),
+                        pixels.to.add(pixel * pixels.step),
+                    );
+                    std::ptr::copy_nonoverlapping(from, to, pixels.channels.min(NV * 8));
+                }
                 return;
             }
-            match NV {
-                1 => _mm_storel_epi64(to.cast(), _mm256_castsi256_si128(codes)),
-                2 => _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(codes)),
-                3 => {
-                    _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(codes));
-                    let rest = _mm256_extracti128_si256::<1>(codes);
-                    _mm_storel_epi64(to.add(16).cast(), rest);
+            let halves = [
+                _mm256_castsi256_si128(codes),
+                _mm256_extracti128_si256::<1>(codes),
+            ];
+            for pixel in 0..N / NV {
+                let to = pixels.to.add(pixel * pixels.step);
+                match (NV, pixel % 2) {
+                    (2, _) => _mm_storeu_si128(to.cast(), halves[pixel]),
+                    (_, 0) => _mm_storel_epi64(to.cast(), halves[pixel / 2]),
+                    _ => {
+                        let half = _mm_unpackhi_epi64(halves[pixel / 2], halves[pixel / 2]);
+                        _mm_storel_epi64(to.cast(), half);
+                    }
                 }
-                _ => _mm256_storeu_si256(to.cast(), codes),
             }
         }
     }

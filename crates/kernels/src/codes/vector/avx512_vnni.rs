@@ -1,4 +1,4 @@
-use super::{CodeBody, CodeVector};
+use super::{CodeBody, CodeVector, Pixels};
 use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
 use crate::vector::F32x16;
 use std::arch::x86_64::*;
@@ -9,6 +9,11 @@ pub(super) struct I32x16(__m512i);
 
 fn mask(n: usize) -> __mmask16 {
     (1u32.wrapping_shl(n as u32).wrapping_sub(1)) as __mmask16
+}
+
+/// The lowest `n < 64` bits.
+fn first(n: usize) -> u64 {
+    (1u64 << (n % 64)) - 1
 }
 
 impl CodeVector for I32x16 {
@@ -116,38 +121,61 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const NV: usize>(
-        steps: [Self; NV],
+    unsafe fn store_codes<const N: usize, const NV: usize>(
+        steps: [Self; N],
         zero_point: u8,
-        to: *mut u8,
-        n: usize,
+        pixels: Pixels,
     ) {
         // SAFETY: the caller's; masked lanes are not touched.
         unsafe {
             let zero_point = _mm512_set1_epi16(i16::from(zero_point));
             let pair = |a: usize, b: usize| {
-                let packed = _mm512_packs_epi32(steps[a.min(NV - 1)].0, steps[b.min(NV - 1)].0);
+                let packed = _mm512_packs_epi32(steps[a.min(N - 1)].0, steps[b.min(N - 1)].0);
                 _mm512_adds_epi16(packed, zero_point)
             };
             let low = pair(0, 1);
-            let high = if NV > 2 { pair(2, 3) } else { low };
+            let high = if N > 2 { pair(2, 3) } else { low };
             // Packing works within 128 bits: four lanes of each vector side by side.
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             let codes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
-            if n < NV * 16 {
-                let mask = 1u64.wrapping_shl(n as u32).wrapping_sub(1);
-                _mm512_mask_storeu_epi8(to.cast(), mask, codes);
-                return;
-            }
+            let to = |pixel: usize| pixels.to.add(pixel * pixels.step).cast::<i8>();
+            let n = pixels.channels;
             match NV {
-                1 => _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(codes)),
-                2 => _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(codes)),
-                3 => {
-                    _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(codes));
-                    let rest = _mm512_extracti32x4_epi32::<2>(codes);
-                    _mm_storeu_si128(to.add(32).cast(), rest);
+                1 => {
+                    let parts = [
+                        _mm512_castsi512_si128(codes),
+                        _mm512_extracti32x4_epi32::<1>(codes),
+                        _mm512_extracti32x4_epi32::<2>(codes),
+                        _mm512_extracti32x4_epi32::<3>(codes),
+                    ];
+                    for (pixel, part) in parts.into_iter().enumerate().take(N) {
+                        if n >= 16 {
+                            _mm_storeu_si128(to(pixel).cast(), part);
+                        } else {
+                            _mm_mask_storeu_epi8(to(pixel), mask(n), part);
+                        }
+                    }
                 }
-                _ => _mm512_storeu_si512(to.cast(), codes),
+                2 => {
+                    let parts = [
+                        _mm512_castsi512_si256(codes),
+                        _mm512_extracti64x4_epi64::<1>(codes),
+                    ];
+                    for (pixel, part) in parts.into_iter().enumerate().take(N / 2) {
+                        if n >= 32 {
+                            _mm256_storeu_si256(to(pixel).cast(), part);
+                        } else {
+                            _mm256_mask_storeu_epi8(to(pixel), first(n) as __mmask32, part);
+                        }
+                    }
+                }
+                3 if n >= 48 => {
+                    _mm256_storeu_si256(to(0).cast(), _mm512_castsi512_si256(codes));
+                    let rest = _mm512_extracti32x4_epi32::<2>(codes);
+                    _mm_storeu_si128(pixels.to.add(32).cast(), rest);
+                }
+                4 if n >= 64 => _mm512_storeu_si512(to(0).cast(), codes),
+                _ => _mm512_mask_storeu_epi8(to(0), first(n), codes),
             }
         }
     }

@@ -1,4 +1,4 @@
-use super::CodeVector;
+use super::{CodeBody, CodeVector, Pixels};
 use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
 use crate::vector::F32x8;
 
@@ -121,19 +121,27 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const NV: usize>(
-        steps: [Self; NV],
+    unsafe fn store_codes<const N: usize, const NV: usize>(
+        steps: [Self; N],
         zero_point: u8,
-        to: *mut u8,
-        n: usize,
+        pixels: Pixels,
     ) {
-        let lanes = steps.iter().flat_map(|v| v.0);
-        for (i, steps) in lanes.enumerate().take(n) {
-            let code = steps.saturating_add(i32::from(zero_point)).clamp(0, 255);
-            // SAFETY: the caller's: `n` valid codes.
-            unsafe { *to.add(i) = code as u8 };
+        for (pixel, steps) in steps.chunks_exact(NV).enumerate() {
+            let lanes = steps.iter().flat_map(|v| v.0);
+            for (c, steps) in lanes.enumerate().take(pixels.channels) {
+                let code = steps.saturating_add(i32::from(zero_point)).clamp(0, 255);
+                // SAFETY: the caller's: valid codes of valid pixels.
+                unsafe { *pixels.to.add(pixel * pixels.step + c) = code as u8 };
+            }
         }
     }
+}
+
+/// # Safety
+/// The body's pointers are valid.
+pub(super) unsafe fn run<B: CodeBody>(body: &B) {
+    // SAFETY: the caller's.
+    unsafe { body.run::<I32x8>() }
 }
 
 unsafe fn wrapped<const MR: usize, const NV: usize>(args: &CodeTile) {
