@@ -121,7 +121,13 @@ impl Detector {
             size_px: self.head.size_px,
         };
         let candidates = (self.head.family.decode)(&raw, thresholds.conf);
-        let mut found = nms(&candidates, thresholds.iou, MAX_DET);
+        // Where nothing is suppressed, a candidate is never dropped for its overlap.
+        let iou = if self.head.family.nms {
+            thresholds.iou
+        } else {
+            f32::INFINITY
+        };
+        let mut found = nms(&candidates, iou, MAX_DET);
         for detection in &mut found {
             detection.bbox = geometry.to_image(detection.bbox);
         }

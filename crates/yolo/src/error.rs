@@ -80,6 +80,14 @@ pub enum YoloError {
         /// The shape found.
         shape: Vec<usize>,
     },
+    /// A head that is recognised and predicts more than boxes.
+    #[error(
+        "the model predicts {task}: val and detect read boxes only; inspect, prune, quantize and bench do not need a decoder"
+    )]
+    OtherTask {
+        /// What it predicts.
+        task: &'static str,
+    },
     /// No family's structure fits the model.
     #[error(
         "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; name one with --family"

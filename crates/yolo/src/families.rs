@@ -3,6 +3,8 @@ use crate::{Detection, Placement, YoloError};
 use ir::{Graph, NodeId, Op, ValueId};
 use std::collections::BTreeSet;
 
+mod end2end;
+mod other_tasks;
 mod v5;
 mod v8;
 mod yolox;
@@ -27,8 +29,8 @@ pub struct Tail {
     pub nodes: Vec<NodeId>,
     /// Output channels of the output convolutions, in the same order.
     pub widths: Vec<usize>,
-    /// Whether a Softmax over box bins (DFL) is among the nodes.
-    pub has_dfl: bool,
+    /// Length of the Softmax over box bins (DFL), where there is one.
+    pub dfl_bins: Option<usize>,
 }
 
 /// One family of detectors.
@@ -40,8 +42,12 @@ pub struct Family {
     pub preprocess: Preprocess,
     /// The number of classes, if this graph with this tail is of the family.
     pub classes: fn(&Graph, &Tail) -> Option<usize>,
+    /// The number of classes, if the output can be decoded as this family's, whatever comes before it.
+    pub forced: fn(&Graph, &Tail) -> Option<usize>,
     /// Candidates above a confidence from the output, in pixels of the network's input.
     pub decode: fn(&RawOutput<'_>, conf: f32) -> Vec<Detection>,
+    /// Whether overlapping boxes of one class are still to be suppressed.
+    pub nms: bool,
 }
 
 /// The network's output as a decoder reads it.
@@ -56,7 +62,14 @@ pub struct RawOutput<'a> {
 }
 
 /// All families, in the order in which they are tried.
-pub const FAMILIES: &[&Family] = &[&v8::FAMILY, &v5::FAMILY, &yolox::FAMILY];
+pub const FAMILIES: &[&Family] = &[
+    &end2end::FAMILY,
+    &v8::V11,
+    &v8::FAMILY,
+    &v8::V26,
+    &v5::FAMILY,
+    &yolox::FAMILY,
+];
 
 /// A recognised detection head.
 #[derive(Clone, Debug)]
@@ -80,7 +93,7 @@ pub fn find_tail(graph: &Graph) -> Tail {
         output_convs: vec![],
         nodes: vec![],
         widths: vec![],
-        has_dfl: false,
+        dfl_bins: None,
     };
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     let mut todo: Vec<ValueId> = graph.outputs().to_vec();
@@ -100,7 +113,10 @@ pub fn find_tail(graph: &Graph) -> Tail {
                 tail.output_convs.push(id)
             }
             op => {
-                tail.has_dfl |= matches!(op, Op::Softmax(_));
+                if let Op::Softmax(softmax) = op {
+                    let ty = graph.ty(node.outputs[0]).ok();
+                    tail.dfl_bins = ty.and_then(|t| t.shape.get(softmax.axis).copied());
+                }
                 tail.nodes.push(id);
                 todo.extend(&node.inputs);
             }
@@ -132,7 +148,8 @@ fn reads_softmax(graph: &Graph, conv: NodeId) -> bool {
 /// Recognises the detection head.
 ///
 /// # Errors
-/// `NoFamily` when no family fits (or the named one does not), `UnknownFamily` for a name that is not in the list.
+/// `OtherTask` for a head that predicts more than boxes, `NoFamily` when no family fits (or the output is not the
+/// named one's), `UnknownFamily` for a name that is not in the list.
 pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> {
     let candidates: Vec<&'static Family> = match forced {
         None => FAMILIES.to_vec(),
@@ -153,9 +170,14 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
         }
     };
     let tail = find_tail(graph);
-    let fit = candidates
-        .into_iter()
-        .find_map(|f| Some((f, (f.classes)(graph, &tail)?)));
+    let classes = |f: &Family| match forced {
+        None => (f.classes)(graph, &tail),
+        Some(_) => (f.forced)(graph, &tail),
+    };
+    let fit = candidates.into_iter().find_map(|f| Some((f, classes(f)?)));
+    if let (None, Some(task)) = (fit, other_tasks::task(graph, &tail)) {
+        return Err(YoloError::OtherTask { task });
+    }
     let outputs = || {
         graph
             .outputs()
@@ -206,13 +228,26 @@ fn parse_names(text: &str) -> Option<Vec<String>> {
         .then(|| map.into_values().collect())
 }
 
-/// The shape of the only output without its batch axis.
+/// The shape of the output without its batch axis. Exporters of YOLOv5 before v6.2 write the raw maps of each scale
+/// beside it, as tensors of five axes.
 fn single_output(graph: &Graph) -> Option<[usize; 2]> {
-    let [output] = graph.outputs() else {
-        return None;
-    };
+    let (output, others) = graph.outputs().split_first()?;
+    let raw_map = |v: &ValueId| graph.ty(*v).is_ok_and(|t| t.rank() == 5);
     match graph.ty(*output).ok()?.shape[..] {
-        [1, a, b] => Some([a, b]),
+        [1, a, b] if others.iter().all(raw_map) => Some([a, b]),
         _ => None,
     }
+}
+
+/// The width of the class branch where each scale has a box branch of `4 * bins` channels and a class branch.
+fn dfl_classes(tail: &Tail, bins: usize) -> Option<usize> {
+    let boxes = bins.checked_mul(4)?;
+    let mut others = tail.widths.iter().copied().filter(|&w| w != boxes);
+    let count = others.clone().count();
+    // Where both branches are as wide, every width is the box branch's.
+    let Some(classes) = others.next() else {
+        let even = !tail.widths.is_empty() && tail.widths.len().is_multiple_of(2);
+        return even.then_some(boxes);
+    };
+    (count * 2 == tail.widths.len() && others.all(|w| w == classes)).then_some(classes)
 }

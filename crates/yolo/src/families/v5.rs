@@ -12,14 +12,22 @@ pub(super) const FAMILY: Family = Family {
         bgr: false,
     },
     classes,
+    forced: |graph, _| row_classes(graph),
     decode: |raw, conf| decode(raw, conf, |_, b| b),
+    nms: true,
 };
 
-fn classes(graph: &Graph, tail: &Tail) -> Option<usize> {
+/// What `[1, N, 5 + classes]` says of the classes.
+pub(super) fn row_classes(graph: &Graph) -> Option<usize> {
     let [_, row] = single_output(graph)?;
-    let per_anchor = |w: &usize| row > 5 && w.is_multiple_of(row);
-    (!tail.widths.is_empty() && tail.widths.iter().all(per_anchor) && !tail.has_dfl)
-        .then(|| row - 5)
+    row.checked_sub(5).filter(|&c| c > 0)
+}
+
+fn classes(graph: &Graph, tail: &Tail) -> Option<usize> {
+    let classes = row_classes(graph)?;
+    let per_anchor = |w: &usize| w.is_multiple_of(classes + 5);
+    let fits = !tail.widths.is_empty() && tail.widths.iter().all(per_anchor);
+    (fits && tail.dfl_bins.is_none()).then_some(classes)
 }
 
 /// Rows of centre, size, objectness and class scores; `place` turns a row's raw box into pixels.
@@ -29,7 +37,7 @@ pub(super) fn decode(
     place: impl Fn(usize, [f32; 4]) -> [f32; 4],
 ) -> Vec<Detection> {
     let mut found = Vec::new();
-    for (i, row) in raw.data.chunks_exact(raw.shape[1]).enumerate() {
+    for (i, row) in raw.data.chunks_exact(raw.shape[1].max(5)).enumerate() {
         let (bbox, objectness, scores) = (&row[..4], row[4], &row[5..]);
         if objectness <= conf {
             continue;

@@ -1,5 +1,5 @@
 //! YOLOX (arXiv:2107.08430): anchor-free, decoupled head, output `[1, N, 5 + classes]` with boxes still on their grids.
-use super::{Family, Preprocess, RawOutput, Tail, single_output, v5};
+use super::{Family, Preprocess, RawOutput, Tail, input_size, single_output, v5};
 use crate::{Detection, Placement};
 use ir::Graph;
 
@@ -14,18 +14,25 @@ pub(super) const FAMILY: Family = Family {
         bgr: true,
     },
     classes,
+    forced: |graph, _| has_a_row_for_each_cell(graph).then(|| v5::row_classes(graph))?,
     decode,
+    nms: true,
 };
 
+fn has_a_row_for_each_cell(graph: &Graph) -> bool {
+    let cells = |[h, w]: [usize; 2]| STRIDES_PX.iter().map(|s| (h / s) * (w / s)).sum();
+    let rows = single_output(graph).map(|s| s[0]);
+    rows.is_some() && input_size(graph).map(cells) == rows
+}
+
 fn classes(graph: &Graph, tail: &Tail) -> Option<usize> {
-    let [_, row] = single_output(graph)?;
-    let classes = row.checked_sub(5).filter(|&c| c > 0)?;
+    let classes = v5::row_classes(graph)?;
     let scales = tail.widths.len() / 3;
     let mut expected = [vec![1; scales], vec![4; scales], vec![classes; scales]].concat();
     let mut widths = tail.widths.clone();
     expected.sort_unstable();
     widths.sort_unstable();
-    (scales > 0 && widths == expected && !tail.has_dfl).then_some(classes)
+    (scales > 0 && widths == expected && tail.dfl_bins.is_none()).then_some(classes)
 }
 
 fn decode(raw: &RawOutput<'_>, conf: f32) -> Vec<Detection> {
