@@ -24,7 +24,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Args::parse();
     let common = &args.common;
-    let done = on_interrupt().and_then(|()| match &args.verb {
+    let ready = on_interrupt().and_then(|()| output::check_writable(common.json.as_deref()));
+    let done = ready.and_then(|()| match &args.verb {
         Verb::Inspect(verb) => inspect::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Val(verb) => val::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Detect(verb) => detect::run(verb, common).map(|()| ExitCode::SUCCESS),

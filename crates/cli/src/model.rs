@@ -45,8 +45,9 @@ pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
 
 /// Writes a model and gives the size of the file.
 pub(crate) fn save(graph: &Graph, out: &Path) -> Result<u64> {
-    onnx::save(graph, out)?;
-    file_bytes(out)
+    let bytes = onnx::encode(graph)?;
+    compress::write_file(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    Ok(bytes.len() as u64)
 }
 
 fn file_bytes(path: &Path) -> Result<u64> {

@@ -4,12 +4,16 @@ use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde::Serialize;
 use std::path::Path;
 
-/// Writes a record as JSON, if a file was asked for; under a temporary name first.
+/// Refuses a file that cannot be written, before the work.
+pub(crate) fn check_writable(path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    compress::check_writable(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a record as JSON, if a file was asked for.
 pub(crate) fn write_json(path: Option<&Path>, record: &impl Serialize) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let temporary = path.with_extension("json.part");
-    std::fs::write(&temporary, serde_json::to_string_pretty(record)?)
-        .and_then(|()| std::fs::rename(&temporary, path))
+    compress::write_file(path, serde_json::to_string_pretty(record)?.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -1,7 +1,7 @@
 //! `prune`: fewer channels, without training.
 use crate::args::{CommonArgs, PruneArgs};
 use crate::model::{self, Subject};
-use crate::output::{align_right, grouped, table, write_json};
+use crate::output::{align_right, check_writable, grouped, table, write_json};
 use anyhow::{Context, Result};
 use compress::{PruneBudget, prune_detector};
 use serde::Serialize;
@@ -31,6 +31,7 @@ struct Frozen {
 /// Runs the verb.
 pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
+    check_writable(Some(&args.out))?;
     let subject = Subject::open(&model, &args.images, common, "prune")?;
     let (graph, criterion) = (&model.graph, &args.criterion.criterion);
     let budget = match (args.ratio, args.macs) {

@@ -1,7 +1,7 @@
 //! `quantize`: an INT8 model from a float one.
 use crate::args::{CommonArgs, QuantizeArgs};
 use crate::model::{self, Subject};
-use crate::output::write_json;
+use crate::output::{check_writable, write_json};
 use anyhow::Result;
 use compress::quantize_detector;
 use ir::rewrites;
@@ -24,6 +24,7 @@ struct Record {
 /// Runs the verb.
 pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let mut model = model::load(&args.model)?;
+    check_writable(Some(&args.out))?;
     rewrites::apply(&mut model.graph, &rewrites::FOLD_BATCH_NORMALIZATION)?;
     let target = quant::target(&args.quant.target)?;
     let calibrator = &args.quant.calibrator;

@@ -1,6 +1,6 @@
 //! `val`: accuracy on a data set.
 use crate::args::{CommonArgs, ValArgs};
-use crate::output::{align_right, table, write_json};
+use crate::output::{align_right, check_writable, table, write_json};
 use crate::progress::Progress;
 use crate::{engine, model};
 use anyhow::{Context, Result};
@@ -32,6 +32,7 @@ struct Record {
 /// Runs the verb.
 pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
+    check_writable(args.dets.as_deref())?;
     let threads = engine::threads(common);
     let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
     let dataset = Dataset::open(&args.data, &args.split)?;

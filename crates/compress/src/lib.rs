@@ -5,6 +5,7 @@
 
 mod energy;
 mod error;
+mod files;
 mod latency;
 mod observe;
 mod pipeline;
@@ -13,6 +14,7 @@ mod quantize_stage;
 
 pub use energy::{EnergyMeter, EnergyReading};
 pub use error::CompressError;
+pub use files::{check_writable, write_file};
 pub use latency::{Latency, noise};
 pub use observe::{Observation, sample};
 pub use pipeline::{

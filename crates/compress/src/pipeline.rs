@@ -283,8 +283,5 @@ fn write_json(path: &Path, record: &impl Serialize) -> Result<(), CompressError>
         source,
     };
     let text = serde_json::to_string_pretty(record).map_err(|e| failed(e.into()))?;
-    let temporary = path.with_extension("json.part");
-    fs::write(&temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(failed)
+    crate::write_file(path, text.as_bytes()).map_err(failed)
 }

@@ -1,2 +1,4 @@
-//! Dev-only: the rules that the whole workspace is tested against.
+//! Dev-only: a tiny detector with its images, and the rules that the whole workspace is tested against.
 #![forbid(unsafe_code)]
+
+pub mod tiny;
