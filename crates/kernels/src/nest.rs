@@ -1,6 +1,7 @@
 //! Loop nests over views: axes sorted and merged, the innermost handed to a vector body.
 
 use crate::vector::{Body, Vector, dispatch};
+use crate::view::MAX_RANK;
 use crate::{Context, View};
 
 /// An arena's memory, shared by the tasks of one kernel, which write disjoint parts of it.
@@ -29,32 +30,82 @@ pub(crate) trait Row<const N: usize>: Sync {
 const CHUNK: usize = 4096;
 const TASK_ELEMENTS: usize = 16384;
 
-struct Nest<'a, const N: usize, R> {
-    row: &'a R,
-    base: Base,
+/// Equally shaped views as rows: axes sorted by the first view's strides and merged, cut into units of work.
+pub(crate) struct Nest<const N: usize> {
     offsets: [usize; N],
     /// Length and strides, outermost first; the last is the row.
-    axes: Vec<(usize, [usize; N])>,
+    axes: [(usize, [usize; N]); MAX_RANK],
+    /// Axes in use.
+    rank: usize,
     chunks: usize,
     per_task: usize,
     units: usize,
 }
 
-struct Part<'a, const N: usize, R> {
-    nest: &'a Nest<'a, N, R>,
-    task: usize,
-}
+impl<const N: usize> Nest<N> {
+    /// Nothing to do gives none.
+    pub(crate) fn new(views: [&View; N]) -> Option<Nest<N>> {
+        let shape = views[0].shape;
+        if shape.contains(&0) {
+            return None;
+        }
+        let mut axes = [(1, [1; N]); MAX_RANK];
+        let mut rank = 0;
+        for axis in (0..shape.len()).filter(|&i| shape[i] > 1) {
+            axes[rank] = (shape[axis], views.map(|view| view.strides[axis]));
+            rank += 1;
+        }
+        // Stable, and without memory of its own.
+        for i in 1..rank {
+            let mut at = i;
+            while at > 0 && axes[at - 1].1[0] < axes[at].1[0] {
+                axes.swap(at - 1, at);
+                at -= 1;
+            }
+        }
+        let mut merged = 0;
+        for axis in 1..rank {
+            let (len, steps) = axes[axis];
+            let (outer, outer_steps) = axes[merged];
+            if (0..N).all(|i| outer_steps[i] == steps[i] * len) {
+                axes[merged] = (outer * len, steps);
+            } else {
+                merged += 1;
+                axes[merged] = (len, steps);
+            }
+        }
+        let rank = merged + 1;
+        let inner = axes[merged].0;
+        let chunks = inner.div_ceil(CHUNK);
+        Some(Nest {
+            offsets: views.map(|view| view.offset),
+            axes,
+            rank,
+            chunks,
+            per_task: TASK_ELEMENTS.div_ceil(inner.min(CHUNK)),
+            units: chunks * axes[..merged].iter().map(|a| a.0).product::<usize>(),
+        })
+    }
 
-impl<const N: usize, R: Row<N>> Body for Part<'_, N, R> {
+    /// Pieces of work that may run at once.
+    pub(crate) fn tasks(&self) -> usize {
+        self.units.div_ceil(self.per_task)
+    }
+
+    /// Elements between neighbours in a row.
+    pub(crate) fn strides(&self) -> [usize; N] {
+        self.axes[self.rank - 1].1
+    }
+
+    /// The first elements and the length of each row of one task.
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
-        let nest = self.nest;
-        let (inner, strides) = nest.axes[nest.axes.len() - 1];
-        let first = self.task * nest.per_task;
-        for unit in first..(first + nest.per_task).min(nest.units) {
-            let (mut outer, chunk) = (unit / nest.chunks, unit % nest.chunks);
-            let mut at = nest.offsets;
-            for (len, steps) in nest.axes[..nest.axes.len() - 1].iter().rev() {
+    pub(crate) fn rows(&self, task: usize, mut f: impl FnMut([usize; N], usize)) {
+        let (inner, strides) = self.axes[self.rank - 1];
+        let first = task * self.per_task;
+        for unit in first..(first + self.per_task).min(self.units) {
+            let (mut outer, chunk) = (unit / self.chunks, unit % self.chunks);
+            let mut at = self.offsets;
+            for (len, steps) in self.axes[..self.rank - 1].iter().rev() {
                 let index = outer % len;
                 outer /= len;
                 for (at, step) in at.iter_mut().zip(steps) {
@@ -62,64 +113,51 @@ impl<const N: usize, R: Row<N>> Body for Part<'_, N, R> {
                 }
             }
             let start = chunk * CHUNK;
-            let pointers = std::array::from_fn(|i| nest.base.at(at[i] + start * strides[i]));
-            // SAFETY: the caller's; the indices lie inside the checked views.
-            unsafe {
-                self.nest
-                    .row
-                    .row::<V>(pointers, strides, CHUNK.min(inner - start))
-            };
+            for (at, step) in at.iter_mut().zip(strides) {
+                *at += start * step;
+            }
+            f(at, CHUNK.min(inner - start));
         }
+    }
+}
+
+struct Part<'a, const N: usize, R> {
+    nest: &'a Nest<N>,
+    row: &'a R,
+    base: Base,
+    task: usize,
+}
+
+impl<const N: usize, R: Row<N>> Body for Part<'_, N, R> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&self) {
+        let strides = self.nest.strides();
+        self.nest.rows(
+            self.task,
+            #[inline(always)]
+            |at, n| {
+                let pointers = std::array::from_fn(|i| self.base.at(at[i]));
+                // SAFETY: the caller's; the indices lie inside the checked views.
+                unsafe { self.row.row::<V>(pointers, strides, n) };
+            },
+        );
     }
 }
 
 /// Runs the row body over equally shaped, already checked views, the output first.
 pub(crate) fn run<const N: usize, R: Row<N>>(ctx: &mut Context, views: [&View; N], row: &R) {
-    let shape = views[0].shape;
-    if shape.contains(&0) {
+    let Some(nest) = &Nest::new(views) else {
         return;
-    }
-    let strides = |axis: usize| std::array::from_fn(|i| views[i].strides[axis]);
-    let mut axes: Vec<(usize, [usize; N])> = (0..shape.len())
-        .filter(|&i| shape[i] > 1)
-        .map(|i| (shape[i], strides(i)))
-        .collect();
-    axes.sort_by_key(|&(_, s)| std::cmp::Reverse(s[0]));
-    let mut merged: Vec<(usize, [usize; N])> = Vec::new();
-    for (len, steps) in axes {
-        match merged.last_mut() {
-            Some((outer, outer_steps)) if (0..N).all(|i| outer_steps[i] == steps[i] * len) => {
-                *outer *= len;
-                *outer_steps = steps;
-            }
-            _ => merged.push((len, steps)),
-        }
-    }
-    if merged.is_empty() {
-        merged.push((1, [1; N]));
-    }
-    let inner = merged[merged.len() - 1].0;
-    let chunks = inner.div_ceil(CHUNK);
-    let units = chunks
-        * merged[..merged.len() - 1]
-            .iter()
-            .map(|a| a.0)
-            .product::<usize>();
-    let per_task = TASK_ELEMENTS.div_ceil(inner.min(CHUNK));
-    let base = Base(ctx.arena.as_mut_ptr());
-    let offsets = std::array::from_fn(|i| views[i].offset);
-    let nest = Nest {
-        row,
-        base,
-        offsets,
-        axes: merged,
-        chunks,
-        per_task,
-        units,
     };
-    let isa = ctx.isa;
-    ctx.pool.run(units.div_ceil(per_task), &|task| {
+    let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
+    ctx.pool.run(nest.tasks(), &|task| {
+        let part = Part {
+            nest,
+            row,
+            base,
+            task,
+        };
         // SAFETY: every entry checked its views and its instruction set.
-        unsafe { dispatch(isa, &Part { nest: &nest, task }) };
+        unsafe { dispatch(isa, &part) };
     });
 }

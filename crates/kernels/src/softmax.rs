@@ -1,5 +1,6 @@
 //! Softmax along one axis.
 
+use crate::elementwise::fetch;
 use crate::nest::Base;
 use crate::pointwise::exp;
 use crate::vector::{Body, Vector, dispatch, load_part, store_part};
@@ -67,16 +68,14 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
         (0..rank).find(|&i| i != axis && y.shape[i] > 1 && x.strides[i] == 1 && y.strides[i] == 1);
     let base = Base(ctx.arena.as_mut_ptr());
     let lanes = across.map_or(1, |i| y.shape[i]);
-    let outer: Vec<usize> = (0..rank)
-        .filter(|&i| i != axis && Some(i) != across)
-        .collect();
+    let outer = || (0..rank).filter(move |&i| i != axis && Some(i) != across);
     // Chunks of lanes and of outer positions, of about 16k elements.
     let lane_chunk = (16384 / y.shape[axis])
         .max(16)
         .next_multiple_of(16)
         .min(lanes);
     let chunks = lanes.div_ceil(lane_chunk);
-    let positions: usize = outer.iter().map(|&i| y.shape[i]).product();
+    let positions: usize = outer().map(|i| y.shape[i]).product();
     let per_task = (16384 / (lane_chunk * y.shape[axis])).max(1);
     let isa = ctx.isa;
     ctx.pool
@@ -84,7 +83,7 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
             for unit in task * per_task..((task + 1) * per_task).min(positions * chunks) {
                 let (mut position, first) = (unit / chunks, unit % chunks * lane_chunk);
                 let (mut from, mut to) = (x.offset + first, y.offset + first);
-                for &i in outer.iter().rev() {
+                for i in outer().rev() {
                     let index = position % y.shape[i];
                     position /= y.shape[i];
                     from += index * x.strides[i];
@@ -103,5 +102,127 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
                 unsafe { dispatch(isa, &body) };
             }
         });
+    Ok(())
+}
+
+/// Rows that are held in registers' reach while their maximum, their sum and their mean are taken.
+const HELD: usize = 32;
+
+/// Neighbouring positions, each the mean of the weights under its own softmax.
+struct Means<'a> {
+    base: Base,
+    x: usize,
+    y: usize,
+    lanes: usize,
+    x_lane: usize,
+    y_lane: usize,
+    x_step: usize,
+    weights: &'a [f32],
+}
+
+impl Body for Means<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&self) {
+        let mut held = [[0.0f32; 16]; HELD];
+        let mut lane = 0;
+        while lane < self.lanes {
+            let left = self.lanes - lane;
+            let x = |i: usize| self.base.at(self.x + lane * self.x_lane + i * self.x_step);
+            // SAFETY: indices lie inside the checked views; a row of `held` holds a vector.
+            unsafe {
+                let mut top = V::splat(f32::NEG_INFINITY);
+                for i in 0..self.weights.len() {
+                    let value: V = fetch(x(i), self.x_lane, left);
+                    top = top.max(value);
+                    if i < HELD {
+                        value.store(held[i].as_mut_ptr());
+                    }
+                }
+                let (mut sum, mut mean) = (V::splat(0.0), V::splat(0.0));
+                for (i, &weight) in self.weights.iter().enumerate() {
+                    let value: V = match held.get(i) {
+                        Some(value) => V::load(value.as_ptr()),
+                        None => fetch(x(i), self.x_lane, left),
+                    };
+                    let e = exp(value.sub(top));
+                    sum = sum.add(e);
+                    mean = e.fma(V::splat(weight), mean);
+                }
+                let mut means = [0.0f32; 16];
+                mean.div(sum).store(means.as_mut_ptr());
+                let y = self.y + lane * self.y_lane;
+                for (i, mean) in means.iter().enumerate().take(left.min(V::LANES)) {
+                    *self.base.at(y + i * self.y_lane) = *mean;
+                }
+            }
+            lane += V::LANES;
+        }
+    }
+}
+
+/// `y = sum over i of weights[i] * softmax(x)[i]` along an axis: the mean of a distribution, as YOLOv8's box edges.
+///
+/// # Shapes
+/// `x` with `weights.len()` along the axis, `y` with 1.
+///
+/// # Errors
+/// As [`softmax`], `Length` when the weights are not as many as the axis is long, `Overlap`.
+pub fn softmax_mean(
+    ctx: &mut Context,
+    x: &View,
+    y: &View,
+    axis: usize,
+    weights: &[f32],
+) -> Result<(), KernelError> {
+    let rank = y.shape.len();
+    if axis >= rank || axis >= x.shape.len() {
+        return Err(KernelError::Index {
+            operand: "axis",
+            index: axis,
+            len: rank,
+        });
+    }
+    x.check_shape("x", &y.shape.with(axis, x.shape[axis]))?;
+    y.check_shape("y", &y.shape.with(axis, 1))?;
+    if weights.len() != x.shape[axis] {
+        return Err(KernelError::Length {
+            operand: "weights",
+            expected: x.shape[axis],
+            found: weights.len(),
+        });
+    }
+    ctx.check(y, &[("x", x)], false)?;
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let across = (0..rank).filter(|&i| i != axis).max_by_key(|&i| y.shape[i]);
+    let lanes = across.map_or(1, |i| y.shape[i]);
+    let stride = |view: &View| across.map_or(1, |i| view.strides[i]);
+    let lane_chunk = (16384 / weights.len()).max(16).min(lanes);
+    let chunks = lanes.div_ceil(lane_chunk);
+    let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
+    ctx.pool.run(y.elements() / lanes * chunks, &|unit| {
+        let (mut position, first) = (unit / chunks, unit % chunks * lane_chunk);
+        let mut from = x.offset + first * stride(x);
+        let mut to = y.offset + first * stride(y);
+        for i in (0..rank).rev().filter(|&i| i != axis && Some(i) != across) {
+            let index = position % y.shape[i];
+            position /= y.shape[i];
+            from += index * x.strides[i];
+            to += index * y.strides[i];
+        }
+        let body = Means {
+            base,
+            x: from,
+            y: to,
+            lanes: lane_chunk.min(lanes - first),
+            x_lane: stride(x),
+            y_lane: stride(y),
+            x_step: x.strides[axis],
+            weights,
+        };
+        // SAFETY: views and instruction set are checked; units are disjoint.
+        unsafe { dispatch(isa, &body) };
+    });
     Ok(())
 }

@@ -6,6 +6,7 @@ mod finish;
 mod pack;
 pub(crate) mod tile;
 
+pub(super) use finish::steps;
 pub use pack::{PackedQConv, QConvSpec};
 
 use super::{CodeParams, CodeTable, QActivation};

@@ -1,12 +1,44 @@
 //! Kernels that move codes, or pick among them, and keep their parameters.
 
-use crate::arena::each_coordinate;
+use super::vector::{CodeBody, CodeVector, dispatch_codes};
+use crate::nest::{Base, Nest};
 use crate::spatial::{Pool, check_pool, check_resize, halo_borders, taps};
 use crate::{Context, KernelError, View};
 
-fn at(view: &View, index: &[usize]) -> usize {
-    let steps = index.iter().zip(view.strides.iter());
-    view.offset + steps.map(|(i, s)| i * s).sum::<usize>()
+struct Copy<'a> {
+    nest: &'a Nest<2>,
+    codes: Base<u8>,
+    table: Option<&'a [u8; 256]>,
+    task: usize,
+}
+
+impl CodeBody for Copy<'_> {
+    #[inline(always)]
+    unsafe fn run<V: CodeVector>(&self) {
+        let [y_step, x_step] = self.nest.strides();
+        self.nest.rows(
+            self.task,
+            #[inline(always)]
+            |[y, x], n| {
+                let (y, x) = (self.codes.at(y), self.codes.at(x));
+                // SAFETY: the caller's; rows lie inside the checked views.
+                unsafe {
+                    match (self.table, y_step == 1 && x_step == 1) {
+                        // y may be x.
+                        (None, true) => std::ptr::copy(x, y, n),
+                        (Some(table), true) => V::map(table, x, y, n),
+                        (table, false) => {
+                            for i in 0..n {
+                                let code = *x.add(i * x_step);
+                                *y.add(i * y_step) =
+                                    table.map_or(code, |table| table[usize::from(code)]);
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
 }
 
 /// `y = x`, or `y = table[x]`, whatever the layouts; `y` may be `x`.
@@ -21,12 +53,153 @@ pub fn q_copy(
 ) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
     ctx.check_codes(y, &[("x", x)], true)?;
-    each_coordinate(y, |index, to| {
-        let codes = ctx.codes.as_mut_slice();
-        let code = codes[at(x, index)];
-        codes[to] = table.map_or(code, |table| table[usize::from(code)]);
+    let Some(nest) = &Nest::new([y, x]) else {
+        return Ok(());
+    };
+    let (codes, isa) = (Base(ctx.codes.as_mut_ptr()), ctx.isa);
+    ctx.pool.run(nest.tasks(), &|task| {
+        let copy = Copy {
+            nest,
+            codes,
+            table,
+            task,
+        };
+        // SAFETY: views and instruction set are checked; tasks write disjoint rows.
+        unsafe { dispatch_codes(isa, &copy) };
     });
     Ok(())
+}
+
+/// Codes of one pixel that are compared at once.
+const BYTES: usize = 64;
+/// Widest window whose columns' maxima are kept.
+const COLUMNS: usize = 16;
+
+struct PoolRow<'a> {
+    pool: &'a Pool,
+    codes: Base<u8>,
+    x: &'a View,
+    y: &'a View,
+    row: usize,
+}
+
+impl CodeBody for PoolRow<'_> {
+    #[inline(always)]
+    unsafe fn run<V: CodeVector>(&self) {
+        let pool = self.pool;
+        let (image, oh) = (self.row / self.y.shape[2], self.row % self.y.shape[2]);
+        let start = (oh * pool.strides[0]) as isize - pool.pads[0] as isize;
+        let (first, end) = taps(start, pool.kernel[0], pool.dilations[0], self.x.shape[2]);
+        let top = (start + (first * pool.dilations[0]) as isize) as usize;
+        let slides = pool.strides[1] == 1 && pool.dilations[1] == 1 && pool.kernel[1] <= COLUMNS;
+        let mut c = 0;
+        while c < self.y.shape[1] {
+            let n = (self.y.shape[1] - c).min(BYTES);
+            let x = self.x.offset + image * self.x.strides[0] + c + top * self.x.strides[2];
+            let y = self.y.offset + image * self.y.strides[0] + oh * self.y.strides[2] + c;
+            // SAFETY: the caller's; taps are clamped to the checked image, channels to the view.
+            unsafe {
+                if slides {
+                    self.slide(x, y, end - first, n);
+                } else {
+                    self.each(x, y, end - first, n);
+                }
+            }
+            c += BYTES;
+        }
+    }
+}
+
+impl PoolRow<'_> {
+    /// Windows that share columns: the largest code of each column is found once.
+    #[inline(always)]
+    unsafe fn slide(&self, x: usize, y: usize, rows: usize, n: usize) {
+        let (pool, width) = (self.pool, self.x.shape[3]);
+        let mut columns = [[0u8; BYTES]; COLUMNS];
+        let mut known = 0;
+        for ow in 0..self.y.shape[3] {
+            let (first, end) = taps(
+                ow as isize - pool.pads[1] as isize,
+                pool.kernel[1],
+                1,
+                width,
+            );
+            let start = (ow + first).saturating_sub(pool.pads[1]);
+            let end = start + end - first;
+            // SAFETY: the caller's.
+            unsafe {
+                while known < end {
+                    columns[known % COLUMNS] = self.column(x + known * self.x.strides[3], rows, n);
+                    known += 1;
+                }
+                let mut top = [0u8; BYTES];
+                for column in start..end {
+                    raise(&mut top, &columns[column % COLUMNS]);
+                }
+                self.store(&top, y + ow * self.y.strides[3], n);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn each(&self, x: usize, y: usize, rows: usize, n: usize) {
+        let pool = self.pool;
+        for ow in 0..self.y.shape[3] {
+            let start = (ow * pool.strides[1]) as isize - pool.pads[1] as isize;
+            let (first, end) = taps(start, pool.kernel[1], pool.dilations[1], self.x.shape[3]);
+            let mut top = [0u8; BYTES];
+            for tap in first..end {
+                let column = (start + (tap * pool.dilations[1]) as isize) as usize;
+                // SAFETY: the caller's.
+                let column = unsafe { self.column(x + column * self.x.strides[3], rows, n) };
+                raise(&mut top, &column);
+            }
+            // SAFETY: the caller's.
+            unsafe { self.store(&top, y + ow * self.y.strides[3], n) };
+        }
+    }
+
+    /// The largest codes of a column of the window.
+    #[inline(always)]
+    unsafe fn column(&self, x: usize, rows: usize, n: usize) -> [u8; BYTES] {
+        let mut top = [0u8; BYTES];
+        for row in 0..rows {
+            let from = self
+                .codes
+                .at(x + row * self.pool.dilations[0] * self.x.strides[2]);
+            let mut codes = [0u8; BYTES];
+            // SAFETY: the caller's: `n` valid codes; whole vectors need no call.
+            unsafe {
+                if n == BYTES {
+                    codes = from.cast::<[u8; BYTES]>().read_unaligned();
+                } else {
+                    std::ptr::copy_nonoverlapping(from, codes.as_mut_ptr(), n);
+                }
+            }
+            raise(&mut top, &codes);
+        }
+        top
+    }
+
+    #[inline(always)]
+    unsafe fn store(&self, codes: &[u8; BYTES], y: usize, n: usize) {
+        let to = self.codes.at(y);
+        // SAFETY: the caller's: `n` valid codes.
+        unsafe {
+            if n == BYTES {
+                to.cast::<[u8; BYTES]>().write_unaligned(*codes);
+            } else {
+                std::ptr::copy_nonoverlapping(codes.as_ptr(), to, n);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn raise(top: &mut [u8; BYTES], codes: &[u8; BYTES]) {
+    for (top, code) in top.iter_mut().zip(codes) {
+        *top = (*top).max(*code);
+    }
 }
 
 /// Largest code of each window; taps outside the image are left out.
@@ -36,26 +209,20 @@ pub fn q_copy(
 pub fn q_max_pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
     check_pool(x, y, pool)?;
     ctx.check_codes(y, &[("x", x)], false)?;
-    each_coordinate(y, |index, to| {
-        let range = |axis: usize| {
-            let start = (index[axis + 2] * pool.strides[axis]) as isize - pool.pads[axis] as isize;
-            let (first, end) = taps(
-                start,
-                pool.kernel[axis],
-                pool.dilations[axis],
-                x.shape[axis + 2],
-            );
-            let dilation = pool.dilations[axis] as isize;
-            (first..end).map(move |k| (start + k as isize * dilation) as usize)
+    if y.elements() == 0 {
+        return Ok(());
+    }
+    let (codes, isa) = (Base(ctx.codes.as_mut_ptr()), ctx.isa);
+    ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
+        let row = PoolRow {
+            pool,
+            codes,
+            x,
+            y,
+            row,
         };
-        let codes = ctx.codes.as_mut_slice();
-        let mut top = 0;
-        for h in range(0) {
-            for w in range(1) {
-                top = top.max(codes[at(x, &[index[0], index[1], h, w])]);
-            }
-        }
-        codes[to] = top;
+        // SAFETY: views and instruction set are checked; rows are disjoint.
+        unsafe { dispatch_codes(isa, &row) };
     });
     Ok(())
 }
@@ -73,10 +240,20 @@ pub fn q_resize_nearest(
 ) -> Result<(), KernelError> {
     check_resize(x, y, map_h, map_w)?;
     ctx.check_codes(y, &[("x", x)], false)?;
-    each_coordinate(y, |index, to| {
-        let from = at(x, &[index[0], index[1], map_h[index[2]], map_w[index[3]]]);
-        let codes = ctx.codes.as_mut_slice();
-        codes[to] = codes[from];
+    let codes = Base(ctx.codes.as_mut_ptr());
+    let height = y.shape[2];
+    ctx.pool.run(y.shape[0] * height, &|row| {
+        let (image, oh) = (row / height, row % height);
+        let from = x.offset + image * x.strides[0] + map_h[oh] * x.strides[2];
+        let to = y.offset + image * y.strides[0] + oh * y.strides[2];
+        for (ow, &iw) in map_w.iter().enumerate() {
+            let (from, to) = (
+                codes.at(from + iw * x.strides[3]),
+                codes.at(to + ow * y.strides[3]),
+            );
+            // SAFETY: views and maps are checked, x and y are disjoint, rows are disjoint.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, y.shape[1]) };
+        }
     });
     Ok(())
 }
@@ -92,8 +269,24 @@ pub fn q_fill_halo(
     code: u8,
 ) -> Result<(), KernelError> {
     ctx.isa.check()?;
+    let codes = Base(ctx.codes.as_mut_ptr());
     for border in halo_borders(x, halo, ctx.codes.len())? {
-        ctx.codes.fill(&border, code)?;
+        let Some(nest) = Nest::new([&border]) else {
+            continue;
+        };
+        let [step] = nest.strides();
+        for task in 0..nest.tasks() {
+            nest.rows(task, |[at], n| {
+                // SAFETY: the borders lie inside the arena, which this call alone touches.
+                unsafe {
+                    if step == 1 {
+                        std::ptr::write_bytes(codes.at(at), code, n);
+                    } else {
+                        (0..n).for_each(|i| *codes.at(at + i * step) = code);
+                    }
+                }
+            });
+        }
     }
     Ok(())
 }

@@ -47,6 +47,22 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn piece(value: Self::F) -> Self;
     /// `table[self]`.
     unsafe fn lookup(table: &[f32; 16], index: Self) -> Self::F;
+    /// Codes looked up in a table.
+    #[inline(always)]
+    unsafe fn map(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {
+        for i in 0..n {
+            // SAFETY: the caller's: `n` valid codes at both.
+            unsafe { *to.add(i) = table[usize::from(*from.add(i))] };
+        }
+    }
+    /// Sixteen codes of each of three planes as sixteen pixels.
+    #[inline(always)]
+    unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
+        for i in 0..48 {
+            // SAFETY: the caller's: 16 valid codes of each plane, 48 at `to`.
+            unsafe { *to.add(i) = *planes[i % 3].add(i / 3) };
+        }
+    }
     /// Stores `clamp(steps + zero_point, 0, 255)` of `N` vectors, `NV` to a pixel; at most 4 of them.
     unsafe fn store_codes<const N: usize, const NV: usize>(
         steps: [Self; N],

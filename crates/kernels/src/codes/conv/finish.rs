@@ -2,6 +2,7 @@
 
 use super::{QEpilogue, QOut};
 use crate::QActivation;
+use crate::codes::convert::reals;
 use crate::codes::vector::{CodeBody, CodeVector, Pixels, widen_part};
 use crate::codes::{CodeParams, CodeTable, STEPS_MAX};
 use crate::vector::{Vector, store_part};
@@ -110,9 +111,7 @@ impl Out<'_> {
             }
             values = finish.activation.apply_all::<V, N>(values);
             if let Some(table) = finish.table {
-                for value in &mut values {
-                    *value = look_up::<V>(table, *value);
-                }
+                look_up::<V, N>(table, &mut values);
             }
             if !self.residual.is_null() {
                 for (i, value) in values.iter_mut().enumerate() {
@@ -159,21 +158,23 @@ pub(crate) unsafe fn steps<V: CodeVector>(value: V::F, inv_scale: f32) -> V {
 }
 
 #[inline(always)]
-unsafe fn look_up<V: CodeVector>(table: &CodeTable, value: V::F) -> V::F {
-    let mut codes = [0u8; 16];
-    // SAFETY: the caller's; the array holds the widest vector.
+unsafe fn look_up<V: CodeVector, const N: usize>(table: &CodeTable, values: &mut [V::F; N]) {
+    let mut codes = [0u8; 64];
+    // SAFETY: the caller's; the array holds four of the widest vectors.
     unsafe {
-        let steps = steps::<V>(value, 1.0 / table.x.scale);
+        let mut looked_up = [V::splat(0); N];
+        for (steps_of, value) in looked_up.iter_mut().zip(&*values) {
+            *steps_of = steps(*value, 1.0 / table.x.scale);
+        }
         let to = Pixels {
             to: codes.as_mut_ptr(),
             step: 0,
-            channels: V::F::LANES,
+            channels: N * V::F::LANES,
         };
-        V::store_codes::<1, 1>([steps], table.x.zero_point, to);
-        for code in &mut codes {
-            *code = table.map[usize::from(*code)];
+        V::store_codes::<N, N>(looked_up, table.x.zero_point, to);
+        V::map(&table.map, codes.as_ptr(), to.to, to.channels);
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = reals(V::widen(to.to.add(i * V::F::LANES)), &table.y);
         }
-        let steps = V::widen(codes.as_ptr()).add(V::splat(-i32::from(table.y.zero_point)));
-        steps.real().mul(V::F::splat(table.y.scale))
     }
 }

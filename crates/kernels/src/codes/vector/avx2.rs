@@ -175,6 +175,12 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
+    unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { interleave(planes, to) }
+    }
+
+    #[inline(always)]
     unsafe fn store_codes<const N: usize, const NV: usize>(
         steps: [Self; N],
         zero_point: u8,
@@ -219,6 +225,38 @@ impl<D: Dot> CodeVector for I32x8<D> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// For each vector of 16 out of 48 interleaved codes, where each plane's codes go; 128 and more make zero.
+const SPREAD: [[[u8; 16]; 3]; 3] = {
+    let mut spread = [[[128; 16]; 3]; 3];
+    let mut i = 0;
+    while i < 48 {
+        spread[i / 16][i % 3][i % 16] = (i / 3) as u8;
+        i += 1;
+    }
+    spread
+};
+
+/// # Safety
+/// Needs AVX2; 16 valid codes of each plane, 48 at `to`.
+#[inline(always)]
+pub(super) unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut codes = [_mm_setzero_si128(); 3];
+        for (codes, plane) in codes.iter_mut().zip(planes) {
+            *codes = _mm_loadu_si128(plane.cast());
+        }
+        for (i, spread) in SPREAD.iter().enumerate() {
+            let mut pixels = _mm_setzero_si128();
+            for (codes, spread) in codes.iter().zip(spread) {
+                let spread = _mm_loadu_si128(spread.as_ptr().cast());
+                pixels = _mm_or_si128(pixels, _mm_shuffle_epi8(*codes, spread));
+            }
+            _mm_storeu_si128(to.add(16 * i).cast(), pixels);
         }
     }
 }

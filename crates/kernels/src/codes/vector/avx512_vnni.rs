@@ -121,6 +121,26 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
+    unsafe fn map(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            if is_x86_feature_detected!("avx512vbmi") {
+                map_vbmi(table, from, to, n);
+            } else {
+                for i in 0..n {
+                    *to.add(i) = table[usize::from(*from.add(i))];
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { super::avx2::interleave(planes, to) }
+    }
+
+    #[inline(always)]
     unsafe fn store_codes<const N: usize, const NV: usize>(
         steps: [Self; N],
         zero_point: u8,
@@ -177,6 +197,27 @@ impl CodeVector for I32x16 {
                 4 if n >= 64 => _mm512_storeu_si512(to(0).cast(), codes),
                 _ => _mm512_mask_storeu_epi8(to(0), first(n), codes),
             }
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512 with VBMI; `n` valid codes at both pointers.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn map_vbmi(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {
+    // SAFETY: the caller's; masked lanes are not touched.
+    unsafe {
+        let part = |i: usize| _mm512_loadu_si512(table.as_ptr().add(64 * i).cast());
+        let (a, b, c, d) = (part(0), part(1), part(2), part(3));
+        let mut at = 0;
+        while at < n {
+            let mask = if n - at < 64 { first(n - at) } else { u64::MAX };
+            let codes = _mm512_maskz_loadu_epi8(mask, from.add(at).cast());
+            let low = _mm512_permutex2var_epi8(a, codes, b);
+            let high = _mm512_permutex2var_epi8(c, codes, d);
+            let codes = _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
+            _mm512_mask_storeu_epi8(to.add(at).cast(), mask, codes);
+            at += 64;
         }
     }
 }
