@@ -177,7 +177,7 @@ unsafe fn each(
 
 /// A vector of a row: contiguous, repeated, or gathered.
 #[inline(always)]
-unsafe fn fetch<V: Vector>(x: *const f32, step: usize, n: usize) -> V {
+pub(crate) unsafe fn fetch<V: Vector>(x: *const f32, step: usize, n: usize) -> V {
     // SAFETY: the caller's: `n` valid elements at the stride.
     unsafe {
         match step {
@@ -185,8 +185,14 @@ unsafe fn fetch<V: Vector>(x: *const f32, step: usize, n: usize) -> V {
             0 => V::splat(*x),
             _ => {
                 let mut lanes = [0.0f32; 16];
-                for (i, lane) in lanes.iter_mut().enumerate().take(n.min(V::LANES)) {
-                    *lane = *x.add(i * step);
+                if n >= V::LANES {
+                    for (i, lane) in lanes.iter_mut().enumerate().take(V::LANES) {
+                        *lane = *x.add(i * step);
+                    }
+                } else {
+                    for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+                        *lane = *x.add(i * step);
+                    }
                 }
                 V::load(lanes.as_ptr())
             }
@@ -278,6 +284,15 @@ impl Row<3> for BinaryOp {
                 ),
                 BinaryOp::Pow => {
                     let ([y, a, b], [y_step, a_step, b_step]) = (operands, strides);
+                    if b_step == 0 && *b == 2.0 {
+                        return zip(
+                            [y, a, a],
+                            [y_step, a_step, a_step],
+                            n,
+                            #[inline(always)]
+                            |a: V, b| a.mul(b),
+                        );
+                    }
                     for i in 0..n {
                         *y.add(i * y_step) = (*a.add(i * a_step)).powf(*b.add(i * b_step));
                     }

@@ -3,6 +3,7 @@
 //! The only room with `unsafe`. Everything public is safe: each kernel checks its views before it touches memory.
 
 mod arena;
+mod chain;
 mod codes;
 mod conv;
 mod elementwise;
@@ -19,6 +20,7 @@ mod vector;
 mod view;
 
 pub use arena::{Arena, Context, Element};
+pub use chain::{Link, chain};
 pub use codes::{
     CodeParams, CodeTable, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, dequantize,
     q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize,
@@ -32,6 +34,6 @@ pub use matmul::matmul;
 pub use peak::{fma_loop, vnni_loop};
 pub use pointwise::{Activation, FakeQuantize};
 pub use pool::{Active, ThreadPool};
-pub use softmax::softmax;
+pub use softmax::{softmax, softmax_mean};
 pub use spatial::{Pool, avg_pool, fill_halo, max_pool, resize_nearest};
 pub use view::{Dims, View};

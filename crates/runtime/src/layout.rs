@@ -47,6 +47,12 @@ pub(crate) fn fresh(shape: &[usize], halo: Halo) -> Result<(View, usize), Kernel
     Ok((view, wide.elements()))
 }
 
+/// The view of a new buffer for `[N, C, L]` whose channels lie side by side, as images flattened to it have them.
+pub(crate) fn channels_last(shape: &[usize]) -> Option<View> {
+    let &[n, c, l] = shape else { return None };
+    reshape(&View::nhwc(0, [n, c, 1, l]), shape)
+}
+
 /// Whether channels lie side by side, as the image kernels need them.
 pub(crate) fn is_nhwc(view: &View) -> bool {
     view.shape.len() == 4 && (view.shape[1] <= 1 || view.strides[1] == 1)

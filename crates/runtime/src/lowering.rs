@@ -5,10 +5,14 @@ use ir::{Graph, Node, NodeId, Op, Tensor, ValueId};
 use kernels::{Activation, BinaryOp, CodeParams, CodeTable, FakeQuantize, UnaryOp};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+mod chains;
 mod fuse;
 mod integer;
+mod islands;
 
+pub(crate) use chains::{ChainLink, MAX_LINKS};
 pub(crate) use integer::{QuantizedWeight, Table, code, requantize};
 
 /// How a value is held.
@@ -76,6 +80,10 @@ pub(crate) enum Work {
     Conv(Box<FusedConv>),
     QConv(Box<FusedQConv>),
     Unary(UnaryOp),
+    /// Operations on the first input; the others are the constants of the links, in order.
+    Chain(Vec<ChainLink>),
+    /// The mean of these weights under a softmax over channels.
+    SoftmaxMean(Vec<f32>),
     /// Codes to codes.
     Table(Table),
     /// Codes with codes to codes.
@@ -86,6 +94,8 @@ pub(crate) enum Work {
     Dequantize,
     /// As the graph's node says.
     Node(Op),
+    /// Several nodes, in their own element types.
+    Island(Arc<Graph>),
 }
 
 /// One entry of the list, in execution order.
@@ -187,8 +197,11 @@ pub(crate) fn lower<'g>(
             lowered.items.extend(item);
         }
     }
+    islands::join(&mut lowered, keep)?;
     fuse::share_fake_quantize(&mut lowered, keep);
     fuse::join_silu(&mut lowered, keep);
+    fuse::raise_activations(&mut lowered, keep);
+    fuse::softmax_means(&mut lowered, keep)?;
     if integer {
         integer::codes(&mut lowered, keep)?;
     }
@@ -196,6 +209,7 @@ pub(crate) fn lower<'g>(
     if integer {
         integer::forms(&mut lowered, keep);
     }
+    chains::chains(&mut lowered, keep);
     Ok(lowered)
 }
 

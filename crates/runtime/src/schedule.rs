@@ -14,7 +14,7 @@ mod operations;
 mod parents;
 
 pub(crate) use operations::{binary_op, q_activation};
-pub(crate) use parents::{Parent, parents};
+pub(crate) use parents::{Parents, parents};
 
 /// Memory for one or several values.
 pub(crate) struct Buffer {
@@ -44,7 +44,7 @@ pub(crate) struct Packed {
 pub(crate) struct Schedule<'a> {
     lowered: &'a Lowered<'a>,
     isa: Isa,
-    parents: &'a BTreeMap<Operand, Parent>,
+    parents: &'a Parents,
     halos: &'a BTreeMap<Operand, Halo>,
     packed: &'a mut Packed,
     places: BTreeMap<Operand, At>,
@@ -60,7 +60,7 @@ impl<'a> Schedule<'a> {
     pub(crate) fn build(
         lowered: &'a Lowered<'a>,
         isa: Isa,
-        parents: &'a BTreeMap<Operand, Parent>,
+        parents: &'a Parents,
         halos: &'a BTreeMap<Operand, Halo>,
         packed: &'a mut Packed,
     ) -> Result<Self, RuntimeError> {
@@ -168,7 +168,7 @@ impl<'a> Schedule<'a> {
             return Ok(at);
         }
         let shape = self.shape(v.value)?;
-        let inside = match self.parents.get(&v) {
+        let inside = match self.parents.of.get(&v) {
             None => None,
             Some(parent) => {
                 let whole = self.place(name, parent.value)?;
@@ -193,9 +193,13 @@ impl<'a> Schedule<'a> {
             Some(at) => at,
             None => {
                 let halo = self.halos.get(&v).copied().unwrap_or_default();
-                let at = self
-                    .buffer(v, shape, halo)
-                    .map_err(RuntimeError::kernel(name))?;
+                let flat = layout::channels_last(shape);
+                let at = match flat.filter(|_| self.parents.channels_last.contains(&v)) {
+                    Some(view) => self.flat(v.form, view),
+                    None => self
+                        .buffer(v, shape, halo)
+                        .map_err(RuntimeError::kernel(name))?,
+                };
                 self.buffers[at.buffer].owner = Some(v);
                 at
             }

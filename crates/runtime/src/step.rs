@@ -1,11 +1,11 @@
 //! One step of a plan: a kernel with its views.
 use crate::RuntimeError;
 use crate::layout::Halo;
-use crate::lowering::Table;
-use ir::{Op, Tensor};
+use crate::lowering::{ChainLink, MAX_LINKS, Table};
+use ir::{Graph, Op, Tensor, interpreter};
 use kernels::{
     Activation, BinaryOp, CodeParams, CodeTable, Context, Epilogue, FakeQuantize, KernelError,
-    PackedConv, PackedQConv, Pool, QActivation, QEpilogue, QOut, UnaryOp, View,
+    Link, PackedConv, PackedQConv, Pool, QActivation, QEpilogue, QOut, UnaryOp, View,
 };
 use std::sync::Arc;
 
@@ -37,9 +37,13 @@ pub(crate) enum Kernel {
     },
     Unary(UnaryOp),
     Binary(BinaryOp),
+    /// Reads x and the constants of the links, in order.
+    Chain(Vec<ChainLink>),
     Softmax {
         axis: usize,
     },
+    /// The mean of these weights under a softmax over channels.
+    SoftmaxMean(Vec<f32>),
     Copy,
     FillHalo(Halo),
     /// Reads x and, if there is one, the residual.
@@ -64,6 +68,8 @@ pub(crate) enum Kernel {
         op: Box<Op>,
         constants: Vec<Option<Tensor>>,
     },
+    /// Several operators' reference computations, in their own element types.
+    Island(Arc<Graph>),
 }
 
 /// A kernel with its operands; `V` says where they lie.
@@ -115,7 +121,9 @@ impl Step<View> {
             Kernel::Resize { .. } => "Resize".into(),
             Kernel::Unary(_) => "Unary".into(),
             Kernel::Binary(_) => "Binary".into(),
+            Kernel::Chain(links) => format!("Chain of {}", links.len()),
             Kernel::Softmax { .. } => "Softmax".into(),
+            Kernel::SoftmaxMean(_) => "Softmax + Conv".into(),
             Kernel::Copy => "Copy".into(),
             Kernel::FillHalo(_) => "FillHalo".into(),
             Kernel::QMaxPool(_) => "QMaxPool".into(),
@@ -127,6 +135,7 @@ impl Step<View> {
             Kernel::Quantize(_) => "Quantize".into(),
             Kernel::Dequantize(_) => "Dequantize".into(),
             Kernel::Reference { op, .. } => format!("Reference {}", op.op_type()),
+            Kernel::Island(graph) => format!("Reference of {} nodes", graph.node_count()),
         }
     }
 
@@ -170,7 +179,9 @@ impl Step<View> {
             Kernel::Resize { map_h, map_w } => kernels::resize_nearest(ctx, x, y, map_h, map_w),
             Kernel::Unary(op) => kernels::unary(ctx, *op, x, y),
             Kernel::Binary(op) => kernels::binary(ctx, *op, x, &self.inputs[1], y),
+            Kernel::Chain(links) => self.run_chain(ctx, links),
             Kernel::Softmax { axis } => kernels::softmax(ctx, x, y, *axis),
+            Kernel::SoftmaxMean(weights) => kernels::softmax_mean(ctx, x, y, 1, weights),
             Kernel::Copy => kernels::copy(ctx, x, y),
             Kernel::FillHalo(halo) => kernels::fill_halo(ctx, y, *halo, 0.0),
             Kernel::QConv(conv) => self.run_q_conv(ctx, conv),
@@ -184,8 +195,28 @@ impl Step<View> {
             Kernel::Quantize(params) => kernels::quantize(ctx, x, y, *params),
             Kernel::Dequantize(params) => kernels::dequantize(ctx, x, *params, y),
             Kernel::Reference { op, constants } => return self.run_reference(ctx, op, constants),
+            Kernel::Island(graph) => return self.run_island(ctx, graph),
         };
         done.map_err(RuntimeError::kernel(&self.name))
+    }
+
+    fn run_chain(&self, ctx: &mut Context<'_>, links: &[ChainLink]) -> Result<(), KernelError> {
+        let mut constants = self.inputs[1..].iter().copied();
+        let mut next = || {
+            constants
+                .next()
+                .expect("one constant for each link that has one")
+        };
+        let mut made = [Link::Unary(UnaryOp::Identity); MAX_LINKS];
+        for (made, link) in made.iter_mut().zip(links) {
+            *made = match *link {
+                ChainLink::Unary(op) => Link::Unary(op),
+                ChainLink::With(op) => Link::With(op, next()),
+                ChainLink::After(op) => Link::After(op, next()),
+            };
+        }
+        let (x, y) = (&self.inputs[0], &self.outputs[0]);
+        kernels::chain(ctx, x, y, &made[..links.len()])
     }
 
     fn run_q_conv(&self, ctx: &mut Context<'_>, conv: &QConvKernel) -> Result<(), KernelError> {
@@ -200,6 +231,23 @@ impl Step<View> {
             residual: self.inputs.get(1).copied().zip(conv.residual),
         };
         kernels::qconv2d(ctx, &conv.packed, &self.inputs[0], &y, &epilogue)
+    }
+
+    fn run_island(&self, ctx: &mut Context<'_>, graph: &Graph) -> Result<(), RuntimeError> {
+        let read = |view: &View| {
+            let data = ctx.arena.read(view);
+            let data = data.map_err(RuntimeError::kernel(&self.name))?;
+            Tensor::new(view.shape.to_vec(), data).map_err(RuntimeError::operator(&self.name))
+        };
+        let inputs = self.inputs.iter().map(read);
+        let outputs = interpreter::run(graph, &inputs.collect::<Result<Vec<_>, _>>()?)?;
+        for (view, tensor) in self.outputs.iter().zip(&outputs) {
+            let data = tensor.as_slice::<f32>();
+            let data = data.map_err(RuntimeError::operator(&self.name))?;
+            let written = ctx.arena.write(view, data);
+            written.map_err(RuntimeError::kernel(&self.name))?;
+        }
+        Ok(())
     }
 
     fn run_reference(

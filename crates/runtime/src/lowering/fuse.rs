@@ -1,5 +1,6 @@
 //! Items that become one: SiLU from its two halves, epilogues from what follows a convolution.
-use super::{Lowered, Operand, Wiring, Work};
+use super::{Item, Lowered, Operand, Wiring, Work};
+use crate::RuntimeError;
 use ir::ops::{Binary, BinaryKind};
 use ir::{Op, ValueId};
 use kernels::{Activation, FakeQuantize, UnaryOp};
@@ -75,6 +76,107 @@ fn silu(
         (sigmoid && alone && item.inputs == [x] && !keep.contains(&gate.value))
             .then_some((writer, x))
     })
+}
+
+/// Joins Softmax with the convolution that takes its mean: one output channel, no bias, all bins at one pixel.
+pub(super) fn softmax_means(
+    lowered: &mut Lowered<'_>,
+    keep: &BTreeSet<ValueId>,
+) -> Result<(), RuntimeError> {
+    let wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for (k, gone) in gone.iter_mut().enumerate() {
+        let out = lowered.items[k].outputs[0];
+        let next = wiring
+            .only_reader(out)
+            .filter(|_| !keep.contains(&out.value));
+        let Some(next) = next.filter(|_| is_softmax_of_channels(&lowered.items[k])) else {
+            continue;
+        };
+        let Work::Conv(conv) = &lowered.items[next].work else {
+            continue;
+        };
+        let Some(weight) = lowered.weights(conv.weight)? else {
+            continue;
+        };
+        let one_pixel = conv.conv.kernel_shape == [1, 1] && conv.conv.strides == [1, 1];
+        let bare = conv.bias.is_none() && conv.conv.pads == [0; 4] && conv.conv.group == 1;
+        if !one_pixel || !bare || weight.shape()[0] != 1 {
+            continue;
+        }
+        let weights = weight.as_slice::<f32>();
+        let weights = weights
+            .map_err(RuntimeError::operator(&lowered.items[next].name))?
+            .to_vec();
+        lowered.items[next].work = Work::SoftmaxMean(weights);
+        lowered.items[next].inputs = lowered.items[k].inputs.clone();
+        *gone = true;
+    }
+    remove(lowered, gone);
+    Ok(())
+}
+
+fn is_softmax_of_channels(item: &Item) -> bool {
+    match &item.work {
+        Work::Node(Op::Softmax(softmax)) => softmax.axis == 1 && softmax.coerced.is_empty(),
+        _ => false,
+    }
+}
+
+/// Lets convolutions apply an activation whose input is only made of their results, moved about: it reads each element
+/// once, wherever it lies.
+pub(super) fn raise_activations(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let wiring = Wiring::new(&lowered.items);
+    let mut gone = vec![false; lowered.items.len()];
+    for (k, gone) in gone.iter_mut().enumerate() {
+        let item = &lowered.items[k];
+        let Work::Unary(UnaryOp::Activation(activation)) = item.work else {
+            continue;
+        };
+        let (x, outputs) = (item.inputs[0], item.outputs.clone());
+        if crate::schedule::q_activation(activation).is_none() {
+            continue;
+        }
+        let Some(convolutions) = moved_convolutions(lowered, &wiring, keep, (x, k)) else {
+            continue;
+        };
+        for &i in &convolutions {
+            if let Work::Conv(conv) = &mut lowered.items[i].work {
+                conv.activation = activation;
+            }
+        }
+        let writer = wiring.writer[&x];
+        lowered.items[writer].outputs = outputs;
+        *gone = true;
+    }
+    remove(lowered, gone);
+}
+
+/// The convolutions whose results `x` consists of, if item `k` alone reads it and nothing else reads any part.
+fn moved_convolutions(
+    lowered: &Lowered<'_>,
+    wiring: &Wiring,
+    keep: &BTreeSet<ValueId>,
+    (x, k): (Operand, usize),
+) -> Option<Vec<usize>> {
+    let (mut found, mut todo) = (Vec::new(), vec![(x, k)]);
+    let mut is_moved = false;
+    while let Some((v, reader)) = todo.pop() {
+        let alone = wiring.only_reader(v) == Some(reader) && !keep.contains(&v.value);
+        let &writer = wiring.writer.get(&v).filter(|_| alone)?;
+        let item = &lowered.items[writer];
+        match &item.work {
+            Work::Conv(conv) if is_moved && conv.activation == Activation::Identity => {
+                found.push(writer);
+            }
+            Work::Node(Op::Concat(_) | Op::Reshape(_) | Op::Transpose(_)) => {
+                is_moved = true;
+                todo.extend(item.inputs.iter().map(|&v| (v, writer)));
+            }
+            _ => return None,
+        }
+    }
+    Some(found)
 }
 
 pub(super) fn remove(lowered: &mut Lowered<'_>, gone: Vec<bool>) {

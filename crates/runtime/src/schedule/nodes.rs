@@ -5,8 +5,9 @@ use crate::layout::{self, At};
 use crate::lowering::{Affine, Form, Item, Operand, Work, requantize};
 use crate::step::Kernel;
 use ir::ops::ResizeMode;
-use ir::{Op, Tensor};
+use ir::{Graph, Op, Tensor};
 use kernels::{BinaryOp, Pool};
+use std::sync::Arc;
 
 impl Schedule<'_> {
     pub(super) fn item(&mut self, item: &Item) -> Result<(), RuntimeError> {
@@ -14,12 +15,18 @@ impl Schedule<'_> {
             Work::Conv(conv) => return self.conv(item, conv),
             Work::QConv(conv) => return self.q_conv(item, conv),
             Work::Node(op) => return self.node(item, op),
+            Work::Island(graph) => return self.island(item, graph),
             Work::QBinary(op) => {
                 let [a, b] = [item.inputs[0], item.inputs[1]].map(|v| self.params(v));
                 let y = self.params(item.outputs[0]);
                 let inputs = self.broadcast(item)?;
                 return self.simple(item, Kernel::QBinary { op: *op, a, b, y }, inputs);
             }
+            Work::Chain(links) => {
+                let inputs = self.broadcast(item)?;
+                return self.simple(item, Kernel::Chain(links.clone()), inputs);
+            }
+            Work::SoftmaxMean(weights) => Kernel::SoftmaxMean(weights.clone()),
             Work::Unary(op) => Kernel::Unary(*op),
             Work::Table(table) => Kernel::QCopy(Some(table.clone())),
             Work::Quantize => Kernel::Quantize(self.params(item.outputs[0])),
@@ -113,7 +120,7 @@ impl Schedule<'_> {
     /// Places an output in row-major order where its input's last axis is dense, so that a kernel finds runs in both.
     fn like(&mut self, v: Operand, x: &At) {
         let dense = x.view.strides.last() == Some(&1) && !layout::is_nhwc(&x.view);
-        if dense && !self.parents.contains_key(&v) && !self.places.contains_key(&v) {
+        if dense && !self.parents.of.contains_key(&v) && !self.places.contains_key(&v) {
             let at = self.flat(v.form, kernels::View::contiguous(0, &x.view.shape));
             self.places.insert(v, at);
         }
@@ -225,6 +232,15 @@ impl Schedule<'_> {
                 Kernel::QCopy((from != to).then(|| requantize(from, to)))
             }
         }
+    }
+
+    fn island(&mut self, item: &Item, graph: &Arc<Graph>) -> Result<(), RuntimeError> {
+        let reads = item.inputs.iter().map(|v| self.read(&item.name, *v));
+        let inputs = reads.collect::<Result<_, _>>()?;
+        let places = item.outputs.iter().map(|v| self.place(&item.name, *v));
+        let outputs = places.collect::<Result<_, _>>()?;
+        self.emit(item, Kernel::Island(Arc::clone(graph)), inputs, outputs);
+        Ok(())
     }
 
     fn reference(&mut self, item: &Item, op: &Op) -> Result<(), RuntimeError> {

@@ -2,7 +2,7 @@
 use crate::lowering::{Form, Item, Lowered, Operand, Wiring, Work};
 use ir::Op;
 use ir::ops::Concat;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The part of a Concat's output that a value is written to.
 pub(crate) struct Parent {
@@ -12,12 +12,29 @@ pub(crate) struct Parent {
     pub(crate) len: usize,
 }
 
+/// What is produced inside what.
+#[derive(Default)]
+pub(crate) struct Parents {
+    pub(crate) of: BTreeMap<Operand, Parent>,
+    /// Concats of flattened images, whose channels lie side by side as in the images.
+    pub(crate) channels_last: BTreeSet<Operand>,
+}
+
 /// Finds the parents, the last Concat first, so that a Concat of Concats is one buffer.
-pub(crate) fn parents(lowered: &Lowered<'_>) -> BTreeMap<Operand, Parent> {
+pub(crate) fn parents(lowered: &Lowered<'_>) -> Parents {
     let wiring = Wiring::new(&lowered.items);
-    let mut found = BTreeMap::new();
+    let mut found = Parents::default();
     for item in lowered.items.iter().rev() {
         if let Work::Node(Op::Concat(concat)) = &item.work {
+            let y = item.outputs[0];
+            let flat = |v: &Operand| flattened(lowered, &wiring, *v, concat.axis).is_some();
+            if item.inputs.iter().any(flat) && !lowered.graph.outputs().contains(&y.value) {
+                found.channels_last.insert(y);
+                let inside = found.of.get(&y).map(|parent| parent.value);
+                if inside.is_some_and(|whole| !found.channels_last.contains(&whole)) {
+                    found.of.remove(&y);
+                }
+            }
             adopt(lowered, &wiring, (item, concat), &mut found);
         }
     }
@@ -28,17 +45,21 @@ fn adopt(
     lowered: &Lowered<'_>,
     wiring: &Wiring,
     (item, concat): (&Item, &Concat),
-    found: &mut BTreeMap<Operand, Parent>,
+    found: &mut Parents,
 ) {
     let axis = concat.axis;
     let length = |v: Operand| lowered.graph.ty(v.value).map_or(0, |t| t.shape[axis]);
     let (mut i, mut start) = (0, 0);
     while i < item.inputs.len() {
-        let (v, taken) = source(lowered, wiring, &item.inputs[i..], axis);
+        let image = flattened(lowered, wiring, item.inputs[i], axis);
+        let (v, taken) = match image.filter(|_| found.channels_last.contains(&item.outputs[0])) {
+            Some(image) => (image, 1),
+            None => source(lowered, wiring, &item.inputs[i..], axis),
+        };
         let len: usize = item.inputs[i..i + taken].iter().map(|&v| length(v)).sum();
         if writes(lowered, wiring, v) && v != item.outputs[0] && alike(lowered, v, item.outputs[0])
         {
-            found.entry(v).or_insert(Parent {
+            found.of.entry(v).or_insert(Parent {
                 value: item.outputs[0],
                 axis,
                 start,
@@ -47,6 +68,21 @@ fn adopt(
         }
         start += len;
         i += taken;
+    }
+}
+
+/// The image `[N, C, H, W]` that is `v` as `[N, C, H * W]`, where a Concat joins it with others along the pixels.
+fn flattened(lowered: &Lowered<'_>, wiring: &Wiring, v: Operand, axis: usize) -> Option<Operand> {
+    let item = &lowered.items[*wiring.writer.get(&v)?];
+    let image = *item.inputs.first()?;
+    let shape = |v: Operand| lowered.graph.ty(v.value).map(|t| t.shape.as_slice()).ok();
+    match (&item.work, shape(image)?, shape(v)?) {
+        (Work::Node(Op::Reshape(_)), &[n, c, h, w], flat)
+            if axis == 2 && *flat == [n, c, h * w] =>
+        {
+            Some(image)
+        }
+        _ => None,
     }
 }
 

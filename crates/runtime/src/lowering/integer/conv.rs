@@ -81,7 +81,11 @@ pub(super) fn form(
         let Some(mut conv) = on_codes(lowered, i)? else {
             continue;
         };
-        if let Some(chain) = Chain::find(lowered, &wiring, keep, i) {
+        let chain = match conv.activation {
+            Activation::Identity => Chain::find(lowered, &wiring, keep, i),
+            _ => None,
+        };
+        if let Some(chain) = chain {
             conv.activation = chain.activation;
             conv.codes = grid(&lowered.items[chain.quantize]);
             if let Some(residual) = chain.residual {
@@ -92,6 +96,20 @@ pub(super) fn form(
             lowered.items[i].outputs = outputs;
             for taken in chain.taken {
                 gone[taken] = true;
+            }
+        }
+        if conv.codes.is_none() && conv.activation == Activation::Identity {
+            let out = lowered.items[i].outputs[0];
+            let next = wiring
+                .only_reader(out)
+                .filter(|_| !keep.contains(&out.value));
+            let work = next.map(|next| &lowered.items[next].work);
+            if let (Some(next), Some(&Work::Unary(UnaryOp::Activation(activation)))) = (next, work)
+                && in_epilogue(activation)
+            {
+                conv.activation = activation;
+                gone[next] = true;
+                lowered.items[i].outputs = lowered.items[next].outputs.clone();
             }
         }
         lowered.items[i].work = Work::QConv(Box::new(conv));
@@ -139,7 +157,7 @@ fn on_codes(lowered: &Lowered<'_>, i: usize) -> Result<Option<FusedQConv>, Runti
         conv: conv.conv.clone(),
         weight: conv.weight,
         bias: conv.bias,
-        activation: Activation::Identity,
+        activation: conv.activation,
         codes: None,
         table: None,
     }))
