@@ -7,6 +7,7 @@ enum Change {
     Node(NodeId, Node),
     Input(ValueId),
     Output(ValueId),
+    SetOutputs(Vec<ValueId>),
     Replace(ValueId, ValueId),
     ReplaceInput(NodeId, usize, ValueId),
     SetInputs(NodeId, Vec<ValueId>),
@@ -105,6 +106,11 @@ impl Edit {
         self.changes.push(Change::Output(value));
     }
 
+    /// Makes these values the outputs of the model, and no others; what only the old ones need goes.
+    pub fn set_outputs(&mut self, values: &[ValueId]) {
+        self.changes.push(Change::SetOutputs(values.to_vec()));
+    }
+
     /// Lets every consumer of `old`, and the model's outputs, read `new`; an output keeps its name.
     /// Nodes added by the same edit after this call are not touched.
     pub fn replace_uses(&mut self, old: ValueId, new: ValueId) {
@@ -136,6 +142,72 @@ impl Edit {
         self.changes.push(Change::Remove(node));
     }
 
+    /// Everything of the graph before this edit that it changes or rewires: two edits that share nothing can be joined.
+    pub(crate) fn touched(&self) -> (Vec<NodeId>, Vec<ValueId>) {
+        let (mut nodes, mut values) = (Vec::new(), Vec::new());
+        for change in &self.changes {
+            match change {
+                Change::ReplaceInput(n, _, v) => {
+                    nodes.push(*n);
+                    values.push(*v);
+                }
+                Change::SetInputs(n, v) => {
+                    nodes.push(*n);
+                    values.extend(v);
+                }
+                Change::SetOp(n, _) | Change::Remove(n) => nodes.push(*n),
+                Change::Replace(a, b) => values.extend([*a, *b]),
+                Change::SetConstant(v, _) | Change::Input(v) | Change::Output(v) => values.push(*v),
+                Change::SetOutputs(v) => values.extend(v),
+                Change::Node(_, node) => values.extend(&node.inputs),
+                Change::Value(..) => {}
+            }
+        }
+        (nodes, values)
+    }
+
+    /// Values whose readers, elements or role change.
+    pub(crate) fn replaced(&self) -> Vec<ValueId> {
+        let value = |change: &Change| match change {
+            Change::Replace(old, _) => Some(*old),
+            Change::SetConstant(v, _) => Some(*v),
+            _ => None,
+        };
+        self.changes.iter().filter_map(value).collect()
+    }
+
+    /// Adds the changes of another edit of the same graph, in which ids from `base` on are new.
+    pub(crate) fn join(&mut self, other: Edit, base: u32) {
+        let shift = self.next - base;
+        let moved = |id: u32| if id < base { id } else { id + shift };
+        let value = |v: ValueId| ValueId(moved(v.0));
+        let node = |n: NodeId| NodeId(moved(n.0));
+        let all = |v: Vec<ValueId>| v.into_iter().map(value).collect();
+        let change = |change| match change {
+            Change::Value(v, content) => Change::Value(value(v), content),
+            Change::Node(id, n) => {
+                let (inputs, outputs) = (all(n.inputs), all(n.outputs));
+                let n = Node {
+                    inputs,
+                    outputs,
+                    ..n
+                };
+                Change::Node(node(id), n)
+            }
+            Change::Input(v) => Change::Input(value(v)),
+            Change::Output(v) => Change::Output(value(v)),
+            Change::SetOutputs(v) => Change::SetOutputs(all(v)),
+            Change::Replace(a, b) => Change::Replace(value(a), value(b)),
+            Change::ReplaceInput(n, i, v) => Change::ReplaceInput(node(n), i, value(v)),
+            Change::SetInputs(n, v) => Change::SetInputs(node(n), all(v)),
+            Change::SetOp(n, op) => Change::SetOp(node(n), op),
+            Change::SetConstant(v, tensor) => Change::SetConstant(value(v), tensor),
+            Change::Remove(n) => Change::Remove(node(n)),
+        };
+        self.changes.extend(other.changes.into_iter().map(change));
+        self.next = other.next + shift;
+    }
+
     pub(crate) fn write_into(self, graph: &mut Graph) {
         let mut names: std::collections::BTreeSet<String> =
             graph.values.values().map(|v| v.name.clone()).collect();
@@ -151,6 +223,7 @@ impl Edit {
                 }
                 Change::Input(v) => graph.inputs.push(v),
                 Change::Output(v) => graph.outputs.push(v),
+                Change::SetOutputs(v) => graph.outputs = v,
                 Change::Replace(old, new) => replace(graph, old, new),
                 Change::ReplaceInput(n, i, v) => {
                     if let Some(slot) = graph.nodes.get_mut(&n).and_then(|n| n.inputs.get_mut(i)) {

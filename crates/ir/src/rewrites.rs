@@ -1,5 +1,6 @@
 //! Rewrites: named identities, applied until none fits; the graph is checked after each.
 use crate::{Edit, Graph, IrError, NodeId};
+use std::collections::BTreeSet;
 
 mod fold_batch_normalization;
 mod silu;
@@ -19,24 +20,42 @@ pub struct Rewrite {
 /// All rewrites, in the order in which they are applied.
 pub const REWRITES: &[Rewrite] = &[SILU, FOLD_BATCH_NORMALIZATION];
 
-/// Applies one rewrite wherever it fits and gives the number of places.
+/// Applies one rewrite until it fits nowhere, and gives the number of places.
 ///
 /// # Errors
 /// `Rewrite` when the graph it would make is not valid.
 pub fn apply(graph: &mut Graph, rewrite: &Rewrite) -> Result<usize, IrError> {
-    let ids: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     let mut count = 0;
-    for id in ids {
-        if !graph.contains(id) {
-            continue;
+    loop {
+        let (edit, places) = find_all(graph, rewrite);
+        if places == 0 {
+            return Ok(count);
         }
-        if let Some(edit) = (rewrite.find)(graph, id) {
-            graph.apply(edit).map_err(|e| IrError::Rewrite {
-                rewrite: rewrite.name,
-                source: Box::new(e),
-            })?;
-            count += 1;
+        graph.apply(edit).map_err(|e| IrError::Rewrite {
+            rewrite: rewrite.name,
+            source: Box::new(e),
+        })?;
+        count += places;
+    }
+}
+
+/// The edits of all places that share nothing, as one: applying an edit costs a walk over the whole graph.
+fn find_all(graph: &Graph, rewrite: &Rewrite) -> (Edit, usize) {
+    let (mut joined, mut places) = (graph.edit(), 0);
+    let (mut nodes, mut written) = (BTreeSet::new(), BTreeSet::new());
+    for (id, _) in graph.nodes() {
+        let Some(edit) = (rewrite.find)(graph, id) else {
+            continue;
+        };
+        let touched = edit.touched();
+        let free = !touched.0.iter().any(|n| nodes.contains(n))
+            && !touched.1.iter().any(|v| written.contains(v));
+        if free {
+            nodes.extend(touched.0);
+            written.extend(edit.replaced());
+            joined.join(edit, graph.next);
+            places += 1;
         }
     }
-    Ok(count)
+    (joined, places)
 }
