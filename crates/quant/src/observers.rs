@@ -33,6 +33,9 @@ pub trait Observer: Any + Send {
     /// The range to represent, 0 included; `None` before the first finite value.
     fn range(&self) -> Option<Range>;
 
+    /// Smallest and largest finite value seen.
+    fn seen(&self) -> Option<Range>;
+
     /// Number of NaN and infinities seen.
     fn non_finite(&self) -> u64;
 

@@ -2,7 +2,8 @@
 use crate::sites::{Region, Site, region_sites};
 use crate::weights::{at, weight_params};
 use crate::{QuantError, Range, Target};
-use ir::{Graph, OpError, QuantFacts, QuantParams, ValueId};
+use ir::ops::{Op, Unary, UnaryKind};
+use ir::{Graph, NodeId, OpError, QuantFacts, QuantParams, ValueId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,6 +108,28 @@ fn wider(a: &QuantParams, b: &QuantParams) -> Result<QuantParams, OpError> {
     QuantParams::per_channel(0, scale.collect(), a.zero_point().to_vec(), a.dtype())
 }
 
+/// The part of a range that shows behind the activation, where an activation is all that reads the value.
+fn visible(
+    graph: &Graph,
+    consumers: &BTreeMap<ValueId, Vec<(NodeId, usize)>>,
+    v: ValueId,
+    range: Range,
+) -> Range {
+    let read_by = |wanted: UnaryKind| {
+        let is_wanted =
+            |&(id, _): &(NodeId, usize)| graph.node(id).op == Op::Unary(Unary { kind: wanted });
+        let readers = consumers.get(&v).filter(|r| !r.is_empty());
+        readers.is_some_and(|r| r.iter().all(is_wanted)) && !graph.outputs().contains(&v)
+    };
+    if read_by(UnaryKind::Silu) {
+        range.before_silu()
+    } else if read_by(UnaryKind::Sigmoid) {
+        range.before_sigmoid()
+    } else {
+        range
+    }
+}
+
 /// Values that have one range in common.
 struct Groups {
     own: BTreeMap<ValueId, Range>,
@@ -121,6 +144,7 @@ impl Groups {
         ranges: &BTreeMap<ValueId, Range>,
     ) -> Result<Self, QuantError> {
         let mut own = BTreeMap::new();
+        let consumers = graph.consumers();
         for v in sites
             .iter()
             .map(|s| s.range_of)
@@ -137,7 +161,7 @@ impl Groups {
                     max: range.max,
                 });
             }
-            own.insert(v, range);
+            own.insert(v, visible(graph, &consumers, v, range));
         }
         let group = own.keys().map(|&v| (v, v)).collect();
         Ok(Self { own, group })

@@ -38,6 +38,31 @@ impl Range {
         f64::from(r.max) - f64::from(r.min)
     }
 
+    /// The part of it that SiLU does not map to within half a code of 0.
+    ///
+    /// Further down the codes before SiLU are spent on what its output cannot show.
+    pub(crate) fn before_silu(self) -> Self {
+        let half_code = f64::from(self.max.max(0.0)) / 510.0;
+        let silu = |x: f64| x / (1.0 + (-x).exp());
+        // Below its minimum, at -1.2785, SiLU rises to 0 towards -inf.
+        let (mut far, mut near) = (-40.0, -1.2785);
+        for _ in 0..50 {
+            let middle = 0.5 * (far + near);
+            if silu(middle) > -half_code {
+                far = middle;
+            } else {
+                near = middle;
+            }
+        }
+        Self::new(self.min.max(far as f32), self.max)
+    }
+
+    /// The part of it that Sigmoid does not map to within half a code of 0 or 1.
+    pub(crate) fn before_sigmoid(self) -> Self {
+        let end = 509f32.ln();
+        Self::new(self.min.max(-end), self.max.min(end))
+    }
+
     /// Asymmetric per-tensor U8 parameters in which 0 is a code.
     ///
     /// # Errors
@@ -76,6 +101,21 @@ mod tests {
                 assert!((back - x).abs() <= p.scale()[0] * 0.75, "{x} became {back}");
             }
         }
+    }
+
+    #[test]
+    fn before_silu_and_sigmoid_cut_only_what_half_a_code_hides() {
+        let silu = |x: f32| x / (1.0 + (-x).exp());
+        for max in [0.0f32, 0.5, 6.0, 70.0, 400.0] {
+            let cut = Range::new(-100.0, max).before_silu();
+            assert!(cut.min <= -1.278 && cut.max == max, "{cut:?}");
+            let changed = (silu(cut.min) - silu(-100.0)).abs();
+            assert!(changed <= max / 510.0 + 1e-6, "{max}: {changed}");
+        }
+        let kept = Range::new(-1.0, 6.0);
+        assert_eq!(kept.before_silu(), kept);
+        let cut = Range::new(-100.0, 3.0).before_sigmoid();
+        assert!(cut.min < -6.2 && cut.min > -6.3 && cut.max == 3.0);
     }
 
     #[test]

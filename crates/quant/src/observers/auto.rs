@@ -58,6 +58,10 @@ impl Observer for Auto {
         candidates.min_by(|a, b| error(a).total_cmp(&error(b)))
     }
 
+    fn seen(&self) -> Option<Range> {
+        self.profile.min_max.seen()
+    }
+
     fn non_finite(&self) -> u64 {
         self.profile.min_max.rejected()
     }

@@ -120,6 +120,10 @@ impl Observer for Entropy {
         search(&self.profile)
     }
 
+    fn seen(&self) -> Option<Range> {
+        self.profile.min_max.seen()
+    }
+
     fn non_finite(&self) -> u64 {
         self.profile.min_max.rejected()
     }

@@ -45,20 +45,19 @@ impl Histogram {
         self.counts = joined;
     }
 
-    /// Counts finite magnitudes, of which `largest` is the largest.
-    pub(super) fn add(&mut self, magnitudes: impl Iterator<Item = f32>, largest: f32) {
+    /// Makes room for finite magnitudes up to `largest`: the counts, and the number of bins a unit.
+    ///
+    /// A power of two as wide as a bin or wider divides exactly, so f32 is enough.
+    pub(super) fn ready_for(&mut self, largest: f32) -> (&mut [u64], f32) {
         let mut exponent = self.exponent;
         while f64::from(largest) >= BINS as f64 * 2f64.powi(exponent) {
             exponent += 1;
         }
         self.widen(exponent);
-        let per_unit = 1.0 / self.width();
-        for x in magnitudes {
-            if self.counts.is_empty() {
-                self.counts = vec![0; BINS];
-            }
-            self.counts[(f64::from(x) * per_unit) as usize] += 1;
+        if self.counts.is_empty() {
+            self.counts = vec![0; BINS];
         }
+        (&mut self.counts, 2f32.powi(-self.exponent))
     }
 
     /// Adds another histogram's counts.

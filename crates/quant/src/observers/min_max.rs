@@ -3,6 +3,9 @@ use super::{Observer, mismatch};
 use crate::{QuantError, Range};
 use std::any::Any;
 
+/// Values looked at side by side.
+const LANES: usize = 16;
+
 /// Smallest and largest value seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MinMax {
@@ -17,26 +20,39 @@ impl MinMax {
 
     /// Takes in values.
     pub(super) fn add_values(&mut self, values: &[f32]) {
-        let mut range = Range::new(f32::INFINITY, f32::NEG_INFINITY);
-        let mut finite = 0u64;
-        for &x in values.iter().filter(|x| x.is_finite()) {
-            range = Range::new(range.min.min(x), range.max.max(x));
-            finite += 1;
+        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        let mut rejected = [0u32; LANES];
+        // Lanes of their own let the compiler use vectors; NaN and infinities fail the comparison with MAX.
+        for chunk in values.chunks(LANES) {
+            for (lane, &x) in chunk.iter().enumerate() {
+                let finite = x.abs() <= f32::MAX;
+                rejected[lane] += u32::from(!finite);
+                low[lane] = if finite && x < low[lane] {
+                    x
+                } else {
+                    low[lane]
+                };
+                high[lane] = if finite && x > high[lane] {
+                    x
+                } else {
+                    high[lane]
+                };
+            }
         }
-        self.non_finite += values.len() as u64 - finite;
-        if finite > 0 {
-            self.widen(range);
+        let rejected = rejected.iter().map(|&n| u64::from(n)).sum::<u64>();
+        self.non_finite += rejected;
+        if rejected < values.len() as u64 {
+            let low = low.into_iter().fold(f32::INFINITY, f32::min);
+            self.widen(Range::new(
+                low,
+                high.into_iter().fold(f32::NEG_INFINITY, f32::max),
+            ));
         }
     }
 
     /// Number of NaN and infinities seen.
     pub(super) fn rejected(&self) -> u64 {
         self.non_finite
-    }
-
-    /// The range seen, 0 not included.
-    pub fn seen(&self) -> Option<Range> {
-        self.seen
     }
 
     /// Takes in another one's range and counts.
@@ -65,6 +81,10 @@ impl Observer for MinMax {
 
     fn range(&self) -> Option<Range> {
         self.seen.map(Range::with_zero)
+    }
+
+    fn seen(&self) -> Option<Range> {
+        self.seen
     }
 
     fn non_finite(&self) -> u64 {

@@ -83,6 +83,10 @@ impl Observer for Mse {
         search(&self.profile)
     }
 
+    fn seen(&self) -> Option<Range> {
+        self.profile.min_max.seen()
+    }
+
     fn non_finite(&self) -> u64 {
         self.profile.min_max.rejected()
     }

@@ -49,6 +49,10 @@ impl Observer for Percentile {
         self.profile.percentile(self.percentile)
     }
 
+    fn seen(&self) -> Option<Range> {
+        self.profile.min_max.seen()
+    }
+
     fn non_finite(&self) -> u64 {
         self.profile.min_max.rejected()
     }

@@ -1,6 +1,6 @@
 //! What the range searches know of a tensor: extremes and a histogram of each side of 0.
-use super::MinMax;
 use super::histogram::Histogram;
+use super::{MinMax, Observer};
 use crate::Range;
 
 /// The minimum of SiLU is -0.27846: what is never below has a lower end that is cheap to keep whole.
@@ -22,17 +22,21 @@ impl Profile {
         self.count += values.len() as u64 - batch.rejected();
         self.min_max.add(&batch);
         let Some(seen) = batch.seen() else { return };
+        let (positive, per_unit) = self.positive.ready_for(seen.max.max(0.0));
         if batch.rejected() == 0 && seen.min >= 0.0 {
-            self.positive.add(values.iter().copied(), seen.max);
+            for x in values {
+                positive[(x * per_unit) as i32 as usize] += 1;
+            }
             return;
         }
-        let finite = || values.iter().copied().filter(|x| x.is_finite());
-        self.positive
-            .add(finite().filter(|&x| x >= 0.0), seen.max.max(0.0));
-        self.negative.add(
-            finite().filter(|&x| x < 0.0).map(f32::abs),
-            (-seen.min).max(0.0),
-        );
+        let (negative, per_negative_unit) = self.negative.ready_for((-seen.min).max(0.0));
+        for x in values.iter().filter(|x| x.is_finite()) {
+            if *x >= 0.0 {
+                positive[(x * per_unit) as i32 as usize] += 1;
+            } else {
+                negative[(-x * per_negative_unit) as i32 as usize] += 1;
+            }
+        }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
