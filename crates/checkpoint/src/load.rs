@@ -77,7 +77,7 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
         return Err(bad_imgsz(1, imgsz));
     }
     let mut builder = Builder::new(&tree, storages, &budget);
-    let head = build(&mut builder, &model, imgsz, options.end_to_end)?;
+    let (head, task) = build(&mut builder, &model, imgsz, options.end_to_end)?;
     let names = metadata::names(&model)?.unwrap_or_default();
     if names.len() != head.classes {
         return Err(CheckpointError::ClassCount {
@@ -87,7 +87,11 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
         });
     }
     let mut graph = builder.finish()?;
-    graph.metadata = describe(&names, &head, imgsz, options.end_to_end);
+    graph.metadata = describe(&names, &head, imgsz);
+    let end_to_end = if options.end_to_end { "True" } else { "False" };
+    for (key, value) in [("task", task), ("end2end", end_to_end)] {
+        graph.metadata.insert(key.to_owned(), value.to_owned());
+    }
     Ok(Checkpoint {
         graph,
         names,
@@ -105,23 +109,13 @@ fn bad_imgsz(stride: usize, found: [usize; 2]) -> CheckpointError {
     }
 }
 
-fn describe(
-    names: &[String],
-    head: &Head,
-    [h, w]: [usize; 2],
-    end_to_end: bool,
-) -> BTreeMap<String, String> {
+fn describe(names: &[String], head: &Head, [h, w]: [usize; 2]) -> BTreeMap<String, String> {
     let stride = head.strides.iter().copied().fold(0.0, f32::max);
     let entries = [
         ("names", metadata::names_text(names)),
         ("stride", (stride as i64).to_string()),
         ("imgsz", format!("[{h}, {w}]")),
-        ("task", "detect".to_owned()),
         ("batch", "1".to_owned()),
-        (
-            "end2end",
-            if end_to_end { "True" } else { "False" }.to_owned(),
-        ),
     ];
     entries.map(|(k, v)| (k.to_owned(), v)).into()
 }
@@ -176,18 +170,18 @@ fn build(
     model: &Module<'_>,
     imgsz: [usize; 2],
     end_to_end: bool,
-) -> Result<Head, CheckpointError> {
+) -> Result<(Head, &'static str), CheckpointError> {
     let layers = model.child("model")?.children()?;
     let image = builder.input(imgsz);
     let mut outputs: Vec<ValueId> = Vec::with_capacity(layers.len());
     for layer in &layers {
         let inputs = sources(layer, &outputs, image)?;
         if modules::is_head(layer.class) {
-            let head = modules::build_head(builder, layer, &inputs, end_to_end)?;
+            let (head, task) = modules::build_head(builder, layer, &inputs, end_to_end)?;
             let stride = head.strides.iter().copied().fold(1.0, f32::max) as usize;
             let fits = imgsz.iter().all(|n| n.is_multiple_of(stride));
             return if fits {
-                Ok(head)
+                Ok((head, task))
             } else {
                 Err(bad_imgsz(stride, imgsz))
             };

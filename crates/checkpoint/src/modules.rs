@@ -12,6 +12,7 @@ mod detect;
 mod detect_anchors;
 mod detect_distances;
 mod detect_once;
+mod detect_tasks;
 mod element_wise;
 mod pooling;
 mod routing;
@@ -26,6 +27,7 @@ type Build = fn(&mut Builder<'_, '_>, &Module<'_>, &[ValueId]) -> Result<ValueId
 /// Every class that is understood, by the name it has in its package.
 const MODULES: &[(&str, Build)] = &[
     ("Conv2d", convolution::conv2d),
+    ("ConvTranspose2d", convolution::conv_transpose2d),
     ("BatchNorm2d", convolution::batch_norm),
     ("Conv", convolution::block),
     ("DWConv", convolution::block),
@@ -45,6 +47,7 @@ const MODULES: &[(&str, Build)] = &[
     ("Concat", routing::concat),
     ("Focus", routing::focus),
     ("Upsample", routing::upsample),
+    ("Proto", routing::proto),
     ("Identity", element_wise::identity),
     ("SiLU", element_wise::activation),
     ("ReLU", element_wise::activation),

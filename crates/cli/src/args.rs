@@ -69,6 +69,8 @@ pub(crate) enum Verb {
     Val(ValArgs),
     /// Find objects in images, print them and draw them.
     Detect(DetectArgs),
+    /// Write a training checkpoint as ONNX.
+    Export(ExportArgs),
     /// Remove the least important channels, without training.
     Prune(PruneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
@@ -82,7 +84,7 @@ pub(crate) enum Verb {
 /// A model and how it is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ModelArgs {
-    /// The detector: an ONNX file.
+    /// The detector: an ONNX file, or a training checkpoint (.pt).
     pub(crate) model: PathBuf,
     /// How it is read.
     #[command(flatten)]
@@ -92,7 +94,7 @@ pub(crate) struct ModelArgs {
 /// How a model is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReadingArgs {
-    /// Input size that dynamic axes are bound to: one side, or HEIGHTxWIDTH.
+    /// Input size of a checkpoint or of dynamic axes: one side, or HEIGHTxWIDTH.
     #[arg(long, value_parser = parse_imgsz)]
     pub(crate) imgsz: Option<[usize; 2]>,
     /// Detector family to assume instead of recognising it.
@@ -177,6 +179,29 @@ pub(crate) struct BenchArgs {
     /// Show the steps of each model's plan.
     #[arg(long)]
     pub(crate) plan: bool,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// Version of ONNX's operators.
+    #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(i64).range(13..=21))]
+    pub(crate) opset: i64,
+    /// Leave BatchNorm beside the convolutions, as pruning by gamma wants it.
+    #[arg(long)]
+    pub(crate) keep_bn: bool,
+    /// Weights, input and output in 16-bit floats.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Each object once, `[1, 300, 6]`, from the branches that YOLO26 checkpoints have for it.
+    #[arg(long)]
+    pub(crate) end_to_end: bool,
 }
 
 /// Images on which a stage watches the detector.

@@ -100,7 +100,7 @@ fn onnx_runtime(model: &Model, common: &CommonArgs) -> Result<Timed> {
     let [height, width] = head.size_px;
     let threads = engine::threads(common);
     let library = engine::onnx_runtime(common)?;
-    let network = library.network(&model.path, head.size_px, threads)?;
+    let network = library.network(model, head.size_px, threads)?;
     Ok(Timed {
         network: Box::new(network),
         elements: 3 * height * width,

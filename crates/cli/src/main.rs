@@ -6,6 +6,7 @@ mod bench;
 mod compress_verb;
 mod detect;
 mod engine;
+mod export;
 mod inspect;
 mod memory;
 mod model;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Verb::Inspect(verb) => inspect::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Val(verb) => val::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Detect(verb) => detect::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Export(verb) => export::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Prune(verb) => prune::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Quantize(verb) => quantize::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Compress(verb) => compress_verb::run(verb, common),

@@ -29,18 +29,40 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
 
 /// As [`load`]: the one place where a file becomes a graph.
 pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
-    let options = onnx::LoadOptions {
-        imgsz: args.imgsz,
-        ..Default::default()
+    let graph = match is_checkpoint(path) {
+        true => checkpoint(path, args, false)?,
+        false => onnx_file(path, args)?,
     };
-    let mut graph = onnx::load(path, &options)?;
-    rewrites::apply(&mut graph, &rewrites::SILU).with_context(|| path.display().to_string())?;
     Ok(Model {
         path: path.to_owned(),
         graph,
         family: args.family.clone(),
         file_bytes: file_bytes(path)?,
     })
+}
+
+fn onnx_file(path: &Path, args: &ReadingArgs) -> Result<Graph> {
+    let options = onnx::LoadOptions {
+        imgsz: args.imgsz,
+        ..Default::default()
+    };
+    let mut graph = onnx::load(path, &options)?;
+    rewrites::apply(&mut graph, &rewrites::SILU).with_context(|| path.display().to_string())?;
+    Ok(graph)
+}
+
+/// Whether a file is a training checkpoint, by its name.
+pub(crate) fn is_checkpoint(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "pt" || e == "pth")
+}
+
+/// Rebuilds the model of a training checkpoint.
+pub(crate) fn checkpoint(path: &Path, args: &ReadingArgs, end_to_end: bool) -> Result<Graph> {
+    let options = checkpoint::LoadOptions {
+        imgsz: args.imgsz,
+        end_to_end,
+    };
+    Ok(checkpoint::load(path, &options)?.graph)
 }
 
 /// Writes a model and gives the size of the file.

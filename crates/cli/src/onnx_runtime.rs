@@ -1,4 +1,5 @@
-//! `--engine onnxruntime`: the same file on ONNX Runtime, whose library is loaded when it is asked for.
+//! `--engine onnxruntime`: the same model on ONNX Runtime, whose library is loaded when it is asked for.
+use crate::model::{self, Model};
 use anyhow::{Context, Result, bail};
 use ir::Tensor;
 use ort::session::Session;
@@ -24,18 +25,26 @@ impl OnnxRuntime {
         Ok(Self(()))
     }
 
-    /// A model file as a network with `threads` threads.
+    /// A model as a network with `threads` threads.
     pub(crate) fn network(
         &self,
-        model: &Path,
+        model: &Model,
         size_px: [usize; 2],
         threads: usize,
     ) -> Result<OnnxRuntimeNetwork> {
-        if model.extension().is_none_or(|e| e != "onnx") {
-            bail!("--engine onnxruntime reads .onnx files alone");
-        }
+        // A file that ONNX Runtime reads itself is what it is; a checkpoint is what it would be exported as.
+        let exported = match model::is_checkpoint(&model.path) {
+            true => Some(onnx::encode(&model.graph)?),
+            false => None,
+        };
         let session = Session::builder()
-            .and_then(|b| b.with_intra_threads(threads)?.commit_from_file(model))
+            .and_then(|b| {
+                let mut b = b.with_intra_threads(threads)?;
+                match &exported {
+                    Some(bytes) => b.commit_from_memory(bytes),
+                    None => b.commit_from_file(&model.path),
+                }
+            })
             .context("ONNX Runtime")?;
         let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
         if (inputs, outputs) != (1, 1) {

@@ -9,6 +9,7 @@ mod dtype;
 mod edit;
 mod error;
 mod graph;
+mod half_precision;
 pub mod interpreter;
 mod operator;
 pub mod ops;
@@ -22,6 +23,7 @@ pub use dtype::DataType;
 pub use edit::Edit;
 pub use error::{IrError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
+pub use half_precision::to_f16;
 pub use operator::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
     Shapes,

@@ -1,24 +1,29 @@
 //! Detection heads: which layer is one, and which form it has.
-use super::{detect_anchors, detect_distances};
+use super::detect_anchors;
+use super::detect_distances::{self, Form};
 use crate::CheckpointError;
 use crate::builder::Builder;
 use crate::module::Module;
 use ir::{Tensor, ValueId};
 
-/// Heads by class, and what those of another task than detection are called.
-const HEADS: &[(&str, Option<&'static str>)] = &[
-    ("Detect", None),
-    ("v10Detect", None),
-    ("Segment", Some("a segmentation head")),
-    ("Segment26", Some("a segmentation head")),
-    ("Pose", Some("a pose head")),
-    ("Pose26", Some("a pose head")),
-    ("OBB", Some("a head for oriented boxes")),
-    ("OBB26", Some("a head for oriented boxes")),
-    ("Classify", Some("a classification head")),
-    ("RTDETRDecoder", Some("a transformer decoder")),
-    ("WorldDetect", Some("a head that reads text")),
-    ("YOLOEDetect", Some("a head that reads text")),
+/// Heads that are built, by class.
+const HEADS: &[(&str, Form, &str)] = &[
+    ("Detect", Form::Boxes, "detect"),
+    ("v10Detect", Form::Boxes, "detect"),
+    ("Segment", Form::Masks, "segment"),
+    ("Pose", Form::Keypoints, "pose"),
+    ("OBB", Form::Oriented, "obb"),
+];
+
+/// Heads that are recognised and not built.
+const OTHER_HEADS: &[(&str, &str)] = &[
+    ("Segment26", "an end-to-end segmentation head"),
+    ("Pose26", "an end-to-end pose head"),
+    ("OBB26", "an end-to-end head for oriented boxes"),
+    ("Classify", "a classification head"),
+    ("RTDETRDecoder", "a transformer decoder"),
+    ("WorldDetect", "a head that reads text"),
+    ("YOLOEDetect", "a head that reads text"),
 ];
 
 /// What a head tells of the model.
@@ -34,31 +39,36 @@ pub(crate) struct Head {
 
 /// Whether a layer ends the model.
 pub(crate) fn is_head(class: &str) -> bool {
-    HEADS.iter().any(|(c, _)| *c == class)
+    HEADS.iter().any(|h| h.0 == class) || OTHER_HEADS.iter().any(|h| h.0 == class)
 }
 
-/// Adds a head and makes its decoded output the model's `output0`.
+/// Adds a head, makes its decoded output the model's `output0` and tells its task.
 ///
 /// # Errors
-/// `Unsupported` for heads of other tasks, and for `end_to_end` where the model was not trained for it; what is wrong with it otherwise.
+/// `Unsupported` for heads that are not built, and for `end_to_end` where the model was not trained for it; what is wrong with it otherwise.
 pub(crate) fn build(
     builder: &mut Builder<'_, '_>,
     module: &Module<'_>,
     levels: &[ValueId],
     end_to_end: bool,
-) -> Result<Head, CheckpointError> {
-    let other = HEADS.iter().find(|(c, _)| *c == module.class);
-    if let Some((_, Some(feature))) = other {
+) -> Result<(Head, &'static str), CheckpointError> {
+    if let Some((_, feature)) = OTHER_HEADS.iter().find(|h| h.0 == module.class) {
         return Err(module.unsupported(feature));
     }
+    let known = HEADS.iter().find(|h| h.0 == module.class);
+    let &(_, form, task) = known.ok_or_else(|| module.unsupported("a head of this class"))?;
     let has_anchors = module.find("m")?.is_some();
-    if end_to_end && (has_anchors || module.find("one2one_cv2")?.is_none()) {
+    let once = end_to_end && form == Form::Boxes && !has_anchors;
+    if end_to_end && !(once && module.find("one2one_cv2")?.is_some()) {
         return Err(module.unsupported("detecting each object once, without suppression,"));
     }
-    match has_anchors {
-        true => detect_anchors::build(builder, module, levels),
-        false => detect_distances::build(builder, module, levels, end_to_end),
-    }
+    let head = match (has_anchors, form, once) {
+        (_, _, true) => detect_distances::build(builder, module, levels, Form::Once)?,
+        (true, Form::Boxes, _) => detect_anchors::build(builder, module, levels)?,
+        (true, _, _) => return Err(module.unsupported("a head with anchors for another task")),
+        (false, _, _) => detect_distances::build(builder, module, levels, form)?,
+    };
+    Ok((head, task))
 }
 
 /// The stride of every level.

@@ -1,0 +1,67 @@
+//! `export`: a model as an ONNX file.
+use crate::args::{CommonArgs, ExportArgs};
+use crate::model;
+use crate::output::{megabytes, write_json};
+use anyhow::{Context, Result, bail};
+use ir::{Graph, rewrites};
+use serde::Serialize;
+
+/// The keys of `--json`.
+#[derive(Debug, Serialize)]
+struct Record {
+    model: String,
+    out: String,
+    opset: i64,
+    input: Vec<usize>,
+    output: Vec<usize>,
+    params: u64,
+    macs: u64,
+    file_bytes: u64,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
+    let path = &args.model.model;
+    let mut graph = match (args.end_to_end, model::is_checkpoint(path)) {
+        (true, true) => model::checkpoint(path, &args.model.reading, true)?,
+        (true, false) => bail!(
+            "--end-to-end chooses branches of a checkpoint (.pt), {} is none",
+            path.display()
+        ),
+        (false, _) => model::load(&args.model)?.graph,
+    };
+    let what = || path.display().to_string();
+    if !args.keep_bn {
+        rewrites::apply(&mut graph, &rewrites::FOLD_BATCH_NORMALIZATION).with_context(what)?;
+    }
+    if args.half {
+        graph = ir::to_f16(&graph).with_context(what)?;
+    }
+    graph.opset = args.opset;
+    let file_bytes = model::save(&graph, &args.out)?;
+    let record = Record {
+        model: what(),
+        out: args.out.display().to_string(),
+        opset: args.opset,
+        input: shape(&graph, graph.inputs())?,
+        output: shape(&graph, graph.outputs())?,
+        params: graph.params(),
+        macs: graph.macs(),
+        file_bytes,
+    };
+    println!("{}", args.out.display());
+    println!(
+        "  {}, opset {}, {:?} in, {:?} out",
+        megabytes(file_bytes),
+        record.opset,
+        record.input,
+        record.output
+    );
+    write_json(common.json.as_deref(), &record)
+}
+
+/// The shape of the first of some values.
+fn shape(graph: &Graph, values: &[ir::ValueId]) -> Result<Vec<usize>> {
+    let first = values.first().context("a model has inputs and outputs")?;
+    Ok(graph.ty(*first)?.shape.clone())
+}

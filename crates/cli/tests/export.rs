@@ -1,0 +1,109 @@
+//! `export`, and training checkpoints as `MODEL`.
+mod support;
+
+use std::process::Command;
+use support::{accepts, assets, json, refuses, text};
+
+/// Checkpoint, arguments, and the file its vendor's exporter wrote.
+const EXPORTS: &[(&str, &[&str], &str)] = &[
+    ("yolov5n_coco", &[], "yolov5n_coco_fused_op17"),
+    (
+        "yolov5n_coco",
+        &["--keep-bn", "--opset", "13"],
+        "yolov5n_coco_bn_op17",
+    ),
+    ("yolov5n_coco_focus", &[], "yolov5n_coco_focus_fused_op17"),
+    (
+        "yolov8n_deeppcb",
+        &["--opset", "21"],
+        "yolov8n_deeppcb_320_fused_op17",
+    ),
+];
+
+#[test]
+fn export_of_a_checkpoint_equals_the_vendors_in_onnx_runtime() {
+    let Some(assets) = assets("export of real checkpoints") else {
+        return;
+    };
+    let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let importable = Command::new(&python)
+        .args(["-c", "import onnxruntime"])
+        .output();
+    let referee = importable.is_ok_and(|o| o.status.success());
+    if !referee {
+        println!("skipped: comparison with ONNX Runtime (not importable by {python})");
+    }
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../onnx/tests/compare_with_onnxruntime.py"
+    );
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, options, vendor) in EXPORTS {
+        let model = text(assets.join(format!("weights/{name}.pt")));
+        let vendor = text(assets.join(format!("weights/{vendor}.onnx")));
+        let out = text(dir.path().join("out.onnx"));
+        accepts(&[&["export", &model, "-o", &out], *options].concat());
+        if !referee {
+            continue;
+        }
+        let run = Command::new(&python)
+            .args([script, &vendor, &out])
+            .output()
+            .expect("python runs");
+        let error = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{name}: {error}");
+        let printed = String::from_utf8_lossy(&run.stdout);
+        let difference: f64 = printed.trim().parse().expect("a number");
+        println!("{name} {options:?}: {difference:e}");
+        assert!(difference <= 1e-5, "{name}: {difference:e}");
+    }
+}
+
+#[test]
+fn export_in_half_precision_takes_half_the_bytes() {
+    let Some(assets) = assets("export of a real checkpoint") else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let model = text(assets.join("weights/structural/yolo11n_random.pt"));
+    let bytes = |options: &[&str]| {
+        let out = text(dir.path().join("out.onnx"));
+        let record = text(dir.path().join("out.json"));
+        let verb = [
+            "export", &model, "-o", &out, "--json", &record, "--imgsz", "320",
+        ];
+        accepts(&[&verb, options].concat());
+        let record = json(&record);
+        assert_eq!(record["output"], serde_json::json!([1, 84, 2100]));
+        record["file_bytes"].as_f64().expect("a number")
+    };
+    let share = bytes(&["--half"]) / bytes(&[]);
+    assert!((0.49..0.55).contains(&share), "{share}");
+}
+
+#[test]
+fn inspect_of_a_checkpoint_shows_its_gammas() {
+    let Some(assets) = assets("a real checkpoint") else {
+        return;
+    };
+    let out = accepts(&["inspect", &text(assets.join("weights/yolov5n_coco.pt"))]);
+    let shown = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        shown.contains("/model.2/cv1/bn/BatchNormalization"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn files_that_are_no_checkpoints_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = text(dir.path().join("best.pt"));
+    std::fs::write(&path, b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.").expect("written");
+    refuses(
+        &["inspect", &path],
+        &["best.pt", "not a PyTorch checkpoint"],
+    );
+    let out = text(dir.path().join("out.onnx"));
+    refuses(&["export", &path, "-o", &out], &["best.pt"]);
+    assert!(!std::path::Path::new(&out).exists());
+}
