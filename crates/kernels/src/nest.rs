@@ -28,6 +28,8 @@ pub(crate) trait Row<const N: usize>: Sync {
 }
 
 const CHUNK: usize = 4096;
+/// Chunk of rows that gather: what their neighbours gather from the same cache lines stays in the first cache.
+const GATHERED_CHUNK: usize = 64;
 const TASK_ELEMENTS: usize = 16384;
 
 /// Equally shaped views as rows: axes sorted by the first view's strides and merged, cut into units of work.
@@ -37,7 +39,10 @@ pub(crate) struct Nest<const N: usize> {
     axes: [(usize, [usize; N]); MAX_RANK],
     /// Axes in use.
     rank: usize,
+    chunk: usize,
     chunks: usize,
+    /// Neighbouring rows that take turns at each chunk.
+    turns: usize,
     per_task: usize,
     units: usize,
 }
@@ -75,14 +80,25 @@ impl<const N: usize> Nest<N> {
             }
         }
         let rank = merged + 1;
-        let inner = axes[merged].0;
-        let chunks = inner.div_ceil(CHUNK);
+        let (inner, strides) = axes[merged];
+        let mut outer_axes = axes[..merged].iter();
+        let shared = outer_axes.position(|axis| axis.1[1..].contains(&1));
+        let (chunk, turns) = match shared.filter(|_| strides[1..].iter().any(|&s| s > 1)) {
+            Some(axis) => {
+                axes[axis..merged].rotate_left(1);
+                (GATHERED_CHUNK, axes[merged - 1].0)
+            }
+            None => (CHUNK, 1),
+        };
+        let chunks = inner.div_ceil(chunk);
         Some(Nest {
             offsets: views.map(|view| view.offset),
             axes,
             rank,
+            chunk,
             chunks,
-            per_task: TASK_ELEMENTS.div_ceil(inner.min(CHUNK)),
+            turns,
+            per_task: TASK_ELEMENTS.div_ceil(inner.min(chunk)),
             units: chunks * axes[..merged].iter().map(|a| a.0).product::<usize>(),
         })
     }
@@ -103,7 +119,9 @@ impl<const N: usize> Nest<N> {
         let (inner, strides) = self.axes[self.rank - 1];
         let first = task * self.per_task;
         for unit in first..(first + self.per_task).min(self.units) {
-            let (mut outer, chunk) = (unit / self.chunks, unit % self.chunks);
+            let (block, turn) = (unit / self.turns, unit % self.turns);
+            let (outer, chunk) = (block / self.chunks, block % self.chunks);
+            let mut outer = outer * self.turns + turn;
             let mut at = self.offsets;
             for (len, steps) in self.axes[..self.rank - 1].iter().rev() {
                 let index = outer % len;
@@ -112,11 +130,11 @@ impl<const N: usize> Nest<N> {
                     *at += index * step;
                 }
             }
-            let start = chunk * CHUNK;
+            let start = chunk * self.chunk;
             for (at, step) in at.iter_mut().zip(strides) {
                 *at += start * step;
             }
-            f(at, CHUNK.min(inner - start));
+            f(at, self.chunk.min(inner - start));
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn drop_unread(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     remove(lowered, gone);
 }
 
-/// An input that is only read to be quantized is written as codes from the start.
+/// An image that is only read to be quantized is written as codes from the start.
 fn quantize_inputs(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
@@ -86,7 +86,8 @@ fn quantize_inputs(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
             .only_reader(*input)
             .filter(|_| !keep.contains(&input.value));
         let Some(reader) = reader else { continue };
-        if matches!(lowered.items[reader].work, Work::Quantize) {
+        let is_image = lowered.graph.ty(input.value).is_ok_and(|t| t.rank() == 4);
+        if is_image && matches!(lowered.items[reader].work, Work::Quantize) {
             gone[reader] = true;
             *input = lowered.items[reader].outputs[0];
         }
