@@ -52,6 +52,10 @@ pub fn fma_loop(isa: Isa, rounds: usize) -> Result<(u64, f32), KernelError> {
     ))
 }
 
+/// Chains of the loop over products of codes: each quad with each vector of weights.
+const QUADS: usize = 4;
+const WEIGHTS: usize = 3;
+
 struct DotLoop {
     rounds: usize,
     sum: Cell<i32>,
@@ -60,23 +64,31 @@ struct DotLoop {
 impl CodeBody for DotLoop {
     #[inline(always)]
     unsafe fn run<V: CodeVector>(&self) {
-        let weights = std::hint::black_box([1i8; 64]);
-        // SAFETY: the caller has the instruction set; the arrays hold the widest vector.
+        let (codes, weights) = ([3u8; 4 * QUADS], [1i8; WEIGHTS * 64]);
+        // SAFETY: the caller has the instruction set; the arrays hold the widest vectors.
         unsafe {
-            let (codes, weights) = (
-                V::quad_of(std::hint::black_box(0x0102_0304)),
-                V::weights(weights.as_ptr()),
-            );
-            let mut acc = [V::splat(0); CHAINS];
+            let mut acc = [[V::splat(0); WEIGHTS]; QUADS];
             for _ in 0..self.rounds {
-                for a in &mut acc {
-                    *a = a.dot(codes, weights);
+                // Read anew, so that no product is made just once.
+                let codes = std::hint::black_box(codes.as_ptr());
+                let weights = std::hint::black_box(weights.as_ptr());
+                let mut w = [V::weights(weights); WEIGHTS];
+                for (n, w) in w.iter_mut().enumerate() {
+                    *w = V::weights(weights.add(n * V::WEIGHT_BYTES));
+                }
+                for (m, row) in acc.iter_mut().enumerate() {
+                    let quad = V::quad(codes.add(4 * m));
+                    for (a, w) in row.iter_mut().zip(w) {
+                        *a = a.dot(quad, w);
+                    }
                 }
             }
             let mut lanes = [0i32; 16];
-            acc.into_iter()
-                .fold(V::splat(0), |a, b| a.add(b))
-                .store(lanes.as_mut_ptr());
+            let mut sum = V::splat(0);
+            for a in acc.as_flattened() {
+                sum = sum.add(*a);
+            }
+            sum.store(lanes.as_mut_ptr());
             self.sum.set(lanes[0]);
         }
     }
@@ -96,7 +108,7 @@ pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
     // SAFETY: the instruction set is checked.
     unsafe { dispatch_codes(isa, &body) };
     Ok((
-        (2 * 4 * CHAINS * rounds * code_lanes(isa)) as u64,
+        (2 * 4 * QUADS * WEIGHTS * rounds * code_lanes(isa)) as u64,
         body.sum.get(),
     ))
 }

@@ -1,8 +1,13 @@
 //! Batched matrix product of codes.
 
+use super::conv::steps;
+use super::vector::{
+    CodeBody, CodeVector, Pixels, code_lanes, dispatch_codes, pack_quad, weight_bytes,
+};
 use super::{CodeParams, QOut};
-use crate::arena::each_coordinate;
-use crate::{Context, Dims, KernelError, View};
+use crate::nest::Base;
+use crate::vector::Vector;
+use crate::{Context, Dims, Isa, KernelError, View};
 
 /// `y = a b` over the last two axes: sums in i32 of `(a - zero_point) * (b - zero_point)`, times both scales.
 ///
@@ -45,29 +50,239 @@ pub fn q_matmul(
             ctx.check(view, &[], false)?;
         }
     }
-    let multiplier = a_params.scale * b_params.scale;
-    let batch = |v: &View, index: &[usize]| {
-        let steps = index[..rank - 2].iter().zip(v.strides.iter());
-        v.offset + steps.map(|(i, s)| i * s).sum::<usize>()
+    if view.elements() == 0 {
+        return Ok(());
+    }
+    let codes = Base(ctx.codes.as_mut_ptr());
+    let job = Job {
+        isa: ctx.isa,
+        codes,
+        y_base: match y {
+            QOut::Codes { .. } => codes,
+            QOut::Float { .. } => Base(ctx.arena.as_mut_ptr().cast::<u8>()),
+        },
+        a,
+        b,
+        y: view,
+        zero_points: [a_params.zero_point, b_params.zero_point],
+        multiplier: a_params.scale * b_params.scale,
+        to: match y {
+            QOut::Codes { params, .. } => Some(*params),
+            QOut::Float { .. } => None,
+        },
     };
-    each_coordinate(view, |index, to| {
-        let (m, n) = (index[rank - 2], index[rank - 1]);
-        let codes = ctx.codes.as_slice();
-        let a_row = batch(a, index) + m * a.strides[rank - 2];
-        let b_column = batch(b, index) + n * b.strides[rank - 1];
-        let mut sum = 0i32;
-        for k in 0..depth {
-            let a = i32::from(codes[a_row + k * a.strides[rank - 1]]);
-            let b = i32::from(codes[b_column + k * b.strides[rank - 2]]);
-            let product =
-                (a - i32::from(a_params.zero_point)) * (b - i32::from(b_params.zero_point));
-            sum = sum.wrapping_add(product);
-        }
-        let value = sum as f32 * multiplier;
-        match y {
-            QOut::Codes { params, .. } => ctx.codes.as_mut_slice()[to] = params.code(value),
-            QOut::Float { .. } => ctx.arena.as_mut_slice()[to] = value,
-        }
+    let batches = view.shape[..rank - 2].iter().product::<usize>();
+    let panels = view.shape[rank - 1].div_ceil(code_lanes(ctx.isa));
+    ctx.pool.run(batches * panels, &|task| {
+        let panel = Panel {
+            job: &job,
+            batch: task / panels,
+            column: task % panels * code_lanes(job.isa),
+        };
+        // SAFETY: views and instruction set are checked; panels write disjoint columns.
+        unsafe { dispatch_codes(job.isa, &panel) };
     });
     Ok(())
+}
+
+/// Rows of a tile.
+const ROWS: usize = 8;
+/// Deeper products are summed in pieces of this depth, a multiple of 4.
+const DEPTH: usize = 1024;
+/// Bytes of a panel's packed piece: eight for each lane of four codes at most.
+const PANEL_BYTES: usize = DEPTH / 4 * 128;
+
+struct Job<'a> {
+    isa: Isa,
+    codes: Base<u8>,
+    y_base: Base<u8>,
+    a: &'a View,
+    b: &'a View,
+    y: &'a View,
+    zero_points: [u8; 2],
+    multiplier: f32,
+    /// Codes, or reals.
+    to: Option<CodeParams>,
+}
+
+struct Panel<'a> {
+    job: &'a Job<'a>,
+    batch: usize,
+    column: usize,
+}
+
+/// A piece of some columns of b, less 128, as weights, and what the zero points add to each column.
+struct Packed {
+    weights: [i8; PANEL_BYTES],
+    columns: [i32; 16],
+}
+
+impl CodeBody for Panel<'_> {
+    #[inline(always)]
+    unsafe fn run<V: CodeVector>(&self) {
+        let job = self.job;
+        let rank = job.y.shape.len();
+        let (rows, depth) = (job.y.shape[rank - 2], job.a.shape[rank - 1]);
+        let mut packed = Packed {
+            weights: [0; PANEL_BYTES],
+            columns: [0; 16],
+        };
+        if depth <= DEPTH {
+            // SAFETY: the caller's.
+            unsafe { self.pack(&mut packed, 0, depth) };
+        }
+        let mut row = 0;
+        while row < rows {
+            let count = if rows - row >= ROWS { ROWS } else { 1 };
+            let mut sums = [[0i32; 16]; ROWS];
+            for first in (0..depth.max(1)).step_by(DEPTH) {
+                let piece = DEPTH.min(depth - first);
+                // SAFETY: the caller's.
+                unsafe {
+                    if depth > DEPTH {
+                        self.pack(&mut packed, first, piece);
+                    }
+                    if count == ROWS {
+                        self.rows::<V, ROWS>(&packed, &mut sums, [row, first, piece]);
+                    } else {
+                        self.rows::<V, 1>(&packed, &mut sums, [row, first, piece]);
+                    }
+                }
+            }
+            for (m, sums) in sums.iter().enumerate().take(count) {
+                // SAFETY: the caller's.
+                unsafe { self.store::<V>(sums, row + m) };
+            }
+            row += count;
+        }
+    }
+}
+
+impl Panel<'_> {
+    fn start(&self, view: &View) -> usize {
+        let rank = view.shape.len();
+        let (mut at, mut batch) = (view.offset, self.batch);
+        for axis in (0..rank - 2).rev() {
+            at += batch % view.shape[axis] * view.strides[axis];
+            batch /= view.shape[axis];
+        }
+        at
+    }
+
+    /// Packs rows `first..first + depth` of this panel's columns.
+    unsafe fn pack(&self, packed: &mut Packed, first: usize, depth: usize) {
+        let (job, lanes) = (self.job, code_lanes(self.job.isa));
+        let rank = job.y.shape.len();
+        let (k_step, n_step) = (job.b.strides[rank - 2], job.b.strides[rank - 1]);
+        let columns = lanes.min(job.y.shape[rank - 1] - self.column);
+        let b = self.start(job.b) + first * k_step + self.column * n_step;
+        let [a_zero, b_zero] = job.zero_points.map(i32::from);
+        packed.columns = [depth as i32 * a_zero * (b_zero - 128); 16];
+        let bytes = weight_bytes(job.isa) * lanes;
+        for q in 0..depth.div_ceil(4) {
+            let mut quad = [[0i8; 4]; 16];
+            // The last four codes of a row of a are read whole; weights of those already counted are zero.
+            let from = if depth >= 4 {
+                (depth - 4).min(4 * q)
+            } else {
+                0
+            };
+            for i in (4 * q - from)..(depth - from).min(4) {
+                for n in 0..columns {
+                    let at = b + (from + i) * k_step + n * n_step;
+                    // SAFETY: the caller's: the index lies inside the checked view.
+                    let code = unsafe { *job.codes.at(at) };
+                    quad[n][i] = (code ^ 128) as i8;
+                    packed.columns[n] -= a_zero * i32::from(quad[n][i]);
+                }
+            }
+            pack_quad(
+                job.isa,
+                &quad[..lanes],
+                &mut packed.weights[q * bytes..][..bytes],
+            );
+        }
+    }
+
+    /// Adds `MR` rows' products with a packed piece.
+    #[inline(always)]
+    unsafe fn rows<V: CodeVector, const MR: usize>(
+        &self,
+        packed: &Packed,
+        sums: &mut [[i32; 16]; ROWS],
+        [row, first, depth]: [usize; 3],
+    ) {
+        let job = self.job;
+        let rank = job.y.shape.len();
+        let (m_step, k_step) = (job.a.strides[rank - 2], job.a.strides[rank - 1]);
+        let a = self.start(job.a) + row * m_step + first * k_step;
+        let b_zero = i32::from(job.zero_points[1]) - 128;
+        let mut copied = [[0u8; DEPTH]; MR];
+        let mut pointers = [std::ptr::null::<u8>(); MR];
+        // SAFETY: the caller's: indices lie inside the checked views.
+        unsafe {
+            for (m, pointer) in pointers.iter_mut().enumerate() {
+                let from = job.codes.at(a + m * m_step);
+                *pointer = from;
+                if k_step != 1 || depth < 4 {
+                    for (k, code) in copied[m].iter_mut().enumerate().take(depth) {
+                        *code = *from.add(k * k_step);
+                    }
+                    *pointer = copied[m].as_ptr();
+                }
+            }
+            let mut acc = [V::load(packed.columns.as_ptr()); MR];
+            let bytes = weight_bytes(job.isa) * V::F::LANES;
+            for q in 0..depth.div_ceil(4) {
+                let weights = V::weights(packed.weights.as_ptr().add(q * bytes));
+                let from = if depth >= 4 {
+                    (depth - 4).min(4 * q)
+                } else {
+                    0
+                };
+                for (acc, x) in acc.iter_mut().zip(pointers) {
+                    *acc = acc.dot(V::quad(x.add(from)), weights);
+                }
+            }
+            for (m, acc) in acc.into_iter().enumerate() {
+                let codes = std::slice::from_raw_parts(pointers[m], depth);
+                let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+                let total = V::load(sums[m].as_ptr()).add(acc.add(V::splat(-b_zero * sum)));
+                total.store(sums[m].as_mut_ptr());
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store<V: CodeVector>(&self, sums: &[i32; 16], row: usize) {
+        let job = self.job;
+        let rank = job.y.shape.len();
+        let columns = V::F::LANES.min(job.y.shape[rank - 1] - self.column);
+        let n_step = job.y.strides[rank - 1];
+        let y = self.start(job.y) + row * job.y.strides[rank - 2] + self.column * n_step;
+        let (mut codes, mut reals) = ([0u8; 16], [0f32; 16]);
+        // SAFETY: the caller's: indices lie inside the checked view.
+        unsafe {
+            let value = V::load(sums.as_ptr())
+                .real()
+                .mul(V::F::splat(job.multiplier));
+            value.store(reals.as_mut_ptr());
+            if let Some(params) = &job.to {
+                let to = Pixels {
+                    to: codes.as_mut_ptr(),
+                    step: 0,
+                    channels: V::F::LANES,
+                };
+                let steps = steps::<V>(value, 1.0 / params.scale);
+                V::store_codes::<1, 1>([steps], params.zero_point, to);
+            }
+            for n in 0..columns {
+                let at = y + n * n_step;
+                match job.to {
+                    Some(_) => *job.y_base.at(at) = codes[n],
+                    None => *job.y_base.0.cast::<f32>().add(at) = reals[n],
+                }
+            }
+        }
+    }
 }

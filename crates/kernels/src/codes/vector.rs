@@ -23,6 +23,8 @@ pub(crate) trait CodeVector: Copy {
     type Quad: Copy;
     /// Four weights for each lane.
     type Weights: Copy;
+    /// Bytes of those.
+    const WEIGHT_BYTES: usize;
 
     unsafe fn splat(value: i32) -> Self;
     unsafe fn load(from: *const i32) -> Self;
@@ -133,15 +135,25 @@ pub(crate) fn code_tiles(isa: Isa) -> &'static [&'static [CodeTileFn]] {
     }
 }
 
+/// Bytes that four weights of a lane take.
+pub(crate) fn weight_bytes(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 | Isa::Avx2 => 8,
+        _ => 4,
+    }
+}
+
 /// Stores the four weights of each lane where the instruction set expects them.
 pub(crate) fn pack_quad(isa: Isa, weights: &[[i8; 4]], to: &mut [i8]) {
     match isa {
         // Pairs of i16 are multiplied: codes 0 and 2 of eight lanes, then codes 1 and 3.
         Isa::Avx512 | Isa::Avx2 => {
             for (lane, [a, b, c, d]) in weights.iter().copied().enumerate() {
-                let at = lane / 8 * 32 + lane % 8 * 2;
-                (to[at], to[at + 1]) = (a, c);
-                (to[at + 16], to[at + 17]) = (b, d);
+                let at = lane / 8 * 64 + lane % 8 * 4;
+                for (at, weight) in [(at, a), (at + 2, c), (at + 32, b), (at + 34, d)] {
+                    let [low, high] = i16::from(weight).to_le_bytes();
+                    (to[at], to[at + 1]) = (low as i8, high as i8);
+                }
             }
         }
         _ => to.copy_from_slice(weights.as_flattened()),

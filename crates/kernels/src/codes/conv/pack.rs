@@ -1,5 +1,5 @@
 use super::tile::Tail;
-use crate::codes::vector::{code_lanes, code_tiles, pack_quad};
+use crate::codes::vector::{code_lanes, code_tiles, pack_quad, weight_bytes};
 use crate::conv::Window;
 use crate::{Isa, KernelError};
 
@@ -43,7 +43,7 @@ pub(crate) struct Panel {
     pub(crate) lane: usize,
 }
 
-/// Weights as tiles read them: per panel `[taps][quads and tail][nv * lanes][4]`.
+/// Weights as tiles read them: per panel `[taps][quads and tail][nv * lanes][4]`, a weight of one or two bytes.
 pub(crate) struct Weights {
     pub(crate) tail: Tail,
     /// Where each panel starts.
@@ -173,7 +173,7 @@ fn panels(spec: &QConvSpec, isa: Isa, group: usize) -> Vec<Panel> {
     let channels = spec.out_channels / spec.group;
     let depth = spec.kernel[0] * spec.kernel[1] * spec.in_channels_per_group;
     let mut widest = code_tiles(isa).len();
-    while widest > 1 && depth * widest * lanes > PANEL_BYTES {
+    while widest > 1 && depth * widest * lanes * weight_bytes(isa) / 4 > PANEL_BYTES {
         widest -= 1;
     }
     let vectors = channels.div_ceil(lanes);
@@ -237,7 +237,7 @@ fn pack(spec: &QConvSpec, isa: Isa, panels: &[Panel], taps_w: usize) -> Weights 
                     });
                 }
                 let start = weights.data.len();
-                weights.data.resize(start + lanes * 4, 0);
+                weights.data.resize(start + lanes * weight_bytes(isa), 0);
                 pack_quad(isa, &quad, &mut weights.data[start..]);
             }
         }

@@ -132,7 +132,7 @@ unsafe fn sums<V: CodeVector, const MR: usize, const NV: usize>(
         let bias: [V; NV] = std::array::from_fn(|n| V::load(args.bias.add(n * V::F::LANES)));
         let mut acc = [bias; MR];
         let mut weight = args.weight;
-        let step = 4 * V::F::LANES;
+        let step = V::WEIGHT_BYTES;
         for tap_h in 0..args.taps_h {
             for tap_w in 0..args.taps_w {
                 let from = tap_h * args.tap_h_step + tap_w * args.tap_w_step;

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 pub(super) trait Dot: Copy {
     type Quad: Copy;
     type Weights: Copy;
+    const WEIGHT_BYTES: usize;
     unsafe fn spread(codes: __m256i) -> Self::Quad;
     unsafe fn weights(from: *const i8) -> Self::Weights;
     unsafe fn dot(sums: __m256i, codes: Self::Quad, weights: Self::Weights) -> __m256i;
@@ -23,6 +24,7 @@ pub(super) struct Pairs;
 impl Dot for Pairs {
     type Quad = [__m256i; 2];
     type Weights = [__m256i; 2];
+    const WEIGHT_BYTES: usize = 64;
 
     #[inline(always)]
     unsafe fn spread(codes: __m256i) -> [__m256i; 2] {
@@ -35,10 +37,12 @@ impl Dot for Pairs {
 
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> [__m256i; 2] {
-        // SAFETY: the caller's: 32 valid weights.
+        // SAFETY: the caller's: 32 valid weights, of two bytes each.
         unsafe {
-            let half = |at: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(at).cast()));
-            [half(0), half(16)]
+            [
+                _mm256_loadu_si256(from.cast()),
+                _mm256_loadu_si256(from.add(32).cast()),
+            ]
         }
     }
 
@@ -67,6 +71,7 @@ impl<D: Dot> CodeVector for I32x8<D> {
     type F = F32x8Avx;
     type Quad = D::Quad;
     type Weights = D::Weights;
+    const WEIGHT_BYTES: usize = D::WEIGHT_BYTES;
 
     #[inline(always)]
     unsafe fn splat(value: i32) -> Self {

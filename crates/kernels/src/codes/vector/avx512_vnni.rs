@@ -20,6 +20,7 @@ impl CodeVector for I32x16 {
     type F = F32x16;
     type Quad = __m512i;
     type Weights = __m512i;
+    const WEIGHT_BYTES: usize = 64;
 
     #[inline(always)]
     unsafe fn splat(value: i32) -> Self {

@@ -16,6 +16,7 @@ macro_rules! dot {
         impl Dot for $encoding {
             type Quad = __m256i;
             type Weights = __m256i;
+            const WEIGHT_BYTES: usize = 32;
 
             #[inline(always)]
             unsafe fn spread(codes: __m256i) -> __m256i {

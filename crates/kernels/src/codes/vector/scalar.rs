@@ -17,6 +17,7 @@ impl CodeVector for I32x8 {
     type F = F32x8;
     type Quad = [u8; 4];
     type Weights = [[i8; 4]; 8];
+    const WEIGHT_BYTES: usize = 32;
 
     #[inline(always)]
     unsafe fn splat(value: i32) -> Self {
