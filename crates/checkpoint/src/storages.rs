@@ -164,6 +164,19 @@ impl<'a> Storages<'a> {
     }
 }
 
+/// The function of `torch._utils` that rebuilds a value, with its arguments; a tensor with attributes of its own goes through one more.
+fn rebuild_call<'t, 'a>(tree: &'t Tree<'a>, id: Id) -> Option<(&'a str, &'t [Id])> {
+    let (package, function) = tree.class(id)?;
+    let arguments = tree.sequence(tree.object(id)?.arguments)?;
+    match (package, function, arguments) {
+        ("torch._utils", _, _) => Some((function, arguments)),
+        ("torch._tensor", "_rebuild_from_type_v2", &[inner, _, arguments, ..]) => {
+            Some((tree.global(inner)?.1, tree.sequence(arguments)?))
+        }
+        _ => None,
+    }
+}
+
 /// A strided view of a storage.
 struct View<'a> {
     storage: StorageRef<'a>,
@@ -175,19 +188,14 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn read(tree: &Tree<'a>, id: Id, at: &str) -> Result<Self, CheckpointError> {
         let expected = "a tensor";
-        let (_, function) = tree
-            .class(id)
-            .filter(|c| c.0 == "torch._utils")
-            .ok_or_else(|| tree.unexpected(at, expected, id))?;
-        let arguments = tree.object(id).and_then(|o| tree.sequence(o.arguments));
-        let arguments = arguments.ok_or_else(|| tree.unexpected(at, expected, id))?;
+        let call = rebuild_call(tree, id);
+        let (function, arguments) = call.ok_or_else(|| tree.unexpected(at, expected, id))?;
         if function.starts_with("_rebuild_parameter") {
             let inner = arguments.first().copied();
             let inner = inner.ok_or_else(|| tree.unexpected(at, expected, id))?;
             // A parameter wraps a tensor, never another parameter: no chain to follow.
-            let wraps = tree
-                .class(inner)
-                .is_some_and(|c| c.1.starts_with("_rebuild_tensor"));
+            let wraps =
+                rebuild_call(tree, inner).is_some_and(|c| c.0.starts_with("_rebuild_tensor"));
             return match wraps {
                 true => Self::read(tree, inner, at),
                 false => Err(tree.unexpected(at, expected, inner)),
@@ -257,5 +265,43 @@ impl<'a> View<'a> {
             }
         }
         values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(offset: usize, shape: &[usize], strides: &[usize]) -> View<'static> {
+        View {
+            storage: StorageRef {
+                key: "0",
+                dtype: DType::U8,
+            },
+            offset,
+            shape: shape.to_vec(),
+            strides: strides.to_vec(),
+        }
+    }
+
+    #[test]
+    fn channels_last_is_gathered_in_row_major_order() {
+        let found = view(1, &[1, 2, 2, 2], &[8, 1, 4, 2]).gather(&[9, 0, 4, 1, 5, 2, 6, 3, 7]);
+        assert_eq!(found, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    }
+
+    #[test]
+    fn reach_counts_what_the_storage_must_hold() {
+        assert_eq!(view(1, &[1, 2, 2, 2], &[8, 1, 4, 2]).reach(), Some(9));
+        assert_eq!(view(5, &[], &[]).reach(), Some(6));
+        assert_eq!(view(5, &[0, 3], &[3, 1]).reach(), Some(0));
+        let far = view(0, &[1, 2], &[usize::MAX, usize::MAX]).reach();
+        assert_eq!(far, Some(usize::MAX as u128 + 1));
+    }
+
+    #[test]
+    fn a_stride_of_an_axis_of_one_does_not_count() {
+        let found = view(0, &[2, 1], &[1, usize::MAX]).gather(&[3, 4]);
+        assert_eq!(found, [3.0, 4.0]);
     }
 }
