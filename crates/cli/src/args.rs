@@ -298,9 +298,18 @@ pub(crate) struct CompressArgs {
     /// Ask it of the lower end of the 95 % interval.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Share of the MACs to remove; when the gate fails half of it, a fifth, then nothing.
+    /// Share of the MACs to remove; where that costs too much half of it, a fifth, then nothing.
     #[arg(long, default_value_t = 0.05, value_parser = parse_ratio)]
     pub(crate) macs: f64,
+    /// How many other images of the same split choose among these attempts; 0 leaves all to the gate.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub(crate) holdout: u32,
+    /// Take all settings from the recipe.toml of another run.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "strict", "macs", "holdout", "criterion", "target", "calibrator", "images", "split"])]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Go on where an interrupted run in RUNDIR stopped; finished stages are used again.
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// The ranking.
     #[command(flatten)]
     pub(crate) criterion: CriterionArgs,

@@ -1,66 +1,123 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
 use crate::args::{CommonArgs, CompressArgs};
+use crate::model::{self, Model};
 use crate::output::{align_right, grouped, megabytes, table, write_json};
-use crate::{engine, model};
+use crate::progress::Stages;
+use crate::{engine, memory};
 use anyhow::{Result, ensure};
 use compress::{
-    CompressData, CompressOptions, CompressRecord, StageRecord, compress_detector, sample,
+    Attempt, CompressData, CompressRecord, GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe,
+    Recipe, RunDir, Runner, StageRecord, compress_detector, file_digest, sample,
 };
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use yolo::Dataset;
+use yolo::{Dataset, ImageItem};
 
 /// Runs the verb; a failed gate is exit code 1.
 pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> {
+    let engine = engine::builtin_options(common, "compress")?;
     let model = model::load(&args.model)?;
-    let data = &args.images.data;
-    let val = Dataset::open(data, "val")?;
-    let train = Dataset::open(data, &args.images.split)?;
-    let judged: BTreeSet<&PathBuf> = val.images.iter().map(|i| &i.path).collect();
-    let train: Vec<PathBuf> = train
-        .images
-        .into_iter()
-        .map(|i| i.path)
-        .filter(|p| !judged.contains(p))
-        .collect();
-    ensure!(
-        !train.is_empty(),
-        "{}: every image of `{}` is in `val` too: nothing is left to calibrate on",
-        data.display(),
-        args.images.split
-    );
-    let calibration = sample(&train, args.images.images as usize, common.seed);
-    let options = CompressOptions {
-        keep: args.keep,
-        strict: args.strict,
-        macs_ratios: back_off(args.macs),
-        criterion: &args.criterion.criterion,
-        target: quant::target(&args.quant.target)?,
-        calibrator: &args.quant.calibrator,
-        seed: common.seed,
-        engine: engine::builtin_options(common, "compress")?,
+    let recipe = recipe(args, common, &model, engine.isa.to_string())?;
+    let val = Dataset::open(&recipe.data, "val")?;
+    let (calibration, holdout) = draw(&recipe, &val)?;
+    let dir = RunDir::open(&args.out, args.resume)?;
+    let stages = Stages::default();
+    let runner = Runner {
+        engine,
         threads: engine::threads(common),
+        say: &|line| stages.say(line),
+        progress: &|done, total| stages.at(done, total),
     };
     let data = CompressData {
         calibration: &calibration,
+        holdout: holdout.as_ref(),
         val: &val,
     };
-    let family = model.family.as_deref();
-    let record = compress_detector(
-        (&model.graph, model.file_bytes, family),
-        &data,
-        &options,
-        &args.out,
-        &|line| eprintln!("{line}"),
-    )?;
-    print(args, &record);
+    let record = compress_detector(&model.graph, &recipe, &data, &runner, &dir)?;
+    drop(stages);
+    print(&args.out, &record);
     write_json(common.json.as_deref(), &record)?;
     Ok(if record.gate.passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
     })
+}
+
+/// What the arguments say, or another run's recipe with this model and data.
+fn recipe(args: &CompressArgs, common: &CommonArgs, model: &Model, isa: String) -> Result<Recipe> {
+    let mut recipe = match &args.recipe {
+        Some(path) => Recipe::read(path)?,
+        None => settings(args, common),
+    };
+    recipe.model = model.path.clone();
+    recipe.model_sha256 = file_digest(&model.path)?;
+    recipe.family = model.family.clone();
+    recipe.imgsz = args.model.reading.imgsz;
+    recipe.data = args.images.data.clone();
+    recipe.isa = isa;
+    Ok(recipe)
+}
+
+fn settings(args: &CompressArgs, common: &CommonArgs) -> Recipe {
+    Recipe {
+        model: PathBuf::new(),
+        model_sha256: String::new(),
+        family: None,
+        imgsz: None,
+        data: PathBuf::new(),
+        seed: common.seed,
+        isa: String::new(),
+        images: ImagesRecipe {
+            split: args.images.split.clone(),
+            calibration: args.images.images,
+            holdout: args.holdout,
+        },
+        prune: PruneRecipe {
+            macs: back_off(args.macs),
+            criterion: args.criterion.criterion.clone(),
+        },
+        quantize: QuantizeRecipe {
+            target: args.quant.target.clone(),
+            calibrator: args.quant.calibrator.clone(),
+        },
+        gate: GateRecipe {
+            keep: args.keep,
+            strict: args.strict,
+        },
+    }
+}
+
+/// Images to calibrate on, and others to choose by: none of them is of `val`, none is of both.
+fn draw(recipe: &Recipe, val: &Dataset) -> Result<(Vec<PathBuf>, Option<Dataset>)> {
+    let mut train = Dataset::open(&recipe.data, &recipe.images.split)?;
+    let judged: BTreeSet<&PathBuf> = val.images.iter().map(|i| &i.path).collect();
+    train.images.retain(|i| !judged.contains(&i.path));
+    ensure!(
+        !train.images.is_empty(),
+        "{}: every image of `{}` is in `val` too: nothing is left to calibrate on",
+        recipe.data.display(),
+        recipe.images.split
+    );
+    let paths = |images: &[ImageItem]| images.iter().map(|i| i.path.clone()).collect::<Vec<_>>();
+    // At most a third is held out of a small split: calibration needs images too.
+    let spare = (recipe.images.holdout as usize).min(train.images.len() / 3);
+    // Another seed than that of the calibration images, which are drawn from the rest.
+    let held: BTreeSet<PathBuf> = sample(&paths(&train.images), spare, !recipe.seed)
+        .into_iter()
+        .collect();
+    let (held, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut train.images)
+        .into_iter()
+        .partition(|i| held.contains(&i.path));
+    let calibration = sample(
+        &paths(&rest),
+        recipe.images.calibration as usize,
+        recipe.seed,
+    );
+    train.images = held;
+    let labelled = train.images.iter().any(|i| !i.labels.is_empty());
+    Ok((calibration, labelled.then_some(train)))
 }
 
 /// Shares of the MACs to try: what was asked, less, and nothing.
@@ -71,7 +128,7 @@ fn back_off(macs: f64) -> Vec<f64> {
     vec![macs, macs / 2.0, macs / 5.0, 0.0]
 }
 
-fn print(args: &CompressArgs, r: &CompressRecord) {
+fn print(out: &Path, r: &CompressRecord) {
     let mut rows = table(&["", "before", "pruned", "after", "after / before"]);
     let (a, p, b) = (&r.baseline, &r.pruned, &r.quantized);
     let mut row = |what: &str,
@@ -94,6 +151,9 @@ fn print(args: &CompressArgs, r: &CompressRecord) {
         &|s| format!("{:.1} %", 100.0 * s.int8_macs_share),
         &|_| None,
     );
+    row("arena", &|s| megabytes(s.arena_bytes as u64), &|s| {
+        Some(s.arena_bytes as f64)
+    });
     row(
         "map_50_95",
         &|s| format!("{:.4}", s.metrics.coco.map_50_95),
@@ -105,28 +165,45 @@ fn print(args: &CompressArgs, r: &CompressRecord) {
         &|s| Some(s.metrics.coco.map_50),
     );
     let ms = |s: &StageRecord| {
-        s.latency_ms.map_or("no INT8 engine yet".to_owned(), |l| {
-            format!("{:.1} ms", l.median)
-        })
+        let told = s.latency_ms.map(|l| format!("{:.1} ms", l.median));
+        told.unwrap_or("runs in float here".to_owned())
     };
     row("latency", &ms, &|s| s.latency_ms.map(|l| l.median));
     align_right(&mut rows, 1);
     println!("{rows}");
     for t in &r.gate.attempts {
-        let verdict = if t.passed { "passed" } else { "failed" };
-        println!(
-            "gate {verdict}: {:.1} % of the MACs pruned, mAP ratio {:.4} (95 % interval {:.4} to {:.4}), {} asked{}",
-            100.0 * t.macs_ratio,
-            t.ratio,
-            t.lower_bound,
-            t.upper_bound,
-            r.gate.keep,
-            if r.gate.strict {
-                " of the lower end"
-            } else {
-                ""
-            }
-        );
+        println!("{}", attempt_text(t));
     }
-    println!("{}", args.out.join("model.onnx").display());
+    let of = if r.gate.strict {
+        " of the lower end"
+    } else {
+        ""
+    };
+    let verdict = if r.gate.passed { "passed" } else { "failed" };
+    println!("gate {verdict}: {} of the mAP asked{of}", r.gate.keep);
+    if let Some(bytes) = memory::peak_rss_bytes() {
+        println!("peak memory of this run: {}", megabytes(bytes));
+    }
+    println!("{}", out.join("model.onnx").display());
+}
+
+fn attempt_text(t: &Attempt) -> String {
+    let pruned = format!(
+        "{}: {:.1} % of the MACs pruned",
+        t.folder,
+        100.0 * t.macs_ratio
+    );
+    let held = t.holdout.map_or(String::new(), |h| {
+        format!(
+            ", {:.4} kept on the hold-out ({:.4} to {:.4})",
+            h.ratio, h.lower, h.upper
+        )
+    });
+    let judged = match (t.ratio, t.lower_bound, t.upper_bound) {
+        (Some(ratio), Some(lower), Some(upper)) => {
+            format!(", {ratio:.4} on val (95 % interval {lower:.4} to {upper:.4})")
+        }
+        _ => ", not shown to val".to_owned(),
+    };
+    pruned + &held + &judged
 }

@@ -1,6 +1,7 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 
 /// Progress over a known number of things.
 pub(crate) struct Progress {
@@ -38,5 +39,26 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Progress of a run of many stages: what begins, and images while a stage works.
+#[derive(Default)]
+pub(crate) struct Stages {
+    current: Mutex<Option<Progress>>,
+}
+
+impl Stages {
+    /// A stage begins.
+    pub(crate) fn say(&self, line: &str) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        eprintln!("{line}");
+    }
+
+    /// `done` of `total` images are finished.
+    pub(crate) fn at(&self, done: usize, total: usize) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = current.get_or_insert_with(|| Progress::new("images", total));
+        progress.at(done);
     }
 }

@@ -30,6 +30,25 @@ pub enum CompressError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A recipe or a record of a run that does not parse.
+    #[error("{}: {reason}", path.display())]
+    Record {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A recipe without a single share of the MACs to try.
+    #[error("the recipe's `prune.macs` is empty: expected at least one share, 0 for no pruning")]
+    NoAttempts,
     /// Parameters of the model's input.
     #[error(transparent)]
     Params(#[from] ir::OpError),

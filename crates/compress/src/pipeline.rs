@@ -1,109 +1,49 @@
-//! The whole way: baseline, prune, quantize, gate, with less pruning when the gate fails.
+//! The whole way: baseline, prune, quantize, gate, with less pruning when that costs too much.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use ir::{Graph, Op, rewrites};
+use ir::{Graph, rewrites};
 use quant::Target;
-use runtime::{Plan, PlanOptions};
-use serde::Serialize;
+use runtime::PlanOptions;
+use serde::{Deserialize, Serialize};
 use yolo::families::{self, Head};
-use yolo::metrics::{Matches, Metrics, RatioInterval, paired_bootstrap};
-use yolo::{CompiledDetector, Dataset, Thresholds, evaluate_detector};
+use yolo::metrics::{RatioInterval, paired_bootstrap};
+use yolo::{BadInput, Dataset};
 
-use crate::{CompressError, Latency, Observation, PruneBudget, prune_detector, quantize_detector};
+use crate::digest::{Key, dataset_digest};
+use crate::gate::{Attempt, Gate};
+use crate::measure::{self, Accuracy, Size, StageRecord};
+use crate::run_dir::{RunDir, Stage};
+use crate::{CompressError, Observation, PruneBudget, Recipe, file_digest};
+use crate::{prune_detector, quantize_detector};
 
-/// Confidence and overlap at which accuracy is measured.
-const THRESHOLDS: Thresholds = Thresholds {
-    conf: 0.001,
-    iou: 0.7,
-};
 const BOOTSTRAP_ROUNDS: usize = 1000;
-
-/// What `compress` is to do.
-#[derive(Clone, Debug)]
-pub struct CompressOptions<'a> {
-    /// Share of the baseline's mAP that must be kept.
-    pub keep: f64,
-    /// Whether the lower end of the interval must keep it.
-    pub strict: bool,
-    /// Shares of the MACs to remove, tried in order until the gate passes.
-    pub macs_ratios: Vec<f64>,
-    /// Pruning criterion.
-    pub criterion: &'a str,
-    /// Engine that will run the model.
-    pub target: Target,
-    /// How ranges are chosen.
-    pub calibrator: &'a str,
-    /// Seed of everything drawn.
-    pub seed: u64,
-    /// How plans are compiled.
-    pub engine: PlanOptions,
-    /// Images in flight, and threads of one inference when it is timed.
-    pub threads: usize,
-}
 
 /// Data of the pipeline: images to look at while changing the model, and the split that judges it.
 pub struct CompressData<'a> {
     /// Calibration images, none of them of `val`.
     pub calibration: &'a [PathBuf],
+    /// Labelled images, neither of `calibration` nor of `val`, by which attempts are chosen; `None` where there are none to spare.
+    pub holdout: Option<&'a Dataset>,
     /// Read by the gate alone.
     pub val: &'a Dataset,
 }
 
-/// A stage's model, measured.
-#[derive(Clone, Debug, Serialize)]
-pub struct StageRecord {
-    /// Size of the ONNX file.
-    pub file_bytes: u64,
-    /// Learned parameters.
-    pub params: u64,
-    /// Multiply-accumulate operations.
-    pub macs: u64,
-    /// Share of the MACs in INT8.
-    pub int8_macs_share: f64,
-    /// None for a quantized graph: it is evaluated by fake quantization in float, whose latency says nothing.
-    pub latency_ms: Option<Latency>,
-    /// Accuracy.
-    #[serde(flatten)]
-    pub metrics: Metrics,
-}
-
-/// One try at passing the gate.
-#[derive(Clone, Debug, Serialize)]
-pub struct Attempt {
-    /// Share of the MACs that pruning was asked to remove.
-    pub macs_ratio: f64,
-    /// mAP over the baseline's.
-    pub ratio: f64,
-    /// Lower end of the 95 % interval.
-    pub lower_bound: f64,
-    /// Upper end.
-    pub upper_bound: f64,
-    /// Whether the gate passed.
-    pub passed: bool,
-}
-
-/// The gate's verdict.
-#[derive(Clone, Debug, Serialize)]
-pub struct Gate {
-    /// Share of the baseline's mAP asked for.
-    pub keep: f64,
-    /// Whether the lower bound had to keep it.
-    pub strict: bool,
-    /// The last attempt's ratio.
-    pub ratio: f64,
-    /// The last attempt's lower bound.
-    pub lower_bound: f64,
-    /// The verdict.
-    pub passed: bool,
-    /// All attempts, in order.
-    pub attempts: Vec<Attempt>,
+/// How the pipeline runs, which decides nothing but the time it takes.
+pub struct Runner<'a> {
+    /// How plans are compiled.
+    pub engine: PlanOptions,
+    /// Images in flight, and threads of one inference when it is timed.
+    pub threads: usize,
+    /// Told what begins.
+    pub say: &'a (dyn Fn(&str) + Sync),
+    /// Told finished images, of how many.
+    pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
 
 /// `metrics.json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CompressRecord {
     /// The model as it came.
     pub baseline: StageRecord,
@@ -113,175 +53,384 @@ pub struct CompressRecord {
     pub quantized: StageRecord,
     /// The verdict.
     pub gate: Gate,
+    /// Images that were calibrated on, without those that could not be read.
+    pub calibration_images: usize,
+    /// Images by which attempts were chosen.
+    pub holdout_images: usize,
+    /// Images of all kinds that were skipped.
+    pub bad_images: Vec<BadInput>,
+    /// Labels that were skipped.
+    pub bad_labels: Vec<BadInput>,
 }
 
-/// Runs the pipeline and writes `pruned.onnx`, `prune.plan.json`, `model.onnx`, `quant.plan.json` and `metrics.json` into `run_dir`.
+/// What does not change from attempt to attempt.
+struct Run<'a> {
+    /// With BatchNorm where the model has it, as pruning wants it.
+    source: &'a Graph,
+    /// With BatchNorm folded.
+    graph: Graph,
+    head: Head,
+    recipe: &'a Recipe,
+    target: Target,
+    data: &'a CompressData<'a>,
+    runner: &'a Runner<'a>,
+    dir: &'a RunDir,
+    /// Progress over the calibration images.
+    shown: &'a (dyn Fn(usize) + Sync),
+    /// Digest of the calibration images.
+    calibration: String,
+}
+
+/// Runs the recipe on a graph and writes everything into the run directory: `recipe.toml`, `attempt-N/` with models and plans,
+/// `pruned.onnx`, `model.onnx`, their plans, `latency.json` and `metrics.json`.
 ///
 /// A failed gate is no error: everything is written and `gate.passed` is false.
 ///
 /// # Errors
 /// As the stages; `Write` and `Onnx` when the folder refuses.
 pub fn compress_detector(
-    (source, source_bytes, family): (&Graph, u64, Option<&str>),
+    source: &Graph,
+    recipe: &Recipe,
     data: &CompressData<'_>,
-    options: &CompressOptions<'_>,
-    run_dir: &Path,
-    say: &(dyn Fn(&str) + Sync),
+    runner: &Runner<'_>,
+    dir: &RunDir,
 ) -> Result<CompressRecord, CompressError> {
-    fs::create_dir_all(run_dir).map_err(|source| CompressError::Write {
-        path: run_dir.to_owned(),
-        source,
-    })?;
+    dir.write("recipe.toml", recipe.to_toml().as_bytes())?;
     let mut graph = source.clone();
     for rewrite in rewrites::REWRITES {
         rewrites::apply(&mut graph, rewrite)?;
     }
-    let head = families::identify(&graph, family)?;
-    say("baseline: measuring accuracy");
-    let (baseline, expected) = measure(&graph, source_bytes, &head, data.val, options)?;
-    let mut attempts = Vec::new();
-    loop {
-        let macs_ratio = options
-            .macs_ratios
-            .get(attempts.len())
-            .copied()
-            .unwrap_or(0.0);
-        let (pruned_graph, quantized_graph) =
-            shrink((&graph, &head), data, options, macs_ratio, (run_dir, say))?;
-        say("gate: measuring accuracy");
-        let size = |name: &str| fs::metadata(run_dir.join(name)).map_or(0, |m| m.len());
-        let (quantized, found) = measure(
-            &quantized_graph,
-            size("model.onnx"),
-            &head,
-            data.val,
-            options,
-        )?;
-        let interval = paired_bootstrap(&expected, &found, options.seed, BOOTSTRAP_ROUNDS)?;
-        let attempt = judge(&interval, macs_ratio, options);
-        let last = attempt.passed || attempts.len() + 1 >= options.macs_ratios.len();
-        attempts.push(attempt.clone());
-        if !last {
-            say("gate: failed, trying again with less pruning");
-            continue;
+    let calibration = data.calibration.iter();
+    let calibration = calibration.fold(Key::of("calibration"), |key, path| {
+        key.and(fs::read(path).unwrap_or_default())
+    });
+    let images = data.calibration.len();
+    let run = Run {
+        shown: &|done| (runner.progress)(done, images),
+        source,
+        head: families::identify(&graph, recipe.family.as_deref())?,
+        graph,
+        recipe,
+        target: quant::target(&recipe.quantize.target)?,
+        data,
+        runner,
+        dir,
+        calibration: calibration.finish(),
+    };
+    run.finish(run.attempts()?)
+}
+
+/// A set of images on which baseline and attempts are compared.
+#[derive(Clone, Copy)]
+struct Jury<'a> {
+    name: &'static str,
+    dataset: &'a Dataset,
+}
+
+impl Run<'_> {
+    /// Tries until the gate passes, or nothing is left to try.
+    fn attempts(&self) -> Result<Vec<Attempt>, CompressError> {
+        let val = Jury {
+            name: "val",
+            dataset: self.data.val,
+        };
+        let holdout = self.data.holdout.map(|dataset| Jury {
+            name: "holdout",
+            dataset,
+        });
+        let mut attempts: Vec<Attempt> = Vec::new();
+        for (i, &macs_ratio) in self.recipe.prune.macs.iter().enumerate() {
+            let last = i + 1 == self.recipe.prune.macs.len();
+            let folder = format!("attempt-{}", i + 1);
+            self.shrink(&folder, macs_ratio)?;
+            let holdout = holdout
+                .map(|jury| self.compare(jury, &folder))
+                .transpose()?;
+            let hopeless = holdout.is_some_and(|h| !self.recipe.gate.passes(&h));
+            let judged = match hopeless && !last {
+                true => None,
+                false => Some(self.compare(val, &folder)?),
+            };
+            let passed = judged.is_some_and(|j| self.recipe.gate.passes(&j));
+            attempts.push(Attempt {
+                macs_ratio,
+                folder,
+                holdout,
+                ratio: judged.map(|j| j.ratio),
+                lower_bound: judged.map(|j| j.lower),
+                upper_bound: judged.map(|j| j.upper),
+                passed,
+            });
+            if passed {
+                break;
+            }
+            if !last {
+                let who = if judged.is_some() { "gate" } else { "hold-out" };
+                (self.runner.say)(&format!(
+                    "{who}: too much was lost, trying again with less pruning"
+                ));
+            }
         }
-        let (pruned, _) = measure(&pruned_graph, size("pruned.onnx"), &head, data.val, options)?;
+        Ok(attempts)
+    }
+
+    /// Prunes and quantizes into a folder.
+    fn shrink(&self, folder: &str, macs_ratio: f64) -> Result<(), CompressError> {
+        let name = |file: &str| format!("{folder}/{file}");
+        let criterion = &self.recipe.prune.criterion;
+        let (pruned, plan) = (name("pruned.onnx"), name("prune.plan.json"));
+        let files = [pruned.as_str(), &plan];
+        let key = self.key("prune").and(criterion).and_text(macs_ratio);
+        self.dir
+            .stage(&self.named(folder, "prune", key, &files), || {
+                (self.runner.say)(&format!(
+                    "prune: {:.1} % of the MACs by {criterion}",
+                    100.0 * macs_ratio
+                ));
+                let budget = PruneBudget::Macs(macs_ratio);
+                let done = prune_detector(&self.observe(self.source), criterion, budget, true)?;
+                self.check_bad(&done.bad_images)?;
+                self.dir.write(&pruned, &onnx::encode(&done.graph)?)?;
+                self.dir.write_json(&plan, &done.plan)?;
+                Ok(done.bad_images)
+            })?;
+        let (model, plan) = (name("model.onnx"), name("quant.plan.json"));
+        let files = [model.as_str(), &plan];
+        let calibrator = &self.recipe.quantize.calibrator;
+        let key = self.key("quantize").and(self.target.name).and(calibrator);
+        let key = key.and_file(&self.dir.file(&pruned))?;
+        self.dir
+            .stage(&self.named(folder, "quantize", key, &files), || {
+                let images = self.data.calibration.len();
+                (self.runner.say)(&format!("quantize: {images} images, {calibrator}"));
+                let float = read(&self.dir.file(&pruned))?;
+                let done = quantize_detector(&self.observe(&float), &self.target, calibrator)?;
+                self.check_bad(&done.bad_images)?;
+                self.dir.write(&model, &onnx::encode(&done.graph)?)?;
+                self.dir.write_json(&plan, &done.plan)?;
+                Ok(done.bad_images)
+            })?;
+        Ok(())
+    }
+
+    /// How much of the baseline's mAP an attempt keeps.
+    fn compare(&self, jury: Jury<'_>, folder: &str) -> Result<RatioInterval, CompressError> {
+        let model = format!("{folder}/model.onnx");
+        let baseline = self.accuracy(jury, "baseline", None)?;
+        let found = self.accuracy(jury, folder, Some(&model))?;
+        let [before, after] = ["baseline", folder].map(|who| dets(jury, who));
+        let key = Key::of("compare")
+            .and_text(self.recipe.seed)
+            .and(dataset_digest(jury.dataset));
+        let key = key
+            .and_file(&self.dir.file(&before))?
+            .and_file(&self.dir.file(&after))?;
+        let stage = format!("{}.compare", jury.name);
+        self.dir.stage(&self.named(folder, &stage, key, &[]), || {
+            (self.runner.say)(&format!("{}: comparing", jury.name));
+            let expected = measure::matches(&baseline, jury.dataset, (self.dir, &before))?;
+            let found = measure::matches(&found, jury.dataset, (self.dir, &after))?;
+            let seed = self.recipe.seed;
+            Ok(paired_bootstrap(&expected, &found, seed, BOOTSTRAP_ROUNDS)?)
+        })
+    }
+
+    /// Accuracy of a model of the run directory, or of the source.
+    fn accuracy(
+        &self,
+        jury: Jury<'_>,
+        who: &str,
+        model: Option<&str>,
+    ) -> Result<Accuracy, CompressError> {
+        let dets = dets(jury, who);
+        let key = self.key("accuracy").and(dataset_digest(jury.dataset));
+        let key = match model {
+            Some(model) => key.and_file(&self.dir.file(model))?,
+            None => key,
+        };
+        let stage = format!("{}.accuracy", jury.name);
+        self.dir.stage(&self.named(who, &stage, key, &[&dets]), || {
+            (self.runner.say)(&format!("{}: measuring accuracy of {who}", jury.name));
+            let read = model.map(|model| read(&self.dir.file(model))).transpose()?;
+            let graph = read.as_ref().unwrap_or(&self.graph);
+            let total = jury.dataset.images.len();
+            measure::accuracy(
+                (graph, self.head.family.name),
+                jury.dataset,
+                (&self.runner.engine, self.runner.threads),
+                (self.dir, &dets),
+                &|done| (self.runner.progress)(done, total),
+            )
+        })
+    }
+
+    /// Copies the last attempt to the top, measures what is left to measure and writes `metrics.json`.
+    fn finish(&self, attempts: Vec<Attempt>) -> Result<CompressRecord, CompressError> {
+        let last = attempts.last().ok_or(CompressError::NoAttempts)?;
+        for file in [
+            "pruned.onnx",
+            "prune.plan.json",
+            "model.onnx",
+            "quant.plan.json",
+        ] {
+            let path = self.dir.file(&format!("{}/{file}", last.folder));
+            let bytes = fs::read(&path).map_err(|source| CompressError::Read { path, source })?;
+            self.dir.write(file, &bytes)?;
+        }
+        let val = Jury {
+            name: "val",
+            dataset: self.data.val,
+        };
+        let pruned = format!("{}/pruned.onnx", last.folder);
+        let accuracies = [
+            self.accuracy(val, "baseline", None)?,
+            self.accuracy(val, &format!("{}.pruned", last.folder), Some(&pruned))?,
+            self.accuracy(
+                val,
+                &last.folder,
+                Some(&format!("{}/model.onnx", last.folder)),
+            )?,
+        ];
+        let sizes = self.sizes()?;
+        let file_bytes = |path: &Path| {
+            let found = fs::metadata(path).map(|m| m.len());
+            found.map_err(|source| CompressError::Read {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let files = [
+            self.recipe.model.clone(),
+            self.dir.file("pruned.onnx"),
+            self.dir.file("model.onnx"),
+        ];
+        let mut records = Vec::new();
+        for ((accuracy, size), file) in accuracies.iter().zip(sizes).zip(&files) {
+            records.push(StageRecord {
+                file_bytes: file_bytes(file)?,
+                params: size.params,
+                macs: size.macs,
+                int8_macs_share: size.int8_macs_share,
+                arena_bytes: size.arena_bytes,
+                latency_ms: size.latency_ms,
+                metrics: accuracy.metrics.clone(),
+            });
+        }
+        let [baseline, pruned, quantized] =
+            <[StageRecord; 3]>::try_from(records).expect("three models were measured");
+        let [accuracy, ..] = accuracies;
+        let record = self.record([baseline, pruned, quantized], attempts, accuracy.bad_images)?;
+        self.dir.write_json("metrics.json", &record)?;
+        Ok(record)
+    }
+
+    fn record(
+        &self,
+        [baseline, pruned, quantized]: [StageRecord; 3],
+        attempts: Vec<Attempt>,
+        mut bad_images: Vec<BadInput>,
+    ) -> Result<CompressRecord, CompressError> {
+        let last = attempts.last().ok_or(CompressError::NoAttempts)?;
+        let quantize = format!("{}.quantize", last.folder);
+        let calibration_bad: Vec<BadInput> = self.dir.stage_result(&quantize)?;
+        let calibration_images = self.data.calibration.len() - calibration_bad.len();
+        bad_images.extend(calibration_bad);
         let gate = Gate {
-            keep: options.keep,
-            strict: options.strict,
-            ratio: attempt.ratio,
-            lower_bound: attempt.lower_bound,
-            passed: attempt.passed,
+            keep: self.recipe.gate.keep,
+            strict: self.recipe.gate.strict,
+            ratio: last.ratio.unwrap_or(0.0),
+            lower_bound: last.lower_bound.unwrap_or(0.0),
+            upper_bound: last.upper_bound.unwrap_or(0.0),
+            passed: last.passed,
             attempts,
         };
-        let record = CompressRecord {
+        Ok(CompressRecord {
             baseline,
             pruned,
             quantized,
             gate,
-        };
-        write_json(&run_dir.join("metrics.json"), &record)?;
-        return Ok(record);
+            calibration_images,
+            holdout_images: self.data.holdout.map_or(0, |d| d.images.len()),
+            bad_images,
+            bad_labels: self.data.val.bad_labels.clone(),
+        })
+    }
+
+    /// Sizes and times of the three models; `latency.json` keeps the times, which no other run would find again.
+    fn sizes(&self) -> Result<[Size; 3], CompressError> {
+        let files = ["pruned.onnx", "model.onnx"].map(|f| self.dir.file(f));
+        let mut key = self.key("latency").and_text(self.runner.threads);
+        for file in &files {
+            key = key.and(file_digest(file)?);
+        }
+        let sizes = self
+            .dir
+            .stage(&self.named("run", "latency", key, &[]), || {
+                (self.runner.say)("latency: measuring");
+                let measure =
+                    |graph: &Graph| measure::size(graph, &self.runner.engine, self.runner.threads);
+                let [pruned, quantized] = [read(&files[0])?, read(&files[1])?];
+                Ok([
+                    measure(&self.graph)?,
+                    measure(&pruned)?,
+                    measure(&quantized)?,
+                ])
+            })?;
+        let times = sizes.map(|s| s.latency_ms);
+        let [baseline, pruned, quantized] = times;
+        let latency = serde_json::json!({
+            "baseline": baseline, "pruned": pruned, "quantized": quantized,
+            "threads": self.runner.threads, "isa": self.recipe.isa,
+        });
+        self.dir.write_json("latency.json", &latency)?;
+        Ok(sizes)
+    }
+
+    /// What every stage depends on.
+    fn key(&self, stage: &str) -> Key {
+        let recipe = self.recipe;
+        let key = Key::of(stage).and(&recipe.model_sha256).and(&recipe.isa);
+        let imgsz = format!("{:?} {}", self.head.size_px, self.head.family.name);
+        key.and(imgsz).and(&self.calibration).and_text(recipe.seed)
+    }
+
+    fn named<'n>(&self, who: &str, stage: &str, key: Key, files: &'n [&'n str]) -> Stage<'n> {
+        Stage {
+            name: format!("{who}.{stage}"),
+            key: key.finish(),
+            files,
+        }
+    }
+
+    fn observe<'g>(&'g self, graph: &'g Graph) -> Observation<'g> {
+        Observation {
+            graph,
+            head: &self.head,
+            images: self.data.calibration,
+            options: self.runner.engine,
+            threads: self.runner.threads,
+            progress: self.shown,
+        }
+    }
+
+    fn check_bad(&self, bad_images: &[BadInput]) -> Result<(), CompressError> {
+        let (bad, images) = (bad_images.len(), self.data.calibration.len());
+        if bad > 3.max(images / 100) {
+            return Err(CompressError::TooManyBadImages { bad, images });
+        }
+        Ok(())
     }
 }
 
-fn judge(interval: &RatioInterval, macs_ratio: f64, options: &CompressOptions<'_>) -> Attempt {
-    let judged = if options.strict {
-        interval.lower
-    } else {
-        interval.ratio
-    };
-    Attempt {
-        macs_ratio,
-        ratio: interval.ratio,
-        lower_bound: interval.lower,
-        upper_bound: interval.upper,
-        passed: judged >= options.keep,
-    }
+fn dets(jury: Jury<'_>, who: &str) -> String {
+    format!("dets/{}.{who}.json", jury.name)
 }
 
-/// Prunes and quantizes, and writes both models with their plans.
-fn shrink(
-    (graph, head): (&Graph, &Head),
-    data: &CompressData<'_>,
-    options: &CompressOptions<'_>,
-    macs_ratio: f64,
-    (run_dir, say): (&Path, &(dyn Fn(&str) + Sync)),
-) -> Result<(Graph, Graph), CompressError> {
-    let observe = |graph| Observation {
-        graph,
-        head,
-        images: data.calibration,
-        options: options.engine,
-        threads: options.threads,
-        progress: &|_| (),
-    };
-    say(&format!(
-        "prune: {:.1} % of the MACs by {}",
-        100.0 * macs_ratio,
-        options.criterion
-    ));
-    let pruned = prune_detector(
-        &observe(graph),
-        options.criterion,
-        PruneBudget::Macs(macs_ratio),
-        true,
-    )?;
-    onnx::save(&pruned.graph, &run_dir.join("pruned.onnx"))?;
-    write_json(&run_dir.join("prune.plan.json"), &pruned.plan)?;
-    say(&format!(
-        "quantize: {} images, {}",
-        data.calibration.len(),
-        options.calibrator
-    ));
-    let quantized =
-        quantize_detector(&observe(&pruned.graph), &options.target, options.calibrator)?;
-    for bad in &quantized.bad_images {
-        say(&format!("skipped image: {bad}"));
+/// A model that a stage wrote, as later stages and later runs alike see it.
+fn read(path: &Path) -> Result<Graph, CompressError> {
+    let mut graph = onnx::load(path, &onnx::LoadOptions::default())?;
+    for rewrite in rewrites::REWRITES {
+        rewrites::apply(&mut graph, rewrite)?;
     }
-    let (bad, images) = (quantized.bad_images.len(), data.calibration.len());
-    if bad > 3.max(images / 100) {
-        return Err(CompressError::TooManyBadImages { bad, images });
-    }
-    onnx::save(&quantized.graph, &run_dir.join("model.onnx"))?;
-    write_json(&run_dir.join("quant.plan.json"), &quantized.plan)?;
-    Ok((pruned.graph, quantized.graph))
-}
-
-fn measure(
-    graph: &Graph,
-    file_bytes: u64,
-    head: &Head,
-    val: &Dataset,
-    options: &CompressOptions<'_>,
-) -> Result<(StageRecord, Matches), CompressError> {
-    let detector = CompiledDetector::compile(graph, Some(head.family.name), &options.engine)?;
-    let evaluation = evaluate_detector(&detector, val, THRESHOLDS, options.threads, &|_| ())?;
-    let quantized = graph
-        .nodes()
-        .any(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
-    let plan: &Arc<Plan> = &detector.plan;
-    let latency_ms = if quantized {
-        None
-    } else {
-        Some(Latency::measure(graph, plan, options.threads, (3, 20))?)
-    };
-    let record = StageRecord {
-        file_bytes,
-        params: graph.params(),
-        macs: graph.macs(),
-        int8_macs_share: quant::int8_macs_share(graph),
-        latency_ms,
-        metrics: evaluation.metrics,
-    };
-    Ok((record, evaluation.matches))
-}
-
-fn write_json(path: &Path, record: &impl Serialize) -> Result<(), CompressError> {
-    let failed = |source| CompressError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let text = serde_json::to_string_pretty(record).map_err(|e| failed(e.into()))?;
-    crate::write_file(path, text.as_bytes()).map_err(failed)
+    Ok(graph)
 }

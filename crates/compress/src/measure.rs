@@ -1,0 +1,135 @@
+//! A stage's model, measured: size, accuracy, speed.
+
+use std::fs;
+use std::sync::Arc;
+
+use ir::{Graph, Op, rewrites};
+use runtime::{Plan, PlanOptions};
+use serde::{Deserialize, Serialize};
+use yolo::metrics::{CocoEvaluator, Matches, Metrics};
+use yolo::{
+    BadInput, CompiledDetector, Dataset, Thresholds, evaluate_detector, read_results, read_size,
+    write_results,
+};
+
+use crate::{CompressError, Latency, RunDir};
+
+/// Confidence and overlap at which accuracy is measured.
+pub const THRESHOLDS: Thresholds = Thresholds {
+    conf: 0.001,
+    iou: 0.7,
+};
+
+/// A stage's model, measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StageRecord {
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Learned parameters.
+    pub params: u64,
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+    /// Share of the MACs in INT8.
+    pub int8_macs_share: f64,
+    /// Memory of one session's arena in our engine.
+    pub arena_bytes: usize,
+    /// In our engine; `None` where it evaluates INT8 in float, whose time says nothing.
+    pub latency_ms: Option<Latency>,
+    /// Accuracy.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+}
+
+/// What needs no images to be known.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Size {
+    pub(crate) params: u64,
+    pub(crate) macs: u64,
+    pub(crate) int8_macs_share: f64,
+    pub(crate) arena_bytes: usize,
+    pub(crate) latency_ms: Option<Latency>,
+}
+
+/// Accuracy, as a stage keeps it; the detections are in a file beside.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Accuracy {
+    pub(crate) metrics: Metrics,
+    pub(crate) bad_images: Vec<BadInput>,
+}
+
+/// Whether our engine runs at least 99 % of what is INT8 in the graph on integers, so that its time says something.
+pub fn runs_as_it_is(graph: &Graph, plan: &Plan) -> bool {
+    let quantized = graph
+        .nodes()
+        .any(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
+    let steps = plan.steps();
+    let integer: u64 = steps.iter().filter(|s| s.is_integer).map(|s| s.macs).sum();
+    !quantized || integer as f64 >= 0.99 * quant::int8_macs_share(graph) * graph.macs() as f64
+}
+
+/// Parameters, MACs, memory, and the time of 20 runs.
+pub(crate) fn size(
+    graph: &Graph,
+    options: &PlanOptions,
+    threads: usize,
+) -> Result<Size, CompressError> {
+    let mut graph = graph.clone();
+    for rewrite in rewrites::REWRITES {
+        rewrites::apply(&mut graph, rewrite)?;
+    }
+    let plan = Arc::new(Plan::compile(&graph, &[], options)?);
+    let latency_ms = match runs_as_it_is(&graph, &plan) {
+        true => Some(Latency::measure(&graph, &plan, threads, (3, 20))?),
+        false => None,
+    };
+    Ok(Size {
+        params: graph.params(),
+        macs: graph.macs(),
+        int8_macs_share: quant::int8_macs_share(&graph),
+        arena_bytes: plan.arena_bytes(),
+        latency_ms,
+    })
+}
+
+/// Accuracy on a data set; detections go into the file `dets` of the run directory.
+pub(crate) fn accuracy(
+    (graph, family): (&Graph, &str),
+    dataset: &Dataset,
+    (options, threads): (&PlanOptions, usize),
+    (run, dets): (&RunDir, &str),
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Accuracy, CompressError> {
+    let detector = CompiledDetector::compile(graph, Some(family), options)?;
+    let evaluation = evaluate_detector(&detector, dataset, THRESHOLDS, threads, progress)?;
+    let path = run.file(dets);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|source| CompressError::Write {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    write_results(&path, &evaluation.results)?;
+    Ok(Accuracy {
+        metrics: evaluation.metrics,
+        bad_images: evaluation.bad_images,
+    })
+}
+
+/// Matches of the detections that [`accuracy`] kept.
+pub(crate) fn matches(
+    accuracy: &Accuracy,
+    dataset: &Dataset,
+    (run, dets): (&RunDir, &str),
+) -> Result<Matches, CompressError> {
+    let size = |image: &yolo::ImageItem| {
+        let bad = accuracy.bad_images.iter().any(|b| b.file == image.path);
+        if bad {
+            None
+        } else {
+            read_size(&image.path).ok()
+        }
+    };
+    let sizes: Vec<Option<(u32, u32)>> = dataset.images.iter().map(size).collect();
+    let results = read_results(&run.file(dets))?;
+    Ok(CocoEvaluator::new(&dataset.ground_truth(&sizes)).evaluate(&results)?)
+}
