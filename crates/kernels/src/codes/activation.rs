@@ -32,40 +32,16 @@ pub enum QActivation {
 
 /// A function of `0 <= u < 15` in sixteen cubic pieces, narrower near zero: the piece is the low two bits of the exponent
 /// and the high two of the mantissa of `u + 1`. Coefficients of `u^0`, `u^1`, `u^2`, `u^3`.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
-pub(crate) struct Cubic(pub(crate) [[f32; 16]; 4]);
+struct Cubic([[f32; 16]; 4]);
 
-/// Largest `u`.
-const U_MAX: f32 = 14.999_999;
-
-impl Cubic {
-    /// At several vectors: each operation for all of them, since one vector's would wait for each other.
-    #[inline(always)]
-    unsafe fn at<V: CodeVector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
-        // SAFETY: the caller has the instruction set.
-        unsafe {
-            let (mut piece, [c0, c1, c2, c3]) = ([V::splat(0); N], &self.0);
-            let mut sum = u;
-            for i in 0..N {
-                u[i] = u[i].min(V::F::splat(U_MAX));
-                piece[i] = V::piece(u[i].add(V::F::splat(1.0)));
-            }
-            for i in 0..N {
-                sum[i] = V::lookup(c3, piece[i]);
-            }
-            for c in [c2, c1, c0] {
-                for i in 0..N {
-                    sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
-                }
-            }
-            sum
-        }
-    }
-}
+/// Largest `u`, far enough from 15 for a rounding.
+const U_MAX: f32 = 14.9999;
 
 /// `-u / (1 + e^u)`, which is `Silu(u) - u` and `Silu(-u)`.
 #[rustfmt::skip]
-pub(crate) static SILU_BELOW: Cubic = Cubic([
+static SILU_BELOW: Cubic = Cubic([
     [2.5467353e-3, -4.6503186e-2, -1.7442204e-1, -3.5175964e-1, -5.773446e-1, -6.909901e-1, -6.050308e-1, -4.451964e-1,
      -2.3831989e-1, -7.9665475e-2, -2.2480775e-2, -5.6555993e-3, 0.0, 3.157894e-4, 1.9989405e-3, 4.8614307e-3],
     [-5.198609e-1, -4.2409062e-1, -2.3257275e-1, -1.8797725e-2, 2.0307985e-1, 2.9313508e-1, 2.4254522e-1, 1.6241913e-1,
@@ -78,7 +54,7 @@ pub(crate) static SILU_BELOW: Cubic = Cubic([
 
 /// `1 / (1 + e^u)`, which is `Sigmoid(-u)`.
 #[rustfmt::skip]
-pub(crate) static SIGMOID_BELOW: Cubic = Cubic([
+static SIGMOID_BELOW: Cubic = Cubic([
     [5.113358e-1, 5.313039e-1, 5.445861e-1, 5.327309e-1, 4.6468514e-1, 3.2582897e-1, 1.9991401e-1, 1.1268832e-1,
      4.5375217e-2, 1.1108828e-2, 2.4659415e-3, 5.105529e-4, 5.0000006e-1, 5.0005174e-1, 5.0062776e-1, 5.028611e-1],
     [-2.8684098e-1, -3.2727098e-1, -3.4794447e-1, -3.3422264e-1, -2.6876572e-1, -1.638217e-1, -8.7442264e-2, -4.3363284e-2,
@@ -89,50 +65,120 @@ pub(crate) static SIGMOID_BELOW: Cubic = Cubic([
      -6.0026625e-5, -8.147147e-6, -1.1030263e-6, -1.4928625e-7, 2.046255e-2, 1.8009342e-2, 1.3705363e-2, 8.5130185e-3],
 ]);
 
-impl QActivation {
+/// An activation whose argument and result are counted in steps of a scale.
+pub(crate) struct StepActivation {
+    activation: QActivation,
+    scale: f32,
+    inv_scale: f32,
+    /// Of steps: its result and its argument.
+    below: Cubic,
+}
+
+impl StepActivation {
+    pub(crate) fn new(activation: QActivation, scale: f32) -> StepActivation {
+        let inv_scale = 1.0 / scale;
+        let mut below = match activation {
+            QActivation::Sigmoid => SIGMOID_BELOW,
+            _ => SILU_BELOW,
+        };
+        let factors = [inv_scale, 1.0, scale, scale * scale];
+        for (coefficients, factor) in below.0.iter_mut().zip(factors) {
+            for coefficient in coefficients {
+                *coefficient *= factor;
+            }
+        }
+        let activation = match activation {
+            QActivation::Clip { min, max } => QActivation::Clip {
+                min: min * inv_scale,
+                max: max * inv_scale,
+            },
+            other => other,
+        };
+        StepActivation {
+            activation,
+            scale,
+            inv_scale,
+            below,
+        }
+    }
+
+    /// Of several vectors: each operation for all of them, since those of one would wait for each other.
+    ///
     /// # Safety
     /// Needs `V`'s instruction set.
     #[inline(always)]
-    pub(crate) unsafe fn apply_all<V: CodeVector, const N: usize>(
-        self,
+    pub(crate) unsafe fn apply<V: CodeVector, const N: usize>(
+        &self,
         mut x: [V::F; N],
     ) -> [V::F; N] {
         // SAFETY: the caller has the instruction set.
         unsafe {
-            let (zero, one) = (V::F::splat(0.0), V::F::splat(1.0));
-            let below = match self {
-                QActivation::Silu => SILU_BELOW.at::<V, N>(magnitudes::<V, N>(x)),
-                QActivation::Sigmoid => SIGMOID_BELOW.at::<V, N>(magnitudes::<V, N>(x)),
-                _ => x,
-            };
-            for (x, below) in x.iter_mut().zip(below) {
-                *x = match self {
-                    QActivation::Identity => *x,
-                    QActivation::Relu => zero.max(*x),
-                    QActivation::LeakyRelu { alpha } => {
-                        x.select_lt(zero, x.mul(V::F::splat(alpha)), *x)
+            let zero = V::F::splat(0.0);
+            match self.activation {
+                QActivation::Identity => {}
+                QActivation::Silu => {
+                    let below = self.below::<V, N>(x);
+                    for (x, below) in x.iter_mut().zip(below) {
+                        *x = x.max(zero).add(below);
                     }
-                    QActivation::Clip { min, max } => {
-                        V::F::splat(max).min(V::F::splat(min).max(*x))
+                }
+                QActivation::Sigmoid => {
+                    let one = V::F::splat(self.inv_scale);
+                    let below = self.below::<V, N>(x);
+                    for (x, below) in x.iter_mut().zip(below) {
+                        *x = x.select_lt(zero, below, one.sub(below));
                     }
-                    QActivation::HardSwish => {
-                        let gate = V::fused(*x, V::F::splat(1.0 / 6.0), V::F::splat(0.5));
-                        V::F::splat(-1e30).max(*x).mul(one.min(zero.max(gate)))
+                }
+                other => {
+                    for x in &mut x {
+                        *x = self.simple::<V>(other, *x);
                     }
-                    QActivation::Silu => x.max(zero).add(below),
-                    QActivation::Sigmoid => x.select_lt(zero, below, one.sub(below)),
-                };
+                }
             }
             x
         }
     }
-}
 
-#[inline(always)]
-unsafe fn magnitudes<V: CodeVector, const N: usize>(mut x: [V::F; N]) -> [V::F; N] {
-    for x in &mut x {
+    #[inline(always)]
+    unsafe fn simple<V: CodeVector>(&self, activation: QActivation, x: V::F) -> V::F {
         // SAFETY: the caller has the instruction set.
-        *x = unsafe { x.abs() };
+        unsafe {
+            let (zero, one) = (V::F::splat(0.0), V::F::splat(1.0));
+            match activation {
+                QActivation::Relu => zero.max(x),
+                QActivation::LeakyRelu { alpha } => x.select_lt(zero, x.mul(V::F::splat(alpha)), x),
+                QActivation::Clip { min, max } => V::F::splat(max).min(V::F::splat(min).max(x)),
+                QActivation::HardSwish => {
+                    let slope = V::F::splat(self.scale * (1.0 / 6.0));
+                    let gate = V::fused(x, slope, V::F::splat(0.5));
+                    V::F::splat(-1e30).max(x).mul(one.min(zero.max(gate)))
+                }
+                _ => x,
+            }
+        }
     }
-    x
+
+    #[inline(always)]
+    unsafe fn below<V: CodeVector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let u_max = V::F::splat(U_MAX * self.inv_scale);
+            let (scale, one) = (V::F::splat(self.scale), V::F::splat(1.0));
+            let (mut piece, [c0, c1, c2, c3]) = ([V::splat(0); N], &self.below.0);
+            for i in 0..N {
+                u[i] = V::least_magnitude(u[i], u_max);
+                piece[i] = V::piece(V::fused(u[i], scale, one));
+            }
+            let mut sum = u;
+            for i in 0..N {
+                sum[i] = V::lookup(c3, piece[i]);
+            }
+            for c in [c2, c1, c0] {
+                for i in 0..N {
+                    sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
+                }
+            }
+            sum
+        }
+    }
 }

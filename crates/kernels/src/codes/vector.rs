@@ -45,6 +45,12 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn round(value: Self::F) -> Self;
     /// `a * b + c`, rounded once.
     unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `min(|a|, b)` for positive `b`.
+    #[inline(always)]
+    unsafe fn least_magnitude(a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: the caller's.
+        unsafe { a.abs().min(b) }
+    }
     /// Bits 21 to 24 of each lane.
     unsafe fn piece(value: Self::F) -> Self;
     /// `table[self]`.

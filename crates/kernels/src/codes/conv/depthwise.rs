@@ -36,7 +36,7 @@ pub(super) fn run(
         QOut::Codes { .. } => (codes, 1),
         QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
     };
-    let finish = &Finish::new(y, epilogue);
+    let finish = &Finish::new(conv, y, epilogue);
     let y = y.view();
     let residual = epilogue.residual.map(|(view, _)| view);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {

@@ -58,7 +58,7 @@ pub(super) fn run(
         window: *window,
         y: *y.view(),
         residual: epilogue.residual.map(|(view, _)| view),
-        finish: Finish::new(y, epilogue),
+        finish: Finish::new(conv, y, epilogue),
         height: y.view().shape[2],
         width: y.view().shape[3],
         // Steps that no pixel or tap takes may wrap.

@@ -1,25 +1,30 @@
 //! From a tile's sums to codes or reals.
 
+use super::pack::PackedQConv;
 use super::{QEpilogue, QOut};
-use crate::QActivation;
-use crate::codes::convert::reals;
+use crate::codes::activation::StepActivation;
 use crate::codes::vector::{CodeBody, CodeVector, Pixels, widen_part};
 use crate::codes::{CodeParams, CodeTable, STEPS_MAX};
 use crate::vector::{Vector, store_part};
 
-/// What the epilogue does, free of views.
+/// What the epilogue does, free of views. Values are counted in steps of the scale of y's codes (1 for reals), before a
+/// table in those of the table's.
 pub(crate) struct Finish<'a> {
-    activation: QActivation,
-    table: Option<&'a CodeTable>,
+    activation: StepActivation,
+    /// Steps of a unit.
+    inv_scale: f32,
+    /// The table, and the steps of y in one of its results'.
+    table: Option<(&'a CodeTable, f32)>,
+    /// Steps of y in one of the residual's.
     residual: CodeParams,
-    /// Codes, or reals.
     codes: bool,
-    pub(crate) inv_scale: f32,
-    pub(crate) zero_point: u8,
+    zero_point: u8,
+    /// Whether steps may be more than an i32 holds.
+    clamps: bool,
 }
 
 impl Finish<'_> {
-    pub(crate) fn new<'a>(y: &QOut, epilogue: &QEpilogue<'a>) -> Finish<'a> {
+    pub(crate) fn new<'a>(conv: &PackedQConv, y: &QOut, epilogue: &QEpilogue<'a>) -> Finish<'a> {
         let one = CodeParams {
             scale: 1.0,
             zero_point: 0,
@@ -28,24 +33,25 @@ impl Finish<'_> {
             QOut::Codes { params, .. } => (true, *params),
             QOut::Float { .. } => (false, one),
         };
+        let inv_y = 1.0 / params.scale;
+        let scale = epilogue.table.map_or(params.scale, |table| table.x.scale);
+        let inv_scale = 1.0 / scale;
+        let residual = epilogue.residual.map_or(one, |(_, params)| CodeParams {
+            scale: params.scale * inv_y,
+            ..params
+        });
+        // No sum's magnitude is above 2^31, and no activation's but Sigmoid's above its argument's.
+        let largest = 2_147_483_648.0 * conv.largest_multiplier * inv_scale
+            + inv_scale
+            + 255.0 * residual.scale;
         Finish {
-            activation: epilogue.activation,
-            table: epilogue.table,
-            residual: epilogue.residual.map_or(one, |(_, params)| params),
+            activation: StepActivation::new(epilogue.activation, scale),
+            inv_scale,
+            table: epilogue.table.map(|table| (table, table.y.scale * inv_y)),
+            residual,
             codes,
-            inv_scale: 1.0 / params.scale,
             zero_point: params.zero_point,
-        }
-    }
-
-    /// # Safety
-    /// Needs `V`'s instruction set.
-    #[inline(always)]
-    pub(crate) unsafe fn add_residual<V: CodeVector>(&self, value: V::F, codes: V) -> V::F {
-        // SAFETY: the caller's.
-        unsafe {
-            let steps = codes.add(V::splat(-i32::from(self.residual.zero_point)));
-            V::fused(steps.real(), V::F::splat(self.residual.scale), value)
+            clamps: epilogue.table.is_some() || largest.is_nan() || largest >= STEPS_MAX,
         }
     }
 }
@@ -67,31 +73,41 @@ pub(crate) struct Out<'a> {
 impl CodeBody for Out<'_> {
     #[inline(always)]
     unsafe fn run<V: CodeVector>(&self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller's. As many vectors at a time as the registers hold.
         unsafe {
-            match self.width / V::F::LANES {
-                1 => self.pixels::<V, 4, 1>(),
-                2 => self.pixels::<V, 4, 2>(),
-                3 => self.pixels::<V, 3, 3>(),
-                _ => self.pixels::<V, 4, 4>(),
+            match (self.width / V::F::LANES, V::F::LANES == 16) {
+                (1, true) => self.pixels::<V, 8, 4, 1>(),
+                (2, true) => self.pixels::<V, 8, 4, 2>(),
+                (3, true) => self.pixels::<V, 6, 3, 3>(),
+                (_, true) => self.pixels::<V, 8, 4, 4>(),
+                (1, false) => self.pixels::<V, 4, 4, 1>(),
+                _ => self.pixels::<V, 4, 4, 2>(),
             }
         }
     }
 }
 
 impl Out<'_> {
-    /// Groups of `N` vectors, `NV` a pixel, whose operations do not wait for each other.
+    /// Groups of `N` vectors, `S` of them stored together, `NV` a pixel.
     #[inline(always)]
-    unsafe fn pixels<V: CodeVector, const N: usize, const NV: usize>(&self) {
+    unsafe fn pixels<V: CodeVector, const N: usize, const S: usize, const NV: usize>(&self) {
         let mut pixel = 0;
+        // SAFETY: the caller's: multipliers are valid for all vectors.
+        let multipliers = unsafe {
+            let mut multipliers = [V::F::splat(self.finish.inv_scale); NV];
+            for (n, multiplier) in multipliers.iter_mut().enumerate() {
+                *multiplier = V::F::load(self.multiplier.add(n * V::F::LANES)).mul(*multiplier);
+            }
+            multipliers
+        };
         while pixel < self.pixels {
             // SAFETY: the caller's.
             unsafe {
                 if pixel + N / NV <= self.pixels {
-                    self.group::<V, N, NV>(pixel);
+                    self.group::<V, N, S, NV>(pixel, &multipliers);
                     pixel += N / NV;
                 } else {
-                    self.group::<V, NV, NV>(pixel);
+                    self.group::<V, NV, NV, NV>(pixel, &multipliers);
                     pixel += 1;
                 }
             }
@@ -99,46 +115,59 @@ impl Out<'_> {
     }
 
     #[inline(always)]
-    unsafe fn group<V: CodeVector, const N: usize, const NV: usize>(&self, pixel: usize) {
+    unsafe fn group<V: CodeVector, const N: usize, const S: usize, const NV: usize>(
+        &self,
+        pixel: usize,
+        multipliers: &[V::F; NV],
+    ) {
         let finish = self.finish;
         // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
         unsafe {
             let mut values = [V::F::splat(0.0); N];
-            for (i, value) in values.iter_mut().enumerate() {
-                let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
-                let sum = V::load(self.sums.add(pixel * self.width + c));
-                *value = sum.real().mul(V::F::load(self.multiplier.add(c)));
+            let sums = self.sums.add(pixel * NV * V::F::LANES);
+            for i in 0..N {
+                let sum = V::load(sums.add(i * V::F::LANES));
+                values[i] = sum.real().mul(multipliers[i % NV]);
             }
-            values = finish.activation.apply_all::<V, N>(values);
-            if let Some(table) = finish.table {
-                look_up::<V, N>(table, &mut values);
+            values = finish.activation.apply::<V, N>(values);
+            if let Some((table, scale)) = finish.table {
+                look_up::<V, N>(table, scale, &mut values);
             }
             if !self.residual.is_null() {
+                let zero_point = V::splat(-i32::from(finish.residual.zero_point));
+                let scale = V::F::splat(finish.residual.scale);
                 for (i, value) in values.iter_mut().enumerate() {
                     let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
                     let from = self.residual.add(pixel * self.residual_step + c);
                     // The last vector of a panel has at least one channel.
-                    *value = finish.add_residual::<V>(*value, widen_part(from, self.channels - c));
+                    let codes: V = widen_part(from, self.channels - c);
+                    *value = V::fused(codes.add(zero_point).real(), scale, *value);
                 }
             }
-            if finish.codes {
-                let mut codes = [V::splat(0); N];
-                for (codes, value) in codes.iter_mut().zip(values) {
-                    *codes = steps(value, finish.inv_scale);
-                }
-                let to = self.y.add(pixel * self.y_step);
-                let to = Pixels {
-                    to,
-                    step: self.y_step,
-                    channels: self.channels,
-                };
-                V::store_codes::<N, NV>(codes, finish.zero_point, to);
-            } else {
+            if !finish.codes {
                 for (i, value) in values.into_iter().enumerate() {
                     let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
                     let to = self.y.cast::<f32>().add(pixel * self.y_step + c);
                     store_part(value, to, self.channels - c);
                 }
+                return;
+            }
+            if finish.clamps {
+                for value in &mut values {
+                    *value = value.min(V::F::splat(STEPS_MAX));
+                }
+            }
+            for first in (0..N).step_by(S) {
+                let mut steps = [V::splat(0); S];
+                for i in 0..S {
+                    steps[i] = V::round(values[first + i]);
+                }
+                let to = Pixels {
+                    to: self.y.add((pixel + first / NV) * self.y_step),
+                    step: self.y_step,
+                    channels: self.channels,
+                };
+                V::store_codes::<S, NV>(steps, finish.zero_point, to);
             }
         }
     }
@@ -157,24 +186,31 @@ pub(crate) unsafe fn steps<V: CodeVector>(value: V::F, inv_scale: f32) -> V {
     }
 }
 
+/// Steps of the table's argument to steps of y.
 #[inline(always)]
-unsafe fn look_up<V: CodeVector, const N: usize>(table: &CodeTable, values: &mut [V::F; N]) {
-    let mut codes = [0u8; 64];
-    // SAFETY: the caller's; the array holds four of the widest vectors.
+unsafe fn look_up<V: CodeVector, const N: usize>(
+    table: &CodeTable,
+    scale: f32,
+    values: &mut [V::F; N],
+) {
+    let mut codes = [0u8; 8 * 16];
+    // SAFETY: the caller's; the array holds eight of the widest vectors.
     unsafe {
-        let mut looked_up = [V::splat(0); N];
-        for (steps_of, value) in looked_up.iter_mut().zip(&*values) {
-            *steps_of = steps(*value, 1.0 / table.x.scale);
+        for (i, value) in values.iter().enumerate() {
+            let steps = V::round(value.min(V::F::splat(STEPS_MAX)));
+            let to = Pixels {
+                to: codes.as_mut_ptr().add(i * V::F::LANES),
+                step: 0,
+                channels: V::F::LANES,
+            };
+            V::store_codes::<1, 1>([steps], table.x.zero_point, to);
         }
-        let to = Pixels {
-            to: codes.as_mut_ptr(),
-            step: 0,
-            channels: N * V::F::LANES,
-        };
-        V::store_codes::<N, N>(looked_up, table.x.zero_point, to);
-        V::map(&table.map, codes.as_ptr(), to.to, to.channels);
+        let to = codes.as_mut_ptr();
+        V::map(&table.map, to.cast_const(), to, N * V::F::LANES);
+        let zero_point = V::splat(-i32::from(table.y.zero_point));
         for (i, value) in values.iter_mut().enumerate() {
-            *value = reals(V::widen(to.to.add(i * V::F::LANES)), &table.y);
+            let steps = V::widen(to.add(i * V::F::LANES)).add(zero_point);
+            *value = steps.real().mul(V::F::splat(scale));
         }
     }
 }

@@ -68,6 +68,7 @@ pub struct PackedQConv {
     /// Per panel, or per channel, rounded up to vectors; the zero point's part included.
     pub(crate) bias: Vec<i32>,
     pub(crate) multiplier: Vec<f32>,
+    pub(crate) largest_multiplier: f32,
 }
 
 /// A panel that outgrows this part of the second-level cache is made narrower.
@@ -115,6 +116,7 @@ impl PackedQConv {
             depthwise: Vec::new(),
             bias: Vec::new(),
             multiplier: Vec::new(),
+            largest_multiplier: spec.multiplier.iter().fold(0.0, |a, m| a.max(m.abs())),
             panels,
         };
         if depthwise {

@@ -69,56 +69,53 @@ macro_rules! each_pixel {
 /// Computes the tiles.
 pub(crate) type CodeTileFn = unsafe fn(&CodeTile);
 
-/// Scratch for one tile's sums.
-#[repr(align(64))]
-struct Sums(#[expect(dead_code, reason = "filled through its pointer")] [i32; TILE_SUMS]);
+/// Tiles that are finished together.
+const TILES: usize = 4;
 
+/// Scratch for their sums.
+#[repr(align(64))]
+struct Sums(#[expect(dead_code, reason = "filled through its pointer")] [i32; TILES * TILE_SUMS]);
+
+/// Sums stay in the first-level cache until a few tiles are finished together.
+///
 /// # Safety
 /// `V`'s instruction set; every tap of the tiles of `MR` pixels, the weights of `NV` vectors, and the outputs are valid.
 #[inline(always)]
 pub(crate) unsafe fn tile<V: CodeVector, const MR: usize, const NV: usize>(args: &CodeTile) {
-    let (mut x, mut y, mut residual) = (args.x, args.y, args.residual);
-    for _ in 0..args.tiles {
-        // SAFETY: the caller's; pointers past the last tile are not used.
+    let mut scratch = std::mem::MaybeUninit::<Sums>::uninit();
+    let scratch = scratch.as_mut_ptr().cast::<i32>();
+    let mut out = Out {
+        finish: args.finish,
+        sums: scratch,
+        multiplier: args.multiplier,
+        width: NV * V::F::LANES,
+        pixels: 0,
+        channels: args.channels,
+        y: args.y,
+        y_step: args.y_step,
+        residual: args.residual,
+        residual_step: args.residual_step,
+    };
+    for index in 0..args.tiles {
+        let x = args.x.wrapping_add(index * MR * args.x_step);
+        // SAFETY: the caller's; the scratch holds the sums of so many of the largest tile.
         unsafe {
             let sums = sums::<V, MR, NV>(args, x);
-            leave::<V, MR, NV>(args, [y, residual.cast_mut()], sums);
-            x = x.wrapping_add(MR * args.x_step);
-            y = y.wrapping_add(MR * args.y_step * args.y_bytes);
-            residual = residual.wrapping_add(MR * args.residual_step);
-        }
-    }
-}
-
-/// Leaves a tile's sums in the first-level cache, where they are finished a few vectors at a time.
-#[inline(always)]
-unsafe fn leave<V: CodeVector, const MR: usize, const NV: usize>(
-    args: &CodeTile,
-    [y, residual]: [*mut u8; 2],
-    sums: [[V; NV]; MR],
-) {
-    let mut scratch = std::mem::MaybeUninit::<Sums>::uninit();
-    let to = scratch.as_mut_ptr().cast::<i32>();
-    // SAFETY: the caller's; the scratch holds the largest tile.
-    unsafe {
-        each_pixel!(
-            m < MR,
-            for (n, sum) in sums[m].iter().enumerate() {
-                sum.store(to.add((m * NV + n) * V::F::LANES));
+            let to = scratch.add(out.pixels * out.width);
+            each_pixel!(
+                m < MR,
+                for (n, sum) in sums[m].iter().enumerate() {
+                    sum.store(to.add((m * NV + n) * V::F::LANES));
+                }
+            );
+            out.pixels += MR;
+            if index + 1 == args.tiles || (index + 1) % TILES == 0 {
+                (args.end)(&out);
+                out.y = out.y.wrapping_add(out.pixels * args.y_step * args.y_bytes);
+                out.residual = out.residual.wrapping_add(out.pixels * args.residual_step);
+                out.pixels = 0;
             }
-        );
-        (args.end)(&Out {
-            finish: args.finish,
-            sums: to,
-            multiplier: args.multiplier,
-            width: NV * V::F::LANES,
-            pixels: MR,
-            channels: args.channels,
-            y,
-            y_step: args.y_step,
-            residual,
-            residual_step: args.residual_step,
-        });
+        }
     }
 }
 

@@ -109,6 +109,13 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
+    unsafe fn least_magnitude(a: F32x16, b: F32x16) -> F32x16 {
+        // The lesser of magnitudes, sign cleared.
+        // SAFETY: the caller's.
+        F32x16(unsafe { _mm512_range_ps::<0b1010>(a.0, b.0) })
+    }
+
+    #[inline(always)]
     unsafe fn piece(value: F32x16) -> Self {
         // The permutation reads no more than the low four bits.
         // SAFETY: the caller's.
