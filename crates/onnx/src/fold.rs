@@ -2,9 +2,37 @@
 //!
 //! Spec: onnx.ai/onnx/operators (Constant, Shape, Size, Identity, Dropout, ConstantOfShape, Range; Cast and Expand where they change nothing), opset 9 to 21.
 use ir::{DataType, NodeSpec, OpError, Tensor, TensorType};
+use std::cell::Cell;
 
-/// Largest constant that folding may make.
-const MAX_FOLDED_ELEMENTS: usize = 1 << 24;
+/// Largest constant that folding may make where it is larger than what it is made of.
+const MAX_MADE_ELEMENTS: usize = 1 << 19;
+/// Largest constant that folding may make at all: the reference computation widens every element.
+const MAX_FOLDED_ELEMENTS: usize = 1 << 22;
+/// What all folded constants may take beside the size of the file.
+const MAX_FOLDED_BYTES: usize = 16 << 20;
+
+/// Bytes that folded constants may still take.
+#[derive(Debug)]
+pub(crate) struct FoldBudget(Cell<usize>);
+
+impl FoldBudget {
+    /// The budget of a file of that size.
+    pub(crate) fn of_file(bytes: usize) -> Self {
+        Self(Cell::new(bytes.saturating_add(MAX_FOLDED_BYTES)))
+    }
+
+    /// Takes what a constant needs; false, and nothing is taken, where too little is left.
+    pub(crate) fn take(&self, types: &[TensorType]) -> bool {
+        let bytes = |t: &TensorType| {
+            t.elements()
+                .saturating_mul(t.dtype.size_bytes().unwrap_or(0))
+        };
+        let wanted = types.iter().fold(0usize, |n, t| n.saturating_add(bytes(t)));
+        let left = self.0.get().checked_sub(wanted);
+        self.0.set(left.unwrap_or(self.0.get()));
+        left.is_some()
+    }
+}
 
 /// What a node turned out to be.
 pub(crate) enum Folded {
@@ -16,16 +44,21 @@ pub(crate) enum Folded {
     Not,
 }
 
-/// Whether folding may make tensors of these types.
-pub(crate) fn is_small(types: &[TensorType]) -> bool {
-    types
+/// Whether folding may make tensors of these types of those.
+pub(crate) fn is_small(inputs: &[&TensorType], outputs: &[TensorType]) -> bool {
+    let made = outputs
         .iter()
-        .fold(0usize, |n, t| n.saturating_add(t.elements()))
-        <= MAX_FOLDED_ELEMENTS
+        .fold(0usize, |n, t| n.saturating_add(t.elements()));
+    let given = inputs
+        .iter()
+        .fold(0usize, |n, t| n.saturating_add(t.elements()));
+    let floats = inputs.iter().all(|t| t.dtype.is_float());
+    made.max(given) <= MAX_MADE_ELEMENTS
+        || (floats && made <= given && given <= MAX_FOLDED_ELEMENTS)
 }
 
 fn shape_is_small(shape: &[usize]) -> bool {
-    shape.iter().fold(1usize, |n, &d| n.saturating_mul(d)) <= MAX_FOLDED_ELEMENTS
+    shape.iter().fold(1usize, |n, &d| n.saturating_mul(d)) <= MAX_MADE_ELEMENTS
 }
 
 /// Folds one node of the default domain.
@@ -172,7 +205,7 @@ fn range(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
             feature: "a Range without end",
         });
     }
-    if count > MAX_FOLDED_ELEMENTS as f64 {
+    if count > MAX_MADE_ELEMENTS as f64 {
         return Ok(None);
     }
     let n = count as usize;

@@ -1,16 +1,20 @@
 //! Reading a file into a graph.
-use crate::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use crate::fold::FoldBudget;
+use crate::proto::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use crate::sweep::{MIN_WRITTEN_OPSET, Slot, Sweep};
 use crate::{OnnxError, tensors, topology, types};
 use ir::{Graph, Tensor, TensorType, ValueId};
 use prost::Message;
+use prost::bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What a file leaves open.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Height and width of the image in pixels, for inputs whose axes are dynamic.
+    /// Height and width of the image in pixels, for inputs whose axes are dynamic; the file's metadata may tell them too.
     pub imgsz: Option<[usize; 2]>,
     /// Inputs of the model that are to be treated as constants, by name.
     pub constants: BTreeMap<String, Tensor>,
@@ -25,7 +29,10 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         path: path.to_owned(),
         source,
     })?;
-    let parsed = parse(&bytes, path.parent(), options);
+    let file_bytes = bytes.len();
+    // The initializers share this memory until they become tensors.
+    let model = ModelProto::decode(Bytes::from(bytes)).map_err(OnnxError::from);
+    let parsed = model.and_then(|m| graph_of(m, file_bytes, path.parent(), options));
     parsed.map_err(|source| OnnxError::File {
         path: path.to_owned(),
         source: Box::new(source),
@@ -41,13 +48,28 @@ pub fn parse(
     folder: Option<&Path>,
     options: &LoadOptions,
 ) -> Result<Graph, OnnxError> {
-    let model = ModelProto::decode(bytes)?;
-    let file = model.graph.as_ref().ok_or(OnnxError::NoGraph)?;
+    graph_of(ModelProto::decode(bytes)?, bytes.len(), folder, options)
+}
+
+fn graph_of(
+    mut model: ModelProto,
+    file_bytes: usize,
+    folder: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<Graph, OnnxError> {
+    let mut file = model.graph.take().ok_or(OnnxError::NoGraph)?;
     let opset = default_opset(&model.opset_import)?;
-    check_supported(&model, file)?;
+    check_supported(&model, &file)?;
+    let metadata: BTreeMap<String, String> = model
+        .metadata_props
+        .iter()
+        .map(|e| (e.key().to_owned(), e.value().to_owned()))
+        .collect();
+    let stated = metadata.get("imgsz").and_then(|text| stated_imgsz(text));
     let mut sweep = Sweep {
         folder,
         opset,
+        budget: FoldBudget::of_file(file_bytes),
         slots: BTreeMap::new(),
         declared: BTreeMap::new(),
         planned: Vec::new(),
@@ -58,7 +80,8 @@ pub fn parse(
         .chain(&file.output)
         .filter_map(declared)
         .collect();
-    let inputs = given_values(&mut sweep, file, options)?;
+    let initializers = std::mem::take(&mut file.initializer);
+    let inputs = given_values(&mut sweep, initializers, &file.input, (options, stated))?;
     let given: BTreeSet<String> = sweep.slots.keys().cloned().collect();
     for index in topology::sort(&file.node, &given)? {
         sweep.node(&file.node[index], index)?;
@@ -66,13 +89,21 @@ pub fn parse(
     let mut graph = Graph::new(opset.max(MIN_WRITTEN_OPSET));
     graph.name = file.name().to_owned();
     graph.domains = other_domains(&model.opset_import);
-    graph.metadata = model
-        .metadata_props
-        .iter()
-        .map(|e| (e.key().to_owned(), e.value().to_owned()))
-        .collect();
+    graph.metadata = metadata;
     build(&mut graph, sweep, &inputs, &file.output)?;
     Ok(graph)
+}
+
+/// `[640, 480]` (height, width) or `640`, as Ultralytics exporters write it.
+fn stated_imgsz(text: &str) -> Option<[usize; 2]> {
+    let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let lengths: Result<Vec<usize>, _> = inner.split(',').map(|n| n.trim().parse()).collect();
+    match lengths.ok()?[..] {
+        [side] => Some([side, side]),
+        [height, width] => Some([height, width]),
+        _ => None,
+    }
+    .filter(|size| size.iter().all(|&n| n > 0))
 }
 
 fn is_default(domain: &str) -> bool {
@@ -145,11 +176,12 @@ fn declared(info: &ValueInfoProto) -> Option<(String, TensorType)> {
 /// Enters constants and inputs; returns the names of those inputs that stay inputs.
 fn given_values(
     sweep: &mut Sweep<'_>,
-    file: &GraphProto,
-    options: &LoadOptions,
+    initializers: Vec<TensorProto>,
+    given: &[ValueInfoProto],
+    (options, stated): (&LoadOptions, Option<[usize; 2]>),
 ) -> Result<Vec<String>, OnnxError> {
-    for proto in &file.initializer {
-        let tensor = tensors::decode(proto, sweep.folder)?;
+    for proto in initializers {
+        let tensor = tensors::decode(&proto, sweep.folder)?;
         if sweep
             .slots
             .insert(
@@ -164,7 +196,7 @@ fn given_values(
         }
     }
     let mut inputs = Vec::new();
-    for info in &file.input {
+    for info in given {
         let name = info.name();
         if let Some(tensor) = options.constants.get(name) {
             sweep
@@ -175,7 +207,7 @@ fn given_values(
                 value: name.to_owned(),
             });
         } else if !sweep.slots.contains_key(name) {
-            let ty = types::input_type(info, options)?;
+            let ty = types::input_type(info, options.imgsz, stated)?;
             sweep
                 .slots
                 .insert(name.to_owned(), Slot::computed(name, Some(ty)));

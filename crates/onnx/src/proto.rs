@@ -2,6 +2,7 @@
 //!
 //! Source: ONNX IR specification (onnx/onnx.proto).
 use prost::Message;
+use prost::bytes::Bytes;
 
 /// A model: a graph, its opsets and its metadata.
 #[derive(Clone, PartialEq, Message)]
@@ -167,8 +168,9 @@ pub(crate) struct TensorProto {
     pub(crate) name: Option<String>,
     #[prost(string, optional, tag = "12")]
     pub(crate) doc_string: Option<String>,
-    #[prost(bytes = "vec", optional, tag = "9")]
-    pub(crate) raw_data: Option<Vec<u8>>,
+    /// Shares the file's memory.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    pub(crate) raw_data: Option<Bytes>,
     #[prost(message, repeated, tag = "13")]
     pub(crate) external_data: Vec<StringStringEntryProto>,
     #[prost(int32, optional, tag = "14")]

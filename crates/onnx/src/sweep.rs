@@ -1,5 +1,5 @@
 //! One pass over a file's nodes in execution order: types, constants, operators.
-use crate::fold::{Folded, fold, is_small};
+use crate::fold::{FoldBudget, Folded, fold, is_small};
 use crate::proto::NodeProto;
 use crate::{OnnxError, attributes, subgraphs, topology};
 use ir::{
@@ -65,6 +65,7 @@ pub(crate) struct Sweep<'a> {
     /// Static types that the file declares; used only behind nodes that are not understood.
     pub(crate) declared: BTreeMap<String, TensorType>,
     pub(crate) planned: Vec<Planned>,
+    pub(crate) budget: FoldBudget,
 }
 
 impl Sweep<'_> {
@@ -83,7 +84,9 @@ impl Sweep<'_> {
         }
         let spec = self.spec(node)?;
         match fold(&spec).map_err(|e| self.node_error(node, &name, e))? {
-            Folded::Constant(tensor) if node.output.len() == 1 => {
+            Folded::Constant(tensor)
+                if node.output.len() == 1 && self.budget.take(&[tensor.ty()]) =>
+            {
                 let output = &node.output[0];
                 self.slots
                     .insert(output.clone(), Slot::constant(output, tensor));
@@ -159,7 +162,12 @@ impl Sweep<'_> {
                 };
                 return Err(self.node_error(node, &name, source));
             }
-            if let Some(tensors) = fold_known(&parsed.op, &slots, &inputs, &inferred) {
+            let may_fold = is_foldable(&parsed.op, &slots, &inputs, &inferred);
+            let folded = match may_fold && self.budget.take(&inferred) {
+                true => fold_known(&parsed.op, &slots),
+                false => None,
+            };
+            if let Some(tensors) = folded {
                 for (output, tensor) in outputs.iter().zip(tensors) {
                     self.slots
                         .insert(output.clone(), Slot::constant(output, tensor));
@@ -306,25 +314,23 @@ fn output_names(node: &NodeProto, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// QuantizeLinear and DequantizeLinear stay: they carry a quantized model's parameters.
-fn fold_known(
-    op: &Op,
-    slots: &[&Slot],
-    inputs: &[&TensorType],
-    outputs: &[TensorType],
-) -> Option<Vec<Tensor>> {
+/// Whether a node is worth computing now. QuantizeLinear and DequantizeLinear stay: they carry a quantized model's
+/// parameters.
+fn is_foldable(op: &Op, slots: &[&Slot], inputs: &[&TensorType], outputs: &[TensorType]) -> bool {
     let is_boundary = matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
     let carried = |t: &&TensorType| matches!(t.dtype, DataType::Other(_));
-    if is_boundary || slots.is_empty() || !is_small(outputs) || inputs.iter().any(carried) {
-        return None;
+    let constant = !slots.is_empty() && slots.iter().all(|s| s.constant.is_some());
+    if is_boundary || !constant || !is_small(inputs, outputs) || inputs.iter().any(carried) {
+        return false;
     }
     let shapes = Shapes {
         inputs: inputs.to_vec(),
         outputs: outputs.iter().collect(),
     };
-    if op.macs(&shapes) > MAX_FOLDED_MACS {
-        return None;
-    }
+    op.macs(&shapes) <= MAX_FOLDED_MACS
+}
+
+fn fold_known(op: &Op, slots: &[&Slot]) -> Option<Vec<Tensor>> {
     let constants = slots
         .iter()
         .map(|s| s.constant.as_ref())

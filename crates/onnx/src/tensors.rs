@@ -4,6 +4,7 @@ use crate::proto::TensorProto;
 use half::{bf16, f16};
 use ir::{DataType, Tensor, TensorData};
 use prost::Message;
+use prost::bytes::Bytes;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -66,7 +67,7 @@ pub(crate) fn encode(name: Option<&str>, tensor: &Tensor) -> Result<TensorProto,
         dims: tensor.shape().iter().map(|&d| d as i64).collect(),
         data_type: Some(tensor.dtype().to_onnx()),
         name: name.map(str::to_owned),
-        raw_data: Some(to_raw(tensor.data())),
+        raw_data: Some(to_raw(tensor.data()).into()),
         ..TensorProto::default()
     })
 }
@@ -84,7 +85,7 @@ pub(crate) fn embed(proto: &mut TensorProto, folder: Option<&Path>) -> Result<()
         .size_bytes()
         .map(|s| expected_bytes(proto, s));
     let raw = raw_bytes(proto, folder, expected)?.map(Cow::into_owned);
-    proto.raw_data = raw;
+    proto.raw_data = raw.map(Bytes::from);
     proto.external_data.clear();
     proto.data_location = None;
     Ok(())

@@ -1,6 +1,6 @@
 //! Types of values: what a file declares, and how its open axes are closed.
+use crate::OnnxError;
 use crate::proto::{Dimension, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
-use crate::{LoadOptions, OnnxError};
 use ir::{DataType, TensorType};
 
 /// The declared type, if it is a tensor with a static shape.
@@ -48,13 +48,15 @@ pub(crate) fn declare(name: &str, ty: Option<&TensorType>) -> ValueInfoProto {
     }
 }
 
-/// The type of a model input: an open first axis is a batch of 1, an open height or width comes from `imgsz`.
+/// The type of a model input: an open first axis is a batch of 1, an open height or width comes from `imgsz`, or
+/// else from what the file states.
 ///
 /// # Errors
 /// `DynamicImgsz`, `DynamicAxes` or `StaticImgsz`, naming the input and its axes.
 pub(crate) fn input_type(
     info: &ValueInfoProto,
-    options: &LoadOptions,
+    imgsz: Option<[usize; 2]>,
+    stated: Option<[usize; 2]>,
 ) -> Result<TensorType, OnnxError> {
     let input = || info.name().to_owned();
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
@@ -66,7 +68,7 @@ pub(crate) fn input_type(
     if let Some(batch @ None) = lengths.first_mut() {
         *batch = Some(1);
     }
-    if let (true, Some([h, w])) = (is_image, options.imgsz) {
+    if let (true, Some([h, w])) = (is_image, imgsz) {
         let found = [lengths[2].unwrap_or(h), lengths[3].unwrap_or(w)];
         if found != [h, w] {
             return Err(OnnxError::StaticImgsz {
@@ -76,6 +78,10 @@ pub(crate) fn input_type(
             });
         }
         lengths[2..].copy_from_slice(&[Some(h), Some(w)]);
+    }
+    if let (true, Some([h, w])) = (is_image, stated) {
+        lengths[2].get_or_insert(h);
+        lengths[3].get_or_insert(w);
     }
     let open: Vec<usize> = (0..lengths.len())
         .filter(|&a| lengths[a].is_none())

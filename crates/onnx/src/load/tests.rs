@@ -388,3 +388,27 @@ fn parse_damaged_file_never_panics() {
         }
     }
 }
+
+#[test]
+fn parse_of_open_axes_takes_the_size_that_the_metadata_states() {
+    let mut file = model(vec![node("Relu", &["x"], &["y"])], vec![]);
+    if let Some(graph) = &mut file.graph {
+        graph.input = vec![value("x", &["batch", "3", "height", "width"])];
+    }
+    let shape = |file: &ModelProto, options: &LoadOptions| {
+        let graph = parse(&file.encode_to_vec(), None, options).unwrap();
+        graph.ty(graph.inputs()[0]).unwrap().shape.clone()
+    };
+    for (text, expected) in [("[320, 256]", [320, 256]), ("640", [640, 640])] {
+        file.metadata_props = vec![crate::proto::StringStringEntryProto {
+            key: Some("imgsz".to_owned()),
+            value: Some(text.to_owned()),
+        }];
+        assert_eq!(shape(&file, &LoadOptions::default())[2..], expected);
+        let given = LoadOptions {
+            imgsz: Some([96, 128]),
+            ..LoadOptions::default()
+        };
+        assert_eq!(shape(&file, &given)[2..], [96, 128]);
+    }
+}

@@ -100,7 +100,7 @@ fn decode_unknown_type_is_carried_and_written_back() {
 #[test]
 fn decode_shape_that_does_not_fit_names_tensor_and_sizes() {
     let huge = TensorProto {
-        raw_data: Some(vec![0; 8]),
+        raw_data: Some(vec![0; 8].into()),
         ..tensor(1, &[1 << 40])
     };
     assert_eq!(

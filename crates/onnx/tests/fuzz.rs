@@ -1,0 +1,105 @@
+//! 10 000 damaged and hostile files: no panic, and never more memory than four times the file and 64 MiB.
+mod crafted;
+
+use cap::Cap;
+use crafted::{Model, Random};
+use ir::{Graph, Tensor, ValueId, interpreter};
+use onnx::{LoadOptions, encode, parse};
+use std::alloc::System;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+const MIB: usize = 1 << 20;
+const MUTATIONS: usize = 10_000;
+
+/// A change of bytes, a piece moved or repeated, or the rest cut off.
+fn mutated(original: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = original.to_vec();
+    let len = bytes.len();
+    match random.below(8) {
+        0 => bytes.truncate(random.below(len)),
+        1 => {
+            let (from, to) = (random.below(len), random.below(len));
+            let piece = random.below(64).min(len - from.max(to));
+            bytes.copy_within(from..from + piece, to);
+        }
+        2 => {
+            let from = random.below(len);
+            let piece = bytes[from..(from + random.below(64)).min(len)].to_vec();
+            let at = random.below(len);
+            bytes.splice(at..at, piece);
+        }
+        3 => {
+            let at = random.below(len);
+            let end = (at + 4).min(len);
+            bytes[at..end].fill(0xff);
+        }
+        _ => {
+            for _ in 0..=random.below(6) {
+                let at = random.below(len);
+                bytes[at] = random.below(256) as u8;
+            }
+        }
+    }
+    bytes
+}
+
+/// Reads a file, writes what could be read and runs it where it is small; gives what was wrong with the file.
+fn read(bytes: &[u8]) -> Result<(), String> {
+    let graph = parse(bytes, None, &LoadOptions::default()).map_err(|e| e.to_string())?;
+    encode(&graph).map_err(|e| e.to_string())?;
+    if is_small(&graph) {
+        let zeros = |v: &ValueId| {
+            let ty = graph.ty(*v).ok()?;
+            Tensor::from_f64(ty.dtype, ty.shape.clone(), &vec![0.0; ty.elements()]).ok()
+        };
+        let inputs: Option<Vec<Tensor>> = graph.inputs().iter().map(zeros).collect();
+        // What a damaged model computes does not matter, only that it ends without a panic.
+        let _ = inputs.map(|inputs| interpreter::run(&graph, &inputs));
+    }
+    Ok(())
+}
+
+/// Whether the model can be run in a moment.
+fn is_small(graph: &Graph) -> bool {
+    let types = graph.values().filter_map(|(_, v)| v.ty.as_ref());
+    let elements = types.fold(0usize, |n, t| n.saturating_add(t.elements()));
+    graph.values().all(|(_, v)| v.ty.is_some()) && elements < 50_000 && graph.macs() < 500_000
+}
+
+#[test]
+fn parse_of_ten_thousand_mutations_neither_panics_nor_takes_much_memory() {
+    let corpus = crafted::corpus();
+    let files: Vec<Vec<u8>> = corpus.iter().map(Model::encode).collect();
+    for (i, file) in files.iter().enumerate() {
+        assert_eq!(read(file), Ok(()), "file {i} of the corpus");
+    }
+    let mut random = Random(1);
+    let mut models = 0;
+    for i in 0..MUTATIONS {
+        let pick = random.below(corpus.len());
+        let bytes = match i % 3 {
+            0 => mutated(&files[pick], &mut random),
+            _ => corpus[pick].mutated(&mut random).encode(),
+        };
+        let before = ALLOCATOR.allocated();
+        let outcome = catch_unwind(AssertUnwindSafe(|| read(&bytes)));
+        assert!(outcome.is_ok(), "mutation {i} of file {pick} panicked");
+        models += usize::from(outcome.is_ok_and(|read| read.is_ok()));
+        // The highest mark of the process never falls, so that one bound holds for the whole run.
+        let peak = ALLOCATOR.max_allocated().saturating_sub(before);
+        let allowed = 4 * bytes.len() + 64 * MIB;
+        assert!(
+            peak <= allowed,
+            "mutation {i} of file {pick}: {peak} bytes for a file of {}",
+            bytes.len()
+        );
+    }
+    println!("{MUTATIONS} mutations, {models} of them still models");
+    assert!(
+        models > MUTATIONS / 100,
+        "mutations reach what is behind the first check"
+    );
+}
