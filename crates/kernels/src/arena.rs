@@ -98,10 +98,17 @@ impl<T: Element> Arena<T> {
             &[0, 1, 2, 3, 4]
         };
         let order = &order[..last];
+        let picked = |dims: &Dims| {
+            let mut picked = [0; MAX_RANK];
+            for (to, &axis) in picked.iter_mut().zip(order) {
+                *to = dims[axis];
+            }
+            Dims::new(&picked[..order.len()])
+        };
         let heads = |v: &View| View {
             offset: v.offset,
-            shape: Dims::new(&order.iter().map(|&i| v.shape[i]).collect::<Vec<_>>()),
-            strides: Dims::new(&order.iter().map(|&i| v.strides[i]).collect::<Vec<_>>()),
+            shape: picked(&v.shape),
+            strides: picked(&v.strides),
         };
         let from_strides = heads(&source).strides;
         let data = self.as_mut_slice();

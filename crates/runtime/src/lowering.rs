@@ -112,6 +112,8 @@ pub(crate) struct Item {
 /// The list and the constants it reads.
 pub(crate) struct Lowered<'g> {
     pub(crate) graph: &'g Graph,
+    /// Values that must exist as they are.
+    pub(crate) keep: &'g BTreeSet<ValueId>,
     pub(crate) items: Vec<Item>,
     /// How each input of the model is held.
     pub(crate) inputs: Vec<Operand>,
@@ -174,11 +176,12 @@ impl<'g> Lowered<'g> {
 /// on codes; otherwise quantization is imitated in f32.
 pub(crate) fn lower<'g>(
     graph: &'g Graph,
-    keep: &BTreeSet<ValueId>,
+    keep: &'g BTreeSet<ValueId>,
     integer: bool,
 ) -> Result<Lowered<'g>, RuntimeError> {
     let mut lowered = Lowered {
         graph,
+        keep,
         items: Vec::new(),
         inputs: graph.inputs().iter().copied().map(Operand::real).collect(),
         params: BTreeMap::new(),

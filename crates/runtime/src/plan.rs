@@ -1,6 +1,6 @@
 //! Compilation of a graph into an executable schedule.
 use crate::RuntimeError;
-use crate::layout::{At, Halo};
+use crate::layout::{self, At, Halo};
 use crate::lowering::{Form, Lowered, Operand, lower};
 use crate::memory::{self, Lifetime};
 use crate::schedule::{Packed, Schedule, parents};
@@ -59,7 +59,11 @@ pub(crate) struct Input {
 }
 
 pub(crate) enum Output {
-    View(View),
+    View {
+        view: View,
+        /// The same elements in the same order, as one axis where they lie in memory like that.
+        runs: View,
+    },
     Constant(Tensor),
 }
 
@@ -150,7 +154,7 @@ impl Plan {
             Some(tensor) => Ok(Output::Constant(tensor.clone())),
             None => schedule
                 .at(Operand::real(v))
-                .map(|at| Output::View(resolve(at)))
+                .map(|at| output_view(resolve(at)))
                 .ok_or_else(|| RuntimeError::DType {
                     value: graph.value(v).name.clone(),
                     found: graph.ty(v).map_or(ir::DataType::Other(0), |t| t.dtype),
@@ -211,6 +215,12 @@ impl Plan {
     pub fn isa(&self) -> Isa {
         self.isa
     }
+}
+
+fn output_view(view: View) -> Output {
+    let flat = layout::reshape(&view, &[view.elements()]).filter(|v| v.strides[0] == 1);
+    let runs = flat.unwrap_or(view);
+    Output::View { view, runs }
 }
 
 /// Where each buffer starts in its arena, and the elements of both arenas.

@@ -12,6 +12,7 @@ mod convolutions;
 mod nodes;
 mod operations;
 mod parents;
+mod rows;
 
 pub(crate) use operations::{binary_op, q_activation};
 pub(crate) use parents::{Parents, parents};
@@ -33,11 +34,11 @@ pub(crate) struct Buffer {
     pub(crate) constant: Option<Vec<f32>>,
 }
 
-/// Packed weights by node, shared by the passes of one compilation.
+/// Packed weights by node and group of output channels, shared by the passes of one compilation.
 #[derive(Default)]
 pub(crate) struct Packed {
-    real: BTreeMap<NodeId, Arc<PackedConv>>,
-    codes: BTreeMap<NodeId, Arc<PackedQConv>>,
+    real: BTreeMap<(NodeId, usize), Arc<PackedConv>>,
+    codes: BTreeMap<(NodeId, usize), Arc<PackedQConv>>,
 }
 
 /// One pass over the items.

@@ -1,5 +1,4 @@
 //! Sessions: one arena each, running a shared plan.
-use crate::layout;
 use crate::lowering::code;
 use crate::plan::{Input, Output, Watched};
 use crate::{Plan, RuntimeError, StepInfo};
@@ -36,7 +35,7 @@ impl Observed<'_> {
     /// # Errors
     /// `Kernel` when the value does not lie in the arena.
     pub fn to_tensor(&self) -> Result<Tensor, RuntimeError> {
-        read(self.arena, self.view)
+        read(self.arena, self.view, &self.view.shape)
     }
 }
 
@@ -255,7 +254,7 @@ impl Session {
 
     fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
         let output = |o: &Output| match o {
-            Output::View(view) => read(&self.arena, view),
+            Output::View { view, runs } => read(&self.arena, runs, &view.shape),
             Output::Constant(tensor) => Ok(tensor.clone()),
         };
         self.plan.outputs.iter().map(output).collect()
@@ -271,7 +270,7 @@ impl Session {
         }
         for (index, (output, to)) in plan.outputs.iter().zip(outputs).enumerate() {
             let expected = match output {
-                Output::View(view) => view.elements(),
+                Output::View { view, .. } => view.elements(),
                 Output::Constant(tensor) => tensor.len(),
             };
             if to.len() != expected {
@@ -282,7 +281,7 @@ impl Session {
                 });
             }
             match output {
-                Output::View(view) => copy_out(&self.arena, view, to)?,
+                Output::View { runs, .. } => copy_out(&self.arena, runs, to)?,
                 Output::Constant(tensor) => {
                     let data = tensor.as_slice::<f32>();
                     to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);
@@ -307,9 +306,6 @@ fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {
 
 /// The elements of a view in logical order.
 fn copy_out(arena: &Arena, view: &View, to: &mut [f32]) -> Result<(), RuntimeError> {
-    // What lies in memory in logical order is one run.
-    let flat = layout::reshape(view, &[view.elements()]).filter(|v| v.strides[0] == 1);
-    let view = flat.as_ref().unwrap_or(view);
     let row_major = View::contiguous(0, &view.shape);
     let axis = (0..view.shape.len())
         .rev()
@@ -331,9 +327,9 @@ fn copy_out(arena: &Arena, view: &View, to: &mut [f32]) -> Result<(), RuntimeErr
     copied.map_err(RuntimeError::kernel("a value that is read"))
 }
 
-fn read(arena: &Arena, view: &View) -> Result<Tensor, RuntimeError> {
+fn read(arena: &Arena, view: &View, shape: &[usize]) -> Result<Tensor, RuntimeError> {
     let mut data = vec![0.0; view.elements()];
     copy_out(arena, view, &mut data)?;
-    let tensor = Tensor::new(view.shape.to_vec(), data);
+    let tensor = Tensor::new(shape.to_vec(), data);
     tensor.map_err(RuntimeError::operator("a value that is read"))
 }

@@ -8,26 +8,75 @@ use ir::ValueId;
 use kernels::{ConvSpec, PackedConv, PackedQConv, QConvSpec};
 use std::sync::Arc;
 
+/// One of several equal groups of output channels.
+#[derive(Clone, Copy)]
+struct Part {
+    group: usize,
+    groups: usize,
+}
+
+impl Part {
+    /// The group's share of values that are ordered by output channel.
+    fn of<T: Clone>(self, all: &[T]) -> Vec<T> {
+        let share = all.len() / self.groups;
+        all[self.group * share..(self.group + 1) * share].to_vec()
+    }
+}
+
 impl Schedule<'_> {
     pub(super) fn conv(&mut self, item: &Item, conv: &FusedConv) -> Result<(), RuntimeError> {
         let inputs = self.images(item, conv.conv.pads)?;
-        let packed = match self.packed.real.get(&item.node) {
-            Some(packed) => Arc::clone(packed),
-            None => {
-                let packed = Arc::new(self.pack(item, conv)?);
-                self.packed.real.insert(item.node, Arc::clone(&packed));
-                packed
-            }
-        };
-        let kernel = Kernel::Conv {
-            packed,
-            activation: conv.activation,
-            fake_quantize: conv.fake_quantize,
-        };
-        self.simple(item, kernel, inputs)
+        for (part, y) in self.parts(item)? {
+            let key = (item.node, part.group);
+            let packed = match self.packed.real.get(&key) {
+                Some(packed) => Arc::clone(packed),
+                None => {
+                    let packed = Arc::new(self.pack(item, conv, part)?);
+                    self.packed.real.insert(key, Arc::clone(&packed));
+                    packed
+                }
+            };
+            let kernel = Kernel::Conv {
+                packed,
+                activation: conv.activation,
+                fake_quantize: conv.fake_quantize,
+            };
+            self.emit_part(item, kernel, inputs.clone(), (part, y));
+        }
+        Ok(())
     }
 
-    fn pack(&self, item: &Item, conv: &FusedConv) -> Result<PackedConv, RuntimeError> {
+    /// The groups of output channels that go to places of their own: one, unless they are rows of a table.
+    fn parts(&mut self, item: &Item) -> Result<Vec<(Part, At)>, RuntimeError> {
+        let y = item.outputs[0];
+        let Some(rows) = self.parents.rows.get(&y).copied() else {
+            let at = self.place(&item.name, y)?;
+            let part = Part {
+                group: 0,
+                groups: 1,
+            };
+            return Ok(vec![(part, at)]);
+        };
+        let table = self.place(&item.name, rows.table)?;
+        let groups = rows.groups;
+        (0..groups)
+            .map(|group| {
+                Ok((
+                    Part { group, groups },
+                    rows.image(&item.name, table, group)?,
+                ))
+            })
+            .collect()
+    }
+
+    fn emit_part(&mut self, item: &Item, kernel: Kernel, inputs: Vec<At>, (part, y): (Part, At)) {
+        self.emit(item, kernel, inputs, vec![y]);
+        if let Some(step) = self.steps.last_mut() {
+            step.macs /= part.groups as u64;
+        }
+    }
+
+    fn pack(&self, item: &Item, conv: &FusedConv, part: Part) -> Result<PackedConv, RuntimeError> {
         let mut weight = self.weights(item, conv.weight)?;
         let bias = conv.bias.map(|v| self.weights(item, v));
         let mut bias = bias.transpose()?;
@@ -47,15 +96,15 @@ impl Schedule<'_> {
             );
         }
         let spec = ConvSpec {
-            weight,
+            weight: part.of(&weight),
             in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
-            out_channels: self.shape(item.outputs[0].value)?[1],
+            out_channels: self.shape(item.outputs[0].value)?[1] / part.groups,
             kernel: conv.conv.kernel_shape,
             strides: conv.conv.strides,
             dilations: conv.conv.dilations,
             pads: conv.conv.pads,
             group: conv.conv.group,
-            bias,
+            bias: bias.map(|bias| part.of(&bias)),
         };
         PackedConv::new(&spec, self.isa).map_err(RuntimeError::kernel(&item.name))
     }
@@ -80,26 +129,35 @@ impl Schedule<'_> {
 
     pub(super) fn q_conv(&mut self, item: &Item, conv: &FusedQConv) -> Result<(), RuntimeError> {
         let inputs = self.images(item, conv.conv.pads)?;
-        let packed = match self.packed.codes.get(&item.node) {
-            Some(packed) => Arc::clone(packed),
-            None => {
-                let packed = Arc::new(self.q_pack(item, conv)?);
-                self.packed.codes.insert(item.node, Arc::clone(&packed));
-                packed
-            }
-        };
-        let kernel = Kernel::QConv(Box::new(QConvKernel {
-            packed,
-            activation: q_activation(conv.activation)
-                .expect("lowering fuses activations of the integer epilogue only"),
-            table: conv.table.clone(),
-            residual: item.inputs.get(1).map(|&v| self.params(v)),
-            codes: conv.codes,
-        }));
-        self.simple(item, kernel, inputs)
+        for (part, y) in self.parts(item)? {
+            let key = (item.node, part.group);
+            let packed = match self.packed.codes.get(&key) {
+                Some(packed) => Arc::clone(packed),
+                None => {
+                    let packed = Arc::new(self.q_pack(item, conv, part)?);
+                    self.packed.codes.insert(key, Arc::clone(&packed));
+                    packed
+                }
+            };
+            let kernel = Kernel::QConv(Box::new(QConvKernel {
+                packed,
+                activation: q_activation(conv.activation)
+                    .expect("lowering fuses activations of the integer epilogue only"),
+                table: conv.table.clone(),
+                residual: item.inputs.get(1).map(|&v| self.params(v)),
+                codes: conv.codes,
+            }));
+            self.emit_part(item, kernel, inputs.clone(), (part, y));
+        }
+        Ok(())
     }
 
-    fn q_pack(&self, item: &Item, conv: &FusedQConv) -> Result<PackedQConv, RuntimeError> {
+    fn q_pack(
+        &self,
+        item: &Item,
+        conv: &FusedQConv,
+        part: Part,
+    ) -> Result<PackedQConv, RuntimeError> {
         let weight = QuantizedWeight::read(self.lowered.graph, conv.weight)
             .expect("lowering chose a weight that can be read");
         let x = self.params(item.inputs[0]);
@@ -113,8 +171,8 @@ impl Schedule<'_> {
             }
         };
         let spec = QConvSpec {
-            weight: weight.codes,
-            out_channels: self.shape(item.outputs[0].value)?[1],
+            weight: part.of(&weight.codes),
+            out_channels: self.shape(item.outputs[0].value)?[1] / part.groups,
             in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
             kernel: conv.conv.kernel_shape,
             strides: conv.conv.strides,
@@ -122,8 +180,8 @@ impl Schedule<'_> {
             pads: conv.conv.pads,
             group: conv.conv.group,
             x_zero_point: x.zero_point,
-            bias,
-            multiplier,
+            bias: part.of(&bias),
+            multiplier: part.of(&multiplier),
         };
         PackedQConv::new(&spec, self.isa).map_err(RuntimeError::kernel(&item.name))
     }

@@ -1,4 +1,5 @@
 //! Which values are produced inside the buffer of the Concat that joins them.
+use super::rows::{Rows, adopt_rows};
 use crate::lowering::{Form, Item, Lowered, Operand, Wiring, Work};
 use ir::Op;
 use ir::ops::Concat;
@@ -18,6 +19,8 @@ pub(crate) struct Parents {
     pub(crate) of: BTreeMap<Operand, Parent>,
     /// Concats of flattened images, whose channels lie side by side as in the images.
     pub(crate) channels_last: BTreeSet<Operand>,
+    /// Convolutions that write the rows of a table.
+    pub(crate) rows: BTreeMap<Operand, Rows>,
 }
 
 /// Finds the parents, the last Concat first, so that a Concat of Concats is one buffer.
@@ -35,6 +38,7 @@ pub(crate) fn parents(lowered: &Lowered<'_>) -> Parents {
                     found.of.remove(&y);
                 }
             }
+            adopt_rows(lowered, &wiring, (item, concat), &mut found);
             adopt(lowered, &wiring, (item, concat), &mut found);
         }
     }

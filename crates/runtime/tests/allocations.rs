@@ -1,0 +1,93 @@
+//! Inference allocates nothing once it is warm.
+use ir::Graph;
+use ir::ops::{Reshape, Softmax, Split, Transpose, UnaryKind};
+use net::{Net, image};
+use runtime::{Plan, PlanOptions, Session};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use std::sync::Arc;
+
+mod net;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// A detector in small: blocks of every kind, in f32 or quantized, and a head in f32.
+fn detector(quantized: bool) -> Graph {
+    let mut graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    let grid = |net: &mut Net, x| match quantized {
+        true => net.qdq(x, 0.02, 100),
+        false => x,
+    };
+    let x = net.input(&[1, 3, 16, 16]);
+    let x = grid(&mut net, x);
+    let y = net.conv_silu(x, [3, 32, 3, 2]);
+    let y = grid(&mut net, y);
+    let sizes = vec![16, 16];
+    let halves = net.many(Split { axis: 1, sizes }, &[y], 2);
+    let a = net.bottleneck(halves[1], 16);
+    let a = grid(&mut net, a);
+    let pooled = net.pool(a, 5);
+    let y = net.concat(1, &[halves[0], a, pooled]);
+    let y = net.conv_silu(y, [48, 24, 1, 1]);
+    let y = grid(&mut net, y);
+    let y = net.conv(y, [24, 24, 3, 1], 24);
+    let y = grid(&mut net, y);
+    let y = net.conv(y, [24, 64, 1, 1], 1);
+    let shape = vec![1, 64, 64];
+    let y = net.op(Reshape { shape }, &[y]);
+    let shape = vec![1, 4, 16, 64];
+    let y = net.op(Reshape { shape }, &[y]);
+    let y = net.op(
+        Transpose {
+            perm: vec![0, 2, 1, 3],
+        },
+        &[y],
+    );
+    let softmax = Softmax {
+        axis: 1,
+        coerced: vec![],
+    };
+    let y = net.op(softmax, &[y]);
+    let y = net.op(UnaryKind::Sigmoid, &[y]);
+    net.edit.output(y);
+    graph.apply(net.edit).expect("a valid graph");
+    graph
+}
+
+/// The allocations of ten runs of a warm session.
+fn allocations(graph: &Graph, threads: usize) -> usize {
+    let plan = Plan::compile(graph, &[], &PlanOptions::default()).expect("compiles");
+    let mut session = Session::new(&Arc::new(plan), threads).expect("memory");
+    let x = image(graph);
+    let x = x.as_slice::<f32>().expect("f32");
+    let mut y = session.run(&[x]).expect("runs")[0]
+        .to_f64()
+        .expect("numbers");
+    let mut y: Vec<f32> = y.drain(..).map(|v| v as f32).collect();
+    let bytes = vec![7; x.len()];
+    session.run_into(&[x], &mut [&mut y]).expect("runs");
+    session
+        .run_u8_into(&bytes, 1.0, &mut [&mut y])
+        .expect("runs");
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..10 {
+        session.run_into(&[x], &mut [&mut y]).expect("runs");
+        session
+            .run_u8_into(&bytes, 1.0, &mut [&mut y])
+            .expect("runs");
+    }
+    let change = region.change();
+    change.allocations + change.reallocations
+}
+
+#[test]
+fn run_into_warm_session_allocates_nothing() {
+    for quantized in [false, true] {
+        for threads in [1, 2] {
+            let found = allocations(&detector(quantized), threads);
+            assert_eq!(found, 0, "quantized: {quantized}, {threads} threads");
+        }
+    }
+}
