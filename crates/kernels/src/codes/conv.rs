@@ -112,10 +112,9 @@ pub fn qconv2d(
         }
     }
     conv.isa.check()?;
-    if conv.is_depthwise() {
-        depthwise::run(ctx, conv, &window, y, epilogue);
-    } else {
-        direct::run(ctx, conv, &window, y, epilogue);
+    match &conv.depthwise {
+        Some(weights) => depthwise::run(ctx, conv, weights, &window, (y, epilogue)),
+        None => direct::run(ctx, conv, &window, y, epilogue),
     }
     Ok(())
 }

@@ -187,13 +187,15 @@ impl Panel<'_> {
             } else {
                 0
             };
-            for i in (4 * q - from)..(depth - from).min(4) {
-                for n in 0..columns {
+            let counted = 4 * q - from;
+            for (n, quad) in quad.iter_mut().enumerate().take(columns) {
+                let kept = quad.iter_mut().enumerate().take(depth - from);
+                for (i, weight) in kept.skip(counted) {
                     let at = b + (from + i) * k_step + n * n_step;
                     // SAFETY: the caller's: the index lies inside the checked view.
                     let code = unsafe { *job.codes.at(at) };
-                    quad[n][i] = (code ^ 128) as i8;
-                    packed.columns[n] -= a_zero * i32::from(quad[n][i]);
+                    *weight = (code ^ 128) as i8;
+                    packed.columns[n] -= a_zero * i32::from(*weight);
                 }
             }
             pack_quad(

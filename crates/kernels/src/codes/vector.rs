@@ -33,13 +33,17 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn quad_of(codes: u32) -> Self::Quad;
     /// In the order of [`pack_quad`].
     unsafe fn weights(from: *const i8) -> Self::Weights;
+    /// Of the first `n` channels of four pixels: for each channel its four codes, `4 * LANES` channels in four vectors.
+    /// Vector `j` holds in lane `l` channel `16 * (l / 4) + 4 * j + l % 4`.
+    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [Self::Quad; 4];
+    /// Sums in the order of [`CodeVector::channel_quads`] to the order of channels.
+    unsafe fn in_order(sums: [Self; 4]) -> [Self; 4];
     /// Adds each lane's product of its four weights with the four codes.
     unsafe fn dot(self, codes: Self::Quad, weights: Self::Weights) -> Self;
     /// One code per lane; of `n < LANES`, the rest are zero.
     unsafe fn widen(from: *const u8) -> Self;
     unsafe fn widen_first(from: *const u8, n: usize) -> Self;
     unsafe fn add(self, b: Self) -> Self;
-    unsafe fn mul(self, b: Self) -> Self;
     unsafe fn real(self) -> Self::F;
     /// To integers, ties to even; what no i32 holds becomes the smallest.
     unsafe fn round(value: Self::F) -> Self;

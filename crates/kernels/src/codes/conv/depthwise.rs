@@ -1,18 +1,74 @@
 //! Convolution of every channel of codes by itself.
 
 use super::finish::{Finish, Out};
-use super::pack::PackedQConv;
+use super::pack::{PackedQConv, QConvSpec};
 use super::{QEpilogue, QOut};
-use crate::codes::vector::{CodeBody, CodeVector, dispatch_codes, widen_part};
+use crate::codes::vector::{
+    CodeBody, CodeVector, code_lanes, dispatch_codes, pack_quad, weight_bytes,
+};
 use crate::nest::Base;
 use crate::vector::Vector;
-use crate::{Context, View};
+use crate::{Context, Isa, View};
 
-/// Pixels that share a load of the weights.
-const PIXELS: usize = 4;
+/// Pixels whose sums are finished together.
+const PIXELS: usize = 16;
+
+/// Weights by quads of neighbouring columns: `[block][kH][quad][output][4 vectors][4]`, a block being four vectors of
+/// channels. Neighbouring outputs read the same quads, each with its weights at its own columns.
+pub(crate) struct ChannelWeights {
+    /// Outputs of a row that share quads: 1, 2 or 4.
+    outputs: usize,
+    /// Quads of a kernel row.
+    quads: usize,
+    data: Vec<i8>,
+}
+
+impl ChannelWeights {
+    pub(super) fn new(spec: &QConvSpec, isa: Isa) -> ChannelWeights {
+        let [kernel_h, kernel_w] = spec.kernel;
+        let (stride, lanes) = (spec.strides[1], code_lanes(isa));
+        let quads = kernel_w.div_ceil(4);
+        let outputs = [4, 2].into_iter().find(|outputs| {
+            let reach = stride.saturating_mul(outputs - 1).saturating_add(kernel_w);
+            spec.dilations[1] == 1 && reach <= 4 * quads
+        });
+        let outputs = outputs.unwrap_or(1);
+        let block = 4 * lanes;
+        let bytes = lanes * weight_bytes(isa);
+        let mut weights = ChannelWeights {
+            outputs,
+            quads,
+            data: Vec::new(),
+        };
+        let taps = kernel_h * quads * outputs * 4;
+        for first in (0..spec.out_channels).step_by(block) {
+            for index in 0..taps {
+                let (j, output) = (index % 4, index / 4 % outputs);
+                let quad = index / 4 / outputs;
+                let (kh, q) = (quad / quads, quad % quads);
+                let lane = |l: usize| -> [i8; 4] {
+                    let channel = first + 16 * (l / 4) + 4 * j + l % 4;
+                    std::array::from_fn(|i| {
+                        let kw = (4 * q + i).wrapping_sub(output * stride);
+                        if channel >= spec.out_channels || kw >= kernel_w {
+                            return 0;
+                        }
+                        spec.weight[(channel * kernel_h + kh) * kernel_w + kw]
+                    })
+                };
+                let lanes: Vec<[i8; 4]> = (0..lanes).map(lane).collect();
+                let start = weights.data.len();
+                weights.data.resize(start + bytes, 0);
+                pack_quad(isa, &lanes, &mut weights.data[start..]);
+            }
+        }
+        weights
+    }
+}
 
 struct Row<'a> {
     conv: &'a PackedQConv,
+    weights: &'a ChannelWeights,
     codes: Base<u8>,
     y_base: Base<u8>,
     y_bytes: usize,
@@ -27,9 +83,9 @@ struct Row<'a> {
 pub(super) fn run(
     ctx: &mut Context,
     conv: &PackedQConv,
+    weights: &ChannelWeights,
     window: &View,
-    y: &QOut,
-    epilogue: &QEpilogue,
+    (y, epilogue): (&QOut, &QEpilogue),
 ) {
     let codes = Base(ctx.codes.as_mut_ptr());
     let (y_base, y_bytes) = match y {
@@ -42,6 +98,7 @@ pub(super) fn run(
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         let row = Row {
             conv,
+            weights,
             codes,
             y_base,
             y_bytes,
@@ -59,77 +116,105 @@ pub(super) fn run(
 impl CodeBody for Row<'_> {
     #[inline(always)]
     unsafe fn run<V: CodeVector>(&self) {
-        let width = self.y.shape[3];
-        let mut pixel = 0;
-        while pixel < width {
-            // SAFETY: the caller's.
-            unsafe {
-                if width - pixel >= PIXELS {
-                    self.pixels::<V, PIXELS>(pixel);
-                    pixel += PIXELS;
-                } else {
-                    self.pixels::<V, 1>(pixel);
-                    pixel += 1;
-                }
+        // SAFETY: the caller's.
+        unsafe {
+            match self.weights.outputs {
+                4 => self.blocks::<V, 4>(),
+                2 => self.blocks::<V, 2>(),
+                _ => self.blocks::<V, 1>(),
             }
         }
     }
 }
 
 impl Row<'_> {
+    fn at(&self, view: &View, h: usize, w: usize) -> usize {
+        let image = self.row / self.y.shape[2];
+        view.offset + image * view.strides[0] + h * view.strides[2] + w * view.strides[3]
+    }
+
     #[inline(always)]
-    unsafe fn pixels<V: CodeVector, const MR: usize>(&self, pixel: usize) {
-        let (conv, y, window) = (self.conv, self.y, self.window);
-        let size = &conv.window;
-        let (image, oh) = (self.row / y.shape[2], self.row % y.shape[2]);
-        let at = |v: &View, h: usize, w: usize| {
-            v.offset + image * v.strides[0] + h * v.strides[2] + w * v.strides[3]
+    unsafe fn blocks<V: CodeVector, const P: usize>(&self) {
+        let (y, block) = (self.y, 4 * V::F::LANES);
+        let oh = self.row % y.shape[2];
+        let mut sums = [0i32; PIXELS * 64];
+        for c in (0..y.shape[1]).step_by(block) {
+            let channels = (y.shape[1] - c).min(block);
+            for first in (0..y.shape[3]).step_by(PIXELS) {
+                let pixels = (y.shape[3] - first).min(PIXELS);
+                // SAFETY: the caller's; channels and pixels lie inside the checked views.
+                unsafe {
+                    for pixel in (0..pixels).step_by(P) {
+                        let to = sums.as_mut_ptr().add(pixel * block);
+                        self.sums::<V, P>([oh, first + pixel, c], channels, to);
+                    }
+                    let residual = self.residual.as_ref();
+                    Out {
+                        finish: self.finish,
+                        sums: sums.as_ptr(),
+                        multiplier: self.conv.multiplier.as_ptr().add(c),
+                        width: block,
+                        pixels,
+                        channels,
+                        y: self.y_base.at((self.at(y, oh, first) + c) * self.y_bytes),
+                        y_step: y.strides[3],
+                        residual: residual.map_or(std::ptr::null(), |v| {
+                            self.codes.at(self.at(v, oh, first) + c).cast_const()
+                        }),
+                        residual_step: residual.map_or(0, |v| v.strides[3]),
+                    }
+                    .run::<V>();
+                }
+            }
+        }
+    }
+
+    /// Sums of `P` neighbouring outputs; those beyond the row are of no use, nor read beyond it.
+    #[inline(always)]
+    unsafe fn sums<V: CodeVector, const P: usize>(
+        &self,
+        [oh, ow, c]: [usize; 3],
+        channels: usize,
+        to: *mut i32,
+    ) {
+        let (size, window, weights) = (&self.conv.window, self.window, self.weights);
+        let column = size.dilations[1].wrapping_mul(window.strides[3]);
+        let first = self.at(window, oh * size.strides[0], ow * size.strides[1]) + c;
+        let last = match size.dilations[1] {
+            1 => (self.y.shape[3] - 1 - ow) * size.strides[1] + size.kernel[1] - 1,
+            _ => size.kernel[1] - 1,
         };
-        let x = at(window, oh * size.strides[0], pixel * size.strides[1]);
-        let x_step = size.strides[1].wrapping_mul(window.strides[3]);
-        let padded = conv.bias.len();
-        let mut c = 0;
-        while c < y.shape[1] {
-            let left = y.shape[1] - c;
-            // SAFETY: the caller's; the window covers every tap and channels stay in the view.
-            unsafe {
-                let mut acc = [V::load(conv.bias.as_ptr().add(c)); MR];
-                for kh in 0..size.kernel[0] {
-                    for kw in 0..size.kernel[1] {
-                        let tap = kh * size.kernel[1] + kw;
-                        let w = V::load(conv.depthwise.as_ptr().add(tap * padded + c));
-                        let from = x
-                            + kh * size.dilations[0] * window.strides[2]
-                            + kw * size.dilations[1] * window.strides[3]
-                            + c;
-                        for (m, sum) in acc.iter_mut().enumerate() {
-                            let codes: V = widen_part(self.codes.at(from + m * x_step), left);
-                            *sum = sum.add(codes.mul(w));
+        let bytes = V::WEIGHT_BYTES;
+        let block = c / (4 * V::F::LANES);
+        let per_row = weights.quads * P * 4 * bytes;
+        let mut weight = weights.data[block * size.kernel[0] * per_row..].as_ptr();
+        // SAFETY: the caller's; columns end with the window, weights of others are zero.
+        unsafe {
+            let mut acc = [[V::splat(0); 4]; P];
+            for kh in 0..size.kernel[0] {
+                let row = first + kh * size.dilations[0] * window.strides[2];
+                for q in 0..weights.quads {
+                    let mut pixels = [std::ptr::null::<u8>(); 4];
+                    for (i, pixel) in pixels.iter_mut().enumerate() {
+                        *pixel = self.codes.at(row + (4 * q + i).min(last) * column);
+                    }
+                    let quads = V::channel_quads(pixels, channels);
+                    for acc in &mut acc {
+                        for (sum, quad) in acc.iter_mut().zip(quads) {
+                            *sum = sum.dot(quad, V::weights(weight));
+                            weight = weight.add(bytes);
                         }
                     }
                 }
-                let mut sums = [0i32; PIXELS * 16];
-                for (m, sum) in acc.iter().enumerate() {
-                    sum.store(sums.as_mut_ptr().add(m * V::F::LANES));
-                }
-                let residual = self.residual.as_ref();
-                Out {
-                    finish: self.finish,
-                    sums: sums.as_ptr(),
-                    multiplier: conv.multiplier.as_ptr().add(c),
-                    width: V::F::LANES,
-                    pixels: MR,
-                    channels: left.min(V::F::LANES),
-                    y: self.y_base.at((at(y, oh, pixel) + c) * self.y_bytes),
-                    y_step: y.strides[3],
-                    residual: residual.map_or(std::ptr::null(), |v| {
-                        self.codes.at(at(v, oh, pixel) + c).cast_const()
-                    }),
-                    residual_step: residual.map_or(0, |v| v.strides[3]),
-                }
-                .run::<V>();
             }
-            c += V::F::LANES;
+            let bias = self.conv.bias.as_ptr().add(c);
+            for (pixel, acc) in acc.into_iter().enumerate() {
+                for (v, sum) in V::in_order(acc).into_iter().enumerate() {
+                    let at = v * V::F::LANES;
+                    let to = to.add(pixel * 4 * V::F::LANES + at);
+                    sum.add(V::load(bias.add(at))).store(to);
+                }
+            }
         }
     }
 }

@@ -81,6 +81,7 @@ impl CodeBody for Out<'_> {
                 (3, true) => self.pixels::<V, 6, 3, 3>(),
                 (_, true) => self.pixels::<V, 8, 4, 4>(),
                 (1, false) => self.pixels::<V, 4, 4, 1>(),
+                (4, false) => self.pixels::<V, 4, 4, 4>(),
                 _ => self.pixels::<V, 4, 4, 2>(),
             }
         }
@@ -138,17 +139,18 @@ impl Out<'_> {
                 let scale = V::F::splat(finish.residual.scale);
                 for (i, value) in values.iter_mut().enumerate() {
                     let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
-                    let from = self.residual.add(pixel * self.residual_step + c);
-                    // The last vector of a panel has at least one channel.
-                    let codes: V = widen_part(from, self.channels - c);
+                    // Of the last vectors there may be no channel.
+                    let from = self.residual.wrapping_add(pixel * self.residual_step + c);
+                    let codes: V = widen_part(from, self.channels.saturating_sub(c));
                     *value = V::fused(codes.add(zero_point).real(), scale, *value);
                 }
             }
             if !finish.codes {
                 for (i, value) in values.into_iter().enumerate() {
                     let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
-                    let to = self.y.cast::<f32>().add(pixel * self.y_step + c);
-                    store_part(value, to, self.channels - c);
+                    let y = self.y.cast::<f32>();
+                    let to = y.wrapping_add(pixel * self.y_step + c);
+                    store_part(value, to, self.channels.saturating_sub(c));
                 }
                 return;
             }

@@ -1,3 +1,4 @@
+use super::depthwise::ChannelWeights;
 use super::tile::Tail;
 use crate::codes::vector::{code_lanes, code_tiles, pack_quad, weight_bytes};
 use crate::conv::Window;
@@ -63,8 +64,8 @@ pub struct PackedQConv {
     pub(crate) weights: Weights,
     /// A kernel row at a time, for dense pixels, where its quads differ.
     pub(crate) row_weights: Option<Weights>,
-    /// Depthwise: `[kH][kW][C]`, C rounded up to vectors.
-    pub(crate) depthwise: Vec<i32>,
+    /// Depthwise: its weights.
+    pub(crate) depthwise: Option<ChannelWeights>,
     /// Per panel, or per channel, rounded up to vectors; the zero point's part included.
     pub(crate) bias: Vec<i32>,
     pub(crate) multiplier: Vec<f32>,
@@ -113,7 +114,7 @@ impl PackedQConv {
             group: spec.group,
             weights: empty,
             row_weights: None,
-            depthwise: Vec::new(),
+            depthwise: None,
             bias: Vec::new(),
             multiplier: Vec::new(),
             largest_multiplier: spec.multiplier.iter().fold(0.0, |a, m| a.max(m.abs())),
@@ -131,11 +132,6 @@ impl PackedQConv {
             conv.pack_lanes(spec, channel..channel + channels, lanes);
         }
         Ok(conv)
-    }
-
-    /// Whether every channel is convolved by itself.
-    pub(crate) fn is_depthwise(&self) -> bool {
-        self.panels.is_empty()
     }
 
     /// Appends the channels' bias and multipliers, filled up to `lanes`.
@@ -156,15 +152,8 @@ impl PackedQConv {
     }
 
     fn pack_depthwise(&mut self, spec: &QConvSpec) {
-        let padded = spec.out_channels.next_multiple_of(code_lanes(self.isa));
-        let taps = spec.kernel[0] * spec.kernel[1];
-        self.depthwise = vec![0; taps * padded];
-        for channel in 0..spec.out_channels {
-            for tap in 0..taps {
-                self.depthwise[tap * padded + channel] =
-                    i32::from(spec.weight[channel * taps + tap]);
-            }
-        }
+        self.depthwise = Some(ChannelWeights::new(spec, self.isa));
+        let padded = spec.out_channels.next_multiple_of(4 * code_lanes(self.isa));
         self.pack_lanes(spec, 0..spec.out_channels, padded);
     }
 }

@@ -110,6 +110,45 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
+    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [D::Quad; 4] {
+        // SAFETY: the caller's: `n` valid codes of each pixel.
+        unsafe {
+            let mut codes = [_mm256_setzero_si256(); 4];
+            for (codes, pixel) in codes.iter_mut().zip(pixels) {
+                if n < 32 {
+                    let mut part = [0u8; 32];
+                    std::ptr::copy_nonoverlapping(pixel, part.as_mut_ptr(), n);
+                    *codes = _mm256_loadu_si256(part.as_ptr().cast());
+                } else {
+                    *codes = _mm256_loadu_si256(pixel.cast());
+                }
+            }
+            let [a, b, c, d] = codes;
+            let low = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
+            let high = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
+            [
+                D::spread(_mm256_unpacklo_epi16(low.0, low.1)),
+                D::spread(_mm256_unpackhi_epi16(low.0, low.1)),
+                D::spread(_mm256_unpacklo_epi16(high.0, high.1)),
+                D::spread(_mm256_unpackhi_epi16(high.0, high.1)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn in_order([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        // SAFETY: the caller's.
+        unsafe {
+            [
+                Self::of(_mm256_permute2x128_si256::<0x20>(a.0, b.0)),
+                Self::of(_mm256_permute2x128_si256::<0x20>(c.0, d.0)),
+                Self::of(_mm256_permute2x128_si256::<0x31>(a.0, b.0)),
+                Self::of(_mm256_permute2x128_si256::<0x31>(c.0, d.0)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn dot(self, codes: D::Quad, weights: D::Weights) -> Self {
         // SAFETY: the caller's.
         Self::of(unsafe { D::dot(self.0, codes, weights) })
@@ -135,12 +174,6 @@ impl<D: Dot> CodeVector for I32x8<D> {
     unsafe fn add(self, b: Self) -> Self {
         // SAFETY: the caller's.
         Self::of(unsafe { _mm256_add_epi32(self.0, b.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn mul(self, b: Self) -> Self {
-        // SAFETY: the caller's.
-        Self::of(unsafe { _mm256_mullo_epi32(self.0, b.0) })
     }
 
     #[inline(always)]
@@ -203,6 +236,10 @@ impl<D: Dot> CodeVector for I32x8<D> {
             // Packing works within 128 bits: four lanes of each vector side by side.
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             let codes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+            if NV == 4 && pixels.channels >= 32 {
+                _mm256_storeu_si256(pixels.to.cast(), codes);
+                return;
+            }
             let mut all = [0u8; 32];
             if pixels.channels < NV * 8 || NV > 2 {
                 _mm256_storeu_si256(all.as_mut_ptr().cast(), codes);

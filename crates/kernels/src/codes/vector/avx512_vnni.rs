@@ -59,6 +59,51 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
+    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [__m512i; 4] {
+        // SAFETY: the caller's; masked lanes are not touched.
+        unsafe {
+            let mut codes = [_mm512_setzero_si512(); 4];
+            for (codes, pixel) in codes.iter_mut().zip(pixels) {
+                *codes = match n < 64 {
+                    true => _mm512_maskz_loadu_epi8(first(n), pixel.cast()),
+                    false => _mm512_loadu_si512(pixel.cast()),
+                };
+            }
+            let [a, b, c, d] = codes;
+            let low = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let high = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            [
+                _mm512_unpacklo_epi16(low.0, low.1),
+                _mm512_unpackhi_epi16(low.0, low.1),
+                _mm512_unpacklo_epi16(high.0, high.1),
+                _mm512_unpackhi_epi16(high.0, high.1),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn in_order([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        // Four by four blocks of 128 bits, transposed.
+        // SAFETY: the caller's.
+        unsafe {
+            let low = (
+                _mm512_shuffle_i32x4::<0x44>(a.0, b.0),
+                _mm512_shuffle_i32x4::<0x44>(c.0, d.0),
+            );
+            let high = (
+                _mm512_shuffle_i32x4::<0xEE>(a.0, b.0),
+                _mm512_shuffle_i32x4::<0xEE>(c.0, d.0),
+            );
+            [
+                I32x16(_mm512_shuffle_i32x4::<0x88>(low.0, low.1)),
+                I32x16(_mm512_shuffle_i32x4::<0xDD>(low.0, low.1)),
+                I32x16(_mm512_shuffle_i32x4::<0x88>(high.0, high.1)),
+                I32x16(_mm512_shuffle_i32x4::<0xDD>(high.0, high.1)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn dot(self, codes: __m512i, weights: __m512i) -> Self {
         // SAFETY: the caller's.
         I32x16(unsafe { _mm512_dpbusd_epi32(self.0, codes, weights) })
@@ -80,12 +125,6 @@ impl CodeVector for I32x16 {
     unsafe fn add(self, b: Self) -> Self {
         // SAFETY: the caller's.
         I32x16(unsafe { _mm512_add_epi32(self.0, b.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn mul(self, b: Self) -> Self {
-        // SAFETY: the caller's.
-        I32x16(unsafe { _mm512_mullo_epi32(self.0, b.0) })
     }
 
     #[inline(always)]

@@ -6,6 +6,10 @@ use crate::vector::F32x8;
 #[derive(Clone, Copy)]
 pub(super) struct I32x8([i32; 8]);
 
+/// Four codes for each lane.
+#[derive(Clone, Copy)]
+pub(super) struct ChannelQuad([[u8; 4]; 8]);
+
 impl I32x8 {
     #[inline(always)]
     fn zip(self, b: I32x8, f: impl Fn(i32, i32) -> i32) -> I32x8 {
@@ -15,7 +19,7 @@ impl I32x8 {
 
 impl CodeVector for I32x8 {
     type F = F32x8;
-    type Quad = [u8; 4];
+    type Quad = ChannelQuad;
     type Weights = [[i8; 4]; 8];
     const WEIGHT_BYTES: usize = 32;
 
@@ -37,14 +41,14 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn quad(from: *const u8) -> [u8; 4] {
+    unsafe fn quad(from: *const u8) -> ChannelQuad {
         // SAFETY: the caller's: four valid codes.
-        unsafe { from.cast::<[u8; 4]>().read_unaligned() }
+        ChannelQuad([unsafe { from.cast::<[u8; 4]>().read_unaligned() }; 8])
     }
 
     #[inline(always)]
-    unsafe fn quad_of(codes: u32) -> [u8; 4] {
-        codes.to_le_bytes()
+    unsafe fn quad_of(codes: u32) -> ChannelQuad {
+        ChannelQuad([codes.to_le_bytes(); 8])
     }
 
     #[inline(always)]
@@ -54,9 +58,31 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: [u8; 4], weights: [[i8; 4]; 8]) -> Self {
+    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [Self::Quad; 4] {
+        let quad = |c: usize| match c < n {
+            // SAFETY: the caller's: `n` valid codes of each pixel.
+            true => unsafe { pixels.map(|pixel| *pixel.add(c)) },
+            false => [0; 4],
+        };
+        std::array::from_fn(|j| {
+            ChannelQuad(std::array::from_fn(|l| quad(16 * (l / 4) + 4 * j + l % 4)))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn in_order(sums: [Self; 4]) -> [Self; 4] {
+        std::array::from_fn(|v| {
+            I32x8(std::array::from_fn(|i| {
+                let c = 8 * v + i;
+                sums[c % 16 / 4].0[c / 16 * 4 + c % 4]
+            }))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, codes: ChannelQuad, weights: [[i8; 4]; 8]) -> Self {
         I32x8(std::array::from_fn(|lane| {
-            let products = codes.iter().zip(weights[lane]);
+            let products = codes.0[lane].iter().zip(weights[lane]);
             products.fold(self.0[lane], |sum, (&x, w)| {
                 sum.wrapping_add(i32::from(x) * i32::from(w))
             })
@@ -85,11 +111,6 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn mul(self, b: Self) -> Self {
-        self.zip(b, i32::wrapping_mul)
-    }
-
-    #[inline(always)]
     unsafe fn real(self) -> F32x8 {
         F32x8(self.0.map(|sum| sum as f32))
     }
@@ -98,7 +119,7 @@ impl CodeVector for I32x8 {
     unsafe fn round(value: F32x8) -> Self {
         I32x8(value.0.map(|v| {
             let v = v.round_ties_even();
-            if v < 2_147_483_648.0 && v >= -2_147_483_648.0 {
+            if (-2_147_483_648.0..2_147_483_648.0).contains(&v) {
                 v as i32
             } else {
                 i32::MIN
