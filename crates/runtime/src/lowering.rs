@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod chains;
+mod focus;
 mod fuse;
 mod integer;
 mod islands;
 
 pub(crate) use chains::{ChainLink, MAX_LINKS};
+pub(crate) use focus::Blocks;
 pub(crate) use integer::{QuantizedWeight, Table, code, requantize};
 
 /// How a value is held.
@@ -56,6 +58,8 @@ pub(crate) struct FusedConv {
     pub(crate) conv: Conv,
     pub(crate) weight: ValueId,
     pub(crate) bias: Option<ValueId>,
+    /// Where the weight's input channels are blocks of the image's pixels.
+    pub(crate) blocks: Option<Blocks>,
     pub(crate) affine: Option<Affine>,
     pub(crate) activation: Activation,
     pub(crate) fake_quantize: Option<FakeQuantize>,
@@ -68,6 +72,8 @@ pub(crate) struct FusedQConv {
     pub(crate) weight: ValueId,
     pub(crate) bias: Option<ValueId>,
     pub(crate) activation: Activation,
+    /// Where the weight's input channels are blocks of the image's pixels.
+    pub(crate) blocks: Option<Blocks>,
     /// Applied after the activation, before the residual.
     pub(crate) table: Option<CodeTable>,
     /// The codes that are stored; `None` where f32 is.
@@ -205,8 +211,12 @@ pub(crate) fn lower<'g>(
     fuse::join_silu(&mut lowered, keep);
     fuse::raise_activations(&mut lowered, keep);
     fuse::softmax_means(&mut lowered, keep)?;
-    if integer {
-        integer::codes(&mut lowered, keep)?;
+    match integer {
+        true => integer::codes(&mut lowered, keep)?,
+        false => {
+            focus::read_images(&mut lowered, keep);
+            fuse::drop_unread(&mut lowered, keep);
+        }
     }
     fuse::epilogues(&mut lowered, keep);
     if integer {
@@ -262,6 +272,7 @@ impl Lowered<'_> {
                     conv: conv.clone(),
                     weight: node.inputs[1],
                     bias: node.inputs.get(2).copied(),
+                    blocks: None,
                     affine: None,
                     activation: Activation::Identity,
                     fake_quantize: None,

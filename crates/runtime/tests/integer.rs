@@ -295,7 +295,7 @@ const CASES: &[Case] = &[
         name: "focus",
         build: focus,
         tolerance: 0.0121,
-        forbidden: &["Quantize", "Conv"],
+        forbidden: &["Quantize", "Conv", "QCopy"],
     },
     Case {
         name: "head",

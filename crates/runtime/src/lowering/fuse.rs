@@ -179,6 +179,19 @@ fn moved_convolutions(
     Some(found)
 }
 
+/// Drops what nothing reads, such as a gate that went into a table.
+pub(super) fn drop_unread(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+    let mut live = keep.clone();
+    let mut gone = vec![true; lowered.items.len()];
+    for (item, gone) in lowered.items.iter().zip(&mut gone).rev() {
+        if item.outputs.iter().any(|y| live.contains(&y.value)) {
+            *gone = false;
+            live.extend(item.inputs.iter().map(|x| x.value));
+        }
+    }
+    remove(lowered, gone);
+}
+
 pub(super) fn remove(lowered: &mut Lowered<'_>, gone: Vec<bool>) {
     let mut gone = gone.into_iter();
     lowered

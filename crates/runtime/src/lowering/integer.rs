@@ -1,6 +1,6 @@
 //! From imitated quantization to integers: which values are codes, and what runs on them.
-use super::fuse::remove;
-use super::{Item, Lowered, Operand, Wiring, Work};
+use super::fuse::{drop_unread, remove};
+use super::{Item, Lowered, Operand, Wiring, Work, focus};
 use crate::RuntimeError;
 use ir::ops::ResizeMode;
 use ir::{Op, ValueId};
@@ -21,9 +21,10 @@ pub(super) fn codes(
     keep: &BTreeSet<ValueId>,
 ) -> Result<(), RuntimeError> {
     classify(lowered, keep);
+    focus::read_images(lowered, keep);
     quantized_concats(lowered, keep);
     tables::collapse(lowered)?;
-    forms::drop_unread(lowered, keep);
+    drop_unread(lowered, keep);
     binaries(lowered, keep);
     conv::form(lowered, keep)?;
     quantize(lowered);

@@ -80,8 +80,11 @@ impl Schedule<'_> {
         let mut weight = self.weights(item, conv.weight)?;
         let bias = conv.bias.map(|v| self.weights(item, v));
         let mut bias = bias.transpose()?;
+        let outputs = self.shape(item.outputs[0].value)?[1];
+        if let Some(blocks) = &conv.blocks {
+            weight = blocks.spread(&weight, outputs, blocks.kernel(conv.conv.kernel_shape));
+        }
         if let Some(affine) = &conv.affine {
-            let outputs = affine.scale.len();
             let kernel = (weight.len() / outputs.max(1)).max(1);
             for (row, scale) in weight.chunks_exact_mut(kernel).zip(&affine.scale) {
                 row.iter_mut().for_each(|w| *w *= scale);
@@ -98,7 +101,7 @@ impl Schedule<'_> {
         let spec = ConvSpec {
             weight: part.of(&weight),
             in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
-            out_channels: self.shape(item.outputs[0].value)?[1] / part.groups,
+            out_channels: outputs / part.groups,
             kernel: conv.conv.kernel_shape,
             strides: conv.conv.strides,
             dilations: conv.conv.dilations,
@@ -160,6 +163,11 @@ impl Schedule<'_> {
     ) -> Result<PackedQConv, RuntimeError> {
         let weight = QuantizedWeight::read(self.lowered.graph, conv.weight)
             .expect("lowering chose a weight that can be read");
+        let outputs = weight.scale.len();
+        let codes = match &conv.blocks {
+            None => weight.codes,
+            Some(b) => b.spread(&weight.codes, outputs, b.kernel(conv.conv.kernel_shape)),
+        };
         let x = self.params(item.inputs[0]);
         let multiplier: Vec<f32> = weight.scale.iter().map(|w| x.scale * w).collect();
         let bias = match conv.bias {
@@ -171,8 +179,8 @@ impl Schedule<'_> {
             }
         };
         let spec = QConvSpec {
-            weight: part.of(&weight.codes),
-            out_channels: self.shape(item.outputs[0].value)?[1] / part.groups,
+            weight: part.of(&codes),
+            out_channels: outputs / part.groups,
             in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
             kernel: conv.conv.kernel_shape,
             strides: conv.conv.strides,

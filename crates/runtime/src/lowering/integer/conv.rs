@@ -158,6 +158,7 @@ fn on_codes(lowered: &Lowered<'_>, i: usize) -> Result<Option<FusedQConv>, Runti
         weight: conv.weight,
         bias: conv.bias,
         activation: conv.activation,
+        blocks: conv.blocks.clone(),
         codes: None,
         table: None,
     }))

@@ -1,6 +1,6 @@
 //! In which form each operand is read and written, with the steps between the forms.
 use super::moves_codes;
-use crate::lowering::fuse::remove;
+use crate::lowering::fuse::{drop_unread, remove};
 use crate::lowering::{Form, Item, Lowered, Operand, Wiring, Work};
 use ir::ValueId;
 use kernels::CodeParams;
@@ -62,19 +62,6 @@ fn dequantize(near: &Item, value: ValueId) -> Item {
         outputs: vec![Operand::real(value)],
         macs: 0,
     }
-}
-
-/// Drops what nothing reads, such as a gate that went into a table.
-pub(super) fn drop_unread(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
-    let mut live = keep.clone();
-    let mut gone = vec![true; lowered.items.len()];
-    for (item, gone) in lowered.items.iter().zip(&mut gone).rev() {
-        if item.outputs.iter().any(|y| live.contains(&y.value)) {
-            *gone = false;
-            live.extend(item.inputs.iter().map(|x| x.value));
-        }
-    }
-    remove(lowered, gone);
 }
 
 /// An image that is only read to be quantized is written as codes from the start.
