@@ -222,7 +222,7 @@ pub(crate) struct ImagesArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CriterionArgs {
     /// How channels are ranked.
-    #[arg(long, default_value = "l1", value_parser = names(prune::CRITERIA, |c| c.name))]
+    #[arg(long, default_value = "reconstruction", value_parser = names(prune::CRITERIA, |c| c.name))]
     pub(crate) criterion: String,
 }
 

@@ -15,6 +15,7 @@ mod pipeline;
 mod prune_stage;
 mod quantize_stage;
 mod recipe;
+mod repair;
 mod run_dir;
 
 pub use digest::file_digest;
@@ -26,7 +27,7 @@ pub use latency::{Latency, noise};
 pub use measure::{StageRecord, THRESHOLDS, runs_as_it_is};
 pub use observe::{Observation, sample};
 pub use pipeline::{CompressData, CompressRecord, Runner, compress_detector};
-pub use prune_stage::{PruneBudget, Pruned, prune_detector};
+pub use prune_stage::{Candidate, PruneBudget, PruneStudy, Pruned, prune_detector};
 pub use quantize_stage::{Quantized, quantize_detector};
 pub use recipe::{GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe, Recipe};
 pub use run_dir::RunDir;

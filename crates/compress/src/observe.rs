@@ -13,6 +13,7 @@ use yolo::{BadInput, YoloError, prepare, read_rgb};
 use crate::CompressError;
 
 /// A detector and the images on which it is watched.
+#[derive(Clone, Copy)]
 pub struct Observation<'a> {
     /// The graph, with SiLU recognised and BatchNorm folded or kept, as the caller will change it.
     pub graph: &'a Graph,
@@ -28,17 +29,23 @@ pub struct Observation<'a> {
     pub progress: &'a (dyn Fn(usize) + Sync),
 }
 
-/// `count` of the images, drawn by `seed`, in the order of the list.
-pub fn sample(images: &[PathBuf], count: usize, seed: u64) -> Vec<PathBuf> {
-    let mut state = seed;
-    // splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+/// Random numbers, the same on every machine.
+/// Source: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+pub(crate) struct Splitmix(pub(crate) u64);
+
+impl Splitmix {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
-    };
-    let mut keyed: Vec<(u64, usize)> = (0..images.len()).map(|i| (next(), i)).collect();
+    }
+}
+
+/// `count` of the images, drawn by `seed`, in the order of the list.
+pub fn sample(images: &[PathBuf], count: usize, seed: u64) -> Vec<PathBuf> {
+    let mut random = Splitmix(seed);
+    let mut keyed: Vec<(u64, usize)> = (0..images.len()).map(|i| (random.next(), i)).collect();
     keyed.sort_unstable();
     let mut picked: Vec<usize> = keyed.into_iter().take(count).map(|(_, i)| i).collect();
     picked.sort_unstable();
@@ -98,6 +105,22 @@ impl Observation<'_> {
             workers.into_iter().map(|(_, watcher)| watcher).collect(),
             bad,
         ))
+    }
+
+    /// The images that can be read, and the others.
+    ///
+    /// # Errors
+    /// `NoImages` when no image could be read.
+    pub(crate) fn readable(&self) -> Result<(Vec<PathBuf>, Vec<BadInput>), CompressError> {
+        let mut good = Vec::new();
+        let mut failures = Vec::new();
+        for (i, path) in self.images.iter().enumerate() {
+            match read_rgb(path) {
+                Ok(_) => good.push(path.clone()),
+                Err(error) => failures.push((i, error.into())),
+            }
+        }
+        Ok((good, self.bad_images(failures)?))
     }
 
     /// Unreadable images are reported; any other failure, the first by image, is an error.

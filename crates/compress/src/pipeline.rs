@@ -14,9 +14,9 @@ use yolo::{BadInput, Dataset};
 use crate::digest::{Key, dataset_digest};
 use crate::gate::{Attempt, Gate};
 use crate::measure::{self, Accuracy, Size, StageRecord};
+use crate::quantize_detector;
 use crate::run_dir::{RunDir, Stage};
-use crate::{CompressError, Observation, PruneBudget, Recipe, file_digest};
-use crate::{prune_detector, quantize_detector};
+use crate::{CompressError, Observation, PruneBudget, PruneStudy, Recipe, file_digest};
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
 
@@ -139,10 +139,11 @@ impl Run<'_> {
             dataset,
         });
         let mut attempts: Vec<Attempt> = Vec::new();
+        let mut study = None;
         for (i, &macs_ratio) in self.recipe.prune.macs.iter().enumerate() {
             let last = i + 1 == self.recipe.prune.macs.len();
             let folder = format!("attempt-{}", i + 1);
-            self.shrink(&folder, macs_ratio)?;
+            self.shrink(&folder, macs_ratio, &mut study)?;
             let holdout = holdout
                 .map(|jury| self.compare(jury, &folder))
                 .transpose()?;
@@ -174,8 +175,13 @@ impl Run<'_> {
         Ok(attempts)
     }
 
-    /// Prunes and quantizes into a folder.
-    fn shrink(&self, folder: &str, macs_ratio: f64) -> Result<(), CompressError> {
+    /// Prunes and quantizes into a folder. What is known of the channels is found out once, for all attempts.
+    fn shrink<'s>(
+        &'s self,
+        folder: &str,
+        macs_ratio: f64,
+        study: &mut Option<PruneStudy<'s>>,
+    ) -> Result<(), CompressError> {
         let name = |file: &str| format!("{folder}/{file}");
         let criterion = &self.recipe.prune.criterion;
         let (pruned, plan) = (name("pruned.onnx"), name("prune.plan.json"));
@@ -187,8 +193,13 @@ impl Run<'_> {
                     "prune: {:.1} % of the MACs by {criterion}",
                     100.0 * macs_ratio
                 ));
-                let budget = PruneBudget::Macs(macs_ratio);
-                let done = prune_detector(&self.observe(self.source), criterion, budget, true)?;
+                let study = match study {
+                    Some(study) => study,
+                    None => {
+                        study.insert(PruneStudy::new(self.observe(self.source), criterion, true)?)
+                    }
+                };
+                let done = study.prune(PruneBudget::Macs(macs_ratio))?;
                 self.check_bad(&done.bad_images)?;
                 self.dir.write(&pruned, &onnx::encode(&done.graph)?)?;
                 self.dir.write_json(&plan, &done.plan)?;

@@ -1,12 +1,24 @@
-//! Pruning: groups, importance, a plan, and removed channels' means absorbed into the next biases.
+//! Pruning: what each group's channels are worth, a plan, and repair of what it breaks.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod agreement;
+mod allocation;
+mod curves;
 
-use ir::{Graph, Op, ValueId};
-use prune::{Budget, Groups, PrunePlan};
-use yolo::BadInput;
+use std::path::PathBuf;
 
+use ir::Graph;
+use prune::{Budget, Criterion, DependencyGroup, Groups, Importance, PrunePlan};
+use serde::Serialize;
+use yolo::{BadInput, prepare, read_rgb};
+
+use crate::repair::DenseRecord;
 use crate::{CompressError, Observation};
+use agreement::Agreement;
+use allocation::{Addition, Saving};
+use curves::Curve;
+
+/// Images on which detections are compared, at most; a quarter of all is held out.
+const HOLDOUT: usize = 24;
 
 /// How much to remove.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,24 +38,169 @@ pub struct Pruned {
     pub plan: PrunePlan,
     /// Groups that could be pruned, and groups that are frozen.
     pub groups: Groups,
+    /// Every allocation that was tried, the one that was kept included.
+    pub candidates: Vec<Candidate>,
     /// Images that could not be read.
     pub bad_images: Vec<BadInput>,
 }
 
-/// Prunes by a criterion of the list; with `repair`, what the removed channels gave on average over the
-/// observation's images goes into the next biases.
+/// An allocation of removed channels, judged on held out images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// How the errors of groups were added up.
+    pub allocation: &'static str,
+    /// Removed channels.
+    pub removed_channels: usize,
+    /// 0 when the detections are those of the dense detector, 1 when none of them agree.
+    pub output_error: f64,
+}
+
+/// What is known of a detector before channels go: made once, used for any number of budgets.
+pub struct PruneStudy<'a> {
+    observation: Observation<'a>,
+    repair: bool,
+    limits: Budget,
+    groups: Groups,
+    record: DenseRecord,
+    agreement: Agreement<'a>,
+    curves: Vec<Curve>,
+    bad_images: Vec<BadInput>,
+}
+
+impl<'a> PruneStudy<'a> {
+    /// Looks at the dense detector on the observation's images and measures what each group's loss does to the
+    /// detections on images that are held out.
+    ///
+    /// Channels go in the order of the criterion. With `repair`, the remaining weights make up for them.
+    ///
+    /// # Errors
+    /// `UnknownName` for a criterion that is not in the list, `NoImages`; as the stages otherwise.
+    pub fn new(
+        observation: Observation<'a>,
+        criterion: &str,
+        repair: bool,
+    ) -> Result<Self, CompressError> {
+        let criterion = find(criterion)?;
+        let graph = observation.graph;
+        let groups = prune::analyse(graph, &[])?;
+        let (images, bad_images) = observation.readable()?;
+        let (train, held) = hold_out(&images);
+        let record = DenseRecord::new(&observation, &train, 0)?;
+        let mut inputs = Vec::with_capacity(held.len());
+        for path in &held {
+            inputs.push(prepare(&read_rgb(path)?, observation.head).0);
+        }
+        let engine = (observation.head, observation.options, observation.threads);
+        let mut study = Self {
+            observation,
+            repair,
+            limits: Budget {
+                max_layer_ratio: 0.875,
+                ..Budget::default()
+            },
+            agreement: Agreement::new(graph, engine, inputs)?,
+            groups,
+            record,
+            curves: vec![],
+            bad_images,
+        };
+        let importance = (criterion.score)(graph, &study.groups, &study.record.statistics)?;
+        study.curves = study.measure(&importance)?;
+        Ok(study)
+    }
+
+    fn measure(&self, importance: &Importance) -> Result<Vec<Curve>, CompressError> {
+        let mut curves = Vec::new();
+        let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
+        let images = self.observation.images.len();
+        for (i, group) in prunable.iter().enumerate() {
+            curves.push(curves::measure(
+                (self.observation.graph, &self.groups),
+                (group, &importance[&group.name]),
+                &self.record,
+                &self.agreement,
+                (&self.limits, self.repair),
+            )?);
+            (self.observation.progress)((i + 1) * images / prunable.len());
+        }
+        Ok(curves)
+    }
+
+    /// Prunes: several allocations are tried, and the one whose detections are nearest the dense ones is kept.
+    ///
+    /// # Errors
+    /// `Prune` when the budget is out of range; as the stages otherwise.
+    pub fn prune(&self, budget: PruneBudget) -> Result<Pruned, CompressError> {
+        let graph = self.observation.graph;
+        let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
+        let (saving, ratio) = match budget {
+            PruneBudget::Channels(ratio) => (Saving::of_channels(&prunable), ratio),
+            PruneBudget::Macs(ratio) => (Saving::of_macs(graph, &prunable), ratio),
+        };
+        let limits = Budget {
+            ratio,
+            ..self.limits
+        };
+        limits.check()?;
+        let mut plans: Vec<(&'static str, PrunePlan)> = Vec::new();
+        for addition in Addition::ALL {
+            let lost = allocation::allocate(&saving, &self.curves, &limits, addition);
+            let removed = allocation::removed(&self.curves, &lost);
+            let plan = PrunePlan::new(graph, &self.groups, removed)?;
+            if plans.iter().all(|(_, p)| *p != plan) {
+                plans.push((addition.name(), plan));
+            }
+        }
+        let mut candidates = Vec::new();
+        let mut best: Option<(f64, Graph, PrunePlan)> = None;
+        for (allocation, plan) in plans {
+            let (pruned, output_error) = self.realise(&plan)?;
+            candidates.push(Candidate {
+                allocation,
+                removed_channels: plan.removed_channels(),
+                output_error,
+            });
+            if best.as_ref().is_none_or(|b| output_error < b.0) {
+                best = Some((output_error, pruned, plan));
+            }
+        }
+        let (_, graph, plan) = best.expect("there is an allocation");
+        Ok(Pruned {
+            graph,
+            plan,
+            groups: self.groups.clone(),
+            candidates,
+            bad_images: self.bad_images.clone(),
+        })
+    }
+
+    /// The pruned graph and its output error.
+    fn realise(&self, plan: &PrunePlan) -> Result<(Graph, f64), CompressError> {
+        let mut pruned = prune::apply(self.observation.graph, &self.groups, plan)?;
+        if self.repair && !plan.is_empty() {
+            pruned = self.record.repair(&self.observation, pruned, plan)?;
+        }
+        let error = self.agreement.error(&pruned)?;
+        Ok((pruned, error))
+    }
+}
+
+/// As [`PruneStudy::new`] and [`PruneStudy::prune`], for one budget.
 ///
 /// # Errors
-/// `UnknownName` for a criterion that is not in the list; as the stages otherwise.
+/// As those.
 pub fn prune_detector(
     observation: &Observation<'_>,
     criterion: &str,
     budget: PruneBudget,
     repair: bool,
 ) -> Result<Pruned, CompressError> {
-    let graph = observation.graph;
+    PruneStudy::new(*observation, criterion, repair)?.prune(budget)
+}
+
+fn find(criterion: &str) -> Result<&'static Criterion, CompressError> {
     let listed = prune::CRITERIA.iter().find(|c| c.name == criterion);
-    let criterion = listed.ok_or_else(|| CompressError::UnknownName {
+    listed.ok_or_else(|| CompressError::UnknownName {
         what: "criterion",
         found: criterion.to_owned(),
         expected: prune::CRITERIA
@@ -51,91 +208,24 @@ pub fn prune_detector(
             .map(|c| c.name)
             .collect::<Vec<_>>()
             .join(", "),
-    })?;
-    let groups = prune::analyse(graph, &[])?;
-    let importance = (criterion.score)(graph, &groups)?;
-    let plan = match budget {
-        PruneBudget::Channels(ratio) => prune::choose(
-            graph,
-            &groups,
-            &importance,
-            &Budget {
-                ratio,
-                ..Budget::default()
-            },
-        )?,
-        PruneBudget::Macs(ratio) => prune::choose_macs(
-            graph,
-            &groups,
-            &importance,
-            &Budget {
-                ratio,
-                ..Budget::default()
-            },
-        )?,
-    };
-    if !repair {
-        let graph = prune::apply(graph, &groups, &plan)?;
-        return Ok(Pruned {
-            graph,
-            plan,
-            groups,
-            bad_images: vec![],
-        });
-    }
-    let (means, bad_images) = channel_means(observation)?;
-    let graph = prune::absorb_means(graph, &groups, &plan, &means)?;
-    Ok(Pruned {
-        graph,
-        plan,
-        groups,
-        bad_images,
     })
 }
 
-/// Mean of every channel, by value.
-type Means = BTreeMap<ValueId, Vec<f32>>;
-
-/// Mean of every channel of every value that a convolution reads, over the observation's images.
-fn channel_means(observation: &Observation<'_>) -> Result<(Means, Vec<BadInput>), CompressError> {
-    let graph = observation.graph;
-    let convs = graph.nodes().filter(|(_, n)| matches!(n.op, Op::Conv(_)));
-    let read: BTreeSet<ValueId> = convs
-        .map(|(_, n)| n.inputs[0])
-        .filter(|v| !graph.inputs().contains(v))
-        .collect();
-    let values: Vec<ValueId> = read.into_iter().collect();
-    // Sums are kept by image and added in the order of the images, so that threads do not change a bit.
-    type Sums = BTreeMap<(ValueId, usize), Vec<f64>>;
-    let (watchers, bad) =
-        observation.watch(&values, Sums::new, |sums, image, value, observed| {
-            let shape = observed.shape();
-            let pixels = shape.iter().skip(2).product::<usize>().max(1) as f64;
-            let channels = sums
-                .entry((value, image))
-                .or_insert_with(|| vec![0.0; shape[1]]);
-            observed.for_each_run(&mut |at, run| {
-                for (sum, x) in channels[at[1]..].iter_mut().zip(run) {
-                    *sum += f64::from(*x);
-                }
-            })?;
-            channels.iter_mut().for_each(|sum| *sum /= pixels);
-            Ok(())
-        })?;
-    let mut totals: BTreeMap<ValueId, (usize, Vec<f64>)> = BTreeMap::new();
-    let by_image: Sums = watchers.into_iter().flatten().collect();
-    for ((value, _), means) in by_image {
-        let (count, total) = totals
-            .entry(value)
-            .or_insert_with(|| (0, vec![0.0; means.len()]));
-        *count += 1;
-        total.iter_mut().zip(means).for_each(|(t, m)| *t += m);
+/// Images to look at, and every fourth, up to a number, to compare detections on. One image is both.
+fn hold_out(images: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let count = (images.len() / 4).clamp(1, HOLDOUT);
+    let stride = (images.len() / count).max(1);
+    let (mut train, mut held) = (Vec::new(), Vec::new());
+    for (i, path) in images.iter().enumerate() {
+        let of = if i % stride == stride - 1 && held.len() < count {
+            &mut held
+        } else {
+            &mut train
+        };
+        of.push(path.clone());
     }
-    let mean = |(value, (count, total)): (ValueId, (usize, Vec<f64>))| {
-        (
-            value,
-            total.iter().map(|t| (t / count as f64) as f32).collect(),
-        )
-    };
-    Ok((totals.into_iter().map(mean).collect(), bad))
+    if train.is_empty() {
+        train.clone_from(&held);
+    }
+    (train, held)
 }

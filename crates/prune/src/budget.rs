@@ -31,7 +31,11 @@ impl Default for Budget {
 }
 
 impl Budget {
-    fn check(&self) -> Result<(), PruneError> {
+    /// Refuses numbers out of range.
+    ///
+    /// # Errors
+    /// `Budget`, with the number.
+    pub fn check(&self) -> Result<(), PruneError> {
         let shares = [
             ("ratio", self.ratio),
             ("max_layer_ratio", self.max_layer_ratio),
@@ -59,7 +63,7 @@ impl Budget {
     }
 
     /// Largest number of channels that a group may lose.
-    fn cap(&self, group: &DependencyGroup) -> usize {
+    pub fn most(&self, group: &DependencyGroup) -> usize {
         let shallow = SHALLOW_RATIO.min(self.max_layer_ratio);
         let share = shallow + (self.max_layer_ratio - shallow) * group.depth;
         self.rounded(group.width(), (share * group.width() as f64) as usize)
@@ -118,7 +122,7 @@ impl<'a> Ranking<'a> {
         }
         let cut = |(group, mut channels): (&&DependencyGroup, Vec<usize>)| {
             let count = self.budget.rounded(group.width(), channels.len());
-            channels.truncate(count.min(self.budget.cap(group)));
+            channels.truncate(count.min(self.budget.most(group)));
             channels.sort_unstable();
             (group.name.clone(), channels)
         };

@@ -1,13 +1,17 @@
 //! How much each channel matters: one file each, and the list of them.
-use crate::{Groups, PruneError};
+use crate::{Groups, PruneError, Statistics};
 use ir::Graph;
 use std::collections::BTreeMap;
 
+mod activation;
 mod bn_gamma;
 mod filter_norm;
+mod reconstruction;
 
+pub use activation::ACTIVATION;
 pub use bn_gamma::BN_GAMMA;
 pub use filter_norm::{L1, L2};
+pub use reconstruction::RECONSTRUCTION;
 
 /// A score for each channel of each prunable group, by the group's name; comparable between groups.
 pub type Importance = BTreeMap<String, Vec<f64>>;
@@ -17,9 +21,19 @@ pub type Importance = BTreeMap<String, Vec<f64>>;
 pub struct Criterion {
     /// Name, for options and reports.
     pub name: &'static str,
+    /// Whether it reads statistics; one that does not scores without data.
+    pub needs_data: fn(&Graph) -> bool,
     /// The scores of all prunable groups.
-    pub score: fn(&Graph, &Groups) -> Result<Importance, PruneError>,
+    pub score: fn(&Graph, &Groups, &Statistics) -> Result<Importance, PruneError>,
 }
 
 /// All criteria.
-pub const CRITERIA: &[Criterion] = &[L1, L2, BN_GAMMA];
+pub const CRITERIA: &[Criterion] = &[RECONSTRUCTION, ACTIVATION, BN_GAMMA, L1, L2];
+
+/// Adds scores relative to their mean.
+fn add_relative(total: &mut [f64], scores: &[f64]) {
+    let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+    for (total, score) in total.iter_mut().zip(scores) {
+        *total += if mean > 0.0 { score / mean } else { 0.0 };
+    }
+}

@@ -29,8 +29,10 @@ pub enum PruneError {
         "node `{node}`: weight `{weight}` is not a plain constant; prune before quantizing the model"
     )]
     WeightNotConstant { node: String, weight: String },
-    #[error("group `{group}` has no BatchNormalization: rank by the filters instead")]
+    #[error("group `{group}` has no BatchNormalization, and nothing was seen of its convolutions")]
     NoBatchNormalization { group: String },
+    #[error("group `{group}`: nothing was seen of the convolutions that read it")]
+    NoStatistics { group: String },
     #[error("weight `{weight}` holds a number that is not finite")]
     NotFinite { weight: String },
     #[error("group `{group}`: expected {expected} scores of importance, found {found}")]

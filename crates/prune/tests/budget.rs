@@ -52,7 +52,7 @@ fn choose_removes_the_ratio_in_steps_of_round_to_under_the_caps() {
     let groups = analyse(&graph, &[]).unwrap();
     assert_eq!(widths(&groups), [64; 7]);
     for criterion in [L1, L2] {
-        let importance = (criterion.score)(&graph, &groups).unwrap();
+        let importance = (criterion.score)(&graph, &groups, &Default::default()).unwrap();
         let budget = Budget {
             ratio: 0.2,
             ..Budget::default()
@@ -72,7 +72,7 @@ fn choose_removes_the_ratio_in_steps_of_round_to_under_the_caps() {
 fn choose_removes_the_least_important_of_a_group() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let importance = (L1.score)(&graph, &groups).unwrap();
+    let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
     let plan = choose(&graph, &groups, &importance, &Budget::default()).unwrap();
     for (name, removed) in &plan.removed {
         let scores = &importance[name];
@@ -86,7 +86,7 @@ fn choose_removes_the_least_important_of_a_group() {
 fn choose_macs_reaches_the_share_of_macs() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let importance = (L1.score)(&graph, &groups).unwrap();
+    let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
     let budget = Budget {
         ratio: 0.3,
         ..Budget::default()
@@ -100,7 +100,7 @@ fn choose_macs_reaches_the_share_of_macs() {
 fn choose_with_numbers_out_of_range_is_refused() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let importance = (L1.score)(&graph, &groups).unwrap();
+    let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
     let fine = Budget::default();
     let cases = [
         Budget {
@@ -130,7 +130,7 @@ fn choose_with_numbers_out_of_range_is_refused() {
 fn bn_gamma_without_batch_normalization_is_refused() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
-    let refused = (BN_GAMMA.score)(&graph, &groups);
+    let refused = (BN_GAMMA.score)(&graph, &groups, &Default::default());
     assert!(matches!(
         refused,
         Err(PruneError::NoBatchNormalization { .. })

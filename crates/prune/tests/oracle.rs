@@ -518,7 +518,7 @@ fn apply_to_dequantized_weights_cuts_their_scales() {
         &expected,
         "quantized",
     );
-    let refused = (L1.score)(&graph, &groups);
+    let refused = (L1.score)(&graph, &groups, &Default::default());
     assert!(matches!(refused, Err(PruneError::WeightNotConstant { .. })));
 }
 
@@ -535,7 +535,7 @@ fn plan_written_and_read_again_is_the_same() {
 fn bn_gamma_ranks_by_the_scale() {
     let graph = build(batch_norm);
     let groups = analyse(&graph, &[]).unwrap();
-    let scores = (BN_GAMMA.score)(&graph, &groups).unwrap();
+    let scores = (BN_GAMMA.score)(&graph, &groups, &Default::default()).unwrap();
     let gamma = graph.constant(graph.value_named("scale").unwrap()).unwrap();
     let gamma = gamma.to_f64().unwrap();
     let mean = gamma.iter().sum::<f64>() / 6.0;

@@ -1,30 +1,46 @@
 //! `bn_gamma`: the scale that BatchNormalization gives a channel.
 //! Source: Liu et al., Network Slimming (arXiv:1708.06519).
 use super::{Criterion, Importance};
-use crate::{DependencyGroup, Groups, Member, PruneError};
+use crate::{DependencyGroup, Groups, Member, PruneError, Statistics};
 use ir::{Graph, Op, ValueId};
+use ndarray::Axis;
 use std::collections::BTreeSet;
 
 /// |γ| of a channel, relative to the mean |γ| of each BatchNormalization, averaged over those of the group.
 ///
-/// For models exported with BatchNormalization kept: a group without one is an error.
+/// Where a group has none because it was folded, |γ| is recovered: a BatchNormalization's output has standard
+/// deviation |γ| on data like that of training, so the deviation of the convolution's output stands for it.
 pub const BN_GAMMA: Criterion = Criterion {
     name: "bn_gamma",
+    needs_data: |graph| {
+        !graph
+            .nodes()
+            .any(|(_, n)| matches!(n.op, Op::BatchNormalization(_)))
+    },
     score,
 };
 
-fn score(graph: &Graph, groups: &Groups) -> Result<Importance, PruneError> {
+fn score(
+    graph: &Graph,
+    groups: &Groups,
+    statistics: &Statistics,
+) -> Result<Importance, PruneError> {
     let norms = graph.nodes().filter_map(|(_, n)| match n.op {
         Op::BatchNormalization(_) => n.inputs.get(1).copied(),
         _ => None,
     });
     let gammas: BTreeSet<ValueId> = norms.collect();
-    let of_group = |g: &DependencyGroup| Ok((g.name.clone(), score_group(graph, g, &gammas)?));
+    let of_group = |g: &DependencyGroup| {
+        Ok((
+            g.name.clone(),
+            score_group((graph, statistics), g, &gammas)?,
+        ))
+    };
     groups.prunable().map(of_group).collect()
 }
 
 fn score_group(
-    graph: &Graph,
+    (graph, statistics): (&Graph, &Statistics),
     group: &DependencyGroup,
     gammas: &BTreeSet<ValueId>,
 ) -> Result<Vec<f64>, PruneError> {
@@ -35,12 +51,13 @@ fn score_group(
             continue;
         }
         let gamma = magnitudes(graph, group, member)?;
-        let mean = gamma.iter().sum::<f64>() / gamma.len().max(1) as f64;
-        for (total, indices) in total.iter_mut().zip(&group.channels) {
-            let sum: f64 = indices[at].iter().map(|&i| gamma[i]).sum();
-            *total += if mean > 0.0 { sum / mean } else { 0.0 };
-        }
+        let sum = |c: &Vec<Vec<usize>>| c[at].iter().map(|&i| gamma[i]).sum();
+        let of_channels: Vec<f64> = group.channels.iter().map(sum).collect();
+        super::add_relative(&mut total, &of_channels);
         count += 1;
+    }
+    if count == 0 {
+        count = add_recovered(&mut total, group, statistics);
     }
     if count == 0 {
         return Err(PruneError::NoBatchNormalization {
@@ -49,6 +66,23 @@ fn score_group(
     }
     total.iter_mut().for_each(|t| *t /= f64::from(count));
     Ok(total)
+}
+
+/// Adds the deviations of what the group's convolutions give; how many were seen.
+fn add_recovered(total: &mut [f64], group: &DependencyGroup, statistics: &Statistics) -> i32 {
+    let mut count = 0;
+    for root in &group.roots {
+        let Some(seen) = statistics.get(&root.node) else {
+            continue;
+        };
+        let w = &seen.layer.weight;
+        let variance = (w.dot(&seen.moments.covariance) * w).sum_axis(Axis(1));
+        let sum = |rows: &[usize]| rows.iter().map(|&r| variance[r].max(0.0).sqrt()).sum();
+        let of_channels: Vec<f64> = group.rows(root).map(sum).collect();
+        super::add_relative(total, &of_channels);
+        count += 1;
+    }
+    count
 }
 
 fn magnitudes(

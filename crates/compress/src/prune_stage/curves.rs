@@ -1,0 +1,95 @@
+//! What each group's channels are worth: the output error after so many of them are gone.
+
+use ir::Graph;
+use prune::{Budget, DependencyGroup, Groups, Shrinking};
+
+use super::agreement::Agreement;
+use crate::CompressError;
+use crate::repair::DenseRecord;
+
+/// A group's way down.
+#[derive(Clone, Debug)]
+pub(crate) struct Curve {
+    /// The group.
+    pub(crate) group: String,
+    /// Its number of channels.
+    pub(crate) width: usize,
+    /// The channels in the order in which they go, as many as may go.
+    pub(crate) order: Vec<usize>,
+    /// Squared error at the consumers after so many channels, from none.
+    lost: Vec<f64>,
+    /// Measured output error after so many channels, ascending.
+    pub(crate) points: Vec<(usize, f64)>,
+}
+
+impl Curve {
+    /// Output error after `count` channels: between measured points it grows with the root of the consumers'
+    /// squared error.
+    pub(crate) fn error(&self, count: usize) -> f64 {
+        let at = |n: usize| self.lost[n.min(self.lost.len() - 1)].sqrt();
+        let mut from = (0, 0.0);
+        for &(n, error) in &self.points {
+            if count <= n {
+                let span = at(n) - at(from.0);
+                let part = if span > 0.0 {
+                    (at(count) - at(from.0)) / span
+                } else {
+                    1.0
+                };
+                return from.1 + part * (error - from.1);
+            }
+            from = (n, error);
+        }
+        from.1
+    }
+
+    /// Counts at which the group may stop, ascending: whole blocks left.
+    pub(crate) fn stops(&self, budget: &Budget) -> Vec<usize> {
+        stops(self.width, self.order.len(), budget)
+    }
+}
+
+/// Counts of removed channels that leave whole blocks.
+fn stops(width: usize, limit: usize, budget: &Budget) -> Vec<usize> {
+    let whole = |n: &usize| (width - n).is_multiple_of(budget.round_to);
+    (1..=limit).filter(whole).collect()
+}
+
+/// Measures a group: its channels go by rising score, and the detections are looked at half way and at the end.
+pub(crate) fn measure(
+    (graph, groups): (&Graph, &Groups),
+    (group, scores): (&DependencyGroup, &[f64]),
+    record: &DenseRecord,
+    agreement: &Agreement<'_>,
+    (budget, compensate): (&Budget, bool),
+) -> Result<Curve, CompressError> {
+    let mut order: Vec<usize> = (0..group.width()).collect();
+    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
+    let stops = stops(group.width(), budget.most(group), budget);
+    order.truncate(stops.last().copied().unwrap_or(0));
+    let mut curve = Curve {
+        group: group.name.clone(),
+        width: group.width(),
+        order,
+        lost: vec![0.0],
+        points: vec![],
+    };
+    let Some(&last) = stops.last() else {
+        return Ok(curve);
+    };
+    let looks = [stops[(stops.len() - 1) / 3], last];
+    let mut shrinking = Shrinking::new(graph, group, &record.statistics);
+    let mut sum = 0.0;
+    for (n, &channel) in curve.order.iter().enumerate() {
+        sum += shrinking.cost(channel);
+        curve.lost.push(sum);
+        shrinking.remove(channel);
+        let looked = curve.points.last().is_some_and(|(at, _)| *at == n + 1);
+        if looks.contains(&(n + 1)) && !looked {
+            let error = agreement.error(&shrinking.graph(graph, groups, compensate)?)?;
+            let before = curve.points.last().map_or(0.0, |(_, e)| *e);
+            curve.points.push((n + 1, error.max(before)));
+        }
+    }
+    Ok(curve)
+}

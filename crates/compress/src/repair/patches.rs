@@ -1,0 +1,113 @@
+//! Sampled windows of a convolution's input, as rows of a matrix.
+
+use ir::ops::Conv;
+use ir::{Graph, IrError, NodeId, Op, ValueId};
+use ndarray::Array2;
+
+use super::walk::Seen;
+use crate::observe::Splitmix;
+
+/// Where a convolution looks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Window {
+    /// What it reads.
+    pub(crate) input: ValueId,
+    channels: usize,
+    size: [usize; 2],
+    out: [usize; 2],
+    conv: Conv,
+}
+
+/// How many windows are drawn, and by which seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw {
+    /// Windows of one image at most.
+    pub(crate) count: usize,
+    /// Seed.
+    pub(crate) seed: u64,
+}
+
+impl Window {
+    /// Of a convolution that is not grouped; none for other nodes.
+    pub(crate) fn of(graph: &Graph, id: NodeId) -> Result<Option<Self>, IrError> {
+        let node = graph.node(id);
+        let Op::Conv(conv) = &node.op else {
+            return Ok(None);
+        };
+        let (x, y) = (
+            &graph.ty(node.inputs[0])?.shape,
+            &graph.ty(node.outputs[0])?.shape,
+        );
+        if conv.group != 1 || x.len() != 4 || x[0] != 1 || graph.constant(node.inputs[1]).is_none()
+        {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            input: node.inputs[0],
+            channels: x[1],
+            size: [x[2], x[3]],
+            out: [y[2], y[3]],
+            conv: conv.clone(),
+        }))
+    }
+
+    /// Elements of a window: channels times taps, in the weight's order.
+    pub(crate) fn columns(&self) -> usize {
+        self.channels * self.taps()
+    }
+
+    /// Rows times columns of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.conv.kernel_shape.iter().product()
+    }
+
+    /// The windows drawn of one image: the same positions for every layer of this output size.
+    pub(crate) fn sample(&self, seen: &Seen<'_>, draw: Draw) -> Vec<f32> {
+        let x = seen.value(self.input);
+        let positions = positions(self.out[0] * self.out[1], seen.image, draw);
+        let mut rows = Vec::with_capacity(positions.len() * self.columns());
+        for p in positions {
+            self.window(x, [p / self.out[1], p % self.out[1]], &mut rows);
+        }
+        rows
+    }
+
+    fn window(&self, x: &[f32], at: [usize; 2], row: &mut Vec<f32>) {
+        let conv = &self.conv;
+        let [height, width] = self.size;
+        for plane in x.chunks_exact(height * width) {
+            for ky in 0..conv.kernel_shape[0] {
+                let y = at[0] * conv.strides[0] + ky * conv.dilations[0];
+                let y = y.checked_sub(conv.pads[0]).filter(|y| *y < height);
+                for kx in 0..conv.kernel_shape[1] {
+                    let x = at[1] * conv.strides[1] + kx * conv.dilations[1];
+                    let x = x.checked_sub(conv.pads[1]).filter(|x| *x < width);
+                    let element = y.zip(x).map_or(0.0, |(y, x)| plane[y * width + x]);
+                    row.push(element);
+                }
+            }
+        }
+    }
+
+    /// Rows of all images, one below the other.
+    pub(crate) fn stack(&self, images: impl Iterator<Item = Vec<f32>>) -> Array2<f32> {
+        let all: Vec<f32> = images.flatten().collect();
+        let rows = all.len() / self.columns().max(1);
+        Array2::from_shape_vec((rows, self.columns()), all).expect("every row has all columns")
+    }
+}
+
+fn positions(of: usize, image: usize, draw: Draw) -> Vec<usize> {
+    if of <= draw.count {
+        return (0..of).collect();
+    }
+    let mut random = Splitmix(draw.seed ^ ((image as u64) << 32) ^ of as u64);
+    let mut all: Vec<usize> = (0..of).collect();
+    for i in 0..draw.count {
+        let other = i + (random.next() % (of - i) as u64) as usize;
+        all.swap(i, other);
+    }
+    all.truncate(draw.count);
+    all.sort_unstable();
+    all
+}

@@ -1,0 +1,229 @@
+//! Groups that lose channels one after the other while their consumers make up for them.
+use crate::{
+    Compensation, DependencyGroup, Groups, Linear, Member, Moments, PruneError, PrunePlan, apply,
+};
+use ir::{Graph, NodeId, Tensor};
+use ndarray::Axis;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Pull towards the dense weights, as a share of the inputs' mean variance.
+pub const RIDGE: f64 = 1e-3;
+
+/// What was seen of a convolution that is not grouped.
+#[derive(Clone, Debug)]
+pub struct LayerStatistics {
+    /// Its weights, `[outputs, channels * taps]`.
+    pub layer: Linear,
+    /// Elements of the kernel.
+    pub taps: usize,
+    /// Moments of the windows that it reads.
+    pub moments: Arc<Moments>,
+}
+
+/// What was seen of a graph's convolutions, by node.
+pub type Statistics = BTreeMap<NodeId, LayerStatistics>;
+
+struct Consumer {
+    node: NodeId,
+    compensation: Compensation,
+    columns: Vec<Vec<usize>>,
+}
+
+/// A group on its way down.
+pub struct Shrinking<'a> {
+    group: &'a DependencyGroup,
+    statistics: &'a Statistics,
+    consumers: Vec<Consumer>,
+    gone: BTreeSet<usize>,
+}
+
+/// The convolutions that read a group's channels: node, and columns of each channel.
+pub(crate) fn consumers(
+    graph: &Graph,
+    group: &DependencyGroup,
+    statistics: &Statistics,
+) -> Vec<(NodeId, Vec<Vec<usize>>)> {
+    let of = |(&node, seen): (&NodeId, &LayerStatistics)| {
+        let value = graph.node(node).inputs[1];
+        let at = group
+            .members
+            .binary_search(&Member { value, axis: 1 })
+            .ok()?;
+        let taps = seen.taps;
+        let columns = |c: &Vec<Vec<usize>>| {
+            c[at]
+                .iter()
+                .flat_map(|i| i * taps..(i + 1) * taps)
+                .collect()
+        };
+        Some((node, group.channels.iter().map(columns).collect()))
+    };
+    statistics.iter().filter_map(of).collect()
+}
+
+impl<'a> Shrinking<'a> {
+    /// The group with all its channels; consumers that were not seen are not compensated.
+    pub fn new(graph: &Graph, group: &'a DependencyGroup, statistics: &'a Statistics) -> Self {
+        let of = |(node, columns)| {
+            let seen = &statistics[&node];
+            let compensation = Compensation::new(seen.layer.weight.clone(), &seen.moments, RIDGE)?;
+            Some(Consumer {
+                node,
+                compensation,
+                columns,
+            })
+        };
+        Self {
+            group,
+            statistics,
+            consumers: consumers(graph, group, statistics)
+                .into_iter()
+                .filter_map(of)
+                .collect(),
+            gone: BTreeSet::new(),
+        }
+    }
+
+    /// Whether any consumer was seen.
+    pub fn is_measured(&self) -> bool {
+        !self.consumers.is_empty()
+    }
+
+    /// Squared error that a channel's removal adds, as a share of each consumer's variance.
+    pub fn cost(&self, channel: usize) -> f64 {
+        let of = |c: &Consumer| {
+            c.compensation.cost(&c.columns[channel]) / c.compensation.energy().max(1e-30)
+        };
+        self.consumers.iter().map(of).sum()
+    }
+
+    /// The channels that are left, the cheapest first, with their costs.
+    pub fn ranked(&self) -> Vec<(usize, f64)> {
+        let left = (0..self.group.width()).filter(|c| !self.gone.contains(c));
+        let mut ranked: Vec<(usize, f64)> = left.map(|c| (c, self.cost(c))).collect();
+        ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        ranked
+    }
+
+    /// Removes a channel.
+    pub fn remove(&mut self, channel: usize) {
+        if self.gone.insert(channel) {
+            for c in &mut self.consumers {
+                c.compensation.remove(&c.columns[channel]);
+            }
+        }
+    }
+
+    /// The dense graph without the channels that are gone; with `compensate`, its consumers make up for them.
+    ///
+    /// # Errors
+    /// As [`PrunePlan::new`] and [`apply`].
+    pub fn graph(
+        &self,
+        graph: &Graph,
+        groups: &Groups,
+        compensate: bool,
+    ) -> Result<Graph, PruneError> {
+        let removed =
+            BTreeMap::from([(self.group.name.clone(), self.gone.iter().copied().collect())]);
+        let plan = PrunePlan::new(graph, groups, removed)?;
+        let mut pruned = apply(graph, groups, &plan)?;
+        for c in self.consumers.iter().filter(|_| compensate) {
+            let all = c.compensation.layer(&self.statistics[&c.node].layer.bias);
+            let gone: BTreeSet<usize> = self
+                .gone
+                .iter()
+                .flat_map(|&g| &c.columns[g])
+                .copied()
+                .collect();
+            let kept: Vec<usize> = (0..all.weight.ncols())
+                .filter(|i| !gone.contains(i))
+                .collect();
+            let mut layer = Linear {
+                weight: all.weight.select(Axis(1), &kept),
+                bias: all.bias,
+            };
+            // Channels of a residual connection may be read and written by the same convolution.
+            if let Some(rows) = plan
+                .layers
+                .get(&graph.value(graph.node(c.node).inputs[1]).name)
+            {
+                layer = layer.rows(rows);
+            }
+            set_layer(&mut pruned, c.node, &layer)?;
+        }
+        Ok(pruned)
+    }
+}
+
+/// The weights of a convolution as a matrix; a missing bias is zero.
+///
+/// # Errors
+/// `WeightNotConstant` when weight or bias is computed, `Tensor` when their type is not a real number.
+pub fn layer(graph: &Graph, id: NodeId) -> Result<Linear, PruneError> {
+    let node = graph.node(id);
+    let constant = |value| {
+        let tensor = graph
+            .constant(value)
+            .ok_or_else(|| PruneError::WeightNotConstant {
+                node: node.name.clone(),
+                weight: graph.value(value).name.clone(),
+            })?;
+        let elements = tensor.to_f64().map_err(|source| PruneError::Tensor {
+            value: graph.value(value).name.clone(),
+            source,
+        })?;
+        Ok::<_, PruneError>((tensor.shape()[0], elements))
+    };
+    let (outputs, weight) = constant(node.inputs[1])?;
+    let columns = weight.len() / outputs.max(1);
+    let weight = ndarray::Array2::from_shape_vec((outputs, columns), weight)
+        .expect("a weight has whole rows");
+    let bias = match node.inputs.get(2) {
+        Some(&b) => constant(b)?.1,
+        None => vec![0.0; outputs],
+    };
+    Ok(Linear { weight, bias })
+}
+
+/// Writes a convolution's weights back; one without a bias gets one, and shared constants are left to the others.
+///
+/// # Errors
+/// `Graph` when the layer does not fit the node, `Tensor` when the numbers do not.
+pub fn set_layer(graph: &mut Graph, id: NodeId, layer: &Linear) -> Result<(), PruneError> {
+    let node = graph.node(id).clone();
+    let old = graph.ty(node.inputs[1])?.clone();
+    let tensor = |shape: Vec<usize>, elements: &[f64]| {
+        Tensor::from_f64(old.dtype, shape, elements).map_err(|source| PruneError::Tensor {
+            value: node.name.clone(),
+            source,
+        })
+    };
+    let weight = layer.weight.as_standard_layout();
+    let weight = tensor(
+        old.shape.clone(),
+        weight.as_slice().expect("the layout is standard"),
+    )?;
+    let bias = tensor(vec![layer.bias.len()], &layer.bias)?;
+    let readers = graph.consumers();
+    let mut edit = graph.edit();
+    let mut inputs = node.inputs.clone();
+    if readers[&inputs[1]].len() == 1 {
+        edit.set_constant(inputs[1], weight);
+    } else {
+        inputs[1] = edit.constant(&format!("{}.weight", node.name), weight);
+    }
+    match inputs.get(2) {
+        Some(b) if readers[b].len() == 1 => edit.set_constant(*b, bias),
+        _ => {
+            inputs.truncate(2);
+            inputs.push(edit.constant(&format!("{}.bias", node.name), bias));
+        }
+    }
+    if inputs != node.inputs {
+        edit.set_inputs(id, &inputs);
+    }
+    graph.apply(edit)?;
+    Ok(())
+}
