@@ -75,7 +75,7 @@ fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> f64 {
         ],
         group,
         x_zero_point: 7,
-        bias: vec![0; m],
+        bias: vec![0.1; m],
         multiplier: vec![1e-4; m],
     };
     let conv = PackedQConv::new(&spec, isa).expect("valid");

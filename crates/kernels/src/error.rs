@@ -110,7 +110,15 @@ pub enum KernelError {
         /// Groups.
         group: usize,
     },
-    /// A scale, or a multiplier of sums, is not a positive (finite) number.
+    /// A factor or a term is infinite or no number.
+    #[error("{operand}: expected finite numbers, found {found}")]
+    NotFinite {
+        /// The argument's name.
+        operand: &'static str,
+        /// The first that is not.
+        found: f32,
+    },
+    /// A scale is not a positive, finite number.
     #[error("{operand}: a scale must be positive and finite, found {found}")]
     Scale {
         /// The argument's name.

@@ -166,7 +166,7 @@ impl Case {
             x_zero_point: X_ZERO,
             bias: noise(m, 2)
                 .iter()
-                .map(|&b| (i32::from(b) - 128) * 40)
+                .map(|&b| (f32::from(b) - 128.0) * 0.01)
                 .collect(),
             // Reals of a standard deviation of about 3.
             multiplier: (0..m)
@@ -219,7 +219,7 @@ impl Case {
             for m in 0..self.channels[1] {
                 for i in 0..oh * ow {
                     let (y, z) = (i / ow * self.strides[0], i % ow * self.strides[1]);
-                    let mut sum = spec.bias[m];
+                    let mut sum = 0;
                     for k in 0..inner * self.kernel[0] * self.kernel[1] {
                         let (c, tap) = (
                             k / (self.kernel[0] * self.kernel[1]),
@@ -403,7 +403,8 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
                 .expect("fits");
             let found = arena.read(&views.y).expect("fits");
             for (i, &sum) in sums.iter().enumerate() {
-                let real = f64::from(sum as f32 * spec.multiplier[i / plane % case.channels[1]]);
+                let m = i / plane % case.channels[1];
+                let real = f64::from((sum as f32).mul_add(spec.multiplier[m], spec.bias[m]));
                 let value = expected(&variant, real, residual[i]);
                 if variant.float {
                     let error = (f64::from(reals[i]) - value).abs();

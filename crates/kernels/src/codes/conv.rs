@@ -37,7 +37,7 @@ impl QOut {
     }
 }
 
-/// What follows the sums: `y = table(activation(multiplier * sum)) + residual`.
+/// What follows the sums: `y = table(activation(multiplier * sum + bias)) + residual`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QEpilogue<'a> {
     /// Applied to the sum's real value.
@@ -58,7 +58,7 @@ impl Default for QEpilogue<'_> {
     }
 }
 
-/// `y = table(activation(multiplier * (conv(x) + bias))) + residual`, then to codes where `y` holds codes.
+/// `y = table(activation(multiplier * conv(x) + bias)) + residual`, then to codes where `y` holds codes.
 ///
 /// # Shapes
 /// `x: [N, C, H, W]` in the arena of codes and `y: [N, M, OH, OW]`, NHWC views. The memory around `x` must hold at

@@ -171,12 +171,8 @@ impl Schedule<'_> {
         let x = self.params(item.inputs[0]);
         let multiplier: Vec<f32> = weight.scale.iter().map(|w| x.scale * w).collect();
         let bias = match conv.bias {
-            None => vec![0; multiplier.len()],
-            Some(v) => {
-                let bias = self.weights(item, v)?;
-                let steps = bias.iter().zip(&multiplier).map(|(b, step)| b / step);
-                steps.map(|steps| steps.round_ties_even() as i32).collect()
-            }
+            None => vec![0.0; multiplier.len()],
+            Some(v) => self.weights(item, v)?,
         };
         let spec = QConvSpec {
             weight: part.of(&codes),

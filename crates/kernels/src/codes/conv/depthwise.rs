@@ -153,6 +153,7 @@ impl Row<'_> {
                         finish: self.finish,
                         sums: sums.as_ptr(),
                         multiplier: self.conv.multiplier.as_ptr().add(c),
+                        bias: self.conv.bias.as_ptr().add(c),
                         width: block,
                         pixels,
                         channels,
@@ -207,12 +208,12 @@ impl Row<'_> {
                     }
                 }
             }
-            let bias = self.conv.bias.as_ptr().add(c);
+            let start = self.conv.start.as_ptr().add(c);
             for (pixel, acc) in acc.into_iter().enumerate() {
                 for (v, sum) in V::in_order(acc).into_iter().enumerate() {
                     let at = v * V::F::LANES;
                     let to = to.add(pixel * 4 * V::F::LANES + at);
-                    sum.add(V::load(bias.add(at))).store(to);
+                    sum.add(V::load(start.add(at))).store(to);
                 }
             }
         }

@@ -40,10 +40,8 @@ impl Finish<'_> {
             scale: params.scale * inv_y,
             ..params
         });
-        // No sum's magnitude is above 2^31, and no activation's but Sigmoid's above its argument's.
-        let largest = 2_147_483_648.0 * conv.largest_multiplier * inv_scale
-            + inv_scale
-            + 255.0 * residual.scale;
+        // No activation's magnitude but Sigmoid's is above its argument's.
+        let largest = conv.largest * inv_scale + inv_scale + 255.0 * residual.scale;
         Finish {
             activation: StepActivation::new(epilogue.activation, scale),
             inv_scale,
@@ -61,6 +59,7 @@ pub(crate) struct Out<'a> {
     pub(crate) finish: &'a Finish<'a>,
     pub(crate) sums: *const i32,
     pub(crate) multiplier: *const f32,
+    pub(crate) bias: *const f32,
     pub(crate) width: usize,
     pub(crate) pixels: usize,
     pub(crate) channels: usize,
@@ -93,22 +92,25 @@ impl Out<'_> {
     #[inline(always)]
     unsafe fn pixels<V: CodeVector, const N: usize, const S: usize, const NV: usize>(&self) {
         let mut pixel = 0;
-        // SAFETY: the caller's: multipliers are valid for all vectors.
-        let multipliers = unsafe {
-            let mut multipliers = [V::F::splat(self.finish.inv_scale); NV];
-            for (n, multiplier) in multipliers.iter_mut().enumerate() {
-                *multiplier = V::F::load(self.multiplier.add(n * V::F::LANES)).mul(*multiplier);
+        // SAFETY: the caller's: multipliers and bias are valid for all vectors.
+        let lines = unsafe {
+            let inv_scale = V::F::splat(self.finish.inv_scale);
+            let mut lines = [[inv_scale; 2]; NV];
+            for (n, [multiplier, bias]) in lines.iter_mut().enumerate() {
+                let at = n * V::F::LANES;
+                *multiplier = V::F::load(self.multiplier.add(at)).mul(inv_scale);
+                *bias = V::F::load(self.bias.add(at)).mul(inv_scale);
             }
-            multipliers
+            lines
         };
         while pixel < self.pixels {
             // SAFETY: the caller's.
             unsafe {
                 if pixel + N / NV <= self.pixels {
-                    self.group::<V, N, S, NV>(pixel, &multipliers);
+                    self.group::<V, N, S, NV>(pixel, &lines);
                     pixel += N / NV;
                 } else {
-                    self.group::<V, NV, NV, NV>(pixel, &multipliers);
+                    self.group::<V, NV, NV, NV>(pixel, &lines);
                     pixel += 1;
                 }
             }
@@ -119,7 +121,7 @@ impl Out<'_> {
     unsafe fn group<V: CodeVector, const N: usize, const S: usize, const NV: usize>(
         &self,
         pixel: usize,
-        multipliers: &[V::F; NV],
+        lines: &[[V::F; 2]; NV],
     ) {
         let finish = self.finish;
         // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
@@ -128,7 +130,8 @@ impl Out<'_> {
             let sums = self.sums.add(pixel * NV * V::F::LANES);
             for i in 0..N {
                 let sum = V::load(sums.add(i * V::F::LANES));
-                values[i] = sum.real().mul(multipliers[i % NV]);
+                let [multiplier, bias] = lines[i % NV];
+                values[i] = V::fused(sum.real(), multiplier, bias);
             }
             values = finish.activation.apply::<V, N>(values);
             if let Some((table, scale)) = finish.table {

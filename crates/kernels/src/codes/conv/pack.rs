@@ -25,8 +25,8 @@ pub struct QConvSpec {
     pub group: usize,
     /// The code of x that stands for 0.
     pub x_zero_point: u8,
-    /// M values, in steps of `multiplier`.
-    pub bias: Vec<i32>,
+    /// M values.
+    pub bias: Vec<f32>,
     /// M values: `x_scale * w_scale[m]`, the real value of one step of a sum.
     pub multiplier: Vec<f32>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Panel {
     pub(crate) in_channel: usize,
     /// Vectors.
     pub(crate) nv: usize,
-    /// Where its bias and multipliers start, in elements.
+    /// Where its starts, multipliers and bias lie.
     pub(crate) lane: usize,
 }
 
@@ -66,21 +66,23 @@ pub struct PackedQConv {
     pub(crate) row_weights: Option<Weights>,
     /// Depthwise: its weights.
     pub(crate) depthwise: Option<ChannelWeights>,
-    /// Per panel, or per channel, rounded up to vectors; the zero point's part included.
-    pub(crate) bias: Vec<i32>,
+    /// Per panel, or per channel, rounded up to vectors: what the zero point adds to sums.
+    pub(crate) start: Vec<i32>,
     pub(crate) multiplier: Vec<f32>,
-    pub(crate) largest_multiplier: f32,
+    pub(crate) bias: Vec<f32>,
+    /// Largest magnitude of a sum's real value.
+    pub(crate) largest: f32,
 }
 
 /// A panel that outgrows this part of the second-level cache is made narrower.
 const PANEL_BYTES: usize = 384 << 10;
 
 impl PackedQConv {
-    /// Packs weights, bias and multipliers for an instruction set.
+    /// Packs weights, multipliers and bias for an instruction set.
     ///
     /// # Errors
     /// `Zero` for a size, stride, dilation or group of 0, `Groups` when channels do not divide, `Length` when weights,
-    /// bias or multipliers do not fit the sizes, `Scale` for a multiplier that is not finite, `IsaUnavailable`.
+    /// bias or multipliers do not fit the sizes, `NotFinite` for a multiplier or a bias, `IsaUnavailable`.
     pub fn new(spec: &QConvSpec, isa: Isa) -> Result<PackedQConv, KernelError> {
         isa.check()?;
         check(spec)?;
@@ -115,9 +117,10 @@ impl PackedQConv {
             weights: empty,
             row_weights: None,
             depthwise: None,
-            bias: Vec::new(),
+            start: Vec::new(),
             multiplier: Vec::new(),
-            largest_multiplier: spec.multiplier.iter().fold(0.0, |a, m| a.max(m.abs())),
+            bias: Vec::new(),
+            largest: largest(spec),
             panels,
         };
         if depthwise {
@@ -134,9 +137,9 @@ impl PackedQConv {
         Ok(conv)
     }
 
-    /// Appends the channels' bias and multipliers, filled up to `lanes`.
+    /// Appends the channels' starts, multipliers and bias, filled up to `lanes`.
     fn pack_lanes(&mut self, spec: &QConvSpec, channels: std::ops::Range<usize>, lanes: usize) {
-        let end = self.bias.len() + lanes;
+        let end = self.start.len() + lanes;
         let per_channel = spec.in_channels_per_group * spec.kernel[0] * spec.kernel[1];
         for m in channels {
             let weights = &spec.weight[m * per_channel..(m + 1) * per_channel];
@@ -144,11 +147,13 @@ impl PackedQConv {
                 .iter()
                 .fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w)));
             let zero = i32::from(spec.x_zero_point).wrapping_mul(sum);
-            self.bias.push(spec.bias[m].wrapping_sub(zero));
+            self.start.push(zero.wrapping_neg());
             self.multiplier.push(spec.multiplier[m]);
+            self.bias.push(spec.bias[m]);
         }
-        self.bias.resize(end, 0);
+        self.start.resize(end, 0);
         self.multiplier.resize(end, 0.0);
+        self.bias.resize(end, 0.0);
     }
 
     fn pack_depthwise(&mut self, spec: &QConvSpec) {
@@ -186,6 +191,12 @@ fn panels(spec: &QConvSpec, isa: Isa, group: usize) -> Vec<Panel> {
             panel
         })
         .collect()
+}
+
+fn largest(spec: &QConvSpec) -> f32 {
+    let of = |values: &[f32]| values.iter().fold(0.0f32, |a, v| a.max(v.abs()));
+    // No sum's magnitude is above 2^31.
+    2_147_483_648.0 * of(&spec.multiplier) + of(&spec.bias)
 }
 
 /// Packs the weights of `taps_w` taps a kernel row: each its own, or all one.
@@ -271,11 +282,10 @@ fn check(spec: &QConvSpec) -> Result<(), KernelError> {
             });
         }
     }
-    match spec.multiplier.iter().find(|m| !m.is_finite()) {
-        Some(&found) => Err(KernelError::Scale {
-            operand: "multiplier",
-            found,
-        }),
-        None => Ok(()),
+    for (operand, values) in [("multiplier", &spec.multiplier), ("bias", &spec.bias)] {
+        if let Some(&found) = values.iter().find(|value| !value.is_finite()) {
+            return Err(KernelError::NotFinite { operand, found });
+        }
     }
+    Ok(())
 }

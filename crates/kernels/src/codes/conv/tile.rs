@@ -27,9 +27,10 @@ pub(crate) struct CodeTile<'a> {
     pub(crate) x_step: usize,
     /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes.
     pub(crate) weight: *const i8,
-    /// Initial sums and their steps' real value, `nv * LANES` each.
-    pub(crate) bias: *const i32,
+    /// Initial sums, and what makes reals of sums, `nv * LANES` each.
+    pub(crate) start: *const i32,
     pub(crate) multiplier: *const f32,
+    pub(crate) bias: *const f32,
     pub(crate) taps_h: usize,
     pub(crate) taps_w: usize,
     /// Codes between kernel rows and kernel columns.
@@ -88,6 +89,7 @@ pub(crate) unsafe fn tile<V: CodeVector, const MR: usize, const NV: usize>(args:
         finish: args.finish,
         sums: scratch,
         multiplier: args.multiplier,
+        bias: args.bias,
         width: NV * V::F::LANES,
         pixels: 0,
         channels: args.channels,
@@ -126,8 +128,8 @@ unsafe fn sums<V: CodeVector, const MR: usize, const NV: usize>(
 ) -> [[V; NV]; MR] {
     // SAFETY: the caller's.
     unsafe {
-        let bias: [V; NV] = std::array::from_fn(|n| V::load(args.bias.add(n * V::F::LANES)));
-        let mut acc = [bias; MR];
+        let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
+        let mut acc = [start; MR];
         let mut weight = args.weight;
         let step = V::WEIGHT_BYTES;
         for tap_h in 0..args.taps_h {
