@@ -94,6 +94,8 @@ pub(crate) enum Work {
     Table(Table),
     /// Codes with codes to codes.
     QBinary(BinaryOp),
+    /// A product of codes; its sums become these codes, or f32.
+    QMatMul(Option<CodeParams>),
     /// f32 to codes.
     Quantize,
     /// Codes to f32.

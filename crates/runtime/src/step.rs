@@ -39,6 +39,7 @@ pub(crate) enum Kernel {
     Binary(BinaryOp),
     /// Reads x and the constants of the links, in order.
     Chain(Vec<ChainLink>),
+    MatMul,
     Softmax {
         axis: usize,
     },
@@ -58,6 +59,11 @@ pub(crate) enum Kernel {
         a: CodeParams,
         b: CodeParams,
         y: CodeParams,
+    },
+    QMatMul {
+        a: CodeParams,
+        b: CodeParams,
+        y: Option<CodeParams>,
     },
     QCopy(Option<Table>),
     QFillHalo(Halo, u8),
@@ -123,6 +129,9 @@ impl Step<View> {
             Kernel::Binary(_) => "Binary".into(),
             Kernel::Chain(links) => format!("Chain of {}", links.len()),
             Kernel::Softmax { .. } => "Softmax".into(),
+            Kernel::MatMul => "MatMul".into(),
+            Kernel::QMatMul { y: Some(_), .. } => "QMatMul".into(),
+            Kernel::QMatMul { y: None, .. } => "QMatMul to f32".into(),
             Kernel::SoftmaxMean(_) => "Softmax + Conv".into(),
             Kernel::Copy => "Copy".into(),
             Kernel::FillHalo(_) => "FillHalo".into(),
@@ -153,6 +162,7 @@ impl Step<View> {
                 | Kernel::QMaxPool(_)
                 | Kernel::QResize { .. }
                 | Kernel::QBinary { .. }
+                | Kernel::QMatMul { .. }
                 | Kernel::QCopy(_)
                 | Kernel::QFillHalo(..)
         )
@@ -190,6 +200,11 @@ impl Step<View> {
             Kernel::QBinary { op, a, b, y: to } => {
                 kernels::q_binary(ctx, *op, (x, *a), (&self.inputs[1], *b), (y, *to))
             }
+            Kernel::MatMul => kernels::matmul(ctx, x, &self.inputs[1], y),
+            Kernel::QMatMul { a, b, y: to } => {
+                let to = q_out(*y, *to);
+                kernels::q_matmul(ctx, (x, *a), (&self.inputs[1], *b), &to)
+            }
             Kernel::QCopy(table) => kernels::q_copy(ctx, x, y, table.as_deref()),
             Kernel::QFillHalo(halo, code) => kernels::q_fill_halo(ctx, y, *halo, *code),
             Kernel::Quantize(params) => kernels::quantize(ctx, x, y, *params),
@@ -220,11 +235,7 @@ impl Step<View> {
     }
 
     fn run_q_conv(&self, ctx: &mut Context<'_>, conv: &QConvKernel) -> Result<(), KernelError> {
-        let view = self.outputs[0];
-        let y = match conv.codes {
-            Some(params) => QOut::Codes { view, params },
-            None => QOut::Float { view },
-        };
+        let y = q_out(self.outputs[0], conv.codes);
         let epilogue = QEpilogue {
             activation: conv.activation,
             table: conv.table.as_ref(),
@@ -285,5 +296,12 @@ impl Step<View> {
                 .map_err(RuntimeError::kernel(&self.name))?;
         }
         Ok(())
+    }
+}
+
+fn q_out(view: View, codes: Option<CodeParams>) -> QOut {
+    match codes {
+        Some(params) => QOut::Codes { view, params },
+        None => QOut::Float { view },
     }
 }

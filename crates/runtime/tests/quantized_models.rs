@@ -391,7 +391,7 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
             "{name}, {node}: off by {worst} steps, {kinds:?}"
         );
         assert!(
-            count * 500 <= found.len().max(1000),
+            count * 1000 <= found.len().max(1000),
             "{name}, {node}: {count} of {} codes differ, {kinds:?}",
             found.len()
         );

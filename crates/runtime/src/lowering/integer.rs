@@ -25,7 +25,7 @@ pub(super) fn codes(
     quantized_concats(lowered, keep);
     tables::collapse(lowered)?;
     drop_unread(lowered, keep);
-    binaries(lowered, keep);
+    pairs(lowered, keep);
     conv::form(lowered, keep)?;
     quantize(lowered);
     tables::into_convolutions(lowered, keep);
@@ -121,32 +121,46 @@ fn quantized_concats(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     remove(lowered, gone);
 }
 
-/// Element-wise operations on two codes whose result is quantized.
-fn binaries(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
+/// Operations on two codes: element-wise ones whose result is quantized, and products.
+fn pairs(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
     for i in 0..lowered.items.len() {
         let item = &lowered.items[i];
-        let Work::Node(Op::Binary(binary)) = &item.work else {
-            continue;
-        };
         let out = item.outputs[0];
-        let on_codes = item
+        let mut held = item
             .inputs
             .iter()
-            .all(|v| lowered.params.contains_key(&v.value));
+            .map(|v| lowered.params.contains_key(&v.value));
+        if !held.all(|held| held) {
+            continue;
+        }
         let next = wiring
             .only_reader(out)
-            .filter(|_| on_codes && !keep.contains(&out.value));
-        let Some(next) = next.filter(|&n| grid(&lowered.items[n]).is_some()) else {
-            continue;
+            .filter(|_| !keep.contains(&out.value));
+        let quantized = next.and_then(|n| grid(&lowered.items[n]).map(|grid| (n, grid)));
+        let work = match (&item.work, quantized) {
+            (Work::Node(Op::Binary(binary)), Some(_)) => {
+                Work::QBinary(crate::schedule::binary_op(binary.kind))
+            }
+            (Work::Node(Op::MatMul(_)), _) if is_product_of_matrices(lowered, item) => {
+                Work::QMatMul(quantized.map(|(_, grid)| grid))
+            }
+            _ => continue,
         };
-        let op = crate::schedule::binary_op(binary.kind);
-        lowered.items[i].work = Work::QBinary(op);
-        lowered.items[i].outputs = lowered.items[next].outputs.clone();
-        gone[next] = true;
+        lowered.items[i].work = work;
+        if let Some((next, _)) = quantized {
+            lowered.items[i].outputs = lowered.items[next].outputs.clone();
+            gone[next] = true;
+        }
     }
     remove(lowered, gone);
+}
+
+/// Whether both operands have rows and columns, as the kernel needs them.
+fn is_product_of_matrices(lowered: &Lowered<'_>, item: &Item) -> bool {
+    let rank = |v: &Operand| lowered.graph.ty(v.value).map_or(0, |t| t.rank());
+    item.inputs.iter().all(|v| rank(v) >= 2)
 }
 
 /// What is still imitated becomes a step from f32 to codes.

@@ -27,6 +27,11 @@ impl Schedule<'_> {
                 return self.simple(item, Kernel::Chain(links.clone()), inputs);
             }
             Work::SoftmaxMean(weights) => Kernel::SoftmaxMean(weights.clone()),
+            Work::QMatMul(y) => {
+                let [a, b] = [item.inputs[0], item.inputs[1]].map(|v| self.params(v));
+                let inputs = self.matrices(item)?;
+                return self.simple(item, Kernel::QMatMul { a, b, y: *y }, inputs);
+            }
             Work::Unary(op) => Kernel::Unary(*op),
             Work::Table(table) => Kernel::QCopy(Some(table.clone())),
             Work::Quantize => Kernel::Quantize(self.params(item.outputs[0])),
@@ -81,6 +86,10 @@ impl Schedule<'_> {
                 let inputs = self.broadcast(item)?;
                 self.simple(item, kernel, inputs)
             }
+            Op::MatMul(_) if self.ranks(item)?.iter().all(|&rank| rank >= 2) => {
+                let inputs = self.matrices(item)?;
+                self.simple(item, Kernel::MatMul, inputs)
+            }
             Op::Softmax(softmax) if softmax.coerced.iter().skip(1).all(|&d| d == 1) => {
                 let x = self.read(&item.name, item.inputs[0])?;
                 let axis = softmax.axis;
@@ -112,6 +121,26 @@ impl Schedule<'_> {
             let at = self.read(&item.name, v)?;
             let view =
                 layout::broadcast(&at.view, shape).map_err(RuntimeError::kernel(&item.name))?;
+            inputs.push(At { view, ..at });
+        }
+        Ok(inputs)
+    }
+
+    fn ranks(&self, item: &Item) -> Result<Vec<usize>, RuntimeError> {
+        let rank = |v: &Operand| Ok(self.lowered.graph.ty(v.value)?.rank());
+        item.inputs.iter().map(rank).collect()
+    }
+
+    /// The operands of a product, under the leading axes of its output.
+    fn matrices(&mut self, item: &Item) -> Result<Vec<At>, RuntimeError> {
+        let shape = self.shape(item.outputs[0].value)?;
+        let leading = &shape[..shape.len() - 2];
+        let mut inputs = Vec::with_capacity(2);
+        for &v in &item.inputs {
+            let at = self.read(&item.name, v)?;
+            let matrix = &at.view.shape[at.view.shape.len() - 2..];
+            let view = layout::broadcast(&at.view, &[leading, matrix].concat())
+                .map_err(RuntimeError::kernel(&item.name))?;
             inputs.push(At { view, ..at });
         }
         Ok(inputs)

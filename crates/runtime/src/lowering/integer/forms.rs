@@ -39,6 +39,7 @@ fn settle(item: &mut Item, params: &BTreeMap<ValueId, CodeParams>) -> bool {
     let (codes_in, codes_out) = match &item.work {
         Work::QConv(conv) => (true, conv.codes.is_some()),
         Work::Table(_) | Work::QBinary(_) => (true, true),
+        Work::QMatMul(codes) => (true, codes.is_some()),
         Work::Quantize => (false, true),
         Work::Dequantize => (true, false),
         // A Concat quantizes those of its inputs that are not codes.
