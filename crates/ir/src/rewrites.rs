@@ -2,10 +2,14 @@
 use crate::{Edit, Graph, IrError, NodeId};
 use std::collections::BTreeSet;
 
+mod focus;
 mod fold_batch_normalization;
+mod hard_swish;
 mod silu;
 
+pub use focus::FOCUS;
 pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
+pub use hard_swish::HARD_SWISH;
 pub use silu::SILU;
 
 /// A named identity: where it fits, the edit that applies it.
@@ -17,8 +21,11 @@ pub struct Rewrite {
     pub find: fn(&Graph, NodeId) -> Option<Edit>,
 }
 
-/// All rewrites, in the order in which they are applied.
+/// Rewrites that every model goes through before it is executed, in the order in which they are applied.
 pub const REWRITES: &[Rewrite] = &[SILU, FOLD_BATCH_NORMALIZATION];
+
+/// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
+pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH];
 
 /// Applies one rewrite until it fits nowhere, and gives the number of places.
 ///
