@@ -4,7 +4,7 @@
 
 use kernels::{
     Arena, CodeParams, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut,
-    ThreadPool, View, qconv2d, vnni_loop,
+    ThreadPool, TileChoice, View, qconv2d, vnni_loop,
 };
 use std::time::Instant;
 
@@ -52,8 +52,8 @@ fn view(offset: usize, channels: usize, [h, w]: [usize; 2], halo: usize) -> (Vie
     )
 }
 
-/// Milliseconds of the fastest of several runs.
-fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> f64 {
+/// Milliseconds of the fastest of several runs, and the tile.
+fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> (f64, TileChoice) {
     let (c, m, [h, w], kernel, stride, group) = layer;
     let halo = kernel / 2;
     let (x, end) = view(0, c, [h * stride, w * stride], halo);
@@ -102,7 +102,7 @@ fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> f64 {
         qconv2d(&mut ctx, &conv, &x, &out, &epilogue).expect("valid");
         best = best.min(start.elapsed().as_secs_f64() * 1e3);
     }
-    best
+    (best, conv.tile())
 }
 
 fn ceiling(isa: Isa) -> f64 {
@@ -127,13 +127,16 @@ fn main() {
     let (mut operations, mut total_ms) = (0.0, 0.0);
     for &layer in LAYERS {
         let (c, m, [h, w], kernel, stride, group) = layer;
-        let ms = time(isa, &pool, layer);
+        let (ms, tile) = time(isa, &pool, layer);
         let giga = 2.0 * (m * h * w * kernel * kernel * c / group) as f64 / 1e9;
         let rate = giga / ms * 1e3;
         (operations, total_ms) = (operations + giga, total_ms + ms);
         println!(
-            "{c:4} -> {m:4}  {h:3}x{w:<3} k{kernel} s{stride} g{group:<4} {ms:8.3} ms {rate:7.1} GOP/s {:5.1} %",
-            100.0 * rate / peak
+            "{c:4} -> {m:4}  {h:3}x{w:<3} k{kernel} s{stride} g{group:<4} {ms:8.3} ms {rate:7.1} GOP/s {:5.1} %  {} x {}: {}",
+            100.0 * rate / peak,
+            tile.pixels,
+            tile.channels,
+            tile.why
         );
     }
     let rate = operations / total_ms * 1e3;

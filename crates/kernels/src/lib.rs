@@ -16,6 +16,7 @@ mod pointwise;
 mod pool;
 mod softmax;
 mod spatial;
+mod tile_choice;
 mod vector;
 mod view;
 
@@ -36,4 +37,5 @@ pub use pointwise::{Activation, FakeQuantize};
 pub use pool::{Active, ThreadPool};
 pub use softmax::{softmax, softmax_mean};
 pub use spatial::{Pool, avg_pool, fill_halo, max_pool, resize_nearest};
+pub use tile_choice::TileChoice;
 pub use view::{Dims, View};

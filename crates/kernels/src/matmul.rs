@@ -77,59 +77,111 @@ impl Job<'_> {
         at
     }
 
-    /// Columns `first..first + nr` of one product.
+    /// Columns `first..first + nr` of one product, the depth in pieces.
     fn panel(&self, batch: usize, first: usize, nr: usize) {
-        let (m_axis, n_axis) = (self.rank - 2, self.rank - 1);
-        let columns = nr.min(self.y.shape[n_axis] - first);
-        let (a, b, y) = (
-            self.batch(self.a, batch),
-            self.batch(self.b, batch),
-            self.batch(self.y, batch),
-        );
-        let mut weight = vec![0.0f32; self.depth * nr];
-        for k in 0..self.depth {
+        let mut scratch = std::mem::MaybeUninit::<Scratch>::uninit();
+        let used = self.depth.min(DEPTH) * nr;
+        // SAFETY: zeros are floats. Of the columns, by far the largest part, only the first `used` are touched later on.
+        let scratch = unsafe {
+            let scratch = scratch.as_mut_ptr();
+            (&raw mut (*scratch).rest).write_bytes(0, 1);
+            (&raw mut (*scratch).columns)
+                .cast::<f32>()
+                .write_bytes(0, used);
+            &mut *scratch
+        };
+        for piece in (0..self.depth.max(1)).step_by(DEPTH) {
+            let depth = DEPTH.min(self.depth - piece);
+            self.pack_columns(scratch, batch, [first, nr], [piece, depth]);
+            self.rows(scratch, batch, [first, nr], [piece, depth]);
+        }
+    }
+
+    /// Elements `piece..piece + depth` of columns of b, side by side.
+    fn pack_columns(
+        &self,
+        scratch: &mut Scratch,
+        batch: usize,
+        [first, nr]: [usize; 2],
+        [piece, depth]: [usize; 2],
+    ) {
+        let (k_step, n_step) = (self.b.strides[self.rank - 2], self.b.strides[self.rank - 1]);
+        let columns = nr.min(self.y.shape[self.rank - 1] - first);
+        let b = self.batch(self.b, batch) + piece * k_step + first * n_step;
+        for k in 0..depth {
             for n in 0..columns {
-                let at = b + k * self.b.strides[m_axis] + (first + n) * self.b.strides[n_axis];
                 // SAFETY: the index lies inside the checked view.
-                weight[k * nr + n] = unsafe { *self.base.at(at) };
+                let value = unsafe { *self.base.at(b + k * k_step + n * n_step) };
+                scratch.columns[k * nr + n].write(value);
             }
         }
-        let bias = vec![0.0f32; nr];
+    }
+
+    /// All rows of a times the packed columns; pieces after the first add to what is there.
+    fn rows(
+        &self,
+        scratch: &mut Scratch,
+        batch: usize,
+        [first, nr]: [usize; 2],
+        [piece, depth]: [usize; 2],
+    ) {
+        let (m_axis, n_axis) = (self.rank - 2, self.rank - 1);
+        let columns = nr.min(self.y.shape[n_axis] - first);
+        let (a, y) = (self.batch(self.a, batch), self.batch(self.y, batch));
         let kernels = tiles(self.isa)[nr / lanes(self.isa) - 1];
         let rows = self.y.shape[m_axis];
-        let mut lhs = vec![0.0f32; kernels.len() * self.depth];
-        let mut sums = [0.0f32; TILE_ELEMENTS];
         for row in (0..rows).step_by(kernels.len()) {
             let count = kernels.len().min(rows - row);
             for m in 0..count {
-                for k in 0..self.depth {
-                    let at = a + (row + m) * self.a.strides[m_axis] + k * self.a.strides[n_axis];
+                let from = a + (row + m) * self.a.strides[m_axis] + piece * self.a.strides[n_axis];
+                let values = &mut scratch.rest.rows[m * DEPTH..][..depth];
+                for (k, value) in values.iter_mut().enumerate() {
                     // SAFETY: the index lies inside the checked view.
-                    lhs[m * self.depth + k] = unsafe { *self.base.at(at) };
+                    *value = unsafe { *self.base.at(from + k * self.a.strides[n_axis]) };
                 }
             }
             let args = Tile {
-                x: lhs.as_ptr(),
-                x_step: self.depth,
-                weight: weight.as_ptr(),
-                bias: bias.as_ptr(),
+                x: scratch.rest.rows.as_ptr(),
+                x_step: DEPTH,
+                weight: scratch.columns.as_ptr().cast(),
+                bias: scratch.rest.zeros.as_ptr(),
                 taps_h: 1,
                 taps_w: 1,
-                run: self.depth,
+                run: depth,
                 tap_h_step: 0,
                 tap_w_step: 0,
             };
             // SAFETY: the instruction set is checked and all of the tile's buffers are local and large enough.
-            unsafe { kernels[count - 1](&args, sums.as_mut_ptr()) };
+            unsafe { kernels[count - 1](&args, scratch.rest.sums.as_mut_ptr()) };
             for m in 0..count {
+                let to = y + (row + m) * self.y.strides[m_axis] + first * self.y.strides[n_axis];
                 for n in 0..columns {
-                    let at = y
-                        + (row + m) * self.y.strides[m_axis]
-                        + (first + n) * self.y.strides[n_axis];
+                    let sum = scratch.rest.sums[m * nr + n];
                     // SAFETY: the index lies inside the checked view; panels write disjoint columns.
-                    unsafe { *self.base.at(at) = sums[m * nr + n] };
+                    unsafe {
+                        let y = self.base.at(to + n * self.y.strides[n_axis]);
+                        *y = if piece == 0 { sum } else { *y + sum };
+                    }
                 }
             }
         }
     }
+}
+
+/// Deeper products are summed in pieces of this depth.
+const DEPTH: usize = 512;
+/// Most pixels and most channels of any tile.
+const ROWS: usize = 14;
+const COLUMNS: usize = 64;
+
+/// A panel's own memory.
+struct Scratch {
+    columns: [std::mem::MaybeUninit<f32>; DEPTH * COLUMNS],
+    rest: Rest,
+}
+
+struct Rest {
+    rows: [f32; ROWS * DEPTH],
+    zeros: [f32; COLUMNS],
+    sums: [f32; TILE_ELEMENTS],
 }

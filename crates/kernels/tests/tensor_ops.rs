@@ -498,3 +498,31 @@ fn arena_write_puts_every_value_where_read_finds_it() {
         assert_eq!(untouched, 1000 - values.len(), "{view:?}");
     }
 }
+
+#[test]
+fn matmul_deeper_than_a_piece_equals_naive() {
+    with(3 * 1100 + 1100 * 18 + 54, &mut |ctx| {
+        let (m, k, n) = (3, 1100, 18);
+        let (a, b) = (
+            View::contiguous(0, &[m, k]),
+            View::contiguous(m * k, &[k, n]),
+        );
+        let y = View::contiguous(m * k + k * n, &[m, n]);
+        let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0;
+        let (left, right): (Vec<f32>, Vec<f32>) = (
+            (0..m * k).map(value).collect(),
+            (0..k * n).map(|i| value(i + 7)).collect(),
+        );
+        ctx.arena.write(&a, &left).expect("fits");
+        ctx.arena.write(&b, &right).expect("fits");
+        matmul(ctx, &a, &b, &y).expect("valid");
+        for (i, found) in ctx.arena.read(&y).expect("fits").into_iter().enumerate() {
+            let terms = (0..k).map(|j| left[i / n * k + j] * right[j * n + i % n]);
+            let expected: f64 = terms.map(f64::from).sum();
+            assert!(
+                (f64::from(found) - expected).abs() < 1e-3,
+                "{found} {expected}"
+            );
+        }
+    });
+}

@@ -24,6 +24,11 @@ pub(crate) struct ChannelWeights {
 }
 
 impl ChannelWeights {
+    /// Outputs of a row that are computed together.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     pub(super) fn new(spec: &QConvSpec, isa: Isa) -> ChannelWeights {
         let [kernel_h, kernel_w] = spec.kernel;
         let (stride, lanes) = (spec.strides[1], code_lanes(isa));
