@@ -2,6 +2,7 @@
 
 use crate::nest::{self, Row};
 use crate::pointwise::exp;
+use crate::transpose;
 use crate::vector::{Vector, load_part, store_part};
 use crate::{Activation, Context, FakeQuantize, KernelError, View};
 
@@ -355,5 +356,10 @@ pub fn binary(
 /// # Errors
 /// As [`unary`].
 pub fn copy(ctx: &mut Context, x: &View, y: &View) -> Result<(), KernelError> {
-    unary(ctx, UnaryOp::Identity, x, y)
+    x.check_shape("x", &y.shape)?;
+    ctx.check(y, &[("x", x)], true)?;
+    if x == y || !transpose::run(ctx, x, y) {
+        nest::run(ctx, [y, x], &UnaryOp::Identity);
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ mod pool;
 mod softmax;
 mod spatial;
 mod tile_choice;
+mod transpose;
 mod vector;
 mod view;
 

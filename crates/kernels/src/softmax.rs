@@ -131,7 +131,19 @@ impl Body for Means<'_> {
             // SAFETY: indices lie inside the checked views; a row of `held` holds a vector.
             unsafe {
                 let mut top = V::splat(f32::NEG_INFINITY);
-                for i in 0..self.weights.len() {
+                let blocks = match self.x_step == 1 && left >= V::LANES {
+                    true => self.weights.len().min(HELD) / V::LANES * V::LANES,
+                    false => 0,
+                };
+                let mut columns = [top; 16];
+                for first in (0..blocks).step_by(V::LANES) {
+                    V::columns(x(first), self.x_lane, &mut columns);
+                    for (i, &value) in columns.iter().enumerate().take(V::LANES) {
+                        top = top.max(value);
+                        value.store(held[first + i].as_mut_ptr());
+                    }
+                }
+                for i in blocks..self.weights.len() {
                     let value: V = fetch(x(i), self.x_lane, left);
                     top = top.max(value);
                     if i < HELD {

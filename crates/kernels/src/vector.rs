@@ -43,6 +43,20 @@ pub(crate) trait Vector: Copy {
     unsafe fn ceil(self) -> Self;
     /// `self * 2^n` for integral `n` in -160..=160.
     unsafe fn scale(self, n: Self) -> Self;
+    /// `columns[i]` lane `l` is `from[l * step + i]`: a square block, transposed.
+    #[inline(always)]
+    unsafe fn columns(from: *const f32, step: usize, columns: &mut [Self; 16]) {
+        for (i, column) in columns.iter_mut().enumerate().take(Self::LANES) {
+            let mut lanes = [0.0f32; 16];
+            // SAFETY: the caller's: `LANES` rows of `LANES` elements are valid.
+            unsafe {
+                for (l, lane) in lanes.iter_mut().enumerate().take(Self::LANES) {
+                    *lane = *from.add(l * step + i);
+                }
+                *column = Self::load(lanes.as_ptr());
+            }
+        }
+    }
     /// Per lane: `if self < b { yes } else { no }`.
     unsafe fn select_lt(self, b: Self, yes: Self, no: Self) -> Self;
 }

@@ -65,6 +65,20 @@ pub(crate) fn same_elements(a: &View, b: &View) -> bool {
     a.offset == b.offset && a.shape == b.shape && steps.zip(a.shape.iter()).all(equal)
 }
 
+/// One view of two that follow each other along an axis.
+pub(crate) fn join(a: &View, b: &View, axis: usize) -> Option<View> {
+    let same = |i: usize| i == axis || a.shape[i] == b.shape[i];
+    let aligned = a.shape.len() == b.shape.len() && (0..a.shape.len()).all(same);
+    let next = a.offset + a.shape[axis] * a.strides[axis];
+    if !aligned || a.strides != b.strides || b.offset != next {
+        return None;
+    }
+    let mut shape = a.shape.to_vec();
+    shape[axis] += b.shape[axis];
+    let shape = dims(&shape).ok()?;
+    Some(View { shape, ..*a })
+}
+
 /// The view under a shape it broadcasts to.
 pub(crate) fn broadcast(view: &View, shape: &[usize]) -> Result<View, KernelError> {
     let skip = shape.len() - view.shape.len();

@@ -28,6 +28,45 @@ impl Vector for F32x16 {
         unsafe { _mm512_storeu_ps(to, self.0) }
     }
     #[inline(always)]
+    unsafe fn columns(from: *const f32, step: usize, columns: &mut [Self; 16]) {
+        // SAFETY: the caller's.
+        unsafe {
+            let rows: [__m512; 16] = std::array::from_fn(|l| _mm512_loadu_ps(from.add(l * step)));
+            let mut pairs = rows;
+            for k in 0..8 {
+                pairs[2 * k] = _mm512_unpacklo_ps(rows[2 * k], rows[2 * k + 1]);
+                pairs[2 * k + 1] = _mm512_unpackhi_ps(rows[2 * k], rows[2 * k + 1]);
+            }
+            let low = |a, b| {
+                let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+                _mm512_castpd_ps(_mm512_unpacklo_pd(a, b))
+            };
+            let high = |a, b| {
+                let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+                _mm512_castpd_ps(_mm512_unpackhi_pd(a, b))
+            };
+            // Four rows each: `quads[4 * k + j]` holds columns j, 4 + j, 8 + j and 12 + j of rows 4 * k on.
+            let mut quads = pairs;
+            for k in (0..16).step_by(4) {
+                quads[k] = low(pairs[k], pairs[k + 2]);
+                quads[k + 1] = high(pairs[k], pairs[k + 2]);
+                quads[k + 2] = low(pairs[k + 1], pairs[k + 3]);
+                quads[k + 3] = high(pairs[k + 1], pairs[k + 3]);
+            }
+            for j in 0..4 {
+                let [a, b, c, d] = [quads[j], quads[4 + j], quads[8 + j], quads[12 + j]];
+                let first = _mm512_shuffle_f32x4::<0x44>(a, b);
+                let second = _mm512_shuffle_f32x4::<0x44>(c, d);
+                let third = _mm512_shuffle_f32x4::<0xEE>(a, b);
+                let fourth = _mm512_shuffle_f32x4::<0xEE>(c, d);
+                columns[j] = F32x16(_mm512_shuffle_f32x4::<0x88>(first, second));
+                columns[4 + j] = F32x16(_mm512_shuffle_f32x4::<0xDD>(first, second));
+                columns[8 + j] = F32x16(_mm512_shuffle_f32x4::<0x88>(third, fourth));
+                columns[12 + j] = F32x16(_mm512_shuffle_f32x4::<0xDD>(third, fourth));
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn load_first(from: *const f32, n: usize) -> Self {
         // SAFETY: the caller's; masked lanes are not touched.
         F32x16(unsafe { _mm512_maskz_loadu_ps(mask(n), from) })

@@ -235,9 +235,22 @@ impl Schedule<'_> {
     /// Copies the inputs that were not produced in place.
     fn concat(&mut self, item: &Item, axis: usize) -> Result<(), RuntimeError> {
         let whole = self.place(&item.name, item.outputs[0])?;
-        let mut start = 0;
+        let mut runs: Vec<(Operand, At)> = Vec::with_capacity(item.inputs.len());
         for &v in &item.inputs {
             let x = self.read(&item.name, v)?;
+            // Parts of one value that follow each other, as after a Split, are moved together.
+            let joined = runs.last().and_then(|(last, at)| {
+                let alike = last.form == v.form
+                    && self.lowered.params.get(&last.value) == self.lowered.params.get(&v.value);
+                layout::join(&at.view, &x.view, axis).filter(|_| alike && at.buffer == x.buffer)
+            });
+            match (joined, runs.last_mut()) {
+                (Some(view), Some((_, at))) => at.view = view,
+                _ => runs.push((v, x)),
+            }
+        }
+        let mut start = 0;
+        for (v, x) in runs {
             let len = x.view.shape[axis];
             let view = whole
                 .view
