@@ -77,6 +77,10 @@ pub(crate) enum Verb {
     Quantize(QuantizeArgs),
     /// The whole way: measure, prune, quantize, and prove that the result still detects. Exits 1 when it does not.
     Compress(CompressArgs),
+    /// Show a finished run as one HTML file that opens offline.
+    Report(ReportArgs),
+    /// Compare two models: error by layer, detections, mAP with its paired interval, the worst images drawn.
+    Compare(CompareArgs),
     /// Measure size, MACs, memory and latency of models, side by side.
     Bench(BenchArgs),
 }
@@ -202,6 +206,46 @@ pub(crate) struct ExportArgs {
     /// Each object once, `[1, 300, 6]`, from the branches that YOLO26 checkpoints have for it.
     #[arg(long)]
     pub(crate) end_to_end: bool,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    /// The model that the other is compared with.
+    pub(crate) first: PathBuf,
+    /// The other model.
+    pub(crate) second: PathBuf,
+    /// How both are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Which split of a data.yaml.
+    #[arg(long, default_value = "val")]
+    pub(crate) split: String,
+    /// Folder for both models' detections side by side, on the images where they differ most.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many of the worst layers and images to show.
+    #[arg(long, default_value_t = 12, value_name = "N")]
+    pub(crate) worst: u32,
+    /// On how many images layers are compared.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(crate) layer_images: u32,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    /// The folder that `compress` wrote.
+    pub(crate) run_dir: PathBuf,
+    /// On how many training images layers are compared.
+    #[arg(short = 'n', long, default_value_t = 4)]
+    pub(crate) images: u32,
+    /// How many images are shown with both models' detections.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) pictures: u32,
 }
 
 /// Images on which a stage watches the detector.

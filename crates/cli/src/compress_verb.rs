@@ -51,11 +51,12 @@ fn recipe(args: &CompressArgs, common: &CommonArgs, model: &Model, isa: String) 
         Some(path) => Recipe::read(path)?,
         None => settings(args, common),
     };
-    recipe.model = model.path.clone();
+    // Wherever the next command is typed, it means the same files.
+    recipe.model = std::path::absolute(&model.path)?;
     recipe.model_sha256 = file_digest(&model.path)?;
     recipe.family = model.family.clone();
     recipe.imgsz = args.model.reading.imgsz;
-    recipe.data = args.images.data.clone();
+    recipe.data = std::path::absolute(&args.images.data)?;
     recipe.isa = isa;
     Ok(recipe)
 }

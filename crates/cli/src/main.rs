@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod compress_verb;
 mod detect;
 mod engine;
@@ -15,6 +16,7 @@ mod output;
 mod progress;
 mod prune;
 mod quantize;
+mod report;
 mod val;
 
 use anyhow::Result;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         Verb::Export(verb) => export::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Prune(verb) => prune::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Quantize(verb) => quantize::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Compare(verb) => compare::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Report(verb) => report::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Compress(verb) => compress_verb::run(verb, common),
         Verb::Bench(verb) => bench::run(verb, common).map(|()| ExitCode::SUCCESS),
     });

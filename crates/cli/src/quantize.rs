@@ -1,9 +1,12 @@
 //! `quantize`: an INT8 model from a float one.
 use crate::args::{CommonArgs, QuantizeArgs};
 use crate::model::{self, Subject};
-use crate::output::{check_writable, write_json};
+use crate::output::{align_right, check_writable, table, write_json};
 use anyhow::Result;
-use compress::quantize_detector;
+use compress::{
+    LadderStep, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision,
+    quantize_detector_within,
+};
 use ir::rewrites;
 use serde::Serialize;
 
@@ -14,10 +17,13 @@ struct Record {
     out: String,
     target: String,
     calibrator: String,
+    budget: String,
     images: usize,
     file_bytes: u64,
     source_file_bytes: u64,
     int8_macs_share: f64,
+    steps: Vec<LadderStep>,
+    sites: Vec<SiteDecision>,
     plan: quant::QuantPlan,
 }
 
@@ -30,7 +36,13 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let calibrator = &args.quant.calibrator;
     let subject = Subject::open(&model, &args.images, common, "quantize")?;
     let images = subject.images.len();
-    let quantized = quantize_detector(&subject.observation(), &target, calibrator)?;
+    let named = QUANTIZE_BUDGETS.iter().find(|b| b.0 == args.budget);
+    let options = QuantizeOptions {
+        target: &target,
+        calibrator,
+        budget: named.map_or(QuantizeBudget::Normal, |b| b.1),
+    };
+    let quantized = quantize_detector_within(&subject.observation(), &options)?;
     model::report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
     let source_file_bytes = model.file_bytes;
@@ -47,16 +59,40 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         args.quant.target,
         calibrator
     );
+    if args.explain {
+        explain(&quantized);
+    }
     let record = Record {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
         target: args.quant.target.clone(),
         calibrator: calibrator.clone(),
+        budget: args.budget.clone(),
         images: images - quantized.bad_images.len(),
         file_bytes,
         source_file_bytes,
         int8_macs_share: quantized.int8_macs_share,
+        steps: quantized.steps,
+        sites: quantized.sites,
         plan: quantized.plan,
     };
     write_json(common.json.as_deref(), &record)
+}
+
+/// What was tried and what was decided, as tables.
+fn explain(quantized: &Quantized) {
+    let mut steps = table(&["tried", "detections changed", ""]);
+    for s in &quantized.steps {
+        let error = format!("{:.2} %", 100.0 * s.detection_error);
+        steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
+    }
+    println!("{steps}");
+    let mut sites = table(&["tensor", "range by", "min", "max", "seen min", "seen max"]);
+    for s in &quantized.sites {
+        let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));
+        let names = [s.value.clone(), s.range_by.clone()];
+        sites.add_row(names.into_iter().chain(ends));
+    }
+    align_right(&mut sites, 2);
+    println!("{sites}");
 }

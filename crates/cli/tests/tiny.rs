@@ -17,3 +17,92 @@ fn val_of_the_tiny_detector_finds_most_squares() {
     assert_eq!(found["engine"], "builtin");
     assert_eq!(found["images"], 40);
 }
+
+#[test]
+fn compare_of_a_model_with_itself_is_a_tie_without_errors() {
+    let tiny = Tiny::new(0, 20);
+    let (model, data, out) = (
+        tiny.arg("tiny.onnx"),
+        tiny.arg("data.yaml"),
+        tiny.arg("compare.json"),
+    );
+    let drawn = tiny.arg("drawn");
+    let shown = accepts(&[
+        "compare", &model, &model, "--data", &data, "--json", &out, "--out", &drawn,
+    ]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("a tie"));
+    let found = json(&out);
+    assert_eq!(found["map_50_95_ratio"]["ratio"], 1.0);
+    assert_eq!(found["detections"]["only_first"], 0);
+    assert_eq!(found["detections"]["only_second"], 0);
+    let layers = found["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 14);
+    assert!(layers.iter().all(|l| l["relative_error"] == 0.0));
+    assert!(tiny.files("drawn").is_empty());
+}
+
+#[test]
+fn compare_of_a_quantized_model_tells_the_error_of_every_layer_and_draws_the_worst() {
+    let tiny = Tiny::new(12, 20);
+    let (model, data, out) = (
+        tiny.arg("tiny.onnx"),
+        tiny.arg("data.yaml"),
+        tiny.arg("compare.json"),
+    );
+    let (int8, drawn) = (tiny.arg("int8.onnx"), tiny.arg("drawn"));
+    accepts(&["quantize", &model, "--data", &data, "-o", &int8]);
+    accepts(&[
+        "compare", &model, &int8, "--data", &data, "--json", &out, "--out", &drawn,
+    ]);
+    let found = json(&out);
+    let errors = found["layers"].as_array().unwrap().iter();
+    let errors: Vec<f64> = errors
+        .filter_map(|l| l["relative_error"].as_f64())
+        .collect();
+    assert!(errors.len() >= 5 && errors[0] > 0.0, "{errors:?}");
+    assert!(errors.windows(2).all(|w| w[0] >= w[1]));
+    let differing = found["detections"]["images"].as_array().unwrap().iter();
+    let differing = differing
+        .filter(|i| i["unmatched"].as_u64() > Some(0))
+        .count();
+    assert_eq!(tiny.files("drawn").len(), differing.min(12));
+}
+
+#[test]
+fn report_of_a_run_is_one_file_that_asks_nobody() {
+    let tiny = Tiny::new(24, 12);
+    let (model, data, run) = (
+        tiny.arg("tiny.onnx"),
+        tiny.arg("data.yaml"),
+        tiny.arg("run"),
+    );
+    let nothing = support::yoloslim(&["report", &run]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(support::stderr(&nothing).contains("no finished run"));
+    let compress = [
+        "compress", &model, "--data", &data, "-o", &run, "--keep", "0.1",
+    ];
+    accepts(&compress);
+    accepts(&["report", &run]);
+    let page = std::fs::read_to_string(tiny.path("run/report.html")).unwrap();
+    for word in [
+        "Before and after",
+        "压缩前后",
+        "data:image/jpeg;base64,",
+        "<svg",
+        "stem",
+        "SHA-256",
+    ] {
+        assert!(page.contains(word), "{word}");
+    }
+    assert!(!page.contains("src=\"http") && !page.contains("href=") && !page.contains("url("));
+    accepts(&["report", &run]);
+    assert_eq!(
+        page,
+        std::fs::read_to_string(tiny.path("run/report.html")).unwrap()
+    );
+    // Without the data the rest is still shown, and what is not is told.
+    std::fs::rename(tiny.path("data.yaml"), tiny.path("gone.yaml")).unwrap();
+    let told = support::stderr(&accepts(&["report", &run]));
+    assert!(told.contains("not shown: pictures"), "{told}");
+}

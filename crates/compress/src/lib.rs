@@ -3,31 +3,42 @@
 //! Rank 4: joins `prune`, `quant`, `runtime` and `yolo`, which do not know each other. Prints nothing.
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod digest;
 mod energy;
 mod error;
 mod files;
 mod gate;
 mod latency;
+mod layer_error;
 mod measure;
 mod observe;
+mod picture;
 mod pipeline;
 mod prune_stage;
 mod quantize_stage;
 mod recipe;
 mod repair;
+mod report;
 mod run_dir;
 
+pub use agreement::{Agreement, ImageAgreement, SHOWN_CONF, agreement};
 pub use digest::file_digest;
 pub use energy::{EnergyMeter, EnergyReading};
 pub use error::CompressError;
 pub use files::{check_writable, write_file};
 pub use gate::{Attempt, Gate};
 pub use latency::{Latency, noise};
+pub use layer_error::{Histogram, LayerError, Watched};
 pub use measure::{StageRecord, THRESHOLDS, runs_as_it_is};
 pub use observe::{Observation, sample};
+pub use picture::{drawn, side_by_side};
 pub use pipeline::{CompressData, CompressRecord, Runner, compress_detector};
 pub use prune_stage::{Candidate, PruneBudget, PruneStudy, Pruned, prune_detector};
-pub use quantize_stage::{Quantized, quantize_detector};
+pub use quantize_stage::{
+    LadderStep, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision,
+    quantize_detector, quantize_detector_within,
+};
 pub use recipe::{GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe, Recipe};
+pub use report::{ReportSource, write_report};
 pub use run_dir::RunDir;

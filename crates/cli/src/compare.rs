@@ -1,0 +1,189 @@
+//! `compare`: two models side by side, by layer, by detection and by mAP.
+use crate::args::{CommonArgs, CompareArgs};
+use crate::engine;
+use crate::model::{self, Model};
+use crate::output::{align_right, table, write_json};
+use crate::progress::Progress;
+use anyhow::{Context, Result, ensure};
+use compress::{Agreement, LayerError, Watched, agreement, sample};
+use ir::{Graph, rewrites};
+use serde::Serialize;
+use std::path::PathBuf;
+use yolo::metrics::{Metrics, RatioInterval, paired_bootstrap};
+use yolo::{CocoResult, Dataset, Evaluation, Thresholds, evaluate_sessions, read_rgb, save_image};
+
+const BOOTSTRAP_ROUNDS: usize = 1000;
+
+/// The keys of `--json`.
+#[derive(Debug, Serialize)]
+struct Record {
+    models: [String; 2],
+    data: String,
+    split: String,
+    /// mAP of the second over that of the first, with its 95 % paired bootstrap interval.
+    map_50_95_ratio: RatioInterval,
+    metrics: [Metrics; 2],
+    detections: Agreement,
+    /// The worst first; empty for models that share no layer.
+    layers: Vec<LayerError>,
+    drawn: Vec<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
+    let models = [&args.first, &args.second];
+    let [first, second] = models.map(|path| model::read(path, &args.reading));
+    let (first, second) = (first?, second?);
+    let dataset = Dataset::open(&args.data, &args.split)?;
+    if let Some(dir) = &args.out {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
+    }
+    let a = evaluate(&first, &dataset, common)?;
+    let b = evaluate(&second, &dataset, common)?;
+    let interval = paired_bootstrap(&a.matches, &b.matches, common.seed, BOOTSTRAP_ROUNDS)?;
+    let detections = agreement(&a.results, &b.results);
+    let layers = layers([&first, &second], &dataset, args, common)?;
+    let drawn = draw(args, &dataset, &detections, [&a.results, &b.results])?;
+    let record = Record {
+        models: [&first, &second].map(|m| m.path.display().to_string()),
+        data: args.data.display().to_string(),
+        split: args.split.clone(),
+        map_50_95_ratio: interval,
+        metrics: [a.metrics, b.metrics],
+        detections,
+        layers,
+        drawn,
+    };
+    print(&record, args.worst as usize);
+    write_json(common.json.as_deref(), &record)
+}
+
+fn evaluate(model: &Model, dataset: &Dataset, common: &CommonArgs) -> Result<Evaluation> {
+    let (_, mut sessions) = engine::detectors(model, common, (engine::threads(common), 1))?;
+    let progress = Progress::new("images", dataset.images.len());
+    let thresholds = Thresholds {
+        conf: 0.001,
+        iou: 0.7,
+    };
+    evaluate_sessions(&mut sessions, dataset, thresholds, &|done| {
+        progress.at(done)
+    })
+    .with_context(|| model.path.display().to_string())
+}
+
+/// Errors of the layers that both models have, over a few images.
+fn layers(
+    models: [&Model; 2],
+    dataset: &Dataset,
+    args: &CompareArgs,
+    common: &CommonArgs,
+) -> Result<Vec<LayerError>> {
+    let options = engine::builtin_options(common, "compare")?;
+    let folded = |model: &Model| -> Result<Graph> {
+        let mut graph = model.graph.clone();
+        for rewrite in rewrites::REWRITES {
+            rewrites::apply(&mut graph, rewrite)?;
+        }
+        Ok(graph)
+    };
+    let [a, b] = [folded(models[0])?, folded(models[1])?];
+    let heads = models.map(|m| yolo::families::identify(&m.graph, m.family.as_deref()));
+    let [head, other] = heads;
+    let (head, other) = (head?, other?);
+    ensure!(
+        head.size_px == other.size_px,
+        "the models take different inputs: {:?} and {:?} px",
+        head.size_px,
+        other.size_px
+    );
+    let paths: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
+    let images: Vec<PathBuf> = sample(&paths, args.layer_images as usize, common.seed)
+        .into_iter()
+        .filter(|p| read_rgb(p).is_ok())
+        .collect();
+    let progress = Progress::new("images by layer", images.len());
+    let watched = Watched {
+        head: &head,
+        images: &images,
+        options,
+        threads: engine::threads(common),
+        progress: &|done| progress.at(done),
+    };
+    let mut layers = watched.layer_errors(&a, &b)?;
+    let error = |l: &LayerError| l.relative_error.unwrap_or(-1.0);
+    layers.sort_by(|x, y| error(y).total_cmp(&error(x)));
+    Ok(layers)
+}
+
+/// Both models' detections side by side, on the images where they differ most.
+fn draw(
+    args: &CompareArgs,
+    dataset: &Dataset,
+    detections: &Agreement,
+    results: [&[CocoResult]; 2],
+) -> Result<Vec<String>> {
+    let Some(dir) = &args.out else {
+        return Ok(vec![]);
+    };
+    let mut drawn = Vec::new();
+    let differing = detections.images.iter().filter(|i| i.unmatched > 0);
+    for found in differing.take(args.worst as usize) {
+        let image = dataset.images.iter().find(|i| i.image_id == found.image_id);
+        let Some(image) = image else { continue };
+        let pixels = read_rgb(&image.path)?;
+        let halves = results.map(|r| compress::drawn(&pixels, r, found.image_id, dataset));
+        let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = dir.join(format!("{:04}_{stem}.jpg", drawn.len() + 1));
+        save_image(&compress::side_by_side(&halves), &path)?;
+        drawn.push(path.display().to_string());
+    }
+    Ok(drawn)
+}
+
+fn print(r: &Record, worst: usize) {
+    let mut rows = table(&["layer", "channels", "relative error"]);
+    for l in r.layers.iter().take(worst) {
+        let channels = match l.channels == l.other_channels {
+            true => l.channels.to_string(),
+            false => format!("{} to {}", l.channels, l.other_channels),
+        };
+        let error = l.relative_error;
+        let error = error.map_or("other shape".to_owned(), |e| format!("{e:.4}"));
+        rows.add_row([l.layer.clone(), channels, error]);
+    }
+    align_right(&mut rows, 1);
+    println!("{rows}");
+    if r.layers.len() > worst {
+        println!(
+            "the worst {worst} of {} layers; --json has all",
+            r.layers.len()
+        );
+    }
+    let [a, b] = &r.metrics;
+    println!(
+        "map_50_95     {:.4} and {:.4}",
+        a.coco.map_50_95, b.coco.map_50_95
+    );
+    let i = &r.map_50_95_ratio;
+    let tie = i.lower <= 1.0 && 1.0 <= i.upper;
+    println!(
+        "ratio         {:.4} (95 % interval {:.4} to {:.4}){}",
+        i.ratio,
+        i.lower,
+        i.upper,
+        if tie { ": a tie" } else { "" }
+    );
+    let d = &r.detections;
+    println!(
+        "detections    {} found by both, {} by the first alone, {} by the second alone (confidence from {})",
+        d.matched,
+        d.only_first,
+        d.only_second,
+        compress::SHOWN_CONF
+    );
+    println!(
+        "              mean overlap {:.3}, mean difference of confidence {:.3}",
+        d.mean_iou, d.mean_score_difference
+    );
+    r.drawn.iter().for_each(|path| println!("{path}"));
+}

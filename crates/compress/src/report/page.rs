@@ -1,0 +1,385 @@
+//! The page: English and Chinese, light and dark, no request to anywhere.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{Report, charts};
+use crate::{Attempt, StageRecord};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Without it the page is English.
+const SCRIPT: &str = "const r=document.documentElement;\
+const set=l=>{r.dataset.lang=l;r.lang=l};\
+set((navigator.language||'en').startsWith('zh')?'zh':'en');\
+document.getElementById('lang').onclick=()=>set(r.dataset.lang==='zh'?'en':'zh');";
+
+/// Layers in the chart of errors.
+const ERRORS: usize = 24;
+
+/// A text in both languages; the page shows one of them.
+fn t(en: &str, zh: &str) -> Markup {
+    html! { span lang="en" { (en) } span lang="zh" { (zh) } }
+}
+
+fn section(en: &str, zh: &str, about: Markup, body: Markup) -> Markup {
+    html! { section { h2 { (t(en, zh)) } p { (about) } (body) } }
+}
+
+/// The whole file.
+pub(super) fn render(r: &Report) -> Markup {
+    let model = r
+        .recipe
+        .model
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    html! {
+        (DOCTYPE)
+        html lang="en" data-lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (model) " · yoloslim" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main {
+                header {
+                    div { h1 { (model) } p { (verdict(r)) } }
+                    button id="lang" type="button" { span lang="en" { "中文" } span lang="zh" { "English" } }
+                }
+                (cards(r))
+                (before_after(r))
+                (classes(r))
+                (pictures(r))
+                (channels(r))
+                (errors(r))
+                (spreads(r))
+                (attempts(r))
+                (provenance(r))
+            } script { (PreEscaped(SCRIPT)) } }
+        }
+    }
+}
+
+fn verdict(r: &Report) -> Markup {
+    let g = &r.record.gate;
+    let class = if g.passed {
+        "verdict"
+    } else {
+        "verdict failed"
+    };
+    let (en, zh) = match g.passed {
+        true => ("Gate passed", "精度验收通过"),
+        false => ("Gate failed", "精度验收未通过"),
+    };
+    let interval = format!(
+        "{:.1}–{:.1} %",
+        100.0 * g.lower_bound,
+        100.0 * g.upper_bound
+    );
+    let (kept, asked) = (
+        format!("{:.1} %", 100.0 * g.ratio),
+        format!("{:.0} %", 100.0 * g.keep),
+    );
+    html! {
+        span class=(class) { (t(en, zh)) }
+        span lang="en" { ": " (kept) " of the mAP kept (95 % interval " (interval) "), " (asked) " asked." }
+        span lang="zh" { "：保留了 " (kept) " 的 mAP（95 % 置信区间 " (interval) "），要求 " (asked) "。" }
+    }
+}
+
+fn cards(r: &Report) -> Markup {
+    let (a, b) = (&r.record.baseline, &r.record.quantized);
+    let times = |before: f64, after: f64| format!("{:.1}×", before / after.max(1e-12));
+    let latency = a
+        .latency_ms
+        .zip(b.latency_ms)
+        .map(|(a, b)| times(a.median, b.median));
+    let card = |figure: String, en: &str, zh: &str| {
+        html! { div class="card" { b { (figure) } (t(en, zh)) } }
+    };
+    html! { div class="cards" {
+        (card(times(a.file_bytes as f64, b.file_bytes as f64), "smaller file", "文件更小"))
+        @match latency {
+            Some(faster) => (card(faster, "faster inference", "推理更快")),
+            None => (card("–".into(), "speed: run it on its target", "速度：请在目标引擎上测量")),
+        }
+        (card(format!("{:.1} %", 100.0 * r.record.gate.ratio), "of the mAP kept", "mAP 保留率"))
+        (card(format!("{:.1} %", 100.0 * b.int8_macs_share), "of the MACs in INT8", "MAC 以 INT8 计算"))
+    } }
+}
+
+/// A row: names, how it reads, and the number that the change is made of.
+type Row = (
+    &'static str,
+    &'static str,
+    fn(&StageRecord) -> String,
+    fn(&StageRecord) -> Option<f64>,
+);
+
+const ROWS: &[Row] = &[
+    (
+        "File size",
+        "文件大小",
+        |s| mb(s.file_bytes),
+        |s| Some(s.file_bytes as f64),
+    ),
+    (
+        "Parameters",
+        "参数量",
+        |s| million(s.params),
+        |s| Some(s.params as f64),
+    ),
+    (
+        "MACs",
+        "MAC 运算量",
+        |s| million(s.macs),
+        |s| Some(s.macs as f64),
+    ),
+    (
+        "MACs in INT8",
+        "INT8 的 MAC 占比",
+        |s| format!("{:.1} %", 100.0 * s.int8_macs_share),
+        |_| None,
+    ),
+    (
+        "Activation memory",
+        "激活内存",
+        |s| mb(s.arena_bytes as u64),
+        |s| Some(s.arena_bytes as f64),
+    ),
+    ("Latency, median", "延迟（中位数）", latency, |s| {
+        s.latency_ms.map(|l| l.median)
+    }),
+    (
+        "mAP 50–95",
+        "mAP 50–95",
+        |s| format!("{:.4}", s.metrics.coco.map_50_95),
+        |s| Some(s.metrics.coco.map_50_95),
+    ),
+    (
+        "mAP 50",
+        "mAP 50",
+        |s| format!("{:.4}", s.metrics.coco.map_50),
+        |s| Some(s.metrics.coco.map_50),
+    ),
+];
+
+/// A change in percent; one that rounds to nothing has no sign.
+fn signed(percent: f64) -> String {
+    match format!("{percent:+.1}").as_str() {
+        "+0.0" | "-0.0" => "0.0 %".to_owned(),
+        text => format!("{text} %"),
+    }
+}
+
+fn mb(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
+}
+
+fn million(n: u64) -> String {
+    format!("{:.2} M", n as f64 / 1e6)
+}
+
+fn latency(s: &StageRecord) -> String {
+    s.latency_ms
+        .map_or("–".to_owned(), |l| format!("{:.1} ms", l.median))
+}
+
+fn before_after(r: &Report) -> Markup {
+    let (a, p, b) = (&r.record.baseline, &r.record.pruned, &r.record.quantized);
+    let change = |number: &fn(&StageRecord) -> Option<f64>| {
+        let pair = number(a).filter(|v| *v > 0.0).zip(number(b));
+        pair.map_or("–".to_owned(), |(a, b)| {
+            signed(100.0 * (b / a - 1.0))
+        })
+    };
+    let about = html! {
+        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine." }
+        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果。" }
+    };
+    section(
+        "Before and after",
+        "压缩前后",
+        about,
+        html! { div class="scroll" { table {
+            thead { tr { th {} th { (t("Before", "压缩前")) } th class="middle" { (t("Pruned", "剪枝后")) } th { (t("After", "压缩后")) } th { (t("Change", "变化")) } } }
+            tbody { @for (en, zh, text, number) in ROWS {
+                tr { th { (t(en, zh)) } td { (text(a)) } td class="middle" { (text(p)) } td { (text(b)) } td class="change" { (change(number)) } }
+            } }
+        } } },
+    )
+}
+
+fn classes(r: &Report) -> Markup {
+    let (before, after) = (
+        &r.record.baseline.metrics.coco,
+        &r.record.quantized.metrics.coco,
+    );
+    let pairs = before.per_class.iter().zip(&after.per_class);
+    let rows: Vec<_> = pairs
+        .filter_map(|(a, b)| Some((a, a.map_50_95?, b.map_50_95?)))
+        .collect();
+    let about = html! { (t("mAP 50–95 of every class that has labels.", "每个有标注类别的 mAP 50–95。")) (legend()) };
+    section(
+        "Accuracy by class",
+        "各类别精度",
+        about,
+        html! { div class="scroll" { table {
+            thead { tr { th { (t("Class", "类别")) } th { (t("Objects", "目标数")) } th { (t("Before", "压缩前")) } th { (t("After", "压缩后")) } th { (t("Difference", "差值")) } th {} } }
+            tbody { @for (class, a, b) in rows {
+                tr { th { (class.name) } td { (class.objects) } td { (format!("{a:.3}")) } td { (format!("{b:.3}")) } td class="change" { (format!("{:+.3}", b - a)) } td { (charts::pair(a, b)) } }
+            } }
+        } } },
+    )
+}
+
+fn legend() -> Markup {
+    html! { span class="key" {} (t("before", "压缩前")) span class="key after" {} (t("after", "压缩后")) }
+}
+
+fn pictures(r: &Report) -> Markup {
+    let Some(agreement) = &r.agreement else {
+        return html! {};
+    };
+    let about = html! {
+        span lang="en" { "From confidence 0.25: " (agreement.matched) " objects found by both models, " (agreement.only_first) " by the original alone, " (agreement.only_second) " by the compressed one alone. The first two images are those on which they differ most." }
+        span lang="zh" { "置信度 0.25 以上：两个模型都检出 " (agreement.matched) " 个目标，仅原模型检出 " (agreement.only_first) " 个，仅压缩模型检出 " (agreement.only_second) " 个。前两张是差异最大的图像。" }
+    };
+    section(
+        "What both models see",
+        "两个模型的检测结果",
+        about,
+        html! {
+            @for p in &r.pictures {
+                div class="both" {
+                    @for (data, en, zh) in [(&p.before, "before", "压缩前"), (&p.after, "after", "压缩后")] {
+                        figure {
+                            figcaption { (p.name) " · " (t(en, zh)) " · "
+                                span lang="en" { (p.matched) " the same, " (p.unmatched) " different" }
+                                span lang="zh" { (p.matched) " 个一致，" (p.unmatched) " 个不同" } }
+                            img alt=(p.name) src=(format!("data:image/jpeg;base64,{data}"));
+                        }
+                    }
+                }
+            }
+        },
+    )
+}
+
+fn channels(r: &Report) -> Markup {
+    if r.channels.is_empty() {
+        return html! {};
+    }
+    let removed: usize = r
+        .channels
+        .iter()
+        .map(|c| c.before - c.after.min(c.before))
+        .sum();
+    let total: usize = r.channels.iter().map(|c| c.before).sum();
+    let about = html! {
+        span lang="en" { (removed) " of " (total) " output channels were removed. " }
+        span lang="zh" { "共 " (total) " 个输出通道，剪去 " (removed) " 个。" }
+        (legend())
+    };
+    let chart = html! { div class="scroll chart" { (charts::channels(&r.channels)) } };
+    section("Channels kept", "各层保留的通道", about, chart)
+}
+
+fn errors(r: &Report) -> Markup {
+    if r.errors.is_empty() {
+        return html! {};
+    }
+    let shown = &r.errors[..r.errors.len().min(ERRORS)];
+    let about = html! {
+        span lang="en" { "How far quantized values are from float ones after each layer, errors of the layers before it included; the worst " (shown.len()) " of " (r.errors.len()) "." }
+        span lang="zh" { "每层输出相对浮点值的误差（含前面各层累积的误差）；显示 " (r.errors.len()) " 层中误差最大的 " (shown.len()) " 层。" }
+    };
+    let chart = html! { div class="scroll chart" { (charts::errors(shown)) } };
+    section("Quantization error by layer", "各层量化误差", about, chart)
+}
+
+fn spreads(r: &Report) -> Markup {
+    if r.spreads.is_empty() {
+        return html! {};
+    }
+    let about = t(
+        "Activations of the layers with the largest error, counts on a logarithmic scale. The shaded range is what 8 bits represent; what lies outside is clipped.",
+        "误差最大各层的激活值分布（对数刻度）。着色区间为 8 位所能表示的范围，区间外的值被截断。",
+    );
+    section(
+        "Ranges that were chosen",
+        "所选量化范围",
+        about,
+        html! { div class="grid" {
+            @for s in &r.spreads { figure { figcaption { (s.histogram.value) } (charts::spread(s)) } }
+        } },
+    )
+}
+
+fn attempts(r: &Report) -> Markup {
+    let percent = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{:.2} %", 100.0 * v));
+    let interval = |a: &Attempt| {
+        let ends = a.lower_bound.zip(a.upper_bound);
+        ends.map_or("–".to_owned(), |(l, u)| {
+            format!("{:.1}–{:.1} %", 100.0 * l, 100.0 * u)
+        })
+    };
+    let about = html! {
+        span lang="en" { "Attempts are chosen by " (r.record.holdout_images) " images held out of the training split; the validation split is read by the gate alone." }
+        span lang="zh" { "各次尝试由训练集中留出的 " (r.record.holdout_images) " 张图像筛选；验证集仅供最终验收使用。" }
+    };
+    section(
+        "Attempts",
+        "尝试记录",
+        about,
+        html! { div class="scroll" { table {
+            thead { tr { th { (t("MACs to remove", "目标剪枝 MAC")) } th { (t("Kept, hold-out", "留出集保留率")) } th { (t("Kept, validation", "验证集保留率")) } th { (t("95 % interval", "95 % 区间")) } th { (t("Gate", "验收")) } } }
+            tbody { @for a in &r.record.gate.attempts {
+                tr { th { (percent(Some(a.macs_ratio))) } td { (percent(a.holdout.map(|h| h.ratio))) } td { (percent(a.ratio)) } td { (interval(a)) }
+                    td { @match (a.passed, a.ratio) {
+                        (true, _) => (t("passed", "通过")),
+                        (_, Some(_)) => (t("failed", "未通过")),
+                        _ => (t("not shown to it", "未提交验收")),
+                    } } }
+            } }
+        } } },
+    )
+}
+
+fn provenance(r: &Report) -> Markup {
+    let c = &r.recipe;
+    let facts: &[(&str, &str, String)] = &[
+        ("Model", "模型", c.model.display().to_string()),
+        ("SHA-256", "SHA-256", c.model_sha256.clone()),
+        ("Data", "数据集", c.data.display().to_string()),
+        (
+            "Calibration images",
+            "校准图像",
+            r.record.calibration_images.to_string(),
+        ),
+        ("Seed", "随机种子", c.seed.to_string()),
+        ("Pruning criterion", "剪枝准则", c.prune.criterion.clone()),
+        ("Target", "目标引擎", c.quantize.target.clone()),
+        ("Calibrator", "校准方法", c.quantize.calibrator.clone()),
+        ("Instruction set", "指令集", c.isa.clone()),
+        ("yoloslim", "yoloslim", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let about = t(
+        "recipe.toml beside this file repeats the run: same input, same bytes.",
+        "使用旁边的 recipe.toml 可重现本次运行：相同输入得到相同字节。",
+    );
+    section(
+        "Provenance",
+        "来源信息",
+        about,
+        html! { div class="scroll" {
+            dl { @for (en, zh, value) in facts { dt { (t(en, zh)) } dd { (value) } } }
+            @let skipped = r.record.bad_images.iter().chain(&r.record.bad_labels).collect::<Vec<_>>();
+            @if !skipped.is_empty() {
+                ul { @for bad in skipped { li { (t("skipped", "已跳过")) " " (bad) } } }
+            }
+        } },
+    )
+}
