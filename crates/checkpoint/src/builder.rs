@@ -157,11 +157,15 @@ impl<'t, 's> Builder<'t, 's> {
     ) -> Result<ValueId, CheckpointError> {
         let bytes = tensor.len() * size_of::<f32>() + 256;
         self.budget.charge(bytes, || at.path.clone())?;
+        Ok(self.add_constant(at, name, tensor))
+    }
+
+    fn add_constant(&mut self, at: &Module<'_>, name: &str, tensor: Tensor) -> ValueId {
         let name = self.unique(format!("{}.{name}", at.path));
         let ty = tensor.ty();
         let id = self.edit.constant(&name, tensor);
         self.types.insert(id, ty);
-        Ok(id)
+        id
     }
 
     /// A tensor of a module, as f32, under the name that its weights have in exports.
@@ -177,8 +181,9 @@ impl<'t, 's> Builder<'t, 's> {
         if let Some(&known) = self.constants.get(&id) {
             return Ok(known);
         }
+        // Its elements were charged when they were read, and a large model has no budget for twice.
         let tensor = self.tensor(module, name, id)?;
-        let value = self.constant(module, name, tensor)?;
+        let value = self.add_constant(module, name, tensor);
         self.constants.insert(id, value);
         Ok(value)
     }

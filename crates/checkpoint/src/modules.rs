@@ -5,6 +5,7 @@ use crate::builder::Builder;
 use crate::module::Module;
 use ir::ValueId;
 
+mod area_attention;
 mod attention;
 mod convolution;
 mod cross_stage;
@@ -14,7 +15,9 @@ mod detect_distances;
 mod detect_once;
 mod detect_tasks;
 mod element_wise;
+mod ghost;
 mod pooling;
+mod reparameterized;
 mod routing;
 
 pub(crate) use detect::{Head, build as build_head, is_head};
@@ -35,11 +38,30 @@ const MODULES: &[(&str, Build)] = &[
     ("BottleneckCSP", cross_stage::bottleneck_csp),
     ("C3", cross_stage::c3),
     ("C3k", cross_stage::c3),
+    ("C3Ghost", cross_stage::c3),
+    ("C3x", cross_stage::c3),
+    ("RepCSP", cross_stage::c3),
+    ("RepBottleneck", cross_stage::bottleneck),
+    ("C2", cross_stage::c2),
     ("C2f", cross_stage::c2f),
     ("C3k2", cross_stage::c2f),
+    ("C2fCIB", cross_stage::c2f),
     ("C2PSA", attention::c2psa),
+    ("PSA", attention::psa),
     ("PSABlock", attention::block),
     ("Attention", attention::attention),
+    ("A2C2f", area_attention::a2c2f),
+    ("ABlock", area_attention::block),
+    ("AAttn", area_attention::attention),
+    ("GhostConv", ghost::conv),
+    ("GhostBottleneck", ghost::bottleneck),
+    ("RepConv", reparameterized::rep_conv),
+    ("RepVGGDW", reparameterized::rep_vgg_dw),
+    ("CIB", reparameterized::cib),
+    ("SCDown", reparameterized::sc_down),
+    ("ADown", reparameterized::a_down),
+    ("RepNCSPELAN4", reparameterized::elan),
+    ("SPPELAN", reparameterized::spp_elan),
     ("MaxPool2d", pooling::max_pool),
     ("SPP", pooling::spp),
     ("SPPF", pooling::sppf),

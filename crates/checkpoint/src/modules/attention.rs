@@ -18,6 +18,22 @@ pub(super) fn c2psa(
     build_child(builder, module, "cv2", both)
 }
 
+/// As C2PSA, with one block's attention and convolutions as its own.
+pub(super) fn psa(
+    builder: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    inputs: &[ValueId],
+) -> Result<ValueId, CheckpointError> {
+    let parts = cross_stage::halves(builder, module, single(module, inputs)?)?;
+    let mut x = parts[1];
+    for name in ["attn", "ffn"] {
+        let y = build_child(builder, module, name, x)?;
+        x = builder.node(module, BinaryKind::Add, &[x, y])?;
+    }
+    let both = builder.node(module, Concat { axis: 1 }, &[parts[0], x])?;
+    build_child(builder, module, "cv2", both)
+}
+
 /// Attention, then a feed-forward pair of convolutions, each beside a shortcut.
 pub(super) fn block(
     builder: &mut Builder<'_, '_>,

@@ -51,6 +51,18 @@ pub(super) fn bottleneck_csp(
     build_child(builder, module, "cv4", both)
 }
 
+/// As C3, with one convolution whose output is cut in two.
+pub(super) fn c2(
+    builder: &mut Builder<'_, '_>,
+    module: &Module<'_>,
+    inputs: &[ValueId],
+) -> Result<ValueId, CheckpointError> {
+    let parts = halves(builder, module, single(module, inputs)?)?;
+    let through = build_child(builder, module, "m", parts[0])?;
+    let both = builder.node(module, Concat { axis: 1 }, &[through, parts[1]])?;
+    build_child(builder, module, "cv2", both)
+}
+
 /// The first convolution's output is cut in two; each stage reads the last and all go into the last convolution.
 pub(super) fn c2f(
     builder: &mut Builder<'_, '_>,
