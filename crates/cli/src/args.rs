@@ -206,6 +206,9 @@ pub(crate) struct ExportArgs {
     /// Each object once, `[1, 300, 6]`, from the branches that YOLO26 checkpoints have for it.
     #[arg(long)]
     pub(crate) end_to_end: bool,
+    /// Rewrites to apply: Focus as one convolution (the same function), HardSwish for SiLU (another function).
+    #[arg(long, value_delimiter = ',', value_parser = names(ir::rewrites::ON_REQUEST, |r| r.name))]
+    pub(crate) rewrite: Vec<String>,
 }
 
 /// Arguments of `compare`.
@@ -322,6 +325,13 @@ pub(crate) struct QuantizeArgs {
     /// The quantization.
     #[command(flatten)]
     pub(crate) quant: QuantArgs,
+    /// How much time goes into accuracy: fast tries nothing, normal tries improvements on images held out,
+    /// thorough also tries tensors one by one.
+    #[arg(long, default_value = "normal", value_parser = names(compress::QUANTIZE_BUDGETS, |b| b.0))]
+    pub(crate) budget: String,
+    /// Also list what was tried and the range of every tensor.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// Arguments of `compress`.

@@ -34,6 +34,11 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
     if !args.keep_bn {
         rewrites::apply(&mut graph, &rewrites::FOLD_BATCH_NORMALIZATION).with_context(what)?;
     }
+    let asked = |r: &&rewrites::Rewrite| args.rewrite.iter().any(|name| name == r.name);
+    for rewrite in rewrites::ON_REQUEST.iter().filter(asked) {
+        let places = rewrites::apply(&mut graph, rewrite).with_context(what)?;
+        println!("{}: {places} places", rewrite.name);
+    }
     if args.half {
         graph = ir::to_f16(&graph).with_context(what)?;
     }
