@@ -64,34 +64,66 @@ fn save_every_model_reads_back_the_same() {
     }
 }
 
-#[test]
-fn save_every_model_computes_the_same_in_onnx_runtime() {
+/// The interpreter that has ONNX Runtime, if one has.
+fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let present = Command::new(&python)
         .args(["-c", "import numpy, onnxruntime"])
         .output();
     if !present.is_ok_and(|o| o.status.success()) {
         println!("skipped: comparison with ONNX Runtime (not importable by {python})");
-        return;
+        return None;
     }
+    Some(python)
+}
+
+/// The largest difference of two files' outputs in ONNX Runtime, against the largest output.
+fn difference(python: &str, before: &Path, after: &Path) -> f64 {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compare_with_onnxruntime.py");
+    let run = Command::new(python)
+        .arg(&script)
+        .arg(before)
+        .arg(after)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{}: {stderr}", before.display());
+    let difference = String::from_utf8_lossy(&run.stdout).trim().parse().unwrap();
+    println!("{}: {difference:e}", before.display());
+    difference
+}
+
+#[test]
+fn save_every_model_computes_the_same_in_onnx_runtime() {
+    let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     for model in models() {
         let path = rewrite(&model, folder.path());
-        let run = Command::new(&python)
-            .arg(&script)
-            .arg(&model)
-            .arg(&path)
-            .output()
-            .unwrap();
-        assert!(
-            run.status.success(),
-            "{}: {}",
-            model.display(),
-            String::from_utf8_lossy(&run.stderr)
-        );
-        let difference: f64 = String::from_utf8_lossy(&run.stdout).trim().parse().unwrap();
-        println!("{}: {difference:e}", model.display());
+        let difference = difference(&python, &model, &path);
         assert!(difference <= 1e-5, "{}: {difference:e}", model.display());
+    }
+}
+
+#[test]
+fn focus_of_real_models_is_one_convolution_that_computes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = python();
+    let is_focus = |p: &PathBuf| {
+        let name = p.to_string_lossy();
+        name.contains("focus") || name.contains("yolox")
+    };
+    for model in models().into_iter().filter(is_focus) {
+        let mut graph = load(&model, &LoadOptions::default()).unwrap();
+        let (nodes, macs) = (graph.node_count(), graph.macs());
+        assert_eq!(ir::rewrites::apply(&mut graph, &ir::rewrites::FOCUS), Ok(1));
+        assert!(graph.node_count() + 5 <= nodes);
+        assert_eq!(graph.macs(), macs);
+        let path = folder.path().join(model.file_name().unwrap());
+        save(&graph, &path).unwrap();
+        if let Some(python) = &python {
+            let difference = difference(python, &model, &path);
+            // The terms of the sum come in another order.
+            assert!(difference <= 1e-4, "{}: {difference:e}", model.display());
+        }
     }
 }

@@ -28,14 +28,33 @@ pub struct Reduce {
 }
 
 impl ReduceKind {
-    fn float(self, v: &mut dyn Iterator<Item = f64>, n: usize) -> f64 {
+    /// What no elements give.
+    fn start(self) -> f64 {
         match self {
-            ReduceKind::Mean => v.sum::<f64>() / n as f64,
-            ReduceKind::Sum => v.sum(),
-            ReduceKind::Max => v.fold(f64::NEG_INFINITY, |m, x| if x > m || x.is_nan() { x } else { m }),
-            ReduceKind::Min => v.fold(f64::INFINITY, |m, x| if x < m || x.is_nan() { x } else { m }),
-            ReduceKind::Prod => v.product(),
-            ReduceKind::L2 => v.map(|x| x * x).sum::<f64>().sqrt(),
+            ReduceKind::Mean | ReduceKind::Sum | ReduceKind::L2 => 0.0,
+            ReduceKind::Max => f64::NEG_INFINITY,
+            ReduceKind::Min => f64::INFINITY,
+            ReduceKind::Prod => 1.0,
+        }
+    }
+
+    /// What one element more gives.
+    fn step(self, y: f64, x: f64) -> f64 {
+        match self {
+            ReduceKind::Mean | ReduceKind::Sum => y + x,
+            ReduceKind::L2 => y + x * x,
+            ReduceKind::Max => if x > y || x.is_nan() { x } else { y },
+            ReduceKind::Min => if x < y || x.is_nan() { x } else { y },
+            ReduceKind::Prod => y * x,
+        }
+    }
+
+    /// What `n` elements come to.
+    fn end(self, y: f64, n: usize) -> f64 {
+        match self {
+            ReduceKind::Mean => y / n as f64,
+            ReduceKind::L2 => y.sqrt(),
+            _ => y,
         }
     }
 
@@ -80,6 +99,34 @@ impl Reduce {
             (!reduced).then_some(at)
         };
         (0..rank).map(&mut stays).collect()
+    }
+}
+
+impl Reduce {
+    /// Elements before, along and after the axes, where these are neighbours and the tensor is not empty.
+    fn blocks(&self, shape: &[usize]) -> Option<[usize; 3]> {
+        let (&first, &last) = (self.axes.first()?, self.axes.last()?);
+        let neighbours = last - first + 1 == self.axes.len() && !shape.contains(&0);
+        let product = |s: &[usize]| s.iter().product();
+        neighbours.then(|| [product(&shape[..first]), product(&shape[first..=last]), product(&shape[last + 1..])])
+    }
+
+    /// The reduction of `[outer, n, inner]`, in the order of memory.
+    fn runs(&self, v: &[f32], [outer, n, inner]: [usize; 3]) -> Vec<f32> {
+        let mut y = Vec::with_capacity(outer * inner);
+        for block in v.chunks_exact(n * inner) {
+            if inner == 1 {
+                let sum = block.iter().fold(self.kind.start(), |y, &x| self.kind.step(y, f64::from(x)));
+                y.push(self.kind.end(sum, n) as f32);
+                continue;
+            }
+            let mut sums = vec![self.kind.start(); inner];
+            for row in block.chunks_exact(inner) {
+                sums.iter_mut().zip(row).for_each(|(y, &x)| *y = self.kind.step(*y, f64::from(x)));
+            }
+            y.extend(sums.iter().map(|&sum| self.kind.end(sum, n) as f32));
+        }
+        y
     }
 }
 
@@ -147,13 +194,17 @@ impl Operator for Reduce {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         let out = self.infer(&[&x.ty()])?.remove(0);
+        if let (Ok(v), Some(blocks)) = (x.as_slice::<f32>(), self.blocks(x.shape())) {
+            return Ok(vec![Tensor::new(out.shape, self.runs(v, blocks))?]);
+        }
         let strides = super::strides(x.shape());
         let outer: Vec<usize> = (0..x.shape().len()).filter(|a| !self.axes.contains(a)).collect();
         let starts = super::offsets(x.shape(), &strides, &outer);
         let steps = super::offsets(x.shape(), &strides, &self.axes);
         let y = if x.dtype().is_float() {
             let v = x.to_f64()?;
-            let y: Vec<f64> = starts.iter().map(|s| self.kind.float(&mut steps.iter().map(|t| v[s + t]), steps.len())).collect();
+            let all = |s: &usize| steps.iter().fold(self.kind.start(), |y, t| self.kind.step(y, v[s + t]));
+            let y: Vec<f64> = starts.iter().map(|s| self.kind.end(all(s), steps.len())).collect();
             Tensor::from_f64(out.dtype, out.shape, &y)?
         } else {
             let (v, limits) = (super::integers(x)?, bounds(x.dtype()));
