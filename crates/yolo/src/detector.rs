@@ -6,7 +6,7 @@ use image::RgbImage;
 use ir::{Graph, Tensor, rewrites};
 use runtime::{Plan, PlanOptions, Session};
 
-use crate::families::{Head, Preprocess, RawOutput};
+use crate::families::{Head, RawOutput};
 use crate::{Detection, Letterbox, YoloError, letterbox, nms};
 
 /// Most detections an image may give, as the family's own tools limit it.
@@ -69,11 +69,24 @@ pub trait Network: Send {
     /// # Errors
     /// What the engine says; a network without exactly one output of type f32.
     fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError>;
+
+    /// As [`Network::infer`], for pixels `[H, W, 3]` in the order of the network's channels, each byte standing for
+    /// `scale` times itself.
+    ///
+    /// # Errors
+    /// As [`Network::infer`].
+    fn infer_pixels(&mut self, pixels: &[u8], scale: f32) -> Result<Tensor, YoloError> {
+        self.infer(&to_planes(pixels, scale))
+    }
 }
 
 impl Network for Session {
     fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError> {
         Ok(self.run(&[input])?.remove(0))
+    }
+
+    fn infer_pixels(&mut self, pixels: &[u8], scale: f32) -> Result<Tensor, YoloError> {
+        Ok(self.run_u8(pixels, scale)?.remove(0))
     }
 }
 
@@ -106,8 +119,9 @@ impl Detector {
         image: &RgbImage,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
-        let (input, geometry) = prepare(image, &self.head);
-        let output = self.network.infer(&input)?;
+        let (pixels, geometry) = pixels(image, &self.head);
+        let scale = self.head.family.preprocess.scale;
+        let output = self.network.infer_pixels(&pixels, scale)?;
         let &[_, rows, columns] = output.shape() else {
             return Err(YoloError::OutputRank {
                 shape: output.shape().to_vec(),
@@ -137,21 +151,34 @@ impl Detector {
 
 /// An image as the network's input `[1, 3, H, W] f32`, and how it was placed there.
 pub fn prepare(image: &RgbImage, head: &Head) -> (Vec<f32>, Letterbox) {
+    let (pixels, geometry) = pixels(image, head);
+    (to_planes(&pixels, head.family.preprocess.scale), geometry)
+}
+
+/// An image as pixels `[H, W, 3]` of the network's input, in the order of its channels, and how it was placed there.
+fn pixels(image: &RgbImage, head: &Head) -> (Vec<u8>, Letterbox) {
     let [height, width] = head.size_px;
     let preprocess = head.family.preprocess;
     let source = (image.width() as usize, image.height() as usize);
     let geometry = Letterbox::new(preprocess.placement, source, (width, height));
-    (to_input(&letterbox(image, &geometry), preprocess), geometry)
+    let mut pixels = letterbox(image, &geometry);
+    if preprocess.bgr {
+        pixels
+            .as_chunks_mut::<3>()
+            .0
+            .iter_mut()
+            .for_each(|p| p.swap(0, 2));
+    }
+    (pixels, geometry)
 }
 
-/// Interleaved RGB bytes as `[1, 3, H, W] f32`.
-fn to_input(rgb: &[u8], preprocess: Preprocess) -> Vec<f32> {
-    let plane = rgb.len() / 3;
-    let mut input = vec![0.0; rgb.len()];
+/// Interleaved bytes as planes `[1, 3, H, W] f32`.
+fn to_planes(pixels: &[u8], scale: f32) -> Vec<f32> {
+    let plane = pixels.len() / 3;
+    let mut input = vec![0.0; 3 * plane];
     for (channel, out) in input.chunks_exact_mut(plane.max(1)).enumerate() {
-        let source = if preprocess.bgr { 2 - channel } else { channel };
-        for (o, pixel) in out.iter_mut().zip(rgb.chunks_exact(3)) {
-            *o = f32::from(pixel[source]) * preprocess.scale;
+        for (o, pixel) in out.iter_mut().zip(pixels.as_chunks::<3>().0) {
+            *o = f32::from(pixel[channel]) * scale;
         }
     }
     input
