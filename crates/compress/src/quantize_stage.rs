@@ -10,6 +10,7 @@ use crate::{CompressError, Observation};
 mod agreement;
 mod calibrate;
 mod ladder;
+mod moments;
 
 use ladder::Ladder;
 

@@ -1,7 +1,10 @@
 //! Real models of the assets: the share of integer work, and ONNX Runtime as the referee of the written files.
 use ir::{DataType, Graph, QuantParams, rewrites};
 use onnx::{LoadOptions, load, save};
-use quant::{QuantPlan, Range, TARGETS, Target, apply, int8_macs_share, plan, sites};
+use quant::{
+    QuantPlan, Range, TARGETS, Target, apply, depthwise_inputs, equalize, int8_macs_share, plan,
+    sites,
+};
 use std::path::Path;
 use std::process::Command;
 
@@ -57,6 +60,27 @@ fn apply_on_real_models_runs_most_macs_in_int8() {
     }
 }
 
+/// The graph with the channels of every depthwise input scaled by powers of two.
+fn equalized(graph: &Graph, target: &Target) -> Graph {
+    let scales = depthwise_inputs(graph).unwrap().into_iter().map(|v| {
+        let channels = graph.ty(v).unwrap().shape[1];
+        let scale = (0..channels).map(|c| 2f32.powi(c as i32 % 5)).collect();
+        (v, scale)
+    });
+    equalize(graph, &scales.collect(), target).unwrap()
+}
+
+#[test]
+fn equalize_on_depthwise_models_keeps_all_macs_in_int8() {
+    for (name, graph) in models() {
+        for target in TARGETS {
+            let scaled = equalized(&graph, target);
+            let share = int8_macs_share(&apply(&scaled, &placed(&scaled, target)).unwrap());
+            assert!(share >= 0.95, "{name} {}: {share}", target.name);
+        }
+    }
+}
+
 #[test]
 fn apply_on_real_models_is_loaded_by_onnx_runtime() {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -72,6 +96,7 @@ fn apply_on_real_models_is_loaded_by_onnx_runtime() {
     for (name, graph) in models() {
         for target in TARGETS {
             let path = folder.path().join(format!("{}_{name}", target.name));
+            let graph = equalized(&graph, target);
             save(&apply(&graph, &placed(&graph, target)).unwrap(), &path).unwrap();
             let run = Command::new(&python)
                 .arg(&script)

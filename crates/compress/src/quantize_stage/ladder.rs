@@ -8,6 +8,7 @@ use quant::{QuantPlan, Range};
 
 use super::agreement::HoldOut;
 use super::calibrate::Calibration;
+use super::moments::moments;
 use super::{LadderStep, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision};
 use crate::{CompressError, Observation};
 
@@ -20,6 +21,8 @@ const MOST_HELD_OUT: usize = 16;
 const EQUALIZING_GAIN: f64 = 100.0;
 /// Tensors whose range is tried on its own, in the normal and the thorough budget.
 const TRIED_TENSORS: [usize; 2] = [0, 40];
+/// Largest filters whose second moments are summed, in the normal and the thorough budget.
+const MOMENT_ELEMENTS: [usize; 2] = [640, 2304];
 /// An improvement must be this much of the error, or it is noise.
 const WORTH: f64 = 0.01;
 
@@ -222,29 +225,66 @@ impl<'a> Ladder<'a> {
         Ok(rung)
     }
 
+    /// Biases corrected, and instead of that weights rounded by second moments.
     fn corrected(&mut self, rung: Rung, calibration: &Calibration) -> Result<Rung, CompressError> {
         if self.hold_out.is_none() {
             return Ok(rung);
         }
-        let graph = quant::correct_biases(&rung.graph, &rung.plan, &calibration.means)?;
-        let candidate = self.planned(graph, rung.choices.clone(), rung.plan.clone())?;
-        let kept = self.keeps("corrected biases", &rung, &candidate);
-        Ok(if kept { candidate } else { rung })
+        let (float, plan, means) = (rung.graph.clone(), rung.plan.clone(), &calibration.means);
+        let graph = quant::correct_biases(&float, &plan, means)?;
+        let mut best = rung;
+        let candidate = self.planned(graph, best.choices.clone(), plan.clone())?;
+        if self.keeps("corrected biases", &best, &candidate) {
+            best = candidate;
+        }
+        let most = MOMENT_ELEMENTS[usize::from(self.options.budget == QuantizeBudget::Thorough)];
+        let moments = moments(self.observation, (&float, &self.images), &plan, most)?;
+        let graph = quant::round_weights(&float, &plan, &moments, means)?;
+        let graph = quant::correct_biases(&graph, &plan, means)?;
+        let candidate = self.planned(graph, best.choices.clone(), plan)?;
+        if self.keeps("weights rounded by second moments", &best, &candidate) {
+            best = candidate;
+        }
+        Ok(best)
+    }
+
+    /// The ranges that the plan's codes represent, beside what was seen.
+    fn decisions(
+        &self,
+        rung: &Rung,
+        calibration: &Calibration,
+    ) -> Result<Vec<SiteDecision>, CompressError> {
+        let seen = calibration.extremes();
+        let decision = |site: quant::Site| {
+            let name = &rung.graph.value(site.value).name;
+            let params = rung.plan.activations.get(name)?;
+            let (codes, seen) = (params.range(), seen.get(&site.range_of));
+            let (min, max) = (
+                params.dequantize(0, codes.0 as i32),
+                params.dequantize(0, codes.1 as i32),
+            );
+            Some(SiteDecision {
+                value: name.clone(),
+                range_by: rung
+                    .choices
+                    .get(&site.range_of)
+                    .map_or("input", |c| c.0)
+                    .to_owned(),
+                min,
+                max,
+                observed_min: seen.map_or(min, |r| r.min),
+                observed_max: seen.map_or(max, |r| r.max),
+            })
+        };
+        let sites = quant::sites(&rung.graph, self.options.target)?;
+        Ok(sites.into_iter().filter_map(decision).collect())
     }
 
     fn finish(self, rung: Rung, calibration: Calibration) -> Result<Quantized, CompressError> {
-        let observed = calibration.extremes();
-        let site = |(v, (by, range)): (&ValueId, &(&'static str, Range))| SiteDecision {
-            value: rung.graph.value(*v).name.clone(),
-            range_by: (*by).to_owned(),
-            min: range.min,
-            max: range.max,
-            observed_min: observed.get(v).map_or(0.0, |r| r.min),
-            observed_max: observed.get(v).map_or(0.0, |r| r.max),
-        };
+        let sites = self.decisions(&rung, &calibration)?;
         Ok(Quantized {
             int8_macs_share: quant::int8_macs_share(&rung.quantized),
-            sites: rung.choices.iter().map(site).collect(),
+            sites,
             graph: rung.quantized,
             plan: rung.plan,
             bad_images: calibration.bad_images,

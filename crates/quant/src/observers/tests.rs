@@ -124,3 +124,76 @@ fn percentile_of_extreme_magnitudes_stays_finite() {
     o.observe(&[f32::MAX, -f32::MAX, f32::MIN_POSITIVE, 0.0]);
     assert_eq!(o.range(), Some(Range::new(-f32::MAX, f32::MAX)));
 }
+
+/// Sum of twelve uniform numbers: a bell of standard deviation 1, with ends at 6.
+fn bell(n: u64) -> Vec<f32> {
+    let noise = samples(12 * n, -1.0, 1.0);
+    let uniform = noise.iter().map(|x| x.signum() * x.abs().powf(1.0 / 9.0));
+    let uniform: Vec<f32> = uniform.map(|x| 0.5 * x).collect();
+    uniform.chunks(12).map(|c| c.iter().sum()).collect()
+}
+
+#[test]
+fn observers_of_a_bell_with_one_outlier_cut_it_unless_they_weigh_its_square() {
+    let mut data = bell(20_000);
+    data.push(300.0);
+    for (name, make) in OBSERVERS {
+        let range = range_of(*make, &[&data]).unwrap();
+        if matches!(*name, "percentile" | "entropy") {
+            assert!(range.max < 30.0 && range.max > 2.0, "{name}: {range:?}");
+        } else {
+            assert_eq!(range.max, 300.0, "{name}");
+        }
+        assert!(range.min < -2.0, "{name}: {range:?}");
+    }
+}
+
+#[test]
+fn observers_of_even_values_keep_nearly_all() {
+    let data: Vec<f32> = (0..40_000)
+        .map(|i| (i * 7919 % 40_000) as f32 / 4e3)
+        .collect();
+    for (name, make) in OBSERVERS {
+        let range = range_of(*make, &[&data]).unwrap();
+        assert!(range.max > 9.2 && range.min == 0.0, "{name}: {range:?}");
+    }
+}
+
+#[test]
+fn observers_of_silu_outputs_keep_the_lower_end() {
+    let silu = |x: f32| x / (1.0 + (-x).exp());
+    let mut data: Vec<f32> = bell(20_000).iter().map(|x| silu(3.0 * x)).collect();
+    data.push(200.0);
+    let lowest = data.iter().copied().fold(0.0, f32::min);
+    for (name, make) in OBSERVERS {
+        assert_eq!(range_of(*make, &[&data]).unwrap().min, lowest, "{name}");
+    }
+}
+
+#[test]
+fn mse_of_a_bell_beats_every_other_search() {
+    let mut data = bell(20_000);
+    data.extend([40.0, -25.0]);
+    let error = |r: Range| -> f64 {
+        let p = r.u8_params().unwrap();
+        let lost = |x: &f32| f64::from(p.dequantize(0, p.quantize(0, *x)) - x).powi(2);
+        data.iter().map(lost).sum()
+    };
+    let best = error(range_of(|| Box::new(Mse::default()), &[&data]).unwrap());
+    for (name, make) in OBSERVERS {
+        let other = error(range_of(*make, &[&data]).unwrap());
+        assert!(best <= 1.02 * other, "{name}: {other}, mse {best}");
+    }
+}
+
+#[test]
+fn auto_offers_the_range_of_every_search() {
+    let data = bell(10_000);
+    let mut auto = Auto::default();
+    auto.observe(&data);
+    let offered = auto.candidates();
+    for (name, make) in OBSERVERS.iter().filter(|o| o.0 != "auto") {
+        let range = range_of(*make, &[&data]).unwrap();
+        assert!(offered.iter().any(|c| c.1 == range), "{name}");
+    }
+}

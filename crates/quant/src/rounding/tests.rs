@@ -1,0 +1,104 @@
+use super::*;
+use ir::DataType;
+use ir::ops::Conv;
+
+fn noise(i: u64) -> f64 {
+    let mixed = (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed >> 40) as f64 / f64::from(1u32 << 24) - 0.5
+}
+
+#[test]
+fn factor_of_a_positive_matrix_multiplies_back() {
+    let n = 7;
+    let root: Vec<f64> = (0..n * n).map(|i| noise(i as u64)).collect();
+    let at = |i: usize, j: usize| {
+        let dot: f64 = (0..n).map(|k| root[i * n + k] * root[j * n + k]).sum();
+        dot + if i == j { 0.1 } else { 0.0 }
+    };
+    let h: Vec<f64> = (0..n * n).map(|i| at(i / n, i % n)).collect();
+    let u = factor(h.clone(), n).unwrap();
+    // D from the last column on: h[k][k] without what later columns explain.
+    let unit = |i: usize, k: usize| {
+        if i == k {
+            1.0
+        } else if i < k {
+            u[k * n + i]
+        } else {
+            0.0
+        }
+    };
+    let mut d = vec![0.0; n];
+    for k in (0..n).rev() {
+        let later: f64 = (k + 1..n).map(|j| unit(k, j).powi(2) * d[j]).sum();
+        d[k] = h[k * n + k] - later;
+    }
+    for i in 0..n * n {
+        let (r, c) = (i / n, i % n);
+        let back: f64 = (0..n).map(|k| unit(r, k) * d[k] * unit(c, k)).sum();
+        assert!((back - h[i]).abs() < 1e-9, "{r} {c}: {back} {}", h[i]);
+    }
+    assert_eq!(factor(vec![-1.0], 1), None);
+}
+
+/// Output error of a 1x1 convolution over 6 correlated channels, rounded plainly and by moments.
+#[test]
+fn round_tensor_of_correlated_inputs_halves_the_output_error() {
+    let (channels, outputs, pixels) = (6, 16, 64 * 64);
+    let common: Vec<f64> = (0..pixels).map(|p| noise(p + 900) * 4.0).collect();
+    let x: Vec<f32> = (0..channels * pixels)
+        .map(|i| (common[(i % pixels) as usize] + 0.3 * noise(i) + 1.0) as f32)
+        .collect();
+    let conv = Conv {
+        kernel_shape: [1; 2],
+        strides: [1; 2],
+        dilations: [1; 2],
+        pads: [0; 4],
+        group: 1,
+    };
+    let mut moments = Moments::new(&conv, channels as usize);
+    let input = Tensor::new([1, channels as usize, 64, 64], x.clone()).unwrap();
+    moments.add(&input, pixels as usize);
+    let weights: Vec<f32> = (0..outputs * channels)
+        .map(|i| noise(i + 77) as f32)
+        .collect();
+    let weight = Tensor::new([outputs as usize, channels as usize, 1, 1], weights.clone()).unwrap();
+    let n = outputs as usize;
+    let params = QuantParams::per_channel(0, vec![0.05; n], vec![0; n], DataType::I8).unwrap();
+    let (better, shift) = round_tensor("w", &weight, &params, (&moments, None))
+        .unwrap()
+        .unwrap();
+    let plain = crate::weights::rounded("w", &weight, &params).unwrap();
+    let error = |rounded: &[f64], shift: Option<&[f64]>| -> f64 {
+        let of = |o: usize, p: usize| -> f64 {
+            let change = (0..channels as usize).map(|c| {
+                let at = o * channels as usize + c;
+                (rounded[at] - f64::from(weights[at])) * f64::from(x[c * pixels as usize + p])
+            });
+            (change.sum::<f64>() - shift.map_or(0.0, |s| s[o])).powi(2)
+        };
+        (0..n)
+            .flat_map(|o| (0..pixels as usize).map(move |p| (o, p)))
+            .map(|(o, p)| of(o, p))
+            .sum()
+    };
+    let (plain, better) = (error(&plain, None), error(&better, Some(&shift)));
+    assert!(better < 0.5 * plain, "{plain} became {better}");
+}
+
+#[test]
+fn moments_of_a_depthwise_window_hold_padding_and_strides() {
+    let conv = Conv {
+        kernel_shape: [3; 2],
+        strides: [2; 2],
+        dilations: [1; 2],
+        pads: [1; 4],
+        group: 2,
+    };
+    let mut moments = Moments::new(&conv, 2);
+    let x = Tensor::new([1, 2, 4, 4], (1..33).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
+    moments.add(&x, 100);
+    // Windows begin at -1 and 1: the top left tap sees padding in all but the last of four.
+    assert_eq!(moments.mean(0)[0], 6.0 / 4.0);
+    assert_eq!(moments.mean(1)[4], f64::from(17 + 19 + 25 + 27) / 4.0);
+}
