@@ -1,5 +1,7 @@
 //! Rewrites on request keep what they say they keep.
-use ir::ops::{Concat, Conv, Slice, SliceRange, UnaryKind};
+use ir::ops::{
+    Cast, Concat, Conv, Gather, Reduce, ReduceKind, Reshape, Slice, SliceRange, TopK, UnaryKind,
+};
 use ir::{DataType, Edit, Graph, Tensor, TensorType, ValueId, interpreter, rewrites};
 
 const SIDES: [usize; 2] = [8, 12];
@@ -112,4 +114,57 @@ fn hard_swish_replaces_every_silu_and_stays_near_it() {
     let pairs: Vec<(f64, f64)> = run(&cheap).into_iter().zip(run(&graph)).collect();
     assert!(pairs.iter().all(|(a, b)| (a - b).abs() < 0.143));
     assert!(pairs.iter().any(|(a, b)| a != b));
+}
+
+/// Corners and scores of 20 positions as inputs, and the 5 best of them as output.
+fn picking() -> Graph {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let boxes = e.input("boxes", TensorType::new(DataType::F32, [1, 20, 4]));
+    let scores = e.input("scores", TensorType::new(DataType::F32, [1, 20, 3]));
+    let scores = e.node("sigmoid", UnaryKind::Sigmoid, &[scores], &["s"])[0];
+    let best = Reduce {
+        kind: ReduceKind::Max,
+        axes: vec![2],
+        keepdims: false,
+    };
+    let best = e.node("best", best, &[scores], &["best"])[0];
+    let first = TopK {
+        k: 5,
+        axis: 1,
+        largest: true,
+        sorted: true,
+    };
+    let top = e.node("top", first, &[best], &["score", "index"]);
+    let flat = e.node("flat", Reshape { shape: vec![5] }, &[top[1]], &["flat"])[0];
+    let boxes = e.node("pick", Gather { axis: 1 }, &[boxes, flat], &["picked"])[0];
+    let class = e.node("class", Cast { to: DataType::F32 }, &[top[1]], &["class"])[0];
+    let column = |e: &mut Edit, v| {
+        let shape = vec![1, 5, 1];
+        e.node("column", Reshape { shape }, &[v], &["column"])[0]
+    };
+    let parts = [boxes, column(&mut e, top[0]), column(&mut e, class)];
+    let out = e.node("join", Concat { axis: 2 }, &parts, &["output0"])[0];
+    e.output(out);
+    graph.apply(e).expect("the tail is valid");
+    graph
+}
+
+#[test]
+fn dense_output_holds_what_was_picked_from() {
+    let graph = picking();
+    let mut dense = graph.clone();
+    assert_eq!(rewrites::apply(&mut dense, &rewrites::DENSE_OUTPUT), Ok(1));
+    let input = [ramp(&[1, 20, 4]), ramp(&[1, 20, 3])];
+    let run = |g: &Graph| interpreter::run(g, &input).unwrap().remove(0);
+    let (picked, all) = (run(&graph), run(&dense));
+    assert_eq!(all.shape(), [1, 7, 20]);
+    let (picked, all) = (picked.to_f64().unwrap(), all.to_f64().unwrap());
+    for row in picked.chunks_exact(6) {
+        let at = |k: usize| all[k * 20 + row[5] as usize];
+        let best = at(4).max(at(5)).max(at(6));
+        let corners = [0, 1].map(|k| at(k) - at(k + 2) / 2.0);
+        assert!((best - row[4]).abs() < 1e-6);
+        assert!((corners[0] - row[0]).abs() < 1e-6 && (corners[1] - row[1]).abs() < 1e-6);
+    }
 }
