@@ -146,8 +146,8 @@ impl Body for Means<'_> {
                 for i in blocks..self.weights.len() {
                     let value: V = fetch(x(i), self.x_lane, left);
                     top = top.max(value);
-                    if i < HELD {
-                        value.store(held[i].as_mut_ptr());
+                    if let Some(held) = held.get_mut(i) {
+                        value.store(held.as_mut_ptr());
                     }
                 }
                 let (mut sum, mut mean) = (V::splat(0.0), V::splat(0.0));

@@ -6,7 +6,7 @@ use crate::memory::{self, Lifetime};
 use crate::schedule::{Packed, Schedule, parents};
 use crate::step::Step;
 use ir::{Graph, Tensor, ValueId};
-use kernels::{CodeParams, Isa, View};
+use kernels::{CodeParams, Dims, Isa, TileChoice, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How to compile.
@@ -38,6 +38,8 @@ pub struct StepInfo {
     pub macs: u64,
     /// Whether it computes on integers.
     pub is_integer: bool,
+    /// How a convolution uses the registers.
+    pub tile: Option<TileChoice>,
 }
 
 impl StepInfo {
@@ -47,6 +49,7 @@ impl StepInfo {
             kind: kind.to_owned(),
             macs: 0,
             is_integer: false,
+            tile: None,
         }
     }
 }
@@ -60,9 +63,9 @@ pub(crate) struct Input {
 
 pub(crate) enum Output {
     View {
-        view: View,
-        /// The same elements in the same order, as one axis where they lie in memory like that.
-        runs: View,
+        shape: Dims,
+        /// Its elements in order, as one axis where they lie in memory like that.
+        elements: View,
     },
     Constant(Tensor),
 }
@@ -207,6 +210,7 @@ impl Plan {
             kind: s.kind(),
             macs: s.macs,
             is_integer: s.is_integer(),
+            tile: s.tile(),
         };
         self.steps.iter().map(info).collect()
     }
@@ -219,8 +223,10 @@ impl Plan {
 
 fn output_view(view: View) -> Output {
     let flat = layout::reshape(&view, &[view.elements()]).filter(|v| v.strides[0] == 1);
-    let runs = flat.unwrap_or(view);
-    Output::View { view, runs }
+    Output::View {
+        shape: view.shape,
+        elements: flat.unwrap_or(view),
+    }
 }
 
 /// Where each buffer starts in its arena, and the elements of both arenas.

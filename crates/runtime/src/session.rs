@@ -254,7 +254,7 @@ impl Session {
 
     fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
         let output = |o: &Output| match o {
-            Output::View { view, runs } => read(&self.arena, runs, &view.shape),
+            Output::View { shape, elements } => read(&self.arena, elements, shape),
             Output::Constant(tensor) => Ok(tensor.clone()),
         };
         self.plan.outputs.iter().map(output).collect()
@@ -270,7 +270,7 @@ impl Session {
         }
         for (index, (output, to)) in plan.outputs.iter().zip(outputs).enumerate() {
             let expected = match output {
-                Output::View { view, .. } => view.elements(),
+                Output::View { elements, .. } => elements.elements(),
                 Output::Constant(tensor) => tensor.len(),
             };
             if to.len() != expected {
@@ -281,7 +281,7 @@ impl Session {
                 });
             }
             match output {
-                Output::View { runs, .. } => copy_out(&self.arena, runs, to)?,
+                Output::View { elements, .. } => copy_out(&self.arena, elements, to)?,
                 Output::Constant(tensor) => {
                     let data = tensor.as_slice::<f32>();
                     to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);

@@ -5,7 +5,7 @@ use crate::lowering::{ChainLink, MAX_LINKS, Table};
 use ir::{Graph, Op, Tensor, interpreter};
 use kernels::{
     Activation, BinaryOp, CodeParams, CodeTable, Context, Epilogue, FakeQuantize, KernelError,
-    Link, PackedConv, PackedQConv, Pool, QActivation, QEpilogue, QOut, UnaryOp, View,
+    Link, PackedConv, PackedQConv, Pool, QActivation, QEpilogue, QOut, TileChoice, UnaryOp, View,
 };
 use std::sync::Arc;
 
@@ -166,6 +166,15 @@ impl Step<View> {
                 | Kernel::QCopy(_)
                 | Kernel::QFillHalo(..)
         )
+    }
+
+    /// The tile of a convolution.
+    pub(crate) fn tile(&self) -> Option<TileChoice> {
+        match &self.kernel {
+            Kernel::Conv { packed, .. } => Some(packed.tile()),
+            Kernel::QConv(conv) => Some(conv.packed.tile()),
+            _ => None,
+        }
     }
 
     /// Runs the step.

@@ -139,7 +139,7 @@ fn build(
         return Err(other_type(lowered, v.expect("members have such values")));
     }
     graph.apply(edit)?;
-    let last = members().last().expect("an island has members");
+    let last = members().next_back().expect("an island has members");
     Ok(Item {
         node: last.node,
         name: last.name.clone(),
