@@ -193,6 +193,11 @@ impl<'a> StorageRef<'a> {
         let Some(&[_, class, key, ..]) = tree.sequence(*inner) else {
             return Err(tree.unexpected(at, "a storage", *inner));
         };
+        // Legacy files may cut one storage out of another; what a view of a view is was never written down.
+        let view = tree.sequence(*inner).and_then(|s| s.get(5).copied());
+        if let Some(view) = view.filter(|&v| !matches!(tree.value(v), Value::None)) {
+            return Err(tree.unexpected(at, "a storage that is no view of another", view));
+        }
         let dtype = tree.global(class).and_then(|c| DType::of_storage(c.1));
         let dtype = dtype.ok_or_else(|| tree.unexpected(at, "a storage of numbers", class))?;
         let key = tree.str(key);

@@ -95,6 +95,35 @@ fn inspect_of_a_checkpoint_shows_its_gammas() {
 }
 
 #[test]
+fn val_of_a_checkpoint_equals_that_of_its_export() {
+    let Some(assets) = assets("val of real checkpoints") else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, export, data) in [
+        ("yolov5n_coco", "yolov5n_coco_fused_op17", "coco"),
+        (
+            "yolov8n_deeppcb",
+            "yolov8n_deeppcb_320_fused_op17",
+            "deeppcb",
+        ),
+    ] {
+        let data = text(assets.join(data).join("data.yaml"));
+        let map = |file: String| {
+            let model = text(assets.join("weights").join(file));
+            let record = text(dir.path().join("val.json"));
+            accepts(&["val", &model, "--data", &data, "--json", &record]);
+            json(&record)["map_50_95"].as_f64().expect("a number")
+        };
+        let (found, expected) = (map(format!("{name}.pt")), map(format!("{export}.onnx")));
+        assert!(
+            (found - expected).abs() <= 1e-4,
+            "{name}: {found} and {expected}"
+        );
+    }
+}
+
+#[test]
 fn files_that_are_no_checkpoints_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = text(dir.path().join("best.pt"));
