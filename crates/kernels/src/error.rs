@@ -144,7 +144,7 @@ pub enum KernelError {
     },
     /// The name is no instruction set's.
     #[error(
-        "unknown instruction set {name:?}: expected avx512-vnni, avx512, avx-vnni, avx2 or scalar"
+        "unknown instruction set {name:?}: expected avx512-vnni, avx512, avx-vnni, avx2, neon-i8mm, neon-dotprod or scalar"
     )]
     UnknownIsa {
         /// The name.

@@ -12,16 +12,22 @@ pub enum Isa {
     AvxVnni,
     /// AVX2 and FMA.
     Avx2,
+    /// NEON with products of unsigned and signed bytes (`usdot`, the i8mm extension).
+    NeonI8mm,
+    /// NEON with products of signed bytes (`sdot`, the dotprod extension).
+    NeonDotprod,
     /// Any processor.
     Scalar,
 }
 
 /// Every instruction set and its name, best first.
-const ISAS: [(Isa, &str); 5] = [
+const ISAS: [(Isa, &str); 7] = [
     (Isa::Avx512Vnni, "avx512-vnni"),
     (Isa::Avx512, "avx512"),
     (Isa::AvxVnni, "avx-vnni"),
     (Isa::Avx2, "avx2"),
+    (Isa::NeonI8mm, "neon-i8mm"),
+    (Isa::NeonDotprod, "neon-dotprod"),
     (Isa::Scalar, "scalar"),
 ];
 
@@ -57,11 +63,21 @@ impl Isa {
                 avx2() && is_x86_feature_detected!("avxvnni") || Isa::Avx512Vnni.is_available()
             }
             Isa::Avx2 => avx2(),
+            Isa::NeonI8mm | Isa::NeonDotprod => false,
             Isa::Scalar => true,
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    fn is_available(self) -> bool {
+        match self {
+            Isa::NeonI8mm => std::arch::is_aarch64_feature_detected!("i8mm"),
+            Isa::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+            other => other == Isa::Scalar,
+        }
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn is_available(self) -> bool {
         self == Isa::Scalar
     }

@@ -4,6 +4,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use crate::Isa;
@@ -12,6 +14,8 @@ use crate::conv::tile::TileFn;
 pub(crate) use avx2::F32x8 as F32x8Avx;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::F32x16;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::F32x4;
 pub(crate) use scalar::F32x8;
 
 /// Lanes of f32.
@@ -81,6 +85,8 @@ pub(crate) unsafe fn dispatch<B: Body>(isa: Isa, body: &B) {
             Isa::Avx512Vnni | Isa::Avx512 => avx512::run(body),
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni | Isa::Avx2 => avx2::run(body),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm | Isa::NeonDotprod => neon::run(body),
             _ => body.run::<F32x8>(),
         }
     }
@@ -90,6 +96,7 @@ pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
         Isa::Avx512Vnni | Isa::Avx512 => 16,
         Isa::AvxVnni | Isa::Avx2 | Isa::Scalar => 8,
+        Isa::NeonI8mm | Isa::NeonDotprod => 4,
     }
 }
 
@@ -100,6 +107,8 @@ pub(crate) fn tiles(isa: Isa) -> &'static [&'static [TileFn]] {
         Isa::Avx512Vnni | Isa::Avx512 => avx512::TILES,
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni | Isa::Avx2 => avx2::TILES,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm | Isa::NeonDotprod => neon::TILES,
         _ => scalar::TILES,
     }
 }

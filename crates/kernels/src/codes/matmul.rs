@@ -2,7 +2,7 @@
 
 use super::conv::steps;
 use super::vector::{
-    CodeBody, CodeVector, Pixels, code_lanes, dispatch_codes, pack_quad, weight_bytes,
+    CodeBody, CodeVector, Pixels, code_lanes, code_offset, dispatch_codes, pack_quad, weight_bytes,
 };
 use super::{CodeParams, QOut};
 use crate::nest::Base;
@@ -195,7 +195,7 @@ impl Panel<'_> {
                     // SAFETY: the caller's: the index lies inside the checked view.
                     let code = unsafe { *job.codes.at(at) };
                     *weight = (code ^ 128) as i8;
-                    packed.columns[n] -= a_zero * i32::from(*weight);
+                    packed.columns[n] -= (a_zero - code_offset(job.isa)) * i32::from(*weight);
                 }
             }
             pack_quad(

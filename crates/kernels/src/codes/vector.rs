@@ -6,6 +6,8 @@ mod avx2;
 mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use super::conv::tile::CodeTileFn;
@@ -38,7 +40,7 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [Self::Quad; 4];
     /// Sums in the order of [`CodeVector::channel_quads`] to the order of channels.
     unsafe fn in_order(sums: [Self; 4]) -> [Self; 4];
-    /// Adds each lane's product of its four weights with the four codes.
+    /// Adds each lane's product of its four weights with the four codes, less [`code_offset`].
     unsafe fn dot(self, codes: Self::Quad, weights: Self::Weights) -> Self;
     /// One code per lane; of `n < LANES`, the rest are zero.
     unsafe fn widen(from: *const u8) -> Self;
@@ -110,6 +112,10 @@ pub(crate) fn code_body<B: CodeBody>(isa: Isa) -> unsafe fn(&B) {
         Isa::AvxVnni => avx_vnni::run,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx2 => avx2::run,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm => neon::run_mixed,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDotprod => neon::run_signed,
         _ => scalar::run,
     }
 }
@@ -129,6 +135,7 @@ pub(crate) fn code_lanes(isa: Isa) -> usize {
     match isa {
         Isa::Avx512Vnni => 16,
         Isa::Avx512 | Isa::AvxVnni | Isa::Avx2 | Isa::Scalar => 8,
+        Isa::NeonI8mm | Isa::NeonDotprod => 4,
     }
 }
 
@@ -141,7 +148,19 @@ pub(crate) fn code_tiles(isa: Isa) -> &'static [&'static [CodeTileFn]] {
         Isa::AvxVnni => avx_vnni::tiles(),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx2 => avx2::TILES,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm => neon::MIXED,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDotprod => neon::SIGNED,
         _ => scalar::TILES,
+    }
+}
+
+/// What products lack of a code: sums start with so many sums of the weights more.
+pub(crate) fn code_offset(isa: Isa) -> i32 {
+    match isa {
+        Isa::NeonDotprod => 128,
+        _ => 0,
     }
 }
 

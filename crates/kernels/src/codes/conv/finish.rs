@@ -80,6 +80,7 @@ impl CodeBody for Out<'_> {
                 (3, true) => self.pixels::<V, 6, 3, 3>(),
                 (_, true) => self.pixels::<V, 8, 4, 4>(),
                 (1, false) => self.pixels::<V, 4, 4, 1>(),
+                (3, false) => self.pixels::<V, 3, 3, 3>(),
                 (4, false) => self.pixels::<V, 4, 4, 4>(),
                 _ => self.pixels::<V, 4, 4, 2>(),
             }

@@ -1,6 +1,6 @@
 use super::depthwise::ChannelWeights;
 use super::tile::Tail;
-use crate::codes::vector::{code_lanes, code_tiles, pack_quad, weight_bytes};
+use crate::codes::vector::{code_lanes, code_offset, code_tiles, pack_quad, weight_bytes};
 use crate::conv::Window;
 use crate::{Isa, KernelError};
 
@@ -146,7 +146,8 @@ impl PackedQConv {
             let sum = weights
                 .iter()
                 .fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w)));
-            let zero = i32::from(spec.x_zero_point).wrapping_mul(sum);
+            let zero = i32::from(spec.x_zero_point) - code_offset(self.isa);
+            let zero = zero.wrapping_mul(sum);
             self.start.push(zero.wrapping_neg());
             self.multiplier.push(spec.multiplier[m]);
             self.bias.push(spec.bias[m]);
