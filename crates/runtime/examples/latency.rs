@@ -1,4 +1,5 @@
-//! `latency MODEL.onnx [threads] [runs] [kinds|steps|json]`: latency of a model, and what its steps take at their fastest.
+//! `latency MODEL.onnx [threads] [runs] [kinds|steps|json] [isa]`: latency of a model, and what its steps take at their fastest.
+use kernels::Isa;
 use runtime::{Plan, PlanOptions, Session};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,23 +9,27 @@ use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let usage = "usage: latency MODEL.onnx [threads] [runs] [kinds|steps|json]";
+    let usage = "usage: latency MODEL.onnx [threads] [runs] [kinds|steps|json] [isa]";
     let model = arguments.first().ok_or(usage)?;
     let number = |i: usize, default| arguments.get(i).map_or(Ok(default), |s| s.parse());
     let (threads, runs) = (number(1, 2)?, number(2, 30)?);
+    let isa = arguments.get(4).map_or(Ok(Isa::best()), |s| s.parse())?;
+    let options = PlanOptions {
+        isa,
+        ..PlanOptions::default()
+    };
     let start = Instant::now();
     let graph = onnx::load(Path::new(model), &onnx::LoadOptions::default())?;
-    let plan = Arc::new(Plan::compile(&graph, &[], &PlanOptions::default())?);
+    let plan = Arc::new(Plan::compile(&graph, &[], &options)?);
     let mut session = Session::new(&plan, threads)?;
     let x = vec![0.5; graph.ty(graph.inputs()[0])?.elements()];
+    let sizes = graph.outputs().iter().map(|&v| Ok(graph.ty(v)?.elements()));
+    let sizes: Vec<usize> = sizes.collect::<Result<_, ir::IrError>>()?;
     drop(graph);
-    let mut outputs: Vec<Vec<f32>> = session
-        .run(&[&x])?
-        .iter()
-        .map(|y| vec![0.0; y.len()])
-        .collect();
-    let first_ms = start.elapsed().as_secs_f64() * 1e3;
+    let mut outputs: Vec<Vec<f32>> = sizes.into_iter().map(|n| vec![0.0; n]).collect();
     let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    session.run_into(&[&x], &mut outputs)?;
+    let first_ms = start.elapsed().as_secs_f64() * 1e3;
     let mut times_ms = Vec::new();
     for _ in 0..runs + 3 {
         let start = Instant::now();
