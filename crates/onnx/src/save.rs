@@ -124,6 +124,8 @@ struct Writer {
     opset: i64,
     names: BTreeMap<ValueId, String>,
     used: BTreeSet<String>,
+    /// Names of nodes so far; ONNX Runtime refuses a name that two nodes have.
+    node_names: BTreeSet<String>,
     /// Number of values between the nodes of lowerings so far.
     temporaries: usize,
     /// Constants of lowerings by type, shape and bytes: equal ones are written once.
@@ -169,6 +171,7 @@ impl Writer {
             opset,
             names,
             used,
+            node_names: BTreeSet::new(),
             temporaries: 0,
             shared: BTreeMap::new(),
             nodes: Vec::new(),
@@ -193,7 +196,7 @@ impl Writer {
         for (i, part) in lowered.iter().enumerate() {
             let proto = self.part(node, part, &base, &mut temporaries)?;
             // Names of nodes are optional; the node that the others lead to has the name.
-            let name = (i == last).then(|| node.name.clone());
+            let name = (i == last).then(|| unique(&mut self.node_names, &node.name));
             self.nodes.push(NodeProto { name, ..proto });
         }
         Ok(())
@@ -279,7 +282,7 @@ impl Writer {
         for slot in proto.output.iter_mut().filter(|n| !n.is_empty()) {
             *slot = now.next().unwrap_or_default();
         }
-        proto.name = Some(node.name.clone());
+        proto.name = Some(unique(&mut self.node_names, &node.name));
         self.nodes.push(proto);
         Ok(())
     }

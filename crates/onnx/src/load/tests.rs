@@ -412,3 +412,17 @@ fn parse_of_open_axes_takes_the_size_that_the_metadata_states() {
         assert_eq!(shape(&file, &given)[2..], [96, 128]);
     }
 }
+
+#[test]
+fn encode_of_nodes_with_one_name_gives_each_its_own() {
+    let twice = |input: &str, output: &str| NodeProto {
+        name: Some("same".to_owned()),
+        ..node("Relu", &[input], &[output])
+    };
+    let file = model(vec![twice("x", "h"), twice("h", "y")], vec![]);
+    let graph = parse(&file.encode_to_vec(), None, &LoadOptions::default()).unwrap();
+    let bytes = crate::encode(&graph).unwrap();
+    let written = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
+    let names: Vec<&str> = written.node.iter().map(NodeProto::name).collect();
+    assert_eq!(names, ["same", "same_1"]);
+}
