@@ -109,11 +109,6 @@ impl<'t, 's> Builder<'t, 's> {
         Ok(value)
     }
 
-    /// Makes a value an output of the model under the name it has.
-    pub(crate) fn mark_output(&mut self, value: ValueId) {
-        self.edit.output(value);
-    }
-
     fn write(
         &mut self,
         at: &Module<'_>,

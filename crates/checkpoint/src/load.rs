@@ -44,7 +44,7 @@ pub struct Checkpoint {
     pub is_ema: bool,
 }
 
-/// Reads a checkpoint of Ultralytics YOLOv5, v8, 11 or 26, in PyTorch's zip or legacy container. Nothing in it is executed.
+/// Reads a checkpoint of Ultralytics YOLOv5, or v8 to 26, in PyTorch's zip or legacy container. Nothing in it is executed.
 ///
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.

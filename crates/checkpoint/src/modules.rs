@@ -69,7 +69,6 @@ const MODULES: &[(&str, Build)] = &[
     ("Concat", routing::concat),
     ("Focus", routing::focus),
     ("Upsample", routing::upsample),
-    ("Proto", routing::proto),
     ("Identity", element_wise::identity),
     ("SiLU", element_wise::activation),
     ("ReLU", element_wise::activation),

@@ -1,8 +1,8 @@
 //! What heads for other tasks predict beside boxes and scores, from a third branch at every level: coefficients of prototype
 //! masks (YOLACT, arXiv:1904.02689), keypoints (YOLO-Pose, arXiv:2204.06806), the angle of an oriented box.
-use super::build as build_module;
 use super::detect::constant;
 use super::detect_distances::{Grid, branch};
+use super::{build, build_child, element_wise};
 use crate::CheckpointError;
 use crate::builder::Builder;
 use crate::module::Module;
@@ -25,8 +25,18 @@ pub(super) fn masks(
         .first()
         .copied()
         .ok_or_else(|| module.unsupported("a head without levels"))?;
-    let prototypes = build_module(builder, &module.child("proto")?, &[finest])?;
-    builder.mark_output(prototypes);
+    let proto = module.child("proto")?;
+    let mut x = finest;
+    for name in ["cv1", "upsample", "cv2"] {
+        x = build_child(builder, &proto, name, x)?;
+    }
+    let last = proto.child("cv3")?;
+    x = build_child(builder, &last, "conv", x)?;
+    if let Some(norm) = last.find("bn")? {
+        x = build(builder, &norm, &[x])?;
+    }
+    let act = last.child("act")?;
+    builder.output(&act, element_wise::kind(&act)?, &[x], "output1")?;
     Ok(())
 }
 

@@ -19,7 +19,12 @@ pub(super) fn activation(
     module: &Module<'_>,
     inputs: &[ValueId],
 ) -> Result<ValueId, CheckpointError> {
-    let kind = match module.class {
+    builder.node(module, kind(module)?, &[single(module, inputs)?])
+}
+
+/// The function of an activation.
+pub(super) fn kind(module: &Module<'_>) -> Result<UnaryKind, CheckpointError> {
+    Ok(match module.class {
         "SiLU" => UnaryKind::Silu,
         "ReLU" => UnaryKind::Relu,
         "ReLU6" => UnaryKind::Clip { min: 0.0, max: 6.0 },
@@ -31,8 +36,8 @@ pub(super) fn activation(
             alpha: 1.0 / 6.0,
             beta: 0.5,
         },
+        "Sigmoid" => UnaryKind::Sigmoid,
         "Tanh" => UnaryKind::Tanh,
-        _ => UnaryKind::Sigmoid,
-    };
-    builder.node(module, kind, &[single(module, inputs)?])
+        _ => return Err(module.unsupported("this activation")),
+    })
 }

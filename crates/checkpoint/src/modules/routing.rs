@@ -18,19 +18,6 @@ pub(super) fn sequential(
     Ok(x)
 }
 
-/// Prototype masks (YOLACT, arXiv:1904.02689, section 3.1), at twice the size of the finest level.
-pub(super) fn proto(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let mut x = single(module, inputs)?;
-    for name in ["cv1", "upsample", "cv2", "cv3"] {
-        x = build_child(builder, module, name, x)?;
-    }
-    Ok(x)
-}
-
 pub(super) fn concat(
     builder: &mut Builder<'_, '_>,
     module: &Module<'_>,
