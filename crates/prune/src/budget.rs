@@ -187,3 +187,42 @@ pub fn choose_macs(
     })?;
     plan(below)
 }
+
+/// Keeps, in each group, the most important channels that make up a share `keep` of the group's importance.
+///
+/// Caps by depth, rounding and floor of `budget` hold; its ratio is not read.
+///
+/// # Errors
+/// As [`choose`]; `Budget` when `keep` is not a share.
+pub fn choose_contribution(
+    graph: &Graph,
+    groups: &Groups,
+    importance: &Importance,
+    (budget, keep): (&Budget, f64),
+) -> Result<PrunePlan, PruneError> {
+    let ranking = Ranking::new(groups, importance, budget)?;
+    if !(0.0..=1.0).contains(&keep) {
+        return Err(PruneError::Budget {
+            name: "keep",
+            expected: "between 0 and 1",
+            found: keep,
+        });
+    }
+    let mut removed = BTreeMap::new();
+    for (g, group) in ranking.groups.iter().enumerate() {
+        let scores = &importance[&group.name];
+        let total: f64 = scores.iter().filter(|s| s.is_finite()).sum();
+        let (mut gone, mut channels) = (0.0, Vec::new());
+        for &(_, c) in ranking.order.iter().filter(|(of, _)| *of == g) {
+            gone += scores[c];
+            if gone.is_nan() || gone > (1.0 - keep) * total {
+                break;
+            }
+            channels.push(c);
+        }
+        let count = budget.rounded(group.width(), channels.len());
+        channels.truncate(count.min(budget.most(group)));
+        removed.insert(group.name.clone(), channels);
+    }
+    PrunePlan::new(graph, groups, removed)
+}

@@ -70,3 +70,73 @@ fn fit(
     let bias = target_mean.iter().zip(&given).map(|(t, g)| t - g).collect();
     Linear { weight, bias }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compensation, Moments};
+
+    /// Rows of four columns, the last of which is a combination of the others and a constant.
+    fn rows() -> Array2<f32> {
+        let mut rows = Array2::from_shape_fn((400, 4), |(i, j)| {
+            ((i * (7 + 3 * j) + j) % 23) as f32 / 11.0 - 1.0
+        });
+        for mut row in rows.rows_mut() {
+            row[3] = 0.5 * row[0] - 2.0 * row[1] + 0.25 * row[2] + 3.0;
+        }
+        rows
+    }
+
+    fn dense() -> Linear {
+        Linear {
+            weight: Array2::from_shape_fn((3, 4), |(i, j)| (i as f64 + 1.0) * 0.3 - j as f64 * 0.2),
+            bias: vec![0.1, -0.2, 0.3],
+        }
+    }
+
+    fn outputs(layer: &Linear, x: &Array2<f32>) -> Array2<f32> {
+        let y = x.mapv(f64::from).dot(&layer.weight.t()) + ndarray::ArrayView1::from(&layer.bias);
+        y.mapv(|v| v as f32)
+    }
+
+    fn assert_same(a: &Array2<f32>, b: &Array2<f32>) {
+        let worst = (a - b).iter().fold(0.0_f32, |w, d| w.max(d.abs()));
+        assert!(worst < 2e-3, "{worst}");
+    }
+
+    #[test]
+    fn regress_without_a_column_that_the_others_span_is_exact() {
+        let (x, dense) = (rows(), dense());
+        let kept = [0, 1, 2];
+        let pruned = Linear {
+            weight: dense.weight.select(Axis(1), &kept),
+            bias: dense.bias.clone(),
+        };
+        let seen = x.select(Axis(1), &kept);
+        let target = outputs(&dense, &x);
+        let fitted = regress(&pruned, seen.view(), target.view(), 1e-7, 2);
+        assert_same(&outputs(&fitted, &seen), &target);
+    }
+
+    #[test]
+    fn compensation_of_a_column_that_the_others_span_costs_nothing_and_is_exact() {
+        let (x, dense) = (rows(), dense());
+        let moments = Moments::of(x.view(), 1);
+        let mut layer = Compensation::new(dense.weight.clone(), &moments, 1e-7).expect("finite");
+        assert!(layer.cost(&[3]) < 1e-4 * layer.energy());
+        assert!(layer.cost(&[2]) < 1e-4 * layer.energy());
+        layer.remove(&[3]);
+        assert!(layer.cost(&[2]) > 1e-2 * layer.energy());
+        let now = layer.layer(&dense.bias);
+        assert!(now.weight.column(3).iter().all(|w| *w == 0.0));
+        assert_same(&outputs(&now, &x), &outputs(&dense, &x));
+    }
+
+    #[test]
+    fn regress_on_any_number_of_threads_gives_the_same_bits() {
+        let (x, dense) = (rows(), dense());
+        let target = outputs(&dense, &x);
+        let one = regress(&dense, x.view(), target.view(), 1e-3, 1);
+        assert_eq!(one, regress(&dense, x.view(), target.view(), 1e-3, 3));
+    }
+}
