@@ -2,8 +2,8 @@
 //! around them; equal bits on all of them and on any number of threads.
 
 use kernels::{
-    Arena, CodeParams, CodeTable, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue,
-    QOut, ThreadPool, View, q_fill_halo, qconv2d,
+    Arena, CodeParams, CodeTable, Context, Isa, KernelError, PackedQConv, QActivation, QConvSpec,
+    QEpilogue, QOut, ThreadPool, View, q_fill_halo, qconv2d,
 };
 
 const CANARY: u8 = 77;
@@ -487,4 +487,89 @@ fn qconv2d_around_its_output_leaves_everything() {
             );
         }
     }
+}
+
+#[test]
+fn qconv2d_bad_arguments_are_typed_errors() {
+    let case = case([8, 16], [5, 6], 3);
+    let change = |change: fn(&mut QConvSpec)| {
+        let mut spec = case.spec();
+        change(&mut spec);
+        PackedQConv::new(&spec, Isa::Scalar).err()
+    };
+    assert!(matches!(
+        change(|spec| spec.bias.truncate(3)),
+        Some(KernelError::Length {
+            operand: "bias",
+            ..
+        })
+    ));
+    assert!(matches!(
+        change(|spec| spec.weight.truncate(3)),
+        Some(KernelError::Length { .. })
+    ));
+    assert!(matches!(
+        change(|spec| spec.strides[1] = 0),
+        Some(KernelError::Zero { .. })
+    ));
+    assert!(matches!(
+        change(|spec| spec.group = 3),
+        Some(KernelError::Groups { .. })
+    ));
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut spec = case.spec();
+        spec.multiplier[2] = value;
+        assert!(matches!(
+            PackedQConv::new(&spec, Isa::Scalar),
+            Err(KernelError::NotFinite { .. })
+        ));
+    }
+    let views = case.views();
+    let conv = PackedQConv::new(&case.spec(), Isa::Scalar).expect("valid");
+    let pool = ThreadPool::new(1);
+    let (mut arena, mut codes) = (Arena::new(8), Arena::new(views.codes));
+    let mut ctx = Context {
+        arena: &mut arena,
+        codes: &mut codes,
+        pool: &pool,
+        isa: Isa::Scalar,
+    };
+    let mut run = |x: &View, y: QOut| qconv2d(&mut ctx, &conv, x, &y, &QEpilogue::default()).err();
+    let good = QOut::Codes {
+        view: views.y,
+        params: Y,
+    };
+    assert_eq!(run(&views.x, good), None);
+    let no_scale = QOut::Codes {
+        view: views.y,
+        params: CodeParams { scale: 0.0, ..Y },
+    };
+    assert!(matches!(
+        run(&views.x, no_scale),
+        Some(KernelError::Scale { .. })
+    ));
+    let onto_x = QOut::Codes {
+        view: View {
+            offset: views.x.offset,
+            ..views.y
+        },
+        params: Y,
+    };
+    assert!(matches!(
+        run(&views.x, onto_x),
+        Some(KernelError::Overlap { .. })
+    ));
+    let without_halo = View {
+        offset: 0,
+        ..views.x
+    };
+    assert!(matches!(
+        run(&without_halo, good),
+        Some(KernelError::OutOfBounds { .. })
+    ));
+    let small = QOut::Float { view: views.y };
+    assert!(matches!(
+        run(&views.x, small),
+        Some(KernelError::OutOfBounds { .. })
+    ));
 }
