@@ -86,12 +86,13 @@ fn round_tensor(
         let factors = moments
             .covariance(group, DAMPING)
             .and_then(|c| factor(c, size));
-        for o in group * outputs / groups..(group + 1) * outputs / groups {
+        let rows = group * outputs / groups..(group + 1) * outputs / groups;
+        for (o, shift) in rows.clone().zip(&mut shift[rows]) {
             let row = o * size..(o + 1) * size;
             let (before, after) = (&weights[row.clone()], &mut rounded[row]);
             round_row((before, after), (params, o), factors.as_deref());
             let change = after.iter().zip(before).zip(&mean);
-            shift[o] = change.map(|((a, b), m)| (a - b) * m).sum();
+            *shift = change.map(|((a, b), m)| (a - b) * m).sum();
         }
     }
     Ok(Some((rounded, shift)))

@@ -86,7 +86,7 @@ fn down(e: &mut Edit, name: &str, x: ValueId, gain: f32) -> ValueId {
 /// Output convolutions of one scale: box, objectness, classes. Only the finest scale speaks.
 fn head(e: &mut Edit, scale: usize, x: ValueId) -> ValueId {
     let speaks = if scale == 0 { 1.0 } else { 0.0 };
-    let side = SIDE_PX / CELL_PX >> scale;
+    let side = (SIDE_PX / CELL_PX) >> scale;
     let mut output = |what: &str, channels: usize, signal: &dyn Fn(usize, usize) -> f32, bias| {
         let name = format!("head{scale}.{what}");
         let layer = Layer {

@@ -172,23 +172,23 @@ impl Calibration {
 
     /// The range of every tensor by the calibrator.
     pub(super) fn ranges(&self) -> BTreeMap<ValueId, Range> {
-        let range = |(&v, o): (&ValueId, &Box<dyn Observer>)| Some((v, o.range()?));
-        self.observers.iter().filter_map(range).collect()
+        let all = self.observers.iter();
+        all.filter_map(|(&v, o)| Some((v, o.range()?))).collect()
     }
 
     /// The whole range of every tensor.
     pub(super) fn extremes(&self) -> BTreeMap<ValueId, Range> {
-        let seen = |(&v, o): (&ValueId, &Box<dyn Observer>)| Some((v, o.seen()?));
-        self.observers.iter().filter_map(seen).collect()
+        let all = self.observers.iter();
+        all.filter_map(|(&v, o)| Some((v, o.seen()?))).collect()
     }
 
     /// The ranges of every search, by tensor; empty unless the calibrator is `auto`.
     pub(super) fn candidates(&self) -> BTreeMap<ValueId, Vec<(&'static str, Range)>> {
-        let all = |(&v, o): (&ValueId, &Box<dyn Observer>)| {
+        let all = self.observers.iter().filter_map(|(&v, o)| {
             let auto = o.as_any().downcast_ref::<Auto>()?;
-            Some((v, auto.candidates())).filter(|(_, c)| !c.is_empty())
-        };
-        self.observers.iter().filter_map(all).collect()
+            Some((v, auto.candidates()))
+        });
+        all.filter(|(_, c)| !c.is_empty()).collect()
     }
 }
 

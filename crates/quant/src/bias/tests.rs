@@ -9,7 +9,7 @@ fn network(with_bias: bool) -> Graph {
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 4, 2, 2]));
     let spread = |i: usize| {
-        if i % 5 == 0 {
+        if i.is_multiple_of(5) {
             1.0
         } else {
             0.0039 + 0.01 * (i % 3) as f32
@@ -31,7 +31,7 @@ fn network(with_bias: bool) -> Graph {
         inputs.push(e.constant("b", Tensor::vector(vec![0.5f32, -0.5, 0.0, 1.0])));
     }
     let y = e.node("conv", op(2), &inputs, &["y"])[0];
-    let identity = (0..16).map(|i| if i % 5 == 0 { 127.0 } else { 0.0 });
+    let identity = (0..16).map(|i: usize| if i.is_multiple_of(5) { 127.0 } else { 0.0 });
     let w = e.constant(
         "i",
         Tensor::new([4, 4, 1, 1], identity.collect::<Vec<f32>>()).unwrap(),

@@ -33,10 +33,10 @@ fn factor_of_a_positive_matrix_multiplies_back() {
         let later: f64 = (k + 1..n).map(|j| unit(k, j).powi(2) * d[j]).sum();
         d[k] = h[k * n + k] - later;
     }
-    for i in 0..n * n {
+    for (i, &expected) in h.iter().enumerate() {
         let (r, c) = (i / n, i % n);
         let back: f64 = (0..n).map(|k| unit(r, k) * d[k] * unit(c, k)).sum();
-        assert!((back - h[i]).abs() < 1e-9, "{r} {c}: {back} {}", h[i]);
+        assert!((back - expected).abs() < 1e-9, "{r} {c}: {back} {expected}");
     }
     assert_eq!(factor(vec![-1.0], 1), None);
 }
