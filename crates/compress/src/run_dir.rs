@@ -146,7 +146,7 @@ impl RunDir {
                 let found = file_digest(&self.file(f)).ok();
                 found.is_some() && found.as_ref() == finished.files.get(*f)
             };
-            finished.key == stage.key && stage.files.iter().all(|f| same(&f))
+            finished.key == stage.key && stage.files.iter().all(same)
         };
         // A record that does not parse is one that was not finished.
         let known = self.read_json::<Finished<T>>(&record).ok();

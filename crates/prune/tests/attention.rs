@@ -1,8 +1,10 @@
 //! Attention between convolutions (C2PSA), squeeze and excitation, and linear layers: what passes through them is pruned,
 //! what has a meaning inside them stays.
+mod close;
 mod dense;
 
-use dense::{assert_close, with_zero_columns};
+use close::assert_close;
+use dense::with_zero_columns;
 use ir::ops::{
     BinaryKind, Concat, Conv, Gemm, MatMul, Reduce, ReduceKind, Reshape, Softmax, Split, Transpose,
     UnaryKind,

@@ -1,7 +1,9 @@
 //! A pruned graph computes what the dense graph does when the consumers' weight columns of the removed channels are zero.
+mod close;
 mod dense;
 
-use dense::{assert_close, with_zero_columns};
+use close::assert_close;
+use dense::with_zero_columns;
 use ir::ops::{
     BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool,
     NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,

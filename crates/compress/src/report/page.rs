@@ -191,9 +191,7 @@ fn before_after(r: &Report) -> Markup {
     let (a, p, b) = (&r.record.baseline, &r.record.pruned, &r.record.quantized);
     let change = |number: &fn(&StageRecord) -> Option<f64>| {
         let pair = number(a).filter(|v| *v > 0.0).zip(number(b));
-        pair.map_or("–".to_owned(), |(a, b)| {
-            signed(100.0 * (b / a - 1.0))
-        })
+        pair.map_or("–".to_owned(), |(a, b)| signed(100.0 * (b / a - 1.0)))
     };
     let about = html! {
         span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine." }
