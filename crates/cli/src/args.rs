@@ -30,7 +30,8 @@ pub(crate) struct CommonArgs {
     /// Seed of everything that is drawn.
     #[arg(long, global = true, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Instruction set to use: avx512, avx2 or scalar; the best one by default.
+    /// Instruction set to use, of those this CPU has: avx512-vnni, avx512, avx-vnni, avx2, neon-i8mm, neon-dotprod or
+    /// scalar; the best one by default.
     #[arg(long, global = true)]
     pub(crate) isa: Option<Isa>,
     /// What runs the model.
@@ -206,7 +207,8 @@ pub(crate) struct ExportArgs {
     /// Each object once, `[1, 300, 6]`, from the branches that YOLO26 checkpoints have for it.
     #[arg(long)]
     pub(crate) end_to_end: bool,
-    /// Rewrites to apply: Focus as one convolution (the same function), HardSwish for SiLU (another function).
+    /// Rewrites to apply: Focus as one convolution (the same function), HardSwish for SiLU (another
+    /// function), the dense output of an end-to-end tail.
     #[arg(long, value_delimiter = ',', value_parser = names(ir::rewrites::ON_REQUEST, |r| r.name))]
     pub(crate) rewrite: Vec<String>,
 }

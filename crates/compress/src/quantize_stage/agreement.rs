@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ir::Graph;
 use yolo::families::{Head, RawOutput};
-use yolo::{BoxXyxy, Detection, nms};
+use yolo::{BadInput, BoxXyxy, Detection, nms};
 
 use crate::{CompressError, Observation};
 
@@ -21,6 +21,8 @@ pub(super) struct HoldOut<'a> {
     observation: &'a Observation<'a>,
     images: Vec<PathBuf>,
     float: Candidates,
+    /// Images that could not be read.
+    pub(super) bad_images: Vec<BadInput>,
 }
 
 /// Candidates of each image, by its index.
@@ -32,18 +34,19 @@ impl<'a> HoldOut<'a> {
         observation: &'a Observation<'a>,
         images: Vec<PathBuf>,
     ) -> Result<Self, CompressError> {
-        let float = candidates(observation, observation.graph, &images)?;
+        let (float, bad_images) = candidates(observation, observation.graph, &images)?;
         Ok(Self {
             observation,
             images,
             float,
+            bad_images,
         })
     }
 
     /// Share of the detections, by confidence, that the graph loses or changes: 0 when it detects what the float
     /// model does, 1 when nothing is found again.
     pub(super) fn error(&self, graph: &Graph) -> Result<f64, CompressError> {
-        let found = candidates(self.observation, graph, &self.images)?;
+        let (found, _) = candidates(self.observation, graph, &self.images)?;
         let (mut agreed, mut total) = (0.0, 0.0);
         for (image, float) in &self.float {
             let none = Vec::new();
@@ -66,7 +69,7 @@ fn candidates(
     observation: &Observation<'_>,
     graph: &Graph,
     images: &[PathBuf],
-) -> Result<Candidates, CompressError> {
+) -> Result<(Candidates, Vec<BadInput>), CompressError> {
     let head: &Head = observation.head;
     let observation = Observation {
         graph,
@@ -77,7 +80,7 @@ fn candidates(
         progress: &|_| (),
     };
     let outputs = graph.outputs().to_vec();
-    let (found, _) =
+    let (found, bad_images) =
         observation.watch(&outputs, Candidates::new, |found, image, _, observed| {
             let output = observed.to_tensor()?;
             let (&[_, rows, columns], Ok(data)) = (output.shape(), output.as_slice::<f32>()) else {
@@ -91,7 +94,7 @@ fn candidates(
             found.insert(image, (head.family.decode)(&raw, CANDIDATE_CONF));
             Ok(())
         })?;
-    Ok(found.into_iter().flatten().collect())
+    Ok((found.into_iter().flatten().collect(), bad_images))
 }
 
 /// Confidence of `these` that is among `those` in the same place, and all of their confidence.

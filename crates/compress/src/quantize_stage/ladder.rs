@@ -282,12 +282,14 @@ impl<'a> Ladder<'a> {
 
     fn finish(self, rung: Rung, calibration: Calibration) -> Result<Quantized, CompressError> {
         let sites = self.decisions(&rung, &calibration)?;
+        let mut bad_images = calibration.bad_images;
+        bad_images.extend(self.hold_out.into_iter().flat_map(|h| h.bad_images));
         Ok(Quantized {
             int8_macs_share: quant::int8_macs_share(&rung.quantized),
             sites,
             graph: rung.quantized,
             plan: rung.plan,
-            bad_images: calibration.bad_images,
+            bad_images,
             steps: self.steps,
         })
     }
