@@ -2,11 +2,12 @@
 use crate::args::{BenchArgs, CommonArgs, EngineName};
 use crate::model::{self, Model};
 use crate::output::{align_right, grouped, megabytes, table, write_json};
+use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
 use crate::{engine, memory};
 use anyhow::{Context, Result};
 use compress::{EnergyMeter, Latency, noise};
-use ir::{Op, rewrites};
+use ir::rewrites;
 use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
@@ -31,7 +32,7 @@ struct ModelRecord {
     arena_bytes: Option<usize>,
     /// Of the process while this model was read and run, where the system tells.
     peak_rss_bytes: Option<u64>,
-    /// Null for a quantized graph that our engine evaluates in float: that latency says nothing.
+    /// Null for a quantized graph of which our engine runs a part in float: that latency says nothing.
     latency_ms: Option<Latency>,
     images_per_s: Option<f64>,
     /// Of one inference, the whole processor; null where no counter can be read, or there is no latency.
@@ -40,15 +41,8 @@ struct ModelRecord {
     isa: Option<String>,
     threads: usize,
     runs: u32,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    plan: Vec<StepRecord>,
-}
-
-#[derive(Debug, Serialize)]
-struct StepRecord {
-    name: String,
-    kind: String,
-    macs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Listing>,
 }
 
 /// Runs the verb.
@@ -84,14 +78,12 @@ fn builtin(model: &mut Model, common: &CommonArgs) -> Result<Timed> {
     let &[input] = graph.inputs() else {
         anyhow::bail!("expected one input, found {}", graph.inputs().len());
     };
-    let quantized = graph
-        .nodes()
-        .any(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
+    let honest = compress::runs_as_it_is(graph, &plan);
     Ok(Timed {
         network: Box::new(Session::new(&plan, engine::threads(common))?),
         elements: graph.ty(input)?.elements(),
         plan: Some(plan),
-        honest: !quantized,
+        honest,
     })
 }
 
@@ -120,12 +112,11 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         true => time(&mut timed, args)?,
         false => (None, None),
     };
-    let steps = timed.plan.as_ref().map_or(vec![], |plan| plan.steps());
-    let rows = steps.into_iter().filter(|_| args.plan).map(|s| StepRecord {
-        name: s.name,
-        kind: s.kind,
-        macs: s.macs,
-    });
+    let listed = timed.plan.as_ref().filter(|_| args.plan);
+    let threads = engine::threads(common);
+    let plan = listed
+        .map(|plan| plan_listing::list(plan, timed.elements, threads, args.runs))
+        .transpose()?;
     Ok(ModelRecord {
         model: path.display().to_string(),
         file_bytes: model.file_bytes,
@@ -139,9 +130,9 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         energy_j,
         engine: common.engine.name(),
         isa: engine::isa_name(common)?,
-        threads: engine::threads(common),
+        threads,
         runs: args.runs,
-        plan: rows.collect(),
+        plan,
     })
 }
 
@@ -285,22 +276,13 @@ fn print(record: &Record) {
     );
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {
         println!(
-            "{}: quantized; evaluated by fake quantization in float, so no latency is shown",
+            "{}: quantized, but less than 99 % of what is INT8 runs on integers, so no latency is shown: see --plan",
             m.model
         );
     }
-    record
-        .models
-        .iter()
-        .filter(|m| !m.plan.is_empty())
-        .for_each(print_plan);
-}
-
-fn print_plan(m: &ModelRecord) {
-    let mut steps = table(&["step", "kind", "MACs"]);
-    for s in &m.plan {
-        steps.add_row([s.name.clone(), s.kind.clone(), grouped(s.macs)]);
+    for m in &record.models {
+        if let Some(plan) = &m.plan {
+            plan.print(&m.model);
+        }
     }
-    align_right(&mut steps, 2);
-    println!("{}\n{steps}", m.model);
 }

@@ -13,6 +13,7 @@ mod memory;
 mod model;
 mod onnx_runtime;
 mod output;
+mod plan_listing;
 mod progress;
 mod prune;
 mod quantize;

@@ -175,7 +175,7 @@ fn detect_on_photos_finds_the_bus_and_draws_it() {
 }
 
 #[test]
-fn bench_of_a_quantized_model_shows_no_latency() {
+fn bench_of_a_quantized_model_shows_its_latency_and_its_steps() {
     let Some(assets) = assets() else { return };
     let dir = tempfile::tempdir().unwrap();
     let source = text(assets.join("weights/yolox_nano_coco_416.onnx"));
@@ -187,11 +187,18 @@ fn bench_of_a_quantized_model_shows_no_latency() {
     let quantized = yoloslim(&["quantize", &source, "--data", &data, "-n", "4", "-o", &int8]);
     assert!(quantized.status.success());
     let out = yoloslim(&[
-        "bench", &source, &int8, "--runs", "1", "--warmup", "0", "--json", &json,
+        "bench", &source, &int8, "--runs", "1", "--warmup", "0", "--plan", "--json", &json,
     ]);
     assert!(out.status.success());
     let record: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     assert!(record["models"][0]["latency_ms"]["median"].is_f64());
-    assert!(record["models"][1]["latency_ms"].is_null());
+    let int8 = &record["models"][1];
+    assert!(int8["latency_ms"]["median"].is_f64());
+    let steps = int8["plan"]["steps"].as_array().unwrap();
+    let macs = |s: &&serde_json::Value| s["macs"].as_u64().unwrap();
+    let all: u64 = steps.iter().map(|s| macs(&s)).sum();
+    let integer = steps.iter().filter(|s| s["is_integer"] == true);
+    assert_eq!(all, int8["macs"].as_u64().unwrap());
+    assert!(integer.map(|s| macs(&s)).sum::<u64>() as f64 > 0.95 * all as f64);
 }
