@@ -263,8 +263,8 @@ fn print(record: &Record) {
         rows.add_row(row);
     }
     align_right(&mut rows, 1);
-    println!("{rows}");
-    println!(
+    say!("{rows}");
+    say!(
         "engine {}{}, {} threads, {} runs",
         first.engine,
         first
@@ -275,7 +275,7 @@ fn print(record: &Record) {
         first.runs,
     );
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {
-        println!(
+        say!(
             "{}: quantized, but less than 99 % of what is INT8 runs on integers, so no latency is shown: see --plan",
             m.model
         );

@@ -152,21 +152,22 @@ fn print(r: &Record, worst: usize) {
         rows.add_row([l.layer.clone(), channels, error]);
     }
     align_right(&mut rows, 1);
-    println!("{rows}");
+    say!("{rows}");
     if r.layers.len() > worst {
-        println!(
+        say!(
             "the worst {worst} of {} layers; --json has all",
             r.layers.len()
         );
     }
     let [a, b] = &r.metrics;
-    println!(
+    say!(
         "map_50_95     {:.4} and {:.4}",
-        a.coco.map_50_95, b.coco.map_50_95
+        a.coco.map_50_95,
+        b.coco.map_50_95
     );
     let i = &r.map_50_95_ratio;
     let tie = i.lower <= 1.0 && 1.0 <= i.upper;
-    println!(
+    say!(
         "ratio         {:.4} (95 % interval {:.4} to {:.4}){}",
         i.ratio,
         i.lower,
@@ -174,16 +175,17 @@ fn print(r: &Record, worst: usize) {
         if tie { ": a tie" } else { "" }
     );
     let d = &r.detections;
-    println!(
+    say!(
         "detections    {} found by both, {} by the first alone, {} by the second alone (confidence from {})",
         d.matched,
         d.only_first,
         d.only_second,
         compress::SHOWN_CONF
     );
-    println!(
+    say!(
         "              mean overlap {:.3}, mean difference of confidence {:.3}",
-        d.mean_iou, d.mean_score_difference
+        d.mean_iou,
+        d.mean_score_difference
     );
-    r.drawn.iter().for_each(|path| println!("{path}"));
+    r.drawn.iter().for_each(|path| say!("{path}"));
 }

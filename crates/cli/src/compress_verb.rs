@@ -171,9 +171,9 @@ fn print(out: &Path, r: &CompressRecord) {
     };
     row("latency", &ms, &|s| s.latency_ms.map(|l| l.median));
     align_right(&mut rows, 1);
-    println!("{rows}");
+    say!("{rows}");
     for t in &r.gate.attempts {
-        println!("{}", attempt_text(t));
+        say!("{}", attempt_text(t));
     }
     let of = if r.gate.strict {
         " of the lower end"
@@ -181,11 +181,11 @@ fn print(out: &Path, r: &CompressRecord) {
         ""
     };
     let verdict = if r.gate.passed { "passed" } else { "failed" };
-    println!("gate {verdict}: {} of the mAP asked{of}", r.gate.keep);
+    say!("gate {verdict}: {} of the mAP asked{of}", r.gate.keep);
     if let Some(bytes) = memory::peak_rss_bytes() {
-        println!("peak memory of this run: {}", megabytes(bytes));
+        say!("peak memory of this run: {}", megabytes(bytes));
     }
-    println!("{}", out.join("model.onnx").display());
+    say!("{}", out.join("model.onnx").display());
 }
 
 fn attempt_text(t: &Attempt) -> String {

@@ -179,7 +179,7 @@ fn print(record: &Record) {
         }
     }
     align_right(&mut rows, 2);
-    println!("{rows}");
+    say!("{rows}");
     let total: usize = record.images.iter().map(|i| i.detections.len()).sum();
-    println!("{total} objects in {} images", record.images.len());
+    say!("{total} objects in {} images", record.images.len());
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
     let asked = |r: &&rewrites::Rewrite| args.rewrite.iter().any(|name| name == r.name);
     for rewrite in rewrites::ON_REQUEST.iter().filter(asked) {
         let places = rewrites::apply(&mut graph, rewrite).with_context(what)?;
-        println!("{}: {places} places", rewrite.name);
+        say!("{}: {places} places", rewrite.name);
     }
     if args.half {
         graph = ir::to_f16(&graph).with_context(what)?;
@@ -54,8 +54,8 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
         macs: graph.macs(),
         file_bytes,
     };
-    println!("{}", args.out.display());
-    println!(
+    say!("{}", args.out.display());
+    say!(
         "  {}, opset {}, {:?} in, {:?} out",
         megabytes(file_bytes),
         record.opset,

@@ -176,27 +176,27 @@ fn ranked(graph: &Graph, id: NodeId) -> Option<RankedNorm> {
 }
 
 fn print(i: &Inspection) {
-    println!("{}", i.model);
+    say!("{}", i.model);
     let shapes = |ts: &[Tensor]| {
         ts.iter()
             .map(|t| format!("{} {}", t.name, shape_text(&t.shape)))
             .collect::<Vec<_>>()
             .join(", ")
     };
-    println!(
+    say!(
         "  opset {}   inputs {}   outputs {}",
         i.opset,
         shapes(&i.inputs),
         shapes(&i.outputs)
     );
-    println!(
+    say!(
         "  {} parameters   {} MACs   {} layers",
         grouped(i.params),
         grouped(i.macs),
         i.layers.len()
     );
     match &i.head {
-        Some(h) => println!(
+        Some(h) => say!(
             "  family {}   {} classes   input {}x{}   {} output convolutions: {}",
             h.family,
             h.classes,
@@ -205,15 +205,15 @@ fn print(i: &Inspection) {
             h.output_convs.len(),
             h.output_convs.join(", ")
         ),
-        None => println!("  no known detection head: `val` and `detect` will need --family"),
+        None => say!("  no known detection head: `val` and `detect` will need --family"),
     }
     for o in &i.opaque {
-        println!("  kept as it is: {} ({}): {}", o.name, o.op, o.reason);
+        say!("  kept as it is: {} ({}): {}", o.name, o.op, o.reason);
     }
-    println!("{}", layer_table(i));
+    say!("{}", layer_table(i));
     if !i.batch_norm_ranking.is_empty() {
-        println!("BatchNorm layers by mean |gamma|, the least important first");
-        println!("{}", norm_table(i));
+        say!("BatchNorm layers by mean |gamma|, the least important first");
+        say!("{}", norm_table(i));
     }
 }
 

@@ -1,6 +1,11 @@
 //! The command line of yoloslim: arguments, rendering, exit codes. The only room that prints.
 #![forbid(unsafe_code)]
 
+/// As `println!`, for results.
+macro_rules! say {
+    ($($text:tt)*) => { crate::output::line(format_args!($($text)*)) };
+}
+
 mod args;
 mod bench;
 mod compare;

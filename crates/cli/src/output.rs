@@ -2,7 +2,20 @@
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde::Serialize;
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+
+/// Prints a line of the result. A reader that has seen enough (`| head`) is no error; a full disk is.
+pub(crate) fn line(text: Arguments<'_>) {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write the result: {error}");
+            std::process::exit(2);
+        }
+        _ => {}
+    }
+}
 
 /// Refuses a file that cannot be written, before the work.
 pub(crate) fn check_writable(path: Option<&Path>) -> Result<()> {

@@ -147,9 +147,9 @@ impl Listing {
             ]);
         }
         align_right(&mut rows, 2);
-        println!("{model}\n{rows}");
+        say!("{model}\n{rows}");
         let macs: u64 = self.steps.iter().map(|s| s.macs).sum();
-        println!(
+        say!(
             "{total:.2} ms in steps, {:.0} GOP/s over all; ceiling {:.0} GOP/s in INT8, {:.0} GFLOP/s in FP32",
             2e-6 * macs as f64 / total,
             self.ceiling_gops.int8,

@@ -71,16 +71,16 @@ fn print(r: &Record, groups: &prune::Groups) {
         rows.add_row([name.clone(), width.to_string(), removed.len().to_string()]);
     }
     align_right(&mut rows, 1);
-    println!("{rows}");
-    println!("{}: {} channels removed", r.out, r.plan.removed_channels());
+    say!("{rows}");
+    say!("{}: {} channels removed", r.out, r.plan.removed_channels());
     let share = |now: u64, before: u64| 100.0 * now as f64 / before.max(1) as f64;
-    println!(
+    say!(
         "  MACs        {} of {} ({:.1} %)",
         grouped(r.macs),
         grouped(r.source_macs),
         share(r.macs, r.source_macs)
     );
-    println!(
+    say!(
         "  parameters  {} of {} ({:.1} %)",
         grouped(r.params),
         grouped(r.source_params),

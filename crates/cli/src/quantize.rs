@@ -46,13 +46,13 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     model::report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
     let source_file_bytes = model.file_bytes;
-    println!("{}", args.out.display());
-    println!(
+    say!("{}", args.out.display());
+    say!(
         "  {file_bytes} bytes, {:.1} % of {}",
         100.0 * file_bytes as f64 / source_file_bytes as f64,
         model.path.display()
     );
-    println!(
+    say!(
         "  {:.2} % of the MACs in INT8, {} tensors quantized for {}, ranges by {}",
         100.0 * quantized.int8_macs_share,
         quantized.plan.activations.len(),
@@ -86,7 +86,7 @@ fn explain(quantized: &Quantized) {
         let error = format!("{:.2} %", 100.0 * s.detection_error);
         steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
     }
-    println!("{steps}");
+    say!("{steps}");
     let mut sites = table(&["tensor", "range by", "min", "max", "seen min", "seen max"]);
     for s in &quantized.sites {
         let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));
@@ -94,5 +94,5 @@ fn explain(quantized: &Quantized) {
         sites.add_row(names.into_iter().chain(ends));
     }
     align_right(&mut sites, 2);
-    println!("{sites}");
+    say!("{sites}");
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
     )?;
     drop(progress);
     missing.iter().for_each(|m| eprintln!("not shown: {m}"));
-    println!("{}", path.display());
+    say!("{}", path.display());
     let record = Record {
         report: path.display().to_string(),
         missing,

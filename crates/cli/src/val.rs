@@ -86,18 +86,20 @@ fn print(r: &Record) {
         ]);
     }
     align_right(&mut per_class, 1);
-    println!("{per_class}");
-    println!("{} on {} ({})", r.model, r.data, r.split);
-    println!(
+    say!("{per_class}");
+    say!("{} on {} ({})", r.model, r.data, r.split);
+    say!(
         "  COCO protocol            map_50_95 {:.4}   map_50 {:.4}",
-        coco.map_50_95, coco.map_50
+        coco.map_50_95,
+        coco.map_50
     );
     let u = &r.metrics.ultralytics;
-    println!(
+    say!(
         "  Ultralytics' definition  map_50_95 {:.4}   map_50 {:.4}",
-        u.ultralytics_map_50_95, u.ultralytics_map_50
+        u.ultralytics_map_50_95,
+        u.ultralytics_map_50
     );
-    println!(
+    say!(
         "  {} images, {:.1} images/s on {} threads ({})",
         r.metrics.images,
         r.images_per_s,
