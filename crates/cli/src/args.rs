@@ -181,9 +181,12 @@ pub(crate) struct BenchArgs {
     /// Runs before measuring.
     #[arg(long, default_value_t = 5)]
     pub(crate) warmup: u32,
-    /// Show the steps of each model's plan.
+    /// Show what each step of the plan takes, and how near it comes to this CPU's ceiling.
     #[arg(long)]
     pub(crate) plan: bool,
+    /// Also run so many inferences at once, each on one thread.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) streams: Option<u16>,
 }
 
 /// Arguments of `export`.

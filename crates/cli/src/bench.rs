@@ -4,7 +4,7 @@ use crate::model::{self, Model};
 use crate::output::{align_right, grouped, megabytes, table, write_json};
 use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
-use crate::{engine, memory};
+use crate::{engine, memory, streams};
 use anyhow::{Context, Result};
 use compress::{EnergyMeter, Latency, noise};
 use ir::rewrites;
@@ -35,6 +35,8 @@ struct ModelRecord {
     /// Null for a quantized graph of which our engine runs a part in float: that latency says nothing.
     latency_ms: Option<Latency>,
     images_per_s: Option<f64>,
+    /// Of `--streams` inferences at once, each on one thread.
+    streams_images_per_s: Option<f64>,
     /// Of one inference, the whole processor; null where no counter can be read, or there is no latency.
     energy_j: Option<f64>,
     engine: &'static str,
@@ -101,6 +103,26 @@ fn onnx_runtime(model: &Model, common: &CommonArgs) -> Result<Timed> {
     })
 }
 
+/// Networks of one thread each; on our engine they share the plan.
+fn streams(
+    timed: &Timed,
+    model: &Model,
+    common: &CommonArgs,
+    count: u16,
+) -> Result<Vec<Box<dyn Network>>> {
+    let one = |_| -> Result<Box<dyn Network>> {
+        Ok(match &timed.plan {
+            Some(plan) => Box::new(Session::new(plan, 1)?),
+            None => {
+                let head = families::identify(&model.graph, model.family.as_deref())?;
+                let library = engine::onnx_runtime(common)?;
+                Box::new(library.network(model, head.size_px, 1)?)
+            }
+        })
+    };
+    (0..count).map(one).collect()
+}
+
 fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRecord> {
     memory::forget_peak();
     let mut model = model::read(path, &args.reading)?;
@@ -117,6 +139,14 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
     let plan = listed
         .map(|plan| plan_listing::list(plan, timed.elements, threads, args.runs))
         .transpose()?;
+    let streams = match args.streams.filter(|_| timed.honest) {
+        Some(count) => {
+            let networks = streams(&timed, &model, common, count)?;
+            let runs = (args.warmup, args.runs);
+            Some(streams::images_per_s(networks, timed.elements, runs)?)
+        }
+        None => None,
+    };
     Ok(ModelRecord {
         model: path.display().to_string(),
         file_bytes: model.file_bytes,
@@ -127,6 +157,7 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         peak_rss_bytes: memory::peak_rss_bytes(),
         latency_ms,
         images_per_s: latency_ms.map(|l| 1e3 / l.median),
+        streams_images_per_s: streams,
         energy_j,
         engine: common.engine.name(),
         isa: engine::isa_name(common)?,
@@ -210,6 +241,14 @@ const ROWS: &[Row] = &[
         "images/s",
         |m| m.images_per_s.map_or("–".to_owned(), |v| format!("{v:.1}")),
         |m| m.images_per_s,
+    ),
+    (
+        "images/s, streams",
+        |m| {
+            m.streams_images_per_s
+                .map_or("–".to_owned(), |v| format!("{v:.1}"))
+        },
+        |m| m.streams_images_per_s,
     ),
     (
         "energy an image",

@@ -23,6 +23,7 @@ mod progress;
 mod prune;
 mod quantize;
 mod report;
+mod streams;
 mod val;
 
 use anyhow::Result;

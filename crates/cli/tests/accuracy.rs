@@ -187,7 +187,18 @@ fn bench_of_a_quantized_model_shows_its_latency_and_its_steps() {
     let quantized = yoloslim(&["quantize", &source, "--data", &data, "-n", "4", "-o", &int8]);
     assert!(quantized.status.success());
     let out = yoloslim(&[
-        "bench", &source, &int8, "--runs", "1", "--warmup", "0", "--plan", "--json", &json,
+        "bench",
+        &source,
+        &int8,
+        "--runs",
+        "1",
+        "--warmup",
+        "0",
+        "--plan",
+        "--streams",
+        "2",
+        "--json",
+        &json,
     ]);
     assert!(out.status.success());
     let record: serde_json::Value =
@@ -195,6 +206,7 @@ fn bench_of_a_quantized_model_shows_its_latency_and_its_steps() {
     assert!(record["models"][0]["latency_ms"]["median"].is_f64());
     let int8 = &record["models"][1];
     assert!(int8["latency_ms"]["median"].is_f64());
+    assert!(int8["streams_images_per_s"].as_f64().unwrap() > 0.0);
     let steps = int8["plan"]["steps"].as_array().unwrap();
     let macs = |s: &&serde_json::Value| s["macs"].as_u64().unwrap();
     let all: u64 = steps.iter().map(|s| macs(&s)).sum();
