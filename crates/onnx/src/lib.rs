@@ -9,6 +9,7 @@ mod fold;
 mod load;
 mod proto;
 mod save;
+mod space_to_depth;
 mod subgraphs;
 mod sweep;
 mod tensors;

@@ -100,6 +100,14 @@ impl Sweep<'_> {
             }
             _ => {}
         }
+        if spec.op_type == "SpaceToDepth" {
+            let blocksize = spec.attributes.clone().int("blocksize");
+            let blocksize = blocksize.map_err(|e| self.node_error(node, &name, e))?;
+            if self.space_to_depth(node, &name, blocksize)? {
+                return Ok(());
+            }
+            return self.opaque(node, name, "its input has no static shape".to_owned());
+        }
         match Op::parse(spec) {
             Ok(Some(parsed)) => self.known(node, name, parsed),
             Ok(None) => self.opaque(node, name, "the operator is not known".to_owned()),
@@ -127,7 +135,12 @@ impl Sweep<'_> {
         })
     }
 
-    fn known(&mut self, node: &NodeProto, name: String, parsed: Parsed) -> Result<(), OnnxError> {
+    pub(crate) fn known(
+        &mut self,
+        node: &NodeProto,
+        name: String,
+        parsed: Parsed,
+    ) -> Result<(), OnnxError> {
         let missing = |i| OpError::InputCount {
             expected: "more",
             found: i,
@@ -273,7 +286,7 @@ impl Sweep<'_> {
         self.planned.push(planned);
     }
 
-    fn node_error(&self, node: &NodeProto, name: &str, source: OpError) -> OnnxError {
+    pub(crate) fn node_error(&self, node: &NodeProto, name: &str, source: OpError) -> OnnxError {
         let ty = |n: &String| match (n.as_str(), self.slots.get(n).and_then(|s| s.ty.as_ref())) {
             ("", _) => "none".to_owned(),
             (_, Some(ty)) => ty.to_string(),
