@@ -4,7 +4,7 @@ use crate::model::{self, Model};
 use crate::output::{align_right, grouped, megabytes, table, write_json};
 use crate::progress::Stages;
 use crate::{engine, memory};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use compress::{
     Attempt, CompressData, CompressRecord, GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe,
     Recipe, RunDir, Runner, StageRecord, compress_detector, file_digest, sample,
@@ -12,7 +12,7 @@ use compress::{
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use yolo::{Dataset, ImageItem};
+use yolo::{Dataset, ImageItem, families};
 
 /// Runs the verb; a failed gate is exit code 1.
 pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> {
@@ -21,6 +21,9 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
     let recipe = recipe(args, common, &model, engine.isa.to_string())?;
     let val = Dataset::open(&recipe.data, "val")?;
     let (calibration, holdout) = draw(&recipe, &val)?;
+    // What no decoder reads cannot be judged, and is refused before an earlier run's files are forgotten.
+    families::identify(&model.graph, model.family.as_deref())
+        .with_context(|| model.path.display().to_string())?;
     let dir = RunDir::open(&args.out, args.resume)?;
     let stages = Stages::default();
     let runner = Runner {

@@ -7,6 +7,7 @@ use comfy_table::Table;
 use ir::{Graph, NodeId, Op};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use yolo::YoloError;
 use yolo::families::{self, Head};
 
 /// Everything `inspect` tells; the keys of `--json`.
@@ -19,6 +20,8 @@ struct Inspection {
     params: u64,
     macs: u64,
     head: Option<HeadRecord>,
+    /// Why nothing decodes the outputs.
+    no_head: Option<String>,
     layers: Vec<Layer>,
     batch_norm_ranking: Vec<RankedNorm>,
     opaque: Vec<OpaqueRecord>,
@@ -79,14 +82,14 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
         &model.family,
     ) {
         (Err(error), Some(_)) => return Err(error.into()),
-        (head, _) => head.ok(),
+        (head, _) => head,
     };
-    let inspection = inspect(&model.path.display().to_string(), graph, head.as_ref());
+    let inspection = inspect(&model.path.display().to_string(), graph, &head);
     print(&inspection);
     write_json(common.json.as_deref(), &inspection)
 }
 
-fn inspect(model: &str, graph: &Graph, head: Option<&Head>) -> Inspection {
+fn inspect(model: &str, graph: &Graph, head: &Result<Head, YoloError>) -> Inspection {
     let tensor = |v: &ir::ValueId| Tensor {
         name: graph.value(*v).name.clone(),
         shape: graph.ty(*v).ok().map(|t| t.shape.clone()),
@@ -121,7 +124,8 @@ fn inspect(model: &str, graph: &Graph, head: Option<&Head>) -> Inspection {
         outputs: graph.outputs().iter().map(tensor).collect(),
         params: graph.params(),
         macs: graph.macs(),
-        head: head.map(|h| record(graph, h)),
+        head: head.as_ref().ok().map(|h| record(graph, h)),
+        no_head: head.as_ref().err().map(ToString::to_string),
         opaque: opaque.collect(),
         layers,
         batch_norm_ranking,
@@ -205,7 +209,7 @@ fn print(i: &Inspection) {
             h.output_convs.len(),
             h.output_convs.join(", ")
         ),
-        None => say!("  no known detection head: `val` and `detect` will need --family"),
+        None => i.no_head.iter().for_each(|why| say!("  {why}")),
     }
     for o in &i.opaque {
         say!("  kept as it is: {} ({}): {}", o.name, o.op, o.reason);

@@ -7,8 +7,8 @@ use compress::Observation;
 use ir::{Graph, rewrites};
 use runtime::PlanOptions;
 use std::path::{Path, PathBuf};
-use yolo::families::{self, Head};
-use yolo::{BadInput, Dataset};
+use yolo::families::{self, FAMILIES, Family, LETTERBOX, ModelInput};
+use yolo::{BadInput, Dataset, YoloError};
 
 /// A model as it was read.
 pub(crate) struct Model {
@@ -77,11 +77,12 @@ fn file_bytes(path: &Path) -> Result<u64> {
     Ok(found.len())
 }
 
-/// A detector, the images on which a stage watches it, and the progress that is shown meanwhile.
+/// A model, the images on which a stage watches it, and the progress that is shown meanwhile.
 pub(crate) struct Subject<'a> {
     model: &'a Model,
-    /// Its head.
-    pub(crate) head: Head,
+    input: ModelInput,
+    /// What decodes its output, where something does.
+    pub(crate) family: Option<&'static Family>,
     /// The images.
     pub(crate) images: Vec<PathBuf>,
     options: PlanOptions,
@@ -90,21 +91,21 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Recognises the model's head and draws the images.
+    /// Recognises the model's head, if it has one that can be decoded, and draws the images.
     pub(crate) fn open(
         model: &'a Model,
         images: &ImagesArgs,
         common: &CommonArgs,
         verb: &str,
     ) -> Result<Self> {
-        let head = families::identify(&model.graph, model.family.as_deref())
-            .with_context(|| model.path.display().to_string())?;
+        let (input, family) = ends(model).with_context(|| model.path.display().to_string())?;
         let options = engine::builtin_options(common, verb)?;
         let images = self::images(images, common.seed)?;
         let progress = Progress::new("images", images.len());
         Ok(Self {
             model,
-            head,
+            input,
+            family,
             images,
             options,
             threads: engine::threads(common),
@@ -116,12 +117,32 @@ impl<'a> Subject<'a> {
     pub(crate) fn observation(&self) -> Observation<'_> {
         Observation {
             graph: &self.model.graph,
-            head: &self.head,
+            input: self.input,
+            family: self.family,
             images: &self.images,
             options: self.options,
             threads: self.threads,
             progress: self.progress.as_ref(),
         }
+    }
+}
+
+/// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
+fn ends(model: &Model) -> Result<(ModelInput, Option<&'static Family>)> {
+    match families::identify(&model.graph, model.family.as_deref()) {
+        Ok(head) => Ok((head.input(), Some(head.family))),
+        Err(YoloError::OtherTask { .. } | YoloError::NoFamily { .. }) => {
+            let named = |f: &&&Family| model.family.as_deref() == Some(f.name);
+            let named = FAMILIES.iter().find(named);
+            let input = ModelInput::new(&model.graph, named.map_or(LETTERBOX, |f| f.preprocess))?;
+            say!(
+                "no decoder fits the outputs: they are compared as they are; images are prepared as for {}",
+                named.map_or("Ultralytics models (--family names another way)", |f| f
+                    .name)
+            );
+            Ok((input, None))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 struct Record {
     model: String,
     out: String,
+    /// Null where outputs were compared as they are.
+    family: Option<&'static str>,
     criterion: String,
     repair: bool,
     macs: u64,
@@ -51,6 +53,7 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     let record = Record {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
+        family: subject.family.map(|f| f.name),
         criterion: criterion.clone(),
         repair: !args.no_repair,
         macs: pruned.graph.macs(),

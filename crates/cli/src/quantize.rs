@@ -15,6 +15,8 @@ use serde::Serialize;
 struct Record {
     model: String,
     out: String,
+    /// Null where outputs were compared as they are.
+    family: Option<&'static str>,
     target: String,
     calibrator: String,
     budget: String,
@@ -65,6 +67,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let record = Record {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
+        family: subject.family.map(|f| f.name),
         target: args.quant.target.clone(),
         calibrator: calibrator.clone(),
         budget: args.budget.clone(),

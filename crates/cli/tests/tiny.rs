@@ -106,3 +106,72 @@ fn report_of_a_run_is_one_file_that_asks_nobody() {
     let told = support::stderr(&accepts(&["report", &run]));
     assert!(told.contains("not shown: pictures"), "{told}");
 }
+
+/// The tiny detector with a second output of 32 maps, as segmentation models have for their masks.
+fn with_prototypes(tiny: &Tiny) -> String {
+    let mut graph = testkit::tiny::detector();
+    let maps = graph.value_named("down1.silu.out").unwrap();
+    let mut edit = graph.edit();
+    edit.output(maps);
+    graph.apply(edit).unwrap();
+    let path = tiny.path("masks.onnx");
+    onnx::save(&graph, &path).unwrap();
+    support::text(path)
+}
+
+fn outputs(path: &str, pixels: &[f32]) -> Vec<ir::Tensor> {
+    let graph = onnx::load(path.as_ref(), &onnx::LoadOptions::default()).unwrap();
+    let plan = runtime::Plan::compile(&graph, &[], &runtime::PlanOptions::default()).unwrap();
+    let mut session = runtime::Session::new(&plan.into(), 1).unwrap();
+    session.run(&[pixels]).unwrap()
+}
+
+#[test]
+fn prune_and_quantize_without_a_decoder_stay_near_the_outputs() {
+    let tiny = Tiny::new(12, 2);
+    let (model, data) = (with_prototypes(&tiny), tiny.arg("data.yaml"));
+    let scene = testkit::tiny::scene(7);
+    let side = testkit::tiny::SIDE_PX;
+    let pixels: Vec<f32> = (0..3 * side * side)
+        .map(|i| f32::from(scene.rgb[i % (side * side) * 3 + 2 - i / (side * side)]))
+        .collect();
+    let expected = outputs(&model, &pixels);
+    let (pruned, int8, found) = (
+        tiny.arg("pruned.onnx"),
+        tiny.arg("int8.onnx"),
+        tiny.arg("found.json"),
+    );
+    let given = ["--data", &data, "--family", "yolox", "--json", &found, "-o"];
+    for (verb, out) in [
+        (&["prune", &model, "--macs", "0.2"][..], &pruned),
+        (&["quantize", &model], &int8),
+    ] {
+        let shown = accepts(&[verb, &given, &[out]].concat());
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains("as for yolox"), "{shown}");
+        assert!(json(&found)["family"].is_null());
+        for (x, y) in expected.iter().zip(outputs(out, &pixels)) {
+            assert_eq!(x.shape(), y.shape());
+            let (x, y) = (x.to_f64().unwrap(), y.to_f64().unwrap());
+            let wrong: f64 = x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y)).sum();
+            let whole: f64 = x.iter().map(|x| x * x).sum();
+            assert!((wrong / whole).sqrt() < 0.1, "{verb:?} {}", wrong / whole);
+        }
+    }
+}
+
+#[test]
+fn val_and_compress_of_another_task_exit_2_and_name_it() {
+    let tiny = Tiny::new(4, 2);
+    let (model, data, out) = (
+        with_prototypes(&tiny),
+        tiny.arg("data.yaml"),
+        tiny.arg("run"),
+    );
+    let words = ["segmentation masks", "masks.onnx"];
+    support::refuses(&["val", &model, "--data", &data], &words);
+    support::refuses(&["compress", &model, "--data", &data, "-o", &out], &words);
+    assert!(!tiny.path("run").exists());
+    let shown = accepts(&["inspect", &model]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("segmentation masks"));
+}

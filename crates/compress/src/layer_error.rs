@@ -107,7 +107,7 @@ impl Watched<'_> {
         let mut second = self.session(b, &pairs.iter().map(|p| p.2).collect::<Vec<_>>())?;
         let mut sums: BTreeMap<ValueId, (f64, f64)> = BTreeMap::new();
         for (done, path) in self.images.iter().enumerate() {
-            let (input, _) = prepare(&read_rgb(path)?, self.head);
+            let (input, _) = prepare(&read_rgb(path)?, &self.head.input());
             let mut values = BTreeMap::new();
             first.run_observed(&[&input], &mut |v, seen| {
                 values.insert(v, seen.to_tensor()?);
@@ -160,7 +160,7 @@ impl Watched<'_> {
         let values: Vec<ValueId> = found.filter(|&v| graph.producer(v).is_some()).collect();
         let mut session = self.session(graph, &values)?;
         let inputs = self.images.iter().map(|path| {
-            let (input, _) = prepare(&read_rgb(path)?, self.head);
+            let (input, _) = prepare(&read_rgb(path)?, &self.head.input());
             Ok(input)
         });
         let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, CompressError>>()?;

@@ -21,6 +21,7 @@ mod recipe;
 mod repair;
 mod report;
 mod run_dir;
+mod seen;
 
 pub use agreement::{Agreement, ImageAgreement, SHOWN_CONF, agreement};
 pub use digest::file_digest;

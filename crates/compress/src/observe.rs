@@ -7,7 +7,7 @@ use std::thread;
 
 use ir::{Graph, ValueId};
 use runtime::{Observed, Plan, PlanOptions, RuntimeError, Session};
-use yolo::families::Head;
+use yolo::families::{Family, ModelInput};
 use yolo::{BadInput, YoloError, prepare, read_rgb};
 
 use crate::CompressError;
@@ -17,8 +17,10 @@ use crate::CompressError;
 pub struct Observation<'a> {
     /// The graph, with SiLU recognised and BatchNorm folded or kept, as the caller will change it.
     pub graph: &'a Graph,
-    /// Its head: how images are prepared.
-    pub head: &'a Head,
+    /// How images are prepared.
+    pub input: ModelInput,
+    /// What decodes its output; without it, outputs are compared as they are.
+    pub family: Option<&'static Family>,
     /// The images.
     pub images: &'a [PathBuf],
     /// How the plan is compiled.
@@ -80,7 +82,7 @@ impl Observation<'_> {
                 let done = read_rgb(path)
                     .map_err(CompressError::from)
                     .and_then(|image| {
-                        let (input, _) = prepare(&image, self.head);
+                        let (input, _) = prepare(&image, &self.input);
                         let mut sink = |v: ValueId, o: &Observed<'_>| see(watcher, i, v, o);
                         session.run_observed(&[&input], &mut sink)?;
                         Ok(())

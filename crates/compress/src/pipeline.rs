@@ -416,7 +416,8 @@ impl Run<'_> {
     fn observe<'g>(&'g self, graph: &'g Graph) -> Observation<'g> {
         Observation {
             graph,
-            head: &self.head,
+            input: self.head.input(),
+            family: Some(self.head.family),
             images: self.data.calibration,
             options: self.runner.engine,
             threads: self.runner.threads,

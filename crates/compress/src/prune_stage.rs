@@ -51,7 +51,8 @@ pub struct Candidate {
     pub allocation: &'static str,
     /// Removed channels.
     pub removed_channels: usize,
-    /// 0 when the detections are those of the dense detector, 1 when none of them agree.
+    /// 0 when the detections are those of the dense detector, 1 when none of them agree; without a decoder the relative
+    /// error of the outputs.
     pub output_error: f64,
 }
 
@@ -88,9 +89,8 @@ impl<'a> PruneStudy<'a> {
         let record = DenseRecord::new(&observation, &train, 0)?;
         let mut inputs = Vec::with_capacity(held.len());
         for path in &held {
-            inputs.push(prepare(&read_rgb(path)?, observation.head).0);
+            inputs.push(prepare(&read_rgb(path)?, &observation.input).0);
         }
-        let engine = (observation.head, observation.options, observation.threads);
         let mut study = Self {
             observation,
             repair,
@@ -98,7 +98,7 @@ impl<'a> PruneStudy<'a> {
                 max_layer_ratio: 0.875,
                 ..Budget::default()
             },
-            agreement: Agreement::new(graph, engine, inputs)?,
+            agreement: Agreement::new(observation, inputs)?,
             groups,
             record,
             curves: vec![],

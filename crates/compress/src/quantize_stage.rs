@@ -48,7 +48,8 @@ pub struct QuantizeOptions<'a> {
 pub struct LadderStep {
     /// What.
     pub step: String,
-    /// Share of the float model's detections that were lost or changed on the images held out, 0 to 1.
+    /// Share of the float model's detections that were lost or changed on the images held out, 0 to 1; without a decoder
+    /// the relative error of the outputs.
     pub detection_error: f64,
     /// Whether it stayed.
     pub kept: bool,
@@ -127,7 +128,7 @@ pub fn quantize_detector_within(
             expected: known(),
         });
     }
-    let scale = observation.head.family.preprocess.scale;
+    let scale = observation.input.preprocess.scale;
     let input_params = QuantParams::per_tensor(scale, 0, DataType::U8)?;
     Ladder::new(observation, options, input_params)?.climb()
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ir::{Graph, NodeId, ValueId};
 use ndarray::{Array2, Axis};
 use prune::{LayerStatistics, Moments, PrunePlan, RIDGE, Statistics, regress};
+use yolo::families::find_tail;
 
 use crate::{CompressError, Observation};
 use patches::{Draw, Window};
@@ -36,9 +37,10 @@ impl DenseRecord {
         seed: u64,
     ) -> Result<Self, CompressError> {
         let graph = observation.graph;
+        let tail = find_tail(graph);
         let mut stops = BTreeSet::new();
         for (id, _) in graph.nodes() {
-            if Window::of(graph, id)?.is_some() && !observation.head.tail.nodes.contains(&id) {
+            if Window::of(graph, id)?.is_some() && !tail.nodes.contains(&id) {
                 stops.insert(id);
             }
         }

@@ -6,7 +6,7 @@ use image::RgbImage;
 use ir::{Graph, Tensor, rewrites};
 use runtime::{Plan, PlanOptions, Session};
 
-use crate::families::{Head, RawOutput};
+use crate::families::{Head, ModelInput, RawOutput};
 use crate::{Detection, Letterbox, YoloError, letterbox, nms};
 
 /// Most detections an image may give, as the family's own tools limit it.
@@ -119,21 +119,10 @@ impl Detector {
         image: &RgbImage,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
-        let (pixels, geometry) = pixels(image, &self.head);
+        let (pixels, geometry) = pixels(image, &self.head.input());
         let scale = self.head.family.preprocess.scale;
         let output = self.network.infer_pixels(&pixels, scale)?;
-        let &[_, rows, columns] = output.shape() else {
-            return Err(YoloError::OutputRank {
-                shape: output.shape().to_vec(),
-            });
-        };
-        let shape = [rows, columns];
-        let data = output.as_slice::<f32>()?;
-        let raw = RawOutput {
-            data,
-            shape,
-            size_px: self.head.size_px,
-        };
+        let raw = RawOutput::new(&output, self.head.size_px)?;
         let candidates = (self.head.family.decode)(&raw, thresholds.conf);
         // Where nothing is suppressed, a candidate is never dropped for its overlap.
         let iou = if self.head.family.nms {
@@ -150,15 +139,15 @@ impl Detector {
 }
 
 /// An image as the network's input `[1, 3, H, W] f32`, and how it was placed there.
-pub fn prepare(image: &RgbImage, head: &Head) -> (Vec<f32>, Letterbox) {
-    let (pixels, geometry) = pixels(image, head);
-    (to_planes(&pixels, head.family.preprocess.scale), geometry)
+pub fn prepare(image: &RgbImage, input: &ModelInput) -> (Vec<f32>, Letterbox) {
+    let (pixels, geometry) = pixels(image, input);
+    (to_planes(&pixels, input.preprocess.scale), geometry)
 }
 
 /// An image as pixels `[H, W, 3]` of the network's input, in the order of its channels, and how it was placed there.
-fn pixels(image: &RgbImage, head: &Head) -> (Vec<u8>, Letterbox) {
-    let [height, width] = head.size_px;
-    let preprocess = head.family.preprocess;
+fn pixels(image: &RgbImage, input: &ModelInput) -> (Vec<u8>, Letterbox) {
+    let [height, width] = input.size_px;
+    let preprocess = input.preprocess;
     let source = (image.width() as usize, image.height() as usize);
     let geometry = Letterbox::new(preprocess.placement, source, (width, height));
     let mut pixels = letterbox(image, &geometry);

@@ -82,15 +82,23 @@ pub enum YoloError {
     },
     /// A head that is recognised and predicts more than boxes.
     #[error(
-        "the model predicts {task}: val and detect read boxes only; inspect, prune, quantize and bench do not need a decoder"
+        "the model predicts {task}: val, detect and compress, whose gate needs mAP, read boxes only; the other verbs need no decoder"
     )]
     OtherTask {
         /// What it predicts.
         task: &'static str,
     },
+    /// The network does not read one image.
+    #[error(
+        "the model's inputs are {inputs}: an image is prepared for one input [1, 3, height, width]"
+    )]
+    ImageInput {
+        /// Shapes of the model's inputs.
+        inputs: String,
+    },
     /// No family's structure fits the model.
     #[error(
-        "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; name one with --family"
+        "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; val, detect and compress need one, named with --family"
     )]
     NoFamily {
         /// Shapes of the model's outputs.

@@ -1,6 +1,6 @@
 //! YOLO families: recognised from the graph's structure, never from names, and decoded to detections.
 use crate::{Detection, Placement, YoloError};
-use ir::{Graph, NodeId, Op, ValueId};
+use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use std::collections::BTreeSet;
 
 mod end2end;
@@ -18,6 +18,38 @@ pub struct Preprocess {
     pub scale: f32,
     /// Whether channels are blue, green, red.
     pub bgr: bool,
+}
+
+/// RGB from 0 to 1 in the middle of the input, as Ultralytics trains: every family that does not say otherwise.
+pub const LETTERBOX: Preprocess = Preprocess {
+    placement: Placement::Centered,
+    scale: 1.0 / 255.0,
+    bgr: false,
+};
+
+/// How images are fed to a model, whatever it predicts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModelInput {
+    /// How they are prepared.
+    pub preprocess: Preprocess,
+    /// Height and width of the network's input.
+    pub size_px: [usize; 2],
+}
+
+impl ModelInput {
+    /// The input of a model that is prepared for in this way.
+    ///
+    /// # Errors
+    /// `ImageInput` where the model does not have one input of images `[_, 3, H, W]`.
+    pub fn new(graph: &Graph, preprocess: Preprocess) -> Result<Self, YoloError> {
+        let size_px = input_size(graph).ok_or_else(|| YoloError::ImageInput {
+            inputs: shapes(graph, graph.inputs()),
+        })?;
+        Ok(Self {
+            preprocess,
+            size_px,
+        })
+    }
 }
 
 /// What the tail of a graph looks like: the evidence on which a family is recognised.
@@ -61,6 +93,25 @@ pub struct RawOutput<'a> {
     pub size_px: [usize; 2],
 }
 
+impl<'a> RawOutput<'a> {
+    /// The first output of a network.
+    ///
+    /// # Errors
+    /// `OutputRank` unless it is `[_, A, B]`, `Output` unless it is f32.
+    pub fn new(output: &'a Tensor, size_px: [usize; 2]) -> Result<Self, YoloError> {
+        let &[_, rows, columns] = output.shape() else {
+            return Err(YoloError::OutputRank {
+                shape: output.shape().to_vec(),
+            });
+        };
+        Ok(Self {
+            data: output.as_slice::<f32>()?,
+            shape: [rows, columns],
+            size_px,
+        })
+    }
+}
+
 /// All families, in the order in which they are tried.
 pub const FAMILIES: &[&Family] = &[
     &end2end::FAMILY,
@@ -84,6 +135,16 @@ pub struct Head {
     pub size_px: [usize; 2],
     /// Evidence from the graph.
     pub tail: Tail,
+}
+
+impl Head {
+    /// How images are fed to it.
+    pub fn input(&self) -> ModelInput {
+        ModelInput {
+            preprocess: self.family.preprocess,
+            size_px: self.size_px,
+        }
+    }
 }
 
 /// Walks back from the outputs to the last convolutions. The projection of DFL (a convolution to one
@@ -149,7 +210,7 @@ fn reads_softmax(graph: &Graph, conv: NodeId) -> bool {
 ///
 /// # Errors
 /// `OtherTask` for a head that predicts more than boxes, `NoFamily` when no family fits (or the output is not the
-/// named one's), `UnknownFamily` for a name that is not in the list.
+/// named one's), `UnknownFamily` for a name that is not in the list, `ImageInput` as [`ModelInput::new`].
 pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> {
     let candidates: Vec<&'static Family> = match forced {
         None => FAMILIES.to_vec(),
@@ -178,22 +239,11 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
     if let (None, Some(task)) = (fit, other_tasks::task(graph, &tail)) {
         return Err(YoloError::OtherTask { task });
     }
-    let outputs = || {
-        graph
-            .outputs()
-            .iter()
-            .map(|&v| format!("{:?}", graph.ty(v).map_or(vec![], |t| t.shape.clone())))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
     let (family, classes) = fit.ok_or_else(|| YoloError::NoFamily {
-        outputs: outputs(),
+        outputs: shapes(graph, graph.outputs()),
         output_convs: tail.widths.clone(),
     })?;
-    let size_px = input_size(graph).ok_or_else(|| YoloError::NoFamily {
-        outputs: outputs(),
-        output_convs: tail.widths.clone(),
-    })?;
+    let ModelInput { size_px, .. } = ModelInput::new(graph, family.preprocess)?;
     let names = graph
         .metadata
         .get("names")
@@ -206,6 +256,11 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
         size_px,
         tail,
     })
+}
+
+fn shapes(graph: &Graph, values: &[ValueId]) -> String {
+    let shape = |v: &ValueId| format!("{:?}", graph.ty(*v).map_or(vec![], |t| t.shape.clone()));
+    values.iter().map(shape).collect::<Vec<_>>().join(", ")
 }
 
 fn input_size(graph: &Graph) -> Option<[usize; 2]> {

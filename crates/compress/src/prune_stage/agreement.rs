@@ -1,76 +1,76 @@
-//! How far a changed detector's detections are from the dense one's, as one smooth number.
+//! How far a changed model's detections, or its outputs, are from the dense one's, as one smooth number.
 
 use std::sync::Arc;
 
 use ir::{Graph, rewrites};
-use runtime::{Plan, PlanOptions, Session};
-use yolo::families::{Head, RawOutput};
-use yolo::{BoxXyxy, Detection, MAX_DET, YoloError, nms};
+use runtime::{Plan, Session};
+use yolo::{BoxXyxy, Detection, MAX_DET, nms};
 
-use crate::CompressError;
+use crate::seen::{Difference, Seen};
+use crate::{CompressError, Observation};
 
 /// Lowest confidence of a detection that counts.
 const CONF: f32 = 0.02;
 const IOU: f32 = 0.7;
 
-/// Prepared hold-out images and what the dense detector finds on them.
+/// Prepared hold-out images and what the dense model makes of them.
 pub(crate) struct Agreement<'a> {
-    head: &'a Head,
-    options: PlanOptions,
-    threads: usize,
+    observation: Observation<'a>,
     inputs: Vec<Vec<f32>>,
-    dense: Vec<Vec<Detection>>,
+    dense: Vec<Seen>,
 }
 
 impl<'a> Agreement<'a> {
-    /// Runs the dense detector on prepared inputs.
+    /// Runs the dense model on prepared inputs.
     pub(crate) fn new(
-        graph: &Graph,
-        (head, options, threads): (&'a Head, PlanOptions, usize),
+        observation: Observation<'a>,
         inputs: Vec<Vec<f32>>,
     ) -> Result<Self, CompressError> {
         let mut all = Self {
-            head,
-            options,
-            threads,
+            observation,
             inputs,
             dense: vec![],
         };
-        all.dense = all.detect(graph)?;
+        all.dense = all.run(observation.graph, |_, seen| Ok(seen))?;
         Ok(all)
     }
 
     /// 0 when the detections are the same, 1 when none of them agree.
     ///
     /// `1 - 2 Σ min(s, s') · quality(IoU) / (Σ s + Σ s')` over detections of both, matched best first by class,
-    /// where quality falls from 1 at IoU 1 to 0 at IoU 0.5, as the mean of the COCO thresholds does.
+    /// where quality falls from 1 at IoU 1 to 0 at IoU 0.5, as the mean of the COCO thresholds does. Without a decoder
+    /// it is the relative error of the outputs.
     pub(crate) fn error(&self, graph: &Graph) -> Result<f64, CompressError> {
-        let found = self.detect(graph)?;
-        let (mut shared, mut total) = (0.0, 0.0);
-        for (dense, found) in self.dense.iter().zip(&found) {
-            let sum = |d: &[Detection]| d.iter().map(|d| f64::from(d.score)).sum::<f64>();
-            total += sum(dense) + sum(found);
-            shared += agreed(dense, found);
-        }
-        Ok(if total > 0.0 {
-            1.0 - 2.0 * shared / total
-        } else {
-            0.0
-        })
+        let parts = self.run(graph, |image, found| {
+            let dense = &self.dense[image];
+            let sum = |s: &Seen| s.candidates.iter().map(|d| f64::from(d.score)).sum::<f64>();
+            let total = sum(dense) + sum(&found);
+            let shared = agreed(&dense.candidates, &found.candidates);
+            let mut difference = dense.differences(&found)?;
+            difference.detections = [total - 2.0 * shared, total];
+            Ok(difference)
+        })?;
+        let all = parts.into_iter().reduce(Difference::merge);
+        Ok(all.unwrap_or_default().error())
     }
 
-    fn detect(&self, graph: &Graph) -> Result<Vec<Vec<Detection>>, CompressError> {
+    /// What is told of each image, in their order.
+    fn run<T: Send>(
+        &self,
+        graph: &Graph,
+        tell: impl Fn(usize, Seen) -> Result<T, CompressError> + Sync,
+    ) -> Result<Vec<T>, CompressError> {
         let mut graph = graph.clone();
         for rewrite in rewrites::REWRITES {
             rewrites::apply(&mut graph, rewrite)?;
         }
-        let plan = Arc::new(Plan::compile(&graph, &[], &self.options)?);
-        let threads = self.threads.clamp(1, self.inputs.len().max(1));
-        let work = |first: usize| -> Result<Vec<(usize, Vec<Detection>)>, CompressError> {
+        let plan = Arc::new(Plan::compile(&graph, &[], &self.observation.options)?);
+        let threads = self.observation.threads.clamp(1, self.inputs.len().max(1));
+        let work = |first: usize| -> Result<Vec<(usize, T)>, CompressError> {
             let mut session = Session::new(&plan, 1)?;
             let images = (first..self.inputs.len()).step_by(threads);
             images
-                .map(|i| Ok((i, self.detect_one(&mut session, &self.inputs[i])?)))
+                .map(|i| Ok((i, tell(i, self.see(&mut session, &self.inputs[i])?)?)))
                 .collect()
         };
         let parts: Vec<_> = std::thread::scope(|scope| {
@@ -89,26 +89,16 @@ impl<'a> Agreement<'a> {
             all.extend(part?);
         }
         all.sort_by_key(|(i, _)| *i);
-        Ok(all.into_iter().map(|(_, d)| d).collect())
+        Ok(all.into_iter().map(|(_, told)| told).collect())
     }
 
-    fn detect_one(
-        &self,
-        session: &mut Session,
-        input: &[f32],
-    ) -> Result<Vec<Detection>, CompressError> {
-        let output = session.run(&[input])?.remove(0);
-        let &[_, rows, columns] = output.shape() else {
-            let shape = output.shape().to_vec();
-            return Err(YoloError::OutputRank { shape }.into());
-        };
-        let raw = RawOutput {
-            data: output.as_slice::<f32>()?,
-            shape: [rows, columns],
-            size_px: self.head.size_px,
-        };
-        let candidates = (self.head.family.decode)(&raw, CONF);
-        Ok(nms(&candidates, IOU, MAX_DET))
+    fn see(&self, session: &mut Session, input: &[f32]) -> Result<Seen, CompressError> {
+        let mut seen = Seen::default();
+        for output in session.run(&[input])?.into_iter().enumerate() {
+            seen.add(output, &self.observation, CONF)?;
+        }
+        seen.candidates = nms(&seen.candidates, IOU, MAX_DET);
+        Ok(seen)
     }
 }
 

@@ -1,12 +1,12 @@
-//! How far a quantized detector's detections are from the float one's, on images held out.
+//! How far a quantized model's detections, or its outputs, are from the float one's, on images held out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ir::Graph;
-use yolo::families::{Head, RawOutput};
 use yolo::{BadInput, BoxXyxy, Detection, nms};
 
+use crate::seen::{Difference, Seen};
 use crate::{CompressError, Observation};
 
 /// Confidence of detections that must be found again.
@@ -16,17 +16,17 @@ const CANDIDATE_CONF: f32 = 0.02;
 const IOU: f32 = 0.65;
 const MAX_DET: usize = 100;
 
-/// Images held out, with the candidates of the float model.
+/// Images held out, with what the float model makes of them.
 pub(super) struct HoldOut<'a> {
     observation: &'a Observation<'a>,
     images: Vec<PathBuf>,
-    float: Candidates,
+    float: ByImage,
     /// Images that could not be read.
     pub(super) bad_images: Vec<BadInput>,
 }
 
-/// Candidates of each image, by its index.
-type Candidates = BTreeMap<usize, Vec<Detection>>;
+/// What a model makes of each image, by its index.
+type ByImage = BTreeMap<usize, Seen>;
 
 impl<'a> HoldOut<'a> {
     /// Runs the float model on the images.
@@ -34,7 +34,7 @@ impl<'a> HoldOut<'a> {
         observation: &'a Observation<'a>,
         images: Vec<PathBuf>,
     ) -> Result<Self, CompressError> {
-        let (float, bad_images) = candidates(observation, observation.graph, &images)?;
+        let (float, bad_images) = see(observation, observation.graph, &images)?;
         Ok(Self {
             observation,
             images,
@@ -44,57 +44,55 @@ impl<'a> HoldOut<'a> {
     }
 
     /// Share of the detections, by confidence, that the graph loses or changes: 0 when it detects what the float
-    /// model does, 1 when nothing is found again.
+    /// model does, 1 when nothing is found again. Without a decoder the relative error of the outputs.
     pub(super) fn error(&self, graph: &Graph) -> Result<f64, CompressError> {
-        let (found, _) = candidates(self.observation, graph, &self.images)?;
-        let (mut agreed, mut total) = (0.0, 0.0);
+        let (found, _) = see(self.observation, graph, &self.images)?;
+        let mut all = Difference::default();
         for (image, float) in &self.float {
-            let none = Vec::new();
+            let none = Seen::default();
             let found = found.get(image).unwrap_or(&none);
+            let mut difference = float.differences(found)?;
+            let (float, found) = (&float.candidates, &found.candidates);
             for (these, those) in [(float, found), (found, float)] {
-                let (a, t) = found_again(these, those);
-                agreed += a;
-                total += t;
+                let (agreed, total) = found_again(these, those);
+                difference.detections[0] += total - agreed;
+                difference.detections[1] += total;
             }
+            all = all.merge(difference);
         }
-        Ok(if total > 0.0 {
-            1.0 - agreed / total
-        } else {
-            0.0
-        })
+        Ok(all.error())
     }
 }
 
-fn candidates(
+fn see(
     observation: &Observation<'_>,
     graph: &Graph,
     images: &[PathBuf],
-) -> Result<(Candidates, Vec<BadInput>), CompressError> {
-    let head: &Head = observation.head;
-    let observation = Observation {
+) -> Result<(ByImage, Vec<BadInput>), CompressError> {
+    let pass = Observation {
         graph,
-        head,
         images,
-        options: observation.options,
-        threads: observation.threads,
         progress: &|_| (),
+        ..*observation
     };
-    let outputs = graph.outputs().to_vec();
-    let (found, bad_images) =
-        observation.watch(&outputs, Candidates::new, |found, image, _, observed| {
-            let output = observed.to_tensor()?;
-            let (&[_, rows, columns], Ok(data)) = (output.shape(), output.as_slice::<f32>()) else {
-                return Ok(());
-            };
-            let raw = RawOutput {
-                data,
-                shape: [rows, columns],
-                size_px: head.size_px,
-            };
-            found.insert(image, (head.family.decode)(&raw, CANDIDATE_CONF));
-            Ok(())
-        })?;
-    Ok((found.into_iter().flatten().collect(), bad_images))
+    let outputs = graph.outputs();
+    let watcher = || (ByImage::new(), Ok(()));
+    let (watchers, bad_images) = pass.watch(outputs, watcher, |w, image, value, observed| {
+        let output = observed.to_tensor()?;
+        let (seen, all_decoded) = w;
+        let at = outputs.iter().position(|v| *v == value).unwrap_or(0);
+        let of_image = seen.entry(image).or_default();
+        if let Err(error) = of_image.add((at, output), &pass, CANDIDATE_CONF) {
+            *all_decoded = Err(error);
+        }
+        Ok(())
+    })?;
+    let mut all = ByImage::new();
+    for (seen, all_decoded) in watchers {
+        all_decoded?;
+        all.extend(seen);
+    }
+    Ok((all, bad_images))
 }
 
 /// Confidence of `these` that is among `those` in the same place, and all of their confidence.

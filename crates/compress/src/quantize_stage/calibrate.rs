@@ -128,11 +128,8 @@ impl Calibration {
         };
         let pass = Observation {
             graph,
-            head: observation.head,
             images,
-            options: observation.options,
-            threads: observation.threads,
-            progress: observation.progress,
+            ..*observation
         };
         let (watchers, bad_images) = pass.watch(&watched, watcher, |w, _, value, observed| {
             if let Some(observer) = w.observers.get_mut(&value) {

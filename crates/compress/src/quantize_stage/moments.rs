@@ -61,11 +61,10 @@ fn one_pass(
     let images: Vec<PathBuf> = images.iter().step_by(every).cloned().collect();
     let pass = Observation {
         graph,
-        head: observation.head,
         images: &images,
-        options: observation.options,
         threads: 1,
         progress: &|_| (),
+        ..*observation
     };
     let empty = || -> BTreeMap<NodeId, Moments> {
         let moments = convs.iter().map(|c| (c.0, Moments::new(c.1, c.3)));

@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
         }
         let read = || -> Result<Vec<f32>, CompressError> {
             let pixels = read_rgb(&self.images[image])?;
-            Ok(prepare(&pixels, self.observation.head).0)
+            Ok(prepare(&pixels, &self.observation.input).0)
         };
         let mut fresh = BTreeMap::new();
         for &v in inputs.iter().chain(missing) {

@@ -1,16 +1,12 @@
 //! End-to-end heads (YOLOv10, arXiv:2405.14458; YOLO26): each object once, output `[1, K, 6]` of corners, score and class.
-use super::{Family, Preprocess, RawOutput, Tail, dfl_classes, single_output};
-use crate::{BoxXyxy, Detection, Placement};
+use super::{Family, LETTERBOX, RawOutput, Tail, dfl_classes, single_output};
+use crate::{BoxXyxy, Detection};
 use ir::{Graph, Op};
 
 /// The best class scores of the best positions are picked inside the graph; nothing is left to suppress.
 pub(super) const FAMILY: Family = Family {
     name: "end2end",
-    preprocess: Preprocess {
-        placement: Placement::Centered,
-        scale: 1.0 / 255.0,
-        bgr: false,
-    },
+    preprocess: LETTERBOX,
     classes,
     forced: |graph, tail| single_output(graph).and_then(|s| (s[1] == 6).then(|| towers(tail))?),
     decode,

@@ -1,16 +1,12 @@
 //! YOLOv5 (v6.0 to v7.0): three anchors a cell, boxes decoded inside the graph, output `[1, N, 5 + classes]`.
-use super::{Family, Preprocess, RawOutput, Tail, single_output};
-use crate::{BoxXyxy, Detection, Placement};
+use super::{Family, LETTERBOX, RawOutput, Tail, single_output};
+use crate::{BoxXyxy, Detection};
 use ir::Graph;
 
 /// Each output convolution predicts, for each anchor of a cell, a box, an objectness and the classes.
 pub(super) const FAMILY: Family = Family {
     name: "v5",
-    preprocess: Preprocess {
-        placement: Placement::Centered,
-        scale: 1.0 / 255.0,
-        bgr: false,
-    },
+    preprocess: LETTERBOX,
     classes,
     forced: |graph, _| row_classes(graph),
     decode: |raw, conf| decode(raw, conf, |_, b| b),

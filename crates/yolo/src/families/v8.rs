@@ -1,17 +1,13 @@
 //! YOLOv8, YOLO11 and YOLO26 without end-to-end tail: anchor-free, output `[1, 4 + classes, N]`. Boxes are distributions
 //! over bins (DFL, arXiv:2006.04388), in YOLO26 plain distances.
-use super::{Family, Preprocess, RawOutput, Tail, dfl_classes, single_output};
-use crate::{BoxXyxy, Detection, Placement};
+use super::{Family, LETTERBOX, RawOutput, Tail, dfl_classes, single_output};
+use crate::{BoxXyxy, Detection};
 use ir::{Graph, Op};
 
 /// Each scale has two output convolutions: four distributions of a box, and the classes.
 pub(super) const FAMILY: Family = Family {
     name: "v8",
-    preprocess: Preprocess {
-        placement: Placement::Centered,
-        scale: 1.0 / 255.0,
-        bgr: false,
-    },
+    preprocess: LETTERBOX,
     classes: |graph, tail| classes(graph, tail, tail.dfl_bins?),
     forced: |graph, _| single_output(graph).and_then(|s| (s[1] > s[0]).then(|| columns(graph))?),
     decode,
