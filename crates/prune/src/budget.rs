@@ -3,9 +3,6 @@ use crate::{DependencyGroup, Groups, Importance, PruneError, PrunePlan, apply};
 use ir::Graph;
 use std::collections::BTreeMap;
 
-/// The largest share that the first layer may lose; the last may lose `max_layer_ratio`.
-const SHALLOW_RATIO: f64 = 0.2;
-
 /// How much to remove and in which steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
@@ -15,6 +12,8 @@ pub struct Budget {
     pub round_to: usize,
     /// No group falls below this many channels.
     pub floor: usize,
+    /// Largest share that the first group may lose, in `[0, 1]`; between the first and the last it grows with depth.
+    pub shallow_ratio: f64,
     /// Largest share that the deepest group may lose, in `[0, 1]`.
     pub max_layer_ratio: f64,
 }
@@ -25,6 +24,7 @@ impl Default for Budget {
             ratio: 0.2,
             round_to: 8,
             floor: 8,
+            shallow_ratio: 0.2,
             max_layer_ratio: 0.5,
         }
     }
@@ -38,6 +38,7 @@ impl Budget {
     pub fn check(&self) -> Result<(), PruneError> {
         let shares = [
             ("ratio", self.ratio),
+            ("shallow_ratio", self.shallow_ratio),
             ("max_layer_ratio", self.max_layer_ratio),
         ];
         for (name, found) in shares {
@@ -64,7 +65,7 @@ impl Budget {
 
     /// Largest number of channels that a group may lose.
     pub fn most(&self, group: &DependencyGroup) -> usize {
-        let shallow = SHALLOW_RATIO.min(self.max_layer_ratio);
+        let shallow = self.shallow_ratio.min(self.max_layer_ratio);
         let share = shallow + (self.max_layer_ratio - shallow) * group.depth;
         self.rounded(group.width(), (share * group.width() as f64) as usize)
     }

@@ -136,3 +136,17 @@ fn bn_gamma_without_batch_normalization_is_refused() {
         Err(PruneError::NoBatchNormalization { .. })
     ));
 }
+
+#[test]
+fn layers_of_a_group_are_who_writes_and_who_reads_it_with_the_macs_of_both() {
+    let graph = tower();
+    let groups = analyse(&graph, &[]).unwrap();
+    let first = groups.get("conv0").unwrap();
+    let layers = first.layers(&graph);
+    let told: Vec<(&str, f64, f64)> = layers
+        .iter()
+        .map(|l| (graph.node(l.node).name.as_str(), l.writes, l.reads))
+        .collect();
+    assert_eq!(told, [("conv0", 1.0, 0.0), ("conv1", 0.0, 1.0)]);
+    assert_eq!(first.macs(&graph), 64 * (3 * 64 + 64 * 64));
+}
