@@ -113,6 +113,9 @@ pub(crate) struct InspectArgs {
     /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Show which channels must go together, the layers they run through, and what is frozen and why.
+    #[arg(long)]
+    pub(crate) groups: bool,
 }
 
 /// What counts as a detection.

@@ -1,7 +1,7 @@
 //! `inspect`: what a detector is made of.
 use crate::args::{CommonArgs, InspectArgs};
-use crate::model;
 use crate::output::{align_right, grouped, table, write_json};
+use crate::{groups, model};
 use anyhow::Result;
 use comfy_table::Table;
 use ir::{Graph, NodeId, Op};
@@ -76,6 +76,9 @@ struct OpaqueRecord {
 /// Runs the verb.
 pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
+    if args.groups {
+        return write_json(common.json.as_deref(), &groups::run(&model)?);
+    }
     let graph = &model.graph;
     let head = match (
         families::identify(graph, model.family.as_deref()),

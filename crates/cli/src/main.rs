@@ -13,6 +13,7 @@ mod compress_verb;
 mod detect;
 mod engine;
 mod export;
+mod groups;
 mod inspect;
 mod memory;
 mod model;

@@ -175,3 +175,28 @@ fn val_and_compress_of_another_task_exit_2_and_name_it() {
     let shown = accepts(&["inspect", &model]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("segmentation masks"));
 }
+
+#[test]
+fn inspect_groups_of_the_tiny_detector_tells_who_writes_and_reads_and_what_is_frozen() {
+    let tiny = Tiny::new(0, 0);
+    let (model, out) = (tiny.arg("tiny.onnx"), tiny.arg("groups.json"));
+    let shown = accepts(&["inspect", &model, "--groups", "--json", &out]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let found = json(&out);
+    let groups = found["groups"].as_array().unwrap();
+    let stem = groups.iter().find(|g| g["name"] == "stem").unwrap();
+    assert!(stem["frozen"].is_null());
+    assert_eq!(stem["written_by"], serde_json::json!(["stem"]));
+    assert_eq!(stem["read_by"], serde_json::json!(["down1"]));
+    let members = stem["members"].as_array().unwrap();
+    let rows = serde_json::json!({"value": "stem.weight", "axis": 0, "constant": true});
+    assert!(members.contains(&rows), "{members:?}");
+    let frozen = groups.iter().filter(|g| !g["frozen"].is_null()).count() as u64;
+    let counted = found["frozen"].as_array().unwrap().iter();
+    assert_eq!(
+        counted.map(|f| f["groups"].as_u64().unwrap()).sum::<u64>(),
+        frozen
+    );
+    let reason = found["frozen"][0]["reason"].as_str().unwrap();
+    assert!(frozen > 0 && shown.contains(reason), "{shown}");
+}
