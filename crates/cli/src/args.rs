@@ -1,7 +1,10 @@
 //! What can be typed.
+mod pruning;
+
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use kernels::Isa;
+pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -116,6 +119,9 @@ pub(crate) struct InspectArgs {
     /// Show which channels must go together, the layers they run through, and what is frozen and why.
     #[arg(long)]
     pub(crate) groups: bool,
+    /// What each group is worth.
+    #[command(flatten)]
+    pub(crate) sensitivity: SensitivityArgs,
 }
 
 /// What counts as a detection.
@@ -273,14 +279,6 @@ pub(crate) struct ImagesArgs {
     pub(crate) images: u32,
 }
 
-/// How channels are chosen.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct CriterionArgs {
-    /// How channels are ranked.
-    #[arg(long, default_value = "reconstruction", value_parser = names(prune::CRITERIA, |c| c.name))]
-    pub(crate) criterion: String,
-}
-
 /// How a model is quantized.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct QuantArgs {
@@ -290,32 +288,6 @@ pub(crate) struct QuantArgs {
     /// How ranges are chosen.
     #[arg(long, default_value = "percentile", value_parser = names(quant::OBSERVERS, |o| o.0))]
     pub(crate) calibrator: String,
-}
-
-/// Arguments of `prune`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PruneArgs {
-    /// The model.
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// The images.
-    #[command(flatten)]
-    pub(crate) images: ImagesArgs,
-    /// The ONNX file to write.
-    #[arg(short, long, value_name = "OUT.onnx")]
-    pub(crate) out: PathBuf,
-    /// Share of the prunable channels to remove.
-    #[arg(long, value_parser = parse_ratio, conflicts_with = "macs")]
-    pub(crate) ratio: Option<f64>,
-    /// Share of the MACs to remove.
-    #[arg(long, value_parser = parse_ratio, required_unless_present = "ratio")]
-    pub(crate) macs: Option<f64>,
-    /// The ranking.
-    #[command(flatten)]
-    pub(crate) criterion: CriterionArgs,
-    /// Leave the removed channels' means out of the next biases.
-    #[arg(long)]
-    pub(crate) no_repair: bool,
 }
 
 /// Arguments of `quantize`.
@@ -363,18 +335,24 @@ pub(crate) struct CompressArgs {
     /// Share of the MACs to remove; where that costs too much half of it, a fifth, then nothing.
     #[arg(long, default_value_t = 0.05, value_parser = parse_ratio)]
     pub(crate) macs: f64,
+    /// Instead, the share of each group's contribution that stays; where that costs too much, more stays.
+    #[arg(long, value_name = "SHARE", conflicts_with = "macs", value_parser = parse_share::<f64>)]
+    pub(crate) keep_contribution: Option<f64>,
     /// How many other images of the same split choose among these attempts; 0 leaves all to the gate.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) holdout: u32,
     /// Take all settings from the recipe.toml of another run.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "strict", "macs", "holdout", "criterion", "target", "calibrator", "images", "split"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "strict", "macs", "keep_contribution", "holdout", "criterion", "repair", "no_repair", "round_to", "floor", "shallow_ratio", "deep_ratio", "target", "calibrator", "images", "split"])]
     pub(crate) recipe: Option<PathBuf>,
     /// Go on where an interrupted run in RUNDIR stopped; finished stages are used again.
     #[arg(long)]
     pub(crate) resume: bool,
     /// The ranking.
     #[command(flatten)]
-    pub(crate) criterion: CriterionArgs,
+    pub(crate) ranking: RankingArgs,
+    /// The limits.
+    #[command(flatten)]
+    pub(crate) limits: LimitsArgs,
     /// The quantization.
     #[command(flatten)]
     pub(crate) quant: QuantArgs,

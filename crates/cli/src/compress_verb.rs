@@ -52,7 +52,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
 fn recipe(args: &CompressArgs, common: &CommonArgs, model: &Model, isa: String) -> Result<Recipe> {
     let mut recipe = match &args.recipe {
         Some(path) => Recipe::read(path)?,
-        None => settings(args, common),
+        None => settings(args, common)?,
     };
     // Wherever the next command is typed, it means the same files.
     recipe.model = std::path::absolute(&model.path)?;
@@ -64,8 +64,9 @@ fn recipe(args: &CompressArgs, common: &CommonArgs, model: &Model, isa: String) 
     Ok(recipe)
 }
 
-fn settings(args: &CompressArgs, common: &CommonArgs) -> Recipe {
-    Recipe {
+fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
+    let options = args.limits.within(args.ranking.options()?);
+    Ok(Recipe {
         model: PathBuf::new(),
         model_sha256: String::new(),
         family: None,
@@ -78,9 +79,15 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Recipe {
             calibration: args.images.images,
             holdout: args.holdout,
         },
-        prune: PruneRecipe {
-            macs: back_off(args.macs),
-            criterion: args.criterion.criterion.clone(),
+        prune: match args.keep_contribution {
+            Some(keep) => PruneRecipe {
+                keep_contribution: back_off(1.0 - keep).iter().map(|gone| 1.0 - gone).collect(),
+                ..PruneRecipe::new(options)
+            },
+            None => PruneRecipe {
+                macs: back_off(args.macs),
+                ..PruneRecipe::new(options)
+            },
         },
         quantize: QuantizeRecipe {
             target: args.quant.target.clone(),
@@ -90,7 +97,7 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Recipe {
             keep: args.keep,
             strict: args.strict,
         },
-    }
+    })
 }
 
 /// Images to calibrate on, and others to choose by: none of them is of `val`, none is of both.
@@ -124,12 +131,12 @@ fn draw(recipe: &Recipe, val: &Dataset) -> Result<(Vec<PathBuf>, Option<Dataset>
     Ok((calibration, labelled.then_some(train)))
 }
 
-/// Shares of the MACs to try: what was asked, less, and nothing.
-fn back_off(macs: f64) -> Vec<f64> {
-    if macs == 0.0 {
+/// Shares to remove: what was asked, less, and nothing.
+fn back_off(asked: f64) -> Vec<f64> {
+    if asked == 0.0 {
         return vec![0.0];
     }
-    vec![macs, macs / 2.0, macs / 5.0, 0.0]
+    vec![asked, asked / 2.0, asked / 5.0, 0.0]
 }
 
 fn print(out: &Path, r: &CompressRecord) {

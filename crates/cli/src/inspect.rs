@@ -1,7 +1,7 @@
 //! `inspect`: what a detector is made of.
 use crate::args::{CommonArgs, InspectArgs};
 use crate::output::{align_right, grouped, table, write_json};
-use crate::{groups, model};
+use crate::{groups, model, sensitivity};
 use anyhow::Result;
 use comfy_table::Table;
 use ir::{Graph, NodeId, Op};
@@ -78,6 +78,10 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
     if args.groups {
         return write_json(common.json.as_deref(), &groups::run(&model)?);
+    }
+    if args.sensitivity.sensitivity {
+        let record = sensitivity::run(&model, &args.sensitivity, common)?;
+        return write_json(common.json.as_deref(), &record);
     }
     let graph = &model.graph;
     let head = match (

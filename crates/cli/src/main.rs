@@ -24,6 +24,7 @@ mod progress;
 mod prune;
 mod quantize;
 mod report;
+mod sensitivity;
 mod streams;
 mod val;
 

@@ -1,10 +1,16 @@
 //! `prune`: fewer channels, without training.
 use crate::args::{CommonArgs, PruneArgs};
+use crate::groups::{frozen_by_reason, print_frozen, short};
 use crate::model::{self, Subject};
 use crate::output::{align_right, check_writable, grouped, table, write_json};
-use anyhow::{Context, Result};
-use compress::{PruneBudget, prune_detector};
+use anyhow::Result;
+use comfy_table::CellAlignment;
+use compress::{GroupCut, PruneAccount, RepairStep, ThinnedLayer, prune_detector};
 use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Layers named in a cell of the table, at most.
+const NAMED: usize = 3;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -13,70 +19,65 @@ struct Record {
     out: String,
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
+    budget: String,
     criterion: String,
-    repair: bool,
+    repair: BTreeSet<RepairStep>,
     macs: u64,
     source_macs: u64,
     params: u64,
     source_params: u64,
-    frozen: Vec<Frozen>,
-    plan: prune::PrunePlan,
-}
-
-#[derive(Debug, Serialize)]
-struct Frozen {
-    group: String,
-    width: usize,
-    reason: String,
+    plan: PruneAccount,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
+    let options = args.limits.within(args.ranking.options()?);
+    let budget = args.budget.budget()?;
     let model = model::load(&args.model)?;
     check_writable(Some(&args.out))?;
     let subject = Subject::open(&model, &args.images, common, "prune")?;
-    let (graph, criterion) = (&model.graph, &args.criterion.criterion);
-    let budget = match (args.ratio, args.macs) {
-        (Some(ratio), _) => PruneBudget::Channels(ratio),
-        (None, macs) => PruneBudget::Macs(macs.context("--ratio or --macs is needed")?),
-    };
-    let pruned = prune_detector(&subject.observation(), criterion, budget, !args.no_repair)?;
+    let pruned = prune_detector(&subject.observation(), &options, budget)?;
     model::report_bad(&pruned.bad_images, subject.images.len())?;
     model::save(&pruned.graph, &args.out)?;
-    let reason = |g: &prune::DependencyGroup| {
-        g.frozen.as_ref().map(|r| Frozen {
-            group: g.name.clone(),
-            width: g.width(),
-            reason: r.to_string(),
-        })
-    };
     let record = Record {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
-        criterion: criterion.clone(),
-        repair: !args.no_repair,
+        budget: budget.to_string(),
+        criterion: options.criterion,
+        repair: options.repair,
         macs: pruned.graph.macs(),
-        source_macs: graph.macs(),
+        source_macs: model.graph.macs(),
         params: pruned.graph.params(),
-        source_params: graph.params(),
-        frozen: pruned.groups.groups.iter().filter_map(reason).collect(),
-        plan: pruned.plan,
+        source_params: model.graph.params(),
+        plan: pruned.account,
     };
-    print(&record, &pruned.groups);
+    print(&record);
+    print_frozen(&frozen_by_reason(&pruned.groups));
     write_json(common.json.as_deref(), &record)
 }
 
-fn print(r: &Record, groups: &prune::Groups) {
-    let mut rows = table(&["group", "channels", "removed"]);
-    for (name, removed) in &r.plan.removed {
-        let width = groups.get(name).map_or(0, prune::DependencyGroup::width);
-        rows.add_row([name.clone(), width.to_string(), removed.len().to_string()]);
+fn print(r: &Record) {
+    print_groups(&r.plan.groups);
+    let mut rows = table(&["allocation", "channels removed", "MACs", "output error", ""]);
+    for c in &r.plan.candidates {
+        rows.add_row([
+            c.allocation.to_owned(),
+            c.removed_channels.to_string(),
+            grouped(c.macs),
+            format!("{:.4}", c.output_error),
+            if c.chosen { "chosen" } else { "" }.to_owned(),
+        ]);
     }
     align_right(&mut rows, 1);
     say!("{rows}");
-    say!("{}: {} channels removed", r.out, r.plan.removed_channels());
+    say!("{}: {} gone, by {}", r.out, r.budget, r.criterion);
     let share = |now: u64, before: u64| 100.0 * now as f64 / before.max(1) as f64;
+    say!(
+        "  channels    {} removed in {} groups",
+        r.plan.plan.removed_channels(),
+        r.plan.groups.len()
+    );
     say!(
         "  MACs        {} of {} ({:.1} %)",
         grouped(r.macs),
@@ -89,4 +90,48 @@ fn print(r: &Record, groups: &prune::Groups) {
         grouped(r.source_params),
         share(r.params, r.source_params)
     );
+}
+
+fn print_groups(groups: &[GroupCut]) {
+    let mut rows = table(&[
+        "group",
+        "channels",
+        "removed",
+        "contribution kept",
+        "error alone",
+        "thinner layers",
+    ]);
+    for g in groups {
+        let number = |v: Option<f64>, text: &dyn Fn(f64) -> String| v.map_or("–".to_owned(), text);
+        rows.add_row([
+            short(&g.group),
+            format!("{} → {}", g.channels, g.channels - g.removed),
+            g.removed.to_string(),
+            number(g.contribution_kept, &|v| format!("{:.1} %", 100.0 * v)),
+            number(g.output_error_alone, &|v| format!("{v:.4}")),
+            layers(&g.layers),
+        ]);
+    }
+    align_right(&mut rows, 1);
+    if let Some(column) = rows.column_mut(5) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    say!("{rows}");
+}
+
+/// The first few layers with what they lost, and how many more there are.
+fn layers(layers: &[ThinnedLayer]) -> String {
+    let side = |what: &str, [before, after]: [usize; 2]| match before == after {
+        true => String::new(),
+        false => format!(" {what} {before} → {after}"),
+    };
+    let told = |l: &ThinnedLayer| {
+        let name = short(&l.layer);
+        format!("{name}{}{}", side("in", l.inputs), side("out", l.outputs))
+    };
+    let mut all: Vec<String> = layers.iter().take(NAMED).map(told).collect();
+    if layers.len() > NAMED {
+        all.push(format!("+{}", layers.len() - NAMED));
+    }
+    all.join("; ")
 }

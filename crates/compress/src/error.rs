@@ -46,8 +46,10 @@ pub enum CompressError {
         /// The parser's words.
         reason: String,
     },
-    /// A recipe without a single share of the MACs to try.
-    #[error("the recipe's `prune.macs` is empty: expected at least one share, 0 for no pruning")]
+    /// A recipe without a single share to try.
+    #[error(
+        "the recipe's `prune.macs` and `prune.keep_contribution` are empty: expected at least one share, 0 for no pruning"
+    )]
     NoAttempts,
     /// Parameters of the model's input.
     #[error(transparent)]

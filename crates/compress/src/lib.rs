@@ -35,11 +35,14 @@ pub use measure::{StageRecord, THRESHOLDS, runs_as_it_is};
 pub use observe::{Observation, sample};
 pub use picture::{drawn, side_by_side};
 pub use pipeline::{CompressData, CompressRecord, Runner, compress_detector};
-pub use prune_stage::{Candidate, PruneBudget, PruneStudy, Pruned, prune_detector};
+pub use prune_stage::{
+    Candidate, FrozenGroup, GroupCut, GroupSensitivity, PruneAccount, PruneBudget, PruneOptions,
+    PruneStudy, Pruned, REPAIR_STEPS, RepairStep, SensitivityPoint, ThinnedLayer, prune_detector,
+};
 pub use quantize_stage::{
     LadderStep, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision,
     quantize_detector, quantize_detector_within,
 };
 pub use recipe::{GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe, Recipe};
-pub use report::{ReportSource, write_report};
+pub use report::{ReportSource, sensitivity_svg, write_report};
 pub use run_dir::RunDir;

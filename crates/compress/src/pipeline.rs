@@ -140,10 +140,11 @@ impl Run<'_> {
         });
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut study = None;
-        for (i, &macs_ratio) in self.recipe.prune.macs.iter().enumerate() {
-            let last = i + 1 == self.recipe.prune.macs.len();
+        let budgets = self.recipe.prune.budgets();
+        for (i, &budget) in budgets.iter().enumerate() {
+            let last = i + 1 == budgets.len();
             let folder = format!("attempt-{}", i + 1);
-            self.shrink(&folder, macs_ratio, &mut study)?;
+            let macs_ratio = self.shrink(&folder, budget, &mut study)?;
             let holdout = holdout
                 .map(|jury| self.compare(jury, &folder))
                 .transpose()?;
@@ -175,34 +176,30 @@ impl Run<'_> {
         Ok(attempts)
     }
 
-    /// Prunes and quantizes into a folder. What is known of the channels is found out once, for all attempts.
+    /// Prunes and quantizes into a folder, and gives the share of the MACs that was to go or, by contribution, went.
+    /// What is known of the channels is found out once, for all attempts.
     fn shrink<'s>(
         &'s self,
         folder: &str,
-        macs_ratio: f64,
+        budget: PruneBudget,
         study: &mut Option<PruneStudy<'s>>,
-    ) -> Result<(), CompressError> {
+    ) -> Result<f64, CompressError> {
         let name = |file: &str| format!("{folder}/{file}");
-        let criterion = &self.recipe.prune.criterion;
+        let options = self.recipe.prune.options();
         let (pruned, plan) = (name("pruned.onnx"), name("prune.plan.json"));
         let files = [pruned.as_str(), &plan];
-        let key = self.key("prune").and(criterion).and_text(macs_ratio);
+        let key = self.key("prune").and(format!("{options:?} {budget:?}"));
         self.dir
             .stage(&self.named(folder, "prune", key, &files), || {
-                (self.runner.say)(&format!(
-                    "prune: {:.1} % of the MACs by {criterion}",
-                    100.0 * macs_ratio
-                ));
+                (self.runner.say)(&format!("prune: {budget} by {}", options.criterion));
                 let study = match study {
                     Some(study) => study,
-                    None => {
-                        study.insert(PruneStudy::new(self.observe(self.source), criterion, true)?)
-                    }
+                    None => study.insert(PruneStudy::new(self.observe(self.source), &options)?),
                 };
-                let done = study.prune(PruneBudget::Macs(macs_ratio))?;
+                let done = study.prune(budget)?;
                 self.check_bad(&done.bad_images)?;
                 self.dir.write(&pruned, &onnx::encode(&done.graph)?)?;
-                self.dir.write_json(&plan, &done.plan)?;
+                self.dir.write_json(&plan, &done.account)?;
                 Ok(done.bad_images)
             })?;
         let (model, plan) = (name("model.onnx"), name("quant.plan.json"));
@@ -221,7 +218,13 @@ impl Run<'_> {
                 self.dir.write_json(&plan, &done.plan)?;
                 Ok(done.bad_images)
             })?;
-        Ok(())
+        match budget {
+            PruneBudget::Macs(ratio) | PruneBudget::Channels(ratio) => Ok(ratio),
+            PruneBudget::Contribution(_) => {
+                let left = read(&self.dir.file(&pruned))?.macs();
+                Ok(1.0 - left as f64 / self.graph.macs().max(1) as f64)
+            }
+        }
     }
 
     /// How much of the baseline's mAP an attempt keeps.

@@ -1,87 +1,67 @@
 //! Pruning: what each group's channels are worth, a plan, and repair of what it breaks.
 
+mod account;
 mod agreement;
 mod allocation;
 mod curves;
+mod options;
+mod sensitivity;
 
 use std::path::PathBuf;
 
 use ir::Graph;
-use prune::{Budget, Criterion, DependencyGroup, Groups, Importance, PrunePlan};
-use serde::Serialize;
+use prune::{Budget, DependencyGroup, Groups, Importance, PrunePlan};
 use yolo::{BadInput, prepare, read_rgb};
 
 use crate::repair::DenseRecord;
 use crate::{CompressError, Observation};
+pub use account::{Candidate, FrozenGroup, GroupCut, PruneAccount, ThinnedLayer};
 use agreement::Agreement;
 use allocation::{Addition, Saving};
 use curves::Curve;
+pub use options::{PruneBudget, PruneOptions, REPAIR_STEPS, RepairStep};
+pub use sensitivity::{GroupSensitivity, SensitivityPoint};
 
 /// Images on which detections are compared, at most; a quarter of all is held out.
 const HOLDOUT: usize = 24;
-
-/// How much to remove.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PruneBudget {
-    /// A share of the prunable channels.
-    Channels(f64),
-    /// A share of the model's MACs.
-    Macs(f64),
-}
 
 /// A pruned detector and how it came about.
 #[derive(Debug)]
 pub struct Pruned {
     /// The smaller graph.
     pub graph: Graph,
-    /// What was decided.
-    pub plan: PrunePlan,
+    /// What was removed, where and why.
+    pub account: PruneAccount,
     /// Groups that could be pruned, and groups that are frozen.
     pub groups: Groups,
-    /// Every allocation that was tried, the one that was kept included.
-    pub candidates: Vec<Candidate>,
     /// Images that could not be read.
     pub bad_images: Vec<BadInput>,
-}
-
-/// An allocation of removed channels, judged on held out images.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Candidate {
-    /// How the errors of groups were added up.
-    pub allocation: &'static str,
-    /// Removed channels.
-    pub removed_channels: usize,
-    /// 0 when the detections are those of the dense detector, 1 when none of them agree; without a decoder the relative
-    /// error of the outputs.
-    pub output_error: f64,
 }
 
 /// What is known of a detector before channels go: made once, used for any number of budgets.
 pub struct PruneStudy<'a> {
     observation: Observation<'a>,
-    repair: bool,
-    limits: Budget,
+    options: PruneOptions,
     groups: Groups,
     record: DenseRecord,
+    importance: Importance,
     agreement: Agreement<'a>,
+    /// Measured when a budget first asks for them.
     curves: Vec<Curve>,
     bad_images: Vec<BadInput>,
 }
 
 impl<'a> PruneStudy<'a> {
-    /// Looks at the dense detector on the observation's images and measures what each group's loss does to the
-    /// detections on images that are held out.
-    ///
-    /// Channels go in the order of the criterion. With `repair`, the remaining weights make up for them.
+    /// Looks at the dense detector on the observation's images, and at its detections on images that are held out.
     ///
     /// # Errors
     /// `UnknownName` for a criterion that is not in the list, `NoImages`; as the stages otherwise.
     pub fn new(
         observation: Observation<'a>,
-        criterion: &str,
-        repair: bool,
+        options: &PruneOptions,
     ) -> Result<Self, CompressError> {
-        let criterion = find(criterion)?;
+        let criterion = options.criterion()?;
+        options.limits.check()?;
         let graph = observation.graph;
         let groups = prune::analyse(graph, &[])?;
         let (images, bad_images) = observation.readable()?;
@@ -91,35 +71,31 @@ impl<'a> PruneStudy<'a> {
         for path in &held {
             inputs.push(prepare(&read_rgb(path)?, &observation.input).0);
         }
-        let mut study = Self {
+        Ok(Self {
             observation,
-            repair,
-            limits: Budget {
-                max_layer_ratio: 0.875,
-                ..Budget::default()
-            },
+            options: options.clone(),
+            importance: (criterion.score)(graph, &groups, &record.statistics)?,
             agreement: Agreement::new(observation, inputs)?,
             groups,
             record,
             curves: vec![],
             bad_images,
-        };
-        let importance = (criterion.score)(graph, &study.groups, &study.record.statistics)?;
-        study.curves = study.measure(&importance)?;
-        Ok(study)
+        })
     }
 
-    fn measure(&self, importance: &Importance) -> Result<Vec<Curve>, CompressError> {
+    /// What each group's loss does to the detections; channels go in the order of the criterion.
+    fn measure(&self) -> Result<Vec<Curve>, CompressError> {
         let mut curves = Vec::new();
         let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
         let images = self.observation.images.len();
+        let compensate = self.options.repairs(RepairStep::Reconstruct);
         for (i, group) in prunable.iter().enumerate() {
             curves.push(curves::measure(
                 (self.observation.graph, &self.groups),
-                (group, &importance[&group.name]),
+                (group, &self.importance[&group.name]),
                 &self.record,
                 &self.agreement,
-                (&self.limits, self.repair),
+                (&self.options.limits, compensate),
             )?);
             (self.observation.progress)((i + 1) * images / prunable.len());
         }
@@ -130,17 +106,64 @@ impl<'a> PruneStudy<'a> {
     ///
     /// # Errors
     /// `Prune` when the budget is out of range; as the stages otherwise.
-    pub fn prune(&self, budget: PruneBudget) -> Result<Pruned, CompressError> {
+    pub fn prune(&mut self, budget: PruneBudget) -> Result<Pruned, CompressError> {
+        let measured = !matches!(budget, PruneBudget::Contribution(_));
+        if measured && self.curves.is_empty() {
+            self.curves = self.measure()?;
+        }
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut best: Option<(usize, Graph, PrunePlan)> = None;
+        for (allocation, plan) in self.plans(budget)? {
+            let (pruned, output_error) = self.realise(&plan)?;
+            let better = |b: &(usize, _, _)| output_error < candidates[b.0].output_error;
+            let better = best.as_ref().is_none_or(better);
+            candidates.push(Candidate {
+                allocation,
+                removed_channels: plan.removed_channels(),
+                macs: pruned.macs(),
+                output_error,
+                chosen: false,
+            });
+            if better {
+                best = Some((candidates.len() - 1, pruned, plan));
+            }
+        }
+        let (chosen, graph, plan) = best.expect("there is an allocation");
+        candidates[chosen].chosen = true;
+        let error_alone = |group: &str, removed: usize| {
+            let curve = self.curves.iter().find(|c| measured && c.group == group)?;
+            Some(curve.error(removed))
+        };
+        let account = PruneAccount::new(
+            (self.observation.graph, &graph),
+            &self.groups,
+            (plan, &self.importance),
+            error_alone,
+            candidates,
+        );
+        Ok(Pruned {
+            graph,
+            account,
+            groups: self.groups.clone(),
+            bad_images: self.bad_images.clone(),
+        })
+    }
+
+    /// The plans that may fit a budget, each with the name of its rule.
+    fn plans(&self, budget: PruneBudget) -> Result<Vec<(&'static str, PrunePlan)>, CompressError> {
         let graph = self.observation.graph;
         let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
+        let limits = self.options.limits;
         let (saving, ratio) = match budget {
             PruneBudget::Channels(ratio) => (Saving::of_channels(&prunable), ratio),
             PruneBudget::Macs(ratio) => (Saving::of_macs(graph, &prunable), ratio),
+            PruneBudget::Contribution(keep) => {
+                let (groups, scores) = (&self.groups, &self.importance);
+                let plan = prune::choose_contribution(graph, groups, scores, (&limits, keep))?;
+                return Ok(vec![("share of contribution", plan)]);
+            }
         };
-        let limits = Budget {
-            ratio,
-            ..self.limits
-        };
+        let limits = Budget { ratio, ..limits };
         limits.check()?;
         let mut plans: Vec<(&'static str, PrunePlan)> = Vec::new();
         for addition in Addition::ALL {
@@ -151,34 +174,22 @@ impl<'a> PruneStudy<'a> {
                 plans.push((addition.name(), plan));
             }
         }
-        let mut candidates = Vec::new();
-        let mut best: Option<(f64, Graph, PrunePlan)> = None;
-        for (allocation, plan) in plans {
-            let (pruned, output_error) = self.realise(&plan)?;
-            candidates.push(Candidate {
-                allocation,
-                removed_channels: plan.removed_channels(),
-                output_error,
-            });
-            if best.as_ref().is_none_or(|b| output_error < b.0) {
-                best = Some((output_error, pruned, plan));
-            }
-        }
-        let (_, graph, plan) = best.expect("there is an allocation");
-        Ok(Pruned {
-            graph,
-            plan,
-            groups: self.groups.clone(),
-            candidates,
-            bad_images: self.bad_images.clone(),
-        })
+        Ok(plans)
     }
 
     /// The pruned graph and its output error.
     fn realise(&self, plan: &PrunePlan) -> Result<(Graph, f64), CompressError> {
-        let mut pruned = prune::apply(self.observation.graph, &self.groups, plan)?;
-        if self.repair && !plan.is_empty() {
-            pruned = self.record.repair(&self.observation, pruned, plan)?;
+        let graph = self.observation.graph;
+        let mut pruned = match self.options.repairs(RepairStep::Absorb) {
+            true => prune::absorb_means(graph, &self.groups, plan, &self.record.means(graph))?,
+            false => prune::apply(graph, &self.groups, plan)?,
+        };
+        let fits = [RepairStep::Reconstruct, RepairStep::Match];
+        if fits.iter().any(|s| self.options.repairs(*s)) && !plan.is_empty() {
+            let changed = (pruned, plan);
+            pruned = self
+                .record
+                .repair(&self.observation, changed, &self.options)?;
         }
         let error = self.agreement.error(&pruned)?;
         Ok((pruned, error))
@@ -191,24 +202,10 @@ impl<'a> PruneStudy<'a> {
 /// As those.
 pub fn prune_detector(
     observation: &Observation<'_>,
-    criterion: &str,
+    options: &PruneOptions,
     budget: PruneBudget,
-    repair: bool,
 ) -> Result<Pruned, CompressError> {
-    PruneStudy::new(*observation, criterion, repair)?.prune(budget)
-}
-
-fn find(criterion: &str) -> Result<&'static Criterion, CompressError> {
-    let listed = prune::CRITERIA.iter().find(|c| c.name == criterion);
-    listed.ok_or_else(|| CompressError::UnknownName {
-        what: "criterion",
-        found: criterion.to_owned(),
-        expected: prune::CRITERIA
-            .iter()
-            .map(|c| c.name)
-            .collect::<Vec<_>>()
-            .join(", "),
-    })
+    PruneStudy::new(*observation, options)?.prune(budget)
 }
 
 /// Images to look at, and every fourth, up to a number, to compare detections on. One image is both.

@@ -1,6 +1,7 @@
 //! Repair of a pruned network without training: layer after layer, every convolution that reads changed inputs is
 //! fitted to what the dense network's gave.
 
+mod matching;
 mod patches;
 mod walk;
 
@@ -13,6 +14,7 @@ use ndarray::{Array2, Axis};
 use prune::{LayerStatistics, Moments, PrunePlan, RIDGE, Statistics, regress};
 use yolo::families::find_tail;
 
+use crate::prune_stage::{PruneOptions, RepairStep};
 use crate::{CompressError, Observation};
 use patches::{Draw, Window};
 use walk::Walk;
@@ -77,14 +79,8 @@ impl DenseRecord {
             .collect();
         for (&id, at) in level.iter().zip(windows) {
             let layer = prune::layer(&walk.graph, id)?;
-            let weight = layer.weight.mapv(|w| w as f32);
-            let mut targets = samples[at].dot(&weight.t());
-            for mut row in targets.rows_mut() {
-                row.iter_mut()
-                    .zip(&layer.bias)
-                    .for_each(|(y, b)| *y += *b as f32);
-            }
-            self.targets.insert(id, targets);
+            self.targets
+                .insert(id, matching::outputs(&layer, &samples[at]));
             let taps = walk.graph.ty(walk.graph.node(id).inputs[1])?.shape[2..]
                 .iter()
                 .product();
@@ -98,12 +94,13 @@ impl DenseRecord {
         Ok(())
     }
 
-    /// The pruned graph with every convolution that reads changed inputs fitted to the dense one.
+    /// The pruned graph with every convolution that reads changed inputs fitted to the dense one, and then, or only,
+    /// matched to its means and deviations.
     pub(crate) fn repair(
         &self,
         observation: &Observation<'_>,
-        pruned: Graph,
-        plan: &PrunePlan,
+        (pruned, plan): (Graph, &PrunePlan),
+        options: &PruneOptions,
     ) -> Result<Graph, CompressError> {
         let dirty = self.dirty(&pruned);
         let mut walk = Walk::new(pruned, observation, &self.images, dirty);
@@ -115,20 +112,20 @@ impl DenseRecord {
             let (windows, samples) = samples(&mut walk, &level, self.draw)?;
             for (&id, at) in level.iter().zip(windows) {
                 let dense = &self.targets[&id];
-                let now = prune::layer(&walk.graph, id)?;
                 let name = &walk.graph.value(walk.graph.node(id).inputs[1]).name;
                 let targets = match plan.layers.get(name) {
                     Some(rows) => &dense.select(Axis(1), rows),
                     None => dense,
                 };
-                let fitted = regress(
-                    &now,
-                    samples[at].view(),
-                    targets.view(),
-                    RIDGE,
-                    observation.threads,
-                );
-                prune::set_layer(&mut walk.graph, id, &fitted)?;
+                if options.repairs(RepairStep::Reconstruct) {
+                    let now = prune::layer(&walk.graph, id)?;
+                    let (x, threads) = (samples[at].view(), observation.threads);
+                    let fitted = regress(&now, x, targets.view(), RIDGE, threads);
+                    prune::set_layer(&mut walk.graph, id, &fitted)?;
+                }
+                if options.repairs(RepairStep::Match) {
+                    matching::match_outputs(&mut walk.graph, id, &samples[at], targets.view())?;
+                }
             }
             walk.finish(&level);
         }

@@ -18,6 +18,9 @@ use crate::{
 
 mod charts;
 mod page;
+mod sensitivity;
+
+pub use sensitivity::sensitivity_svg;
 
 /// Layers whose values are shown.
 const HISTOGRAMS: usize = 9;

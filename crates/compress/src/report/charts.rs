@@ -12,12 +12,12 @@ const NUMBER: f64 = 90.0;
 const WIDTH: f64 = LABEL + BAR + NUMBER;
 
 /// A number with two decimals, which is fine enough for a coordinate.
-fn at(v: f64) -> String {
+pub(super) fn at(v: f64) -> String {
     format!("{v:.2}")
 }
 
 /// The end of a long name, where layers differ.
-fn tail(name: &str) -> String {
+pub(super) fn tail(name: &str) -> String {
     const LETTERS: usize = 28;
     let letters: Vec<char> = name.chars().collect();
     match letters.len() > LETTERS {

@@ -1,0 +1,172 @@
+//! What can be typed of pruning.
+use super::{ImagesArgs, ModelArgs, names, parse_ratio, parse_share};
+use anyhow::{Context, Result, ensure};
+use clap::Args as ClapArgs;
+use clap::builder::PossibleValuesParser;
+use compress::{PruneBudget, PruneOptions, REPAIR_STEPS};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// The word for no repair.
+const NONE: &str = "none";
+
+/// How channels are ranked and what is left is repaired.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RankingArgs {
+    /// How channels are ranked.
+    #[arg(long, default_value = "reconstruction", value_parser = names(prune::CRITERIA, |c| c.name))]
+    pub(crate) criterion: String,
+    /// How the rest makes up for what is gone: removed channels' means into the next biases (absorb), layers fitted to the
+    /// dense ones (reconstruct), outputs given the dense mean and deviation (match); a list, applied in this order.
+    #[arg(long, default_value = "reconstruct", value_delimiter = ',', value_parser = repairs())]
+    pub(crate) repair: Vec<String>,
+    /// No repair: as `--repair none`.
+    #[arg(long, conflicts_with = "repair")]
+    pub(crate) no_repair: bool,
+}
+
+/// How far groups may shrink.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LimitsArgs {
+    /// Surviving widths are multiples of this.
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) round_to: u16,
+    /// No group falls below this many channels.
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) floor: u16,
+    /// Largest share that the first group may lose; it grows with depth.
+    #[arg(long, default_value_t = 0.2, value_name = "SHARE", value_parser = parse_share::<f64>)]
+    pub(crate) shallow_ratio: f64,
+    /// Largest share that the deepest group may lose.
+    #[arg(long, default_value_t = 0.875, value_name = "SHARE", value_parser = parse_share::<f64>)]
+    pub(crate) deep_ratio: f64,
+}
+
+/// How much goes.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct BudgetArgs {
+    /// Share of the prunable channels to remove.
+    #[arg(long, value_parser = parse_ratio)]
+    pub(crate) ratio: Option<f64>,
+    /// Share of the MACs to remove.
+    #[arg(long, value_parser = parse_ratio)]
+    pub(crate) macs: Option<f64>,
+    /// Share of each group's contribution, by the criterion, that its most important channels keep; the rest goes.
+    #[arg(long, value_name = "SHARE", value_parser = parse_share::<f64>)]
+    pub(crate) keep_contribution: Option<f64>,
+}
+
+/// Arguments of `prune`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PruneArgs {
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The images.
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// How much goes.
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+    /// The ranking.
+    #[command(flatten)]
+    pub(crate) ranking: RankingArgs,
+    /// The limits.
+    #[command(flatten)]
+    pub(crate) limits: LimitsArgs,
+}
+
+/// Arguments of `inspect --sensitivity`.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "With --sensitivity")]
+pub(crate) struct SensitivityArgs {
+    /// Prune each group alone by steps and measure the output error on held out images.
+    #[arg(long, requires = "data", conflicts_with = "groups")]
+    pub(crate) sensitivity: bool,
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long, requires = "sensitivity")]
+    data: Option<PathBuf>,
+    /// Which split of a data.yaml the images come from.
+    #[arg(long, default_value = "train", requires = "sensitivity")]
+    split: String,
+    /// How many images.
+    #[arg(short = 'n', long, default_value_t = 100, requires = "sensitivity", value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
+    /// Shares of the group's channels to remove.
+    #[arg(long, value_delimiter = ',', default_values_t = [0.125, 0.25, 0.5, 0.75], requires = "sensitivity", value_parser = parse_ratio)]
+    pub(crate) steps: Vec<f64>,
+    /// Also draw it.
+    #[arg(long, value_name = "FILE.svg", requires = "sensitivity")]
+    pub(crate) plot: Option<PathBuf>,
+    /// The ranking.
+    #[command(flatten)]
+    pub(crate) ranking: RankingArgs,
+}
+
+impl RankingArgs {
+    /// What was typed, within default limits.
+    pub(crate) fn options(&self) -> Result<PruneOptions> {
+        let none = self.no_repair || self.repair.iter().any(|r| r == NONE);
+        ensure!(
+            !none || self.no_repair || self.repair.len() == 1,
+            "--repair none stands alone, found `{}`",
+            self.repair.join(",")
+        );
+        let typed = REPAIR_STEPS
+            .iter()
+            .filter(|(name, _)| self.repair.iter().any(|r| r == name));
+        let steps: BTreeSet<_> = typed.map(|(_, step)| *step).collect();
+        Ok(PruneOptions {
+            criterion: self.criterion.clone(),
+            repair: if none { BTreeSet::new() } else { steps },
+            ..PruneOptions::default()
+        })
+    }
+}
+
+impl LimitsArgs {
+    /// The options with these limits.
+    pub(crate) fn within(&self, options: PruneOptions) -> PruneOptions {
+        let limits = prune::Budget {
+            round_to: self.round_to.into(),
+            floor: self.floor.into(),
+            shallow_ratio: self.shallow_ratio,
+            max_layer_ratio: self.deep_ratio,
+            ..options.limits
+        };
+        PruneOptions { limits, ..options }
+    }
+}
+
+impl BudgetArgs {
+    /// The one that was typed.
+    pub(crate) fn budget(&self) -> Result<PruneBudget> {
+        let typed = [
+            self.ratio.map(PruneBudget::Channels),
+            self.macs.map(PruneBudget::Macs),
+            self.keep_contribution.map(PruneBudget::Contribution),
+        ];
+        let budget = typed.into_iter().flatten().next();
+        budget.context("--ratio, --macs or --keep-contribution is needed")
+    }
+}
+
+impl SensitivityArgs {
+    /// The images.
+    pub(crate) fn images(&self) -> Result<ImagesArgs> {
+        Ok(ImagesArgs {
+            data: self.data.clone().context("--data is needed")?,
+            split: self.split.clone(),
+            images: self.images,
+        })
+    }
+}
+
+fn repairs() -> PossibleValuesParser {
+    let steps = REPAIR_STEPS.iter().map(|(name, _)| *name);
+    PossibleValuesParser::new(std::iter::once(NONE).chain(steps).collect::<Vec<_>>())
+}

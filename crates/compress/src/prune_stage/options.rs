@@ -1,0 +1,94 @@
+//! What a caller decides of pruning.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use prune::Budget;
+use serde::{Deserialize, Serialize};
+
+use crate::CompressError;
+
+/// How much to remove.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PruneBudget {
+    /// A share of the prunable channels.
+    Channels(f64),
+    /// A share of the model's MACs.
+    Macs(f64),
+    /// What is left when each group keeps this share of its channels' cumulative contribution.
+    Contribution(f64),
+}
+
+impl fmt::Display for PruneBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channels(ratio) => write!(f, "{:.1} % of the channels", 100.0 * ratio),
+            Self::Macs(ratio) => write!(f, "{:.1} % of the MACs", 100.0 * ratio),
+            Self::Contribution(keep) => {
+                write!(f, "all but {:.1} % of the contribution", 100.0 * keep)
+            }
+        }
+    }
+}
+
+/// A way to make up for what pruning breaks, without training; applied in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RepairStep {
+    /// What removed channels gave on average moves into the next biases.
+    Absorb,
+    /// Layers that read changed inputs are fitted to the dense ones by least squares.
+    Reconstruct,
+    /// Each such layer's outputs get the dense mean and deviation, as weights and bias or as BatchNorm statistics.
+    Match,
+}
+
+/// All ways of repair, by name.
+pub const REPAIR_STEPS: &[(&str, RepairStep)] = &[
+    ("absorb", RepairStep::Absorb),
+    ("reconstruct", RepairStep::Reconstruct),
+    ("match", RepairStep::Match),
+];
+
+/// How channels are chosen and what they leave is repaired.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PruneOptions {
+    /// Name of the criterion that ranks channels.
+    pub criterion: String,
+    /// Repair; none at all when empty.
+    pub repair: BTreeSet<RepairStep>,
+    /// Blocks, floor and caps by depth; its ratio is not read.
+    pub limits: Budget,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        Self {
+            criterion: "reconstruction".to_owned(),
+            repair: BTreeSet::from([RepairStep::Reconstruct]),
+            limits: Budget {
+                max_layer_ratio: 0.875,
+                ..Budget::default()
+            },
+        }
+    }
+}
+
+impl PruneOptions {
+    pub(crate) fn criterion(&self) -> Result<&'static prune::Criterion, CompressError> {
+        let listed = prune::CRITERIA.iter().find(|c| c.name == self.criterion);
+        listed.ok_or_else(|| CompressError::UnknownName {
+            what: "criterion",
+            found: self.criterion.clone(),
+            expected: prune::CRITERIA
+                .iter()
+                .map(|c| c.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    pub(crate) fn repairs(&self, step: RepairStep) -> bool {
+        self.repair.contains(&step)
+    }
+}

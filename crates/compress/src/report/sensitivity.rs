@@ -1,0 +1,87 @@
+//! Sensitivity of groups as one SVG file that follows light and dark by itself.
+
+use maud::{PreEscaped, html};
+
+use super::charts::{at, tail};
+use crate::GroupSensitivity;
+
+const ROW: f64 = 18.0;
+const TOP: f64 = 64.0;
+const LABEL: f64 = 230.0;
+const PLOT: f64 = 480.0;
+const MARGIN: f64 = 30.0;
+const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.end{text-anchor:end}.middle{text-anchor:middle}\
+.bold{font-weight:600}.back{fill:#fff}.grid{stroke:#ddd}.way{stroke:#9bb8d8;stroke-width:2}.dot{fill:#1f5fa8}\
+@media(prefers-color-scheme:dark){text{fill:#ddd}.back{fill:#16181c}.grid{stroke:#3a3d44}.way{stroke:#47658a}.dot{fill:#7db4f0}}";
+
+/// A dot for each share of each group, the output error from left to right; rows in the order given.
+pub fn sensitivity_svg(groups: &[GroupSensitivity]) -> String {
+    let points = || groups.iter().flat_map(|g| &g.points);
+    let most = points().map(|p| p.output_error).fold(0.0, f64::max);
+    let most = ((most * 10.0).ceil() / 10.0).max(0.1);
+    let ticks = (most * 10.0).round() as usize;
+    let x = |error: f64| LABEL + PLOT * error.max(0.0) / most;
+    let (width, bottom) = (LABEL + PLOT + MARGIN, TOP + ROW * groups.len() as f64);
+    let shares: Vec<f64> = groups
+        .first()
+        .map_or(vec![], |g| g.points.iter().map(|p| p.share).collect());
+    let strength = |i: usize| at(0.3 + 0.7 * (i + 1) as f64 / shares.len().max(1) as f64);
+    let drawing = html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {} {}", at(width), at(bottom + 12.0))) role="img" {
+            title { "Output error when one group alone loses channels" }
+            style { (PreEscaped(STYLE)) }
+            rect class="back" width="100%" height="100%" {}
+            text x="12" y="20" class="bold" { "Output error when one group alone loses channels" }
+            @for (i, share) in shares.iter().enumerate() {
+                @let left = LABEL + 80.0 * i as f64;
+                circle cx=(at(left)) cy="34" r="4" class="dot" opacity=(strength(i)) {}
+                text x=(at(left + 10.0)) y="38" { (format!("{} %", 100.0 * share)) }
+            }
+            @for tick in 0..=ticks {
+                @let error = tick as f64 / 10.0;
+                line class="grid" x1=(at(x(error))) x2=(at(x(error))) y1=(at(TOP - 6.0)) y2=(at(bottom)) {}
+                text class="middle" x=(at(x(error))) y=(at(TOP - 10.0)) { (format!("{error:.1}")) }
+            }
+            @for (row, g) in groups.iter().enumerate() {
+                @let y = TOP + ROW * (row as f64 + 0.5);
+                text class="end" x=(at(LABEL - 10.0)) y=(at(y + 4.0)) { title { (g.group) } (tail(&g.group)) }
+                @if let (Some(first), Some(last)) = (g.points.first(), g.points.last()) {
+                    line class="way" x1=(at(x(first.output_error))) x2=(at(x(last.output_error))) y1=(at(y)) y2=(at(y)) {}
+                }
+                @for (i, p) in g.points.iter().enumerate() {
+                    circle class="dot" cx=(at(x(p.output_error))) cy=(at(y)) r="4" opacity=(strength(i)) {
+                        title { (format!("{}: {} of {} channels gone, error {:.4}", g.group, p.removed, g.channels, p.output_error)) }
+                    }
+                }
+            }
+        }
+    };
+    drawing.into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SensitivityPoint;
+
+    #[test]
+    fn sensitivity_svg_draws_a_dot_a_share_and_escapes_names() {
+        let point = |share, removed, output_error| SensitivityPoint {
+            share,
+            removed,
+            output_error,
+        };
+        let group = GroupSensitivity {
+            group: "a<b".to_owned(),
+            channels: 8,
+            depth: 0.5,
+            macs: 1,
+            points: vec![point(0.25, 2, 0.05), point(0.5, 4, 0.31)],
+        };
+        let svg = sensitivity_svg(&[group]);
+        assert!(svg.starts_with("<svg") && svg.contains("prefers-color-scheme"));
+        assert_eq!(svg.matches("<circle").count(), 4);
+        assert!(svg.contains("a&lt;b") && !svg.contains("a<b"));
+        assert!(svg.contains("0.4"), "the axis ends behind the last dot");
+    }
+}
