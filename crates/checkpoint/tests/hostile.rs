@@ -102,24 +102,86 @@ fn with_pickle(original: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     writer.finish().expect("memory is writable").into_inner()
 }
 
+/// Bytes of an element of every class of storages, by the bytes with which the pickle refers to the class.
+fn storage_classes(pickle: &[u8]) -> Vec<(Vec<u8>, u64)> {
+    let classes = [("Half", 2), ("Float", 4), ("Long", 8), ("Double", 8)];
+    let known = classes.into_iter().filter_map(|(name, width)| {
+        let global = format!("ctorch\n{name}Storage\n").into_bytes();
+        let end = memchr::memmem::find(pickle, &global)? + global.len();
+        // The class is put into the memo, in one or four bytes, and fetched from there ever after.
+        let (put, index) = match pickle[end] {
+            b'q' => (2, [b"h", &pickle[end + 1..end + 2]].concat()),
+            _ => (5, [b"j", &pickle[end + 1..end + 5]].concat()),
+        };
+        let first = [&global, &pickle[end..end + put]].concat();
+        Some([(first, width), (index, width)])
+    });
+    known.flatten().collect()
+}
+
+/// The archive as PyTorch wrote checkpoints before 1.6: pickles in a row, then the storages.
+fn legacy(original: &[u8]) -> [Vec<u8>; 2] {
+    let mut archive = ZipArchive::new(Cursor::new(original)).expect("a zip archive");
+    let (mut pickle, mut storages) = (Vec::new(), Vec::new());
+    for i in 0..archive.len() {
+        let mut entry = archive.by_index(i).expect("the entry exists");
+        let name = entry.name().expect("names are UTF-8").into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("the entry is whole");
+        match name.rsplit_once("/data/") {
+            Some((_, key)) => storages.push((key.to_owned(), bytes)),
+            None if name.ends_with("data.pkl") => pickle = bytes,
+            None => (),
+        }
+    }
+    let classes = storage_classes(&pickle);
+    let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
+    file.extend(b"\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.");
+    file.extend(&pickle);
+    file.extend(b"\x80\x02](");
+    let mut raw = Vec::new();
+    for (key, bytes) in storages {
+        let text = [&[b'X', key.len() as u8, 0, 0, 0], key.as_bytes()].concat();
+        let width = memchr::memmem::find_iter(&pickle, &text).find_map(|at| {
+            let class = classes.iter().find(|c| pickle[..at].ends_with(&c.0));
+            class.map(|c| c.1)
+        });
+        file.extend(text);
+        raw.extend((bytes.len() as u64 / width.expect("the pickle uses it")).to_le_bytes());
+        raw.extend(bytes);
+    }
+    file.extend(b"e.");
+    [file, raw]
+}
+
+/// How many files each test reads.
+fn runs() -> usize {
+    let asked = std::env::var("YOLOSLIM_MUTATIONS").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(300)
+}
+
 #[test]
 fn mutated_checkpoints_never_panic_nor_take_more_memory_than_they_may() {
     let Some(original) = asset("yolov5n_coco_focus.pt") else {
         return;
     };
-    let runs = std::env::var("YOLOSLIM_MUTATIONS")
-        .ok()
-        .and_then(|n| n.parse().ok());
+    let [pickles, storages] = legacy(&original);
+    let legacy = [&pickles[..], &storages].concat();
+    assert!(read_bounded(&legacy, "legacy"));
     let mut random = Random(7);
-    let mut intact = 0;
-    for i in 0..runs.unwrap_or(300) {
-        let bytes = match i % 4 {
-            0 => mutated(&original, &mut random),
-            _ => with_pickle(&original, |pickle| *pickle = mutated(pickle, &mut random)),
+    let mut intact = [0; 2];
+    for i in 0..runs() {
+        let is_legacy = i % 2 == 1;
+        let bytes = match (is_legacy, i % 8) {
+            (false, 0) => mutated(&original, &mut random),
+            (false, _) => with_pickle(&original, |pickle| *pickle = mutated(pickle, &mut random)),
+            (true, 1) => mutated(&legacy, &mut random),
+            (true, _) => [mutated(&pickles, &mut random), storages.clone()].concat(),
         };
-        intact += usize::from(read_bounded(&bytes, &format!("mutation {i}")));
+        intact[usize::from(is_legacy)] +=
+            usize::from(read_bounded(&bytes, &format!("mutation {i}")));
     }
-    println!("{intact} mutations left a readable model");
+    println!("{intact:?} mutations left a readable model: zip archives, legacy files");
 }
 
 #[test]

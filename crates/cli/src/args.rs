@@ -220,7 +220,7 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     pub(crate) end_to_end: bool,
     /// Rewrites to apply: Focus as one convolution (the same function), HardSwish for SiLU (another
-    /// function), the dense output of an end-to-end tail.
+    /// function), the dense output of an end-to-end tail, NMS inside the graph cut off.
     #[arg(long, value_delimiter = ',', value_parser = names(ir::rewrites::ON_REQUEST, |r| r.name))]
     pub(crate) rewrite: Vec<String>,
 }

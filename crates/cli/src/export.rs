@@ -1,7 +1,7 @@
 //! `export`: a model as an ONNX file.
 use crate::args::{CommonArgs, ExportArgs};
 use crate::model;
-use crate::output::{megabytes, write_json};
+use crate::output::{megabytes, shape_text, write_json};
 use anyhow::{Context, Result, bail};
 use ir::{Graph, rewrites};
 use serde::Serialize;
@@ -12,8 +12,9 @@ struct Record {
     model: String,
     out: String,
     opset: i64,
-    input: Vec<usize>,
-    output: Vec<usize>,
+    input: Option<Vec<usize>>,
+    /// Null where an operator that is not known gives it.
+    output: Option<Vec<usize>>,
     params: u64,
     macs: u64,
     file_bytes: u64,
@@ -48,25 +49,24 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
         model: what(),
         out: args.out.display().to_string(),
         opset: args.opset,
-        input: shape(&graph, graph.inputs())?,
-        output: shape(&graph, graph.outputs())?,
+        input: shape(&graph, graph.inputs()),
+        output: shape(&graph, graph.outputs()),
         params: graph.params(),
         macs: graph.macs(),
         file_bytes,
     };
     say!("{}", args.out.display());
     say!(
-        "  {}, opset {}, {:?} in, {:?} out",
+        "  {}, opset {}, {} in, {} out",
         megabytes(file_bytes),
         record.opset,
-        record.input,
-        record.output
+        shape_text(&record.input),
+        shape_text(&record.output)
     );
     write_json(common.json.as_deref(), &record)
 }
 
 /// The shape of the first of some values.
-fn shape(graph: &Graph, values: &[ir::ValueId]) -> Result<Vec<usize>> {
-    let first = values.first().context("a model has inputs and outputs")?;
-    Ok(graph.ty(*first)?.shape.clone())
+fn shape(graph: &Graph, values: &[ir::ValueId]) -> Option<Vec<usize>> {
+    Some(graph.ty(*values.first()?).ok()?.shape.clone())
 }

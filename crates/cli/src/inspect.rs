@@ -1,6 +1,6 @@
 //! `inspect`: what a detector is made of.
 use crate::args::{CommonArgs, InspectArgs};
-use crate::output::{align_right, grouped, table, write_json};
+use crate::output::{align_right, grouped, shape_text, table, write_json};
 use crate::{groups, model, sensitivity};
 use anyhow::Result;
 use comfy_table::Table;
@@ -278,8 +278,4 @@ fn norm_table(i: &Inspection) -> Table {
     }
     align_right(&mut table, 2);
     table
-}
-
-fn shape_text(shape: &Option<Vec<usize>>) -> String {
-    shape.as_ref().map_or("?".to_owned(), |s| format!("{s:?}"))
 }

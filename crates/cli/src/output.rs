@@ -61,3 +61,8 @@ pub(crate) fn grouped(v: u64) -> String {
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.2} MB", bytes as f64 / 1e6)
 }
+
+/// A shape; `?` where it is not known.
+pub(crate) fn shape_text(shape: &Option<Vec<usize>>) -> String {
+    shape.as_ref().map_or("?".to_owned(), |s| format!("{s:?}"))
+}

@@ -2,7 +2,7 @@
 mod support;
 
 use std::process::Command;
-use support::{accepts, assets, json, refuses, text};
+use support::{Tiny, accepts, assets, json, refuses, text};
 
 /// Checkpoint, arguments, and the file its vendor's exporter wrote.
 const EXPORTS: &[(&str, &[&str], &str)] = &[
@@ -135,4 +135,65 @@ fn files_that_are_no_checkpoints_are_refused() {
     let out = text(dir.path().join("out.onnx"));
     refuses(&["export", &path, "-o", &out], &["best.pt"]);
     assert!(!std::path::Path::new(&out).exists());
+}
+
+/// The tiny detector's rows, suppressed by an operator that only ONNX Runtime knows.
+fn suppressed() -> ir::Graph {
+    let mut graph = testkit::tiny::detector();
+    let rows = graph.outputs()[0];
+    let mut e = graph.edit();
+    let part = |e: &mut ir::Edit, start: usize, len: usize| {
+        let ranges = vec![ir::ops::SliceRange {
+            axis: 2,
+            start,
+            len,
+            step: 1,
+        }];
+        e.node("part", ir::ops::Slice { ranges }, &[rows], &["part"])[0]
+    };
+    let (boxes, scores) = (part(&mut e, 0, 4), part(&mut e, 5, 2));
+    let perm = vec![0, 2, 1];
+    let scores = e.node("turn", ir::ops::Transpose { perm }, &[scores], &["turned"])[0];
+    let op = ir::ops::Opaque {
+        op_type: "NonMaxSuppression".into(),
+        domain: String::new(),
+        reason: String::new(),
+        // A NodeProto: two inputs, an output, the operator's name.
+        proto: b"\x0a\x01a\x0a\x01b\x12\x01c\x22\x11NonMaxSuppression".to_vec(),
+    };
+    let picked = e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0];
+    e.set_outputs(&[picked]);
+    graph.apply(e).expect("the tail is valid");
+    graph
+}
+
+#[test]
+fn export_of_a_model_with_nms_keeps_it_and_cuts_it_when_asked() {
+    let tiny = Tiny::new(0, 8);
+    let path = |name: &str| tiny.arg(name);
+    onnx::save(&suppressed(), tiny.path("nms.onnx").as_ref()).expect("written");
+    let (data, model) = (path("data.yaml"), path("nms.onnx"));
+    refuses(
+        &["val", &model, "--data", &data],
+        &["NonMaxSuppression", "--rewrite cut_nms"],
+    );
+    accepts(&["export", &model, "-o", &path("kept.onnx")]);
+    let read = |name: &str| {
+        let graph = onnx::load(&tiny.path(name), &onnx::LoadOptions::default()).expect("a model");
+        let protos = graph.nodes().filter_map(|(_, n)| match &n.op {
+            ir::Op::Opaque(o) => Some((o.op_type.clone(), o.proto.clone())),
+            _ => None,
+        });
+        protos.collect::<Vec<_>>()
+    };
+    assert_eq!(read("nms.onnx").len(), 1);
+    assert_eq!(read("nms.onnx"), read("kept.onnx"));
+    let cut = path("cut.onnx");
+    accepts(&["export", &model, "-o", &cut, "--rewrite", "cut_nms"]);
+    let of = |model: &str| {
+        let out = path("val.json");
+        accepts(&["val", model, "--data", &data, "--json", &out]);
+        json(&out)["map_50_95"].as_f64()
+    };
+    assert_eq!(of(&cut), of(&path("tiny.onnx")));
 }

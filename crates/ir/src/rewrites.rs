@@ -2,12 +2,14 @@
 use crate::{Edit, Graph, IrError, NodeId};
 use std::collections::BTreeSet;
 
+mod cut_nms;
 mod dense_output;
 mod focus;
 mod fold_batch_normalization;
 mod hard_swish;
 mod silu;
 
+pub use cut_nms::{CUT_NMS, SUPPRESSIONS};
 pub use dense_output::DENSE_OUTPUT;
 pub use focus::FOCUS;
 pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
@@ -27,7 +29,7 @@ pub struct Rewrite {
 pub const REWRITES: &[Rewrite] = &[SILU, FOLD_BATCH_NORMALIZATION];
 
 /// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
-pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT];
+pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT, CUT_NMS];
 
 /// Applies one rewrite until it fits nowhere, and gives the number of places.
 ///

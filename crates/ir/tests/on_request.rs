@@ -1,8 +1,9 @@
 //! Rewrites on request keep what they say they keep.
 use ir::ops::{
-    Cast, Concat, Conv, Gather, Reduce, ReduceKind, Reshape, Slice, SliceRange, TopK, UnaryKind,
+    Cast, Concat, Conv, Gather, Opaque, Reduce, ReduceKind, Reshape, Slice, SliceRange, TopK,
+    Transpose, UnaryKind,
 };
-use ir::{DataType, Edit, Graph, Tensor, TensorType, ValueId, interpreter, rewrites};
+use ir::{DataType, Edit, Graph, Op, Tensor, TensorType, ValueId, interpreter, rewrites};
 
 const SIDES: [usize; 2] = [8, 12];
 
@@ -167,4 +168,90 @@ fn dense_output_holds_what_was_picked_from() {
         assert!((best - row[4]).abs() < 1e-6);
         assert!((corners[0] - row[0]).abs() < 1e-6 && (corners[1] - row[1]).abs() < 1e-6);
     }
+}
+
+/// Corners of boxes for suppression, and half the scores: neither is what the model's own output holds.
+fn suppressed(e: &mut Edit, rows: ValueId, op_type: &str) {
+    let half = |e: &mut Edit, start: usize, len: usize| {
+        let ranges = vec![SliceRange {
+            axis: 2,
+            start,
+            len,
+            step: 1,
+        }];
+        e.node("part", Slice { ranges }, &[rows], &["part"])[0]
+    };
+    let (boxes, scores) = (half(e, 0, 4), half(e, 4, 3));
+    let boxes = e.node("corners", UnaryKind::Abs, &[boxes], &["corners"])[0];
+    let op = Opaque {
+        op_type: op_type.into(),
+        domain: String::new(),
+        reason: "the operator is not known".into(),
+        proto: vec![],
+    };
+    let count = e.constant("count", Tensor::scalar(100i64));
+    let given = [boxes, scores, count];
+    let picked = e.node_typed("nms", op, &given, &[("picked", None)])[0];
+    e.set_outputs(&[picked, boxes]);
+}
+
+/// Boxes and scores of two scales as inputs, joined by channels and then by cells, or the other way round.
+fn joined(e: &mut Edit, channels_last: bool) -> ValueId {
+    let mut parts = vec![];
+    for name in ["near", "far"] {
+        let of = |channels: usize| TensorType::new(DataType::F32, [1, channels, 6]);
+        let pair = [
+            e.input(&format!("{name}.boxes"), of(4)),
+            e.input(&format!("{name}.scores"), of(3)),
+        ];
+        parts.push(pair);
+    }
+    let (outer, inner) = if channels_last { (1, 2) } else { (2, 1) };
+    let groups: Vec<[ValueId; 2]> = match channels_last {
+        true => vec![[parts[0][0], parts[1][0]], [parts[0][1], parts[1][1]]],
+        false => parts,
+    };
+    let mut joined = vec![];
+    for group in groups {
+        joined.push(e.node("inner", Concat { axis: inner }, &group, &["inner"])[0]);
+    }
+    e.node("outer", Concat { axis: outer }, &joined, &["dense"])[0]
+}
+
+#[test]
+fn cut_nms_leaves_the_value_from_which_boxes_and_scores_were_taken() {
+    for op_type in rewrites::SUPPRESSIONS {
+        for (channels_last, expected) in [(true, [1, 7, 12]), (false, [1, 12, 7])] {
+            let mut graph = Graph::new(17);
+            let mut e = graph.edit();
+            let dense = joined(&mut e, channels_last);
+            let perm = vec![0, 2, 1];
+            let rows = e.node("rows", Transpose { perm }, &[dense], &["rows"])[0];
+            suppressed(&mut e, rows, op_type);
+            graph.apply(e).expect("the tail is valid");
+            assert_eq!(rewrites::apply(&mut graph, &rewrites::CUT_NMS), Ok(1));
+            assert_eq!(graph.outputs().len(), 1);
+            assert_eq!(graph.ty(graph.outputs()[0]).unwrap().shape, expected);
+            assert!(graph.nodes().all(|(_, n)| !matches!(n.op, Op::Opaque(_))));
+        }
+    }
+}
+
+#[test]
+fn cut_nms_of_boxes_and_scores_that_were_never_joined_leaves_the_graph() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let of = |n: usize| TensorType::new(DataType::F32, [1, 12, n]);
+    let (boxes, scores) = (e.input("boxes", of(4)), e.input("scores", of(3)));
+    let boxes = e.node("corners", UnaryKind::Abs, &[boxes], &["corners"])[0];
+    let op = Opaque {
+        op_type: "EfficientNMS_TRT".into(),
+        domain: "TRT".into(),
+        reason: "its domain `TRT` is not known".into(),
+        proto: vec![],
+    };
+    let picked = e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0];
+    e.output(picked);
+    graph.apply(e).expect("the tail is valid");
+    assert_eq!(rewrites::apply(&mut graph, &rewrites::CUT_NMS), Ok(0));
 }

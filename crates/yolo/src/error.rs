@@ -96,6 +96,14 @@ pub enum YoloError {
         /// Shapes of the model's inputs.
         inputs: String,
     },
+    /// Boxes are suppressed inside the graph, by an operator that only some engines know.
+    #[error(
+        "the model suppresses boxes itself ({op}): `yoloslim export MODEL -o OUT.onnx --rewrite cut_nms` cuts that off, and the other verbs read the result"
+    )]
+    SuppressesInside {
+        /// The operator.
+        op: String,
+    },
     /// No family's structure fits the model.
     #[error(
         "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; val, detect and compress need one, named with --family"

@@ -1,5 +1,6 @@
 //! YOLO families: recognised from the graph's structure, never from names, and decoded to detections.
 use crate::{Detection, Placement, YoloError};
+use ir::rewrites::SUPPRESSIONS;
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use std::collections::BTreeSet;
 
@@ -209,8 +210,8 @@ fn reads_softmax(graph: &Graph, conv: NodeId) -> bool {
 /// Recognises the detection head.
 ///
 /// # Errors
-/// `OtherTask` for a head that predicts more than boxes, `NoFamily` when no family fits (or the output is not the
-/// named one's), `UnknownFamily` for a name that is not in the list, `ImageInput` as [`ModelInput::new`].
+/// `OtherTask` for a head that predicts more than boxes, `SuppressesInside` for NMS in the graph, `NoFamily` when no
+/// family fits (or the output is not the named one's), `UnknownFamily` for a name that is not in the list, `ImageInput` as [`ModelInput::new`].
 pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> {
     let candidates: Vec<&'static Family> = match forced {
         None => FAMILIES.to_vec(),
@@ -239,6 +240,9 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
     if let (None, Some(task)) = (fit, other_tasks::task(graph, &tail)) {
         return Err(YoloError::OtherTask { task });
     }
+    if let (None, Some(op)) = (fit, suppression(graph, &tail)) {
+        return Err(YoloError::SuppressesInside { op });
+    }
     let (family, classes) = fit.ok_or_else(|| YoloError::NoFamily {
         outputs: shapes(graph, graph.outputs()),
         output_convs: tail.widths.clone(),
@@ -255,6 +259,14 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
         names,
         size_px,
         tail,
+    })
+}
+
+/// The operator in the tail that suppresses boxes.
+fn suppression(graph: &Graph, tail: &Tail) -> Option<String> {
+    tail.nodes.iter().find_map(|&id| match &graph.node(id).op {
+        Op::Opaque(o) if SUPPRESSIONS.contains(&o.op_type.as_str()) => Some(o.op_type.clone()),
+        _ => None,
     })
 }
 
