@@ -71,7 +71,7 @@ fn print(r: &Record) {
     }
     align_right(&mut rows, 1);
     say!("{rows}");
-    say!("{}: {} gone, by {}", r.out, r.budget, r.criterion);
+    say!("{}: {}, by {}", r.out, r.budget, r.criterion);
     let share = |now: u64, before: u64| 100.0 * now as f64 / before.max(1) as f64;
     say!(
         "  channels    {} removed in {} groups",

@@ -1,7 +1,7 @@
 //! `prune` and `inspect --sensitivity` as they are typed, on a tiny detector.
 mod support;
 use ir::Tensor;
-use support::{Tiny, accepts, json, refuses};
+use support::{Tiny, accepts, assets, json, refuses, text};
 
 fn weight(path: &std::path::Path, name: &str) -> Tensor {
     let graph = onnx::load(path, &onnx::LoadOptions::default()).unwrap();
@@ -235,4 +235,100 @@ fn inspect_sensitivity_tells_the_most_fragile_group_first_and_draws_it() {
     assert_eq!(svg.matches("<circle").count(), 2 + 2 * groups.len());
     refuses(&["inspect", &model, "--sensitivity"], &["--data"]);
     refuses(&["inspect", &model, "--data", &data], &["--sensitivity"]);
+}
+
+#[test]
+fn compress_by_contribution_writes_recipe_and_reasons() {
+    let tiny = Tiny::new(24, 12);
+    let (model, data, run) = (
+        tiny.arg("tiny.onnx"),
+        tiny.arg("data.yaml"),
+        tiny.arg("run"),
+    );
+    let compress = [
+        "compress", &model, "--data", &data, "-o", &run, "--keep", "0.1",
+    ];
+    let how = [
+        "--keep-contribution",
+        "0.9",
+        "--repair",
+        "absorb,match",
+        "--round-to",
+        "4",
+    ];
+    accepts(&[&compress[..], &how].concat());
+    let recipe = std::fs::read_to_string(tiny.path("run/recipe.toml")).unwrap();
+    assert!(
+        recipe.contains("round_to = 4") && recipe.contains("keep_contribution = ["),
+        "{recipe}"
+    );
+    assert!(
+        recipe.contains("\"absorb\"") && recipe.contains("\"match\""),
+        "{recipe}"
+    );
+    let plan = json(tiny.path("run/prune.plan.json"));
+    assert_eq!(plan["candidates"][0]["allocation"], "share of contribution");
+    assert!(!plan["groups"].as_array().unwrap().is_empty());
+    let attempt = &json(tiny.path("run/metrics.json"))["gate"]["attempts"][0];
+    let gone = attempt["macs_ratio"].as_f64().unwrap();
+    assert!(gone > 0.0 && gone < 1.0, "{attempt}");
+    // Another run by that recipe gives the same model.
+    let (again, from) = (tiny.arg("again"), tiny.arg("run/recipe.toml"));
+    accepts(&[
+        "compress", &model, "--data", &data, "-o", &again, "--recipe", &from,
+    ]);
+    let read = |run: &str| std::fs::read(tiny.path(&format!("{run}/model.onnx"))).unwrap();
+    assert!(read("run") == read("again"));
+}
+
+#[test]
+fn prune_after_batch_norm_was_folded_still_counts_in_the_first_model() {
+    let Some(assets) = assets("pruning of a folded model") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(dir.path().join(name));
+    let dense = text(assets.join("weights/yolov5n_coco_bn_op17.onnx"));
+    let data = text(assets.join("coco/data.yaml"));
+    let prune = |from: &str, to: &str| {
+        let how = [
+            "--keep-contribution",
+            "0.9",
+            "--criterion",
+            "l2",
+            "--no-repair",
+        ];
+        accepts(
+            &[
+                &["prune", from, "--data", &data, "-n", "2", "-o", to],
+                &how[..],
+            ]
+            .concat(),
+        );
+    };
+    let (once, folded, twice) = (path("once.onnx"), path("folded.onnx"), path("twice.onnx"));
+    prune(&dense, &once);
+    accepts(&["export", &once, "-o", &folded]);
+    prune(&folded, &twice);
+    let last = onnx::load(twice.as_ref(), &onnx::LoadOptions::default()).unwrap();
+    let first = onnx::load(dense.as_ref(), &onnx::LoadOptions::default()).unwrap();
+    let kept: std::collections::BTreeMap<String, Vec<usize>> =
+        serde_json::from_str(&last.metadata[prune::KEPT_KEY]).unwrap();
+    let rows = |graph: &ir::Graph, name: &str| {
+        let found = graph.values().find(|(_, v)| v.name == name);
+        found
+            .unwrap_or_else(|| panic!("no `{name}`"))
+            .1
+            .constant
+            .clone()
+            .unwrap()
+            .shape()[0]
+    };
+    let mut again = 0;
+    for (name, indices) in &kept {
+        assert_eq!(indices.len(), rows(&last, name), "{name}");
+        assert!(indices.iter().all(|i| *i < rows(&first, name)), "{name}");
+        again += usize::from(indices.iter().any(|i| *i >= indices.len()));
+    }
+    assert!(again > 0, "some kept row lies behind those that went");
 }

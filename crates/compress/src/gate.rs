@@ -8,7 +8,7 @@ use crate::recipe::GateRecipe;
 /// One try at passing the gate.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Attempt {
-    /// Share of the MACs that pruning was asked to remove.
+    /// Share of the MACs that pruning was asked to remove; where contribution decided, the share that went.
     pub macs_ratio: f64,
     /// Folder with its models and plans.
     pub folder: String,

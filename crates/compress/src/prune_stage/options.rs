@@ -22,10 +22,10 @@ pub enum PruneBudget {
 impl fmt::Display for PruneBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Channels(ratio) => write!(f, "{:.1} % of the channels", 100.0 * ratio),
-            Self::Macs(ratio) => write!(f, "{:.1} % of the MACs", 100.0 * ratio),
+            Self::Channels(ratio) => write!(f, "{:.1} % of the channels removed", 100.0 * ratio),
+            Self::Macs(ratio) => write!(f, "{:.1} % of the MACs removed", 100.0 * ratio),
             Self::Contribution(keep) => {
-                write!(f, "all but {:.1} % of the contribution", 100.0 * keep)
+                write!(f, "{:.1} % of each group's contribution kept", 100.0 * keep)
             }
         }
     }

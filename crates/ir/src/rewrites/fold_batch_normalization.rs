@@ -51,21 +51,20 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let b: Vec<f64> = (0..factor.len())
         .map(|c| (bias[c] - p[2][c]) * factor[c] + p[1][c])
         .collect();
-    let name = |i: usize, fallback: &str| {
-        conv.inputs.get(i).map_or_else(
-            || format!("{}.{fallback}", conv.name),
-            |&v| graph.value(v).name.clone(),
-        )
-    };
+    let w = Tensor::from_f64(weight.dtype(), weight.shape(), &w).ok()?;
+    let b = Tensor::from_f64(weight.dtype(), vec![b.len()], &b).ok()?;
+    let readers = graph.consumers();
     let mut edit = graph.edit();
-    let w = edit.constant(
-        &name(1, "weight"),
-        Tensor::from_f64(weight.dtype(), weight.shape(), &w).ok()?,
-    );
-    let b = edit.constant(
-        &name(2, "bias"),
-        Tensor::from_f64(weight.dtype(), vec![b.len()], &b).ok()?,
-    );
+    // A constant of its own keeps its name, by which records of pruning know it.
+    let mut put = |i: usize, fallback: &str, tensor: Tensor| match conv.inputs.get(i) {
+        Some(&v) if readers[&v].len() == 1 => {
+            edit.set_constant(v, tensor);
+            v
+        }
+        Some(&v) => edit.constant(&graph.value(v).name, tensor),
+        None => edit.constant(&format!("{}.{fallback}", conv.name), tensor),
+    };
+    let (w, b) = (put(1, "weight", w), put(2, "bias", b));
     edit.set_inputs(conv_id, &[conv.inputs[0], w, b]);
     edit.replace_uses(norm.outputs[0], conv.outputs[0]);
     Some(edit)
