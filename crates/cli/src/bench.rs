@@ -12,7 +12,7 @@ use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
-use yolo::families;
+use yolo::families::{LETTERBOX, ModelInput};
 use yolo::{Network, YoloError};
 
 /// The keys of `--json`.
@@ -90,17 +90,21 @@ fn builtin(model: &mut Model, common: &CommonArgs) -> Result<Timed> {
 }
 
 fn onnx_runtime(model: &Model, common: &CommonArgs) -> Result<Timed> {
-    let head = families::identify(&model.graph, model.family.as_deref())?;
-    let [height, width] = head.size_px;
+    let [height, width] = size_px(model)?;
     let threads = engine::threads(common);
     let library = engine::onnx_runtime(common)?;
-    let network = library.network(model, head.size_px, threads)?;
+    let network = library.network(model, [height, width], threads)?;
     Ok(Timed {
         network: Box::new(network),
         elements: 3 * height * width,
         plan: None,
         honest: true,
     })
+}
+
+/// Height and width of the input, whatever the model predicts.
+fn size_px(model: &Model) -> Result<[usize; 2]> {
+    Ok(ModelInput::new(&model.graph, LETTERBOX)?.size_px)
 }
 
 /// Networks of one thread each; on our engine they share the plan.
@@ -114,9 +118,8 @@ fn streams(
         Ok(match &timed.plan {
             Some(plan) => Box::new(Session::new(plan, 1)?),
             None => {
-                let head = families::identify(&model.graph, model.family.as_deref())?;
                 let library = engine::onnx_runtime(common)?;
-                Box::new(library.network(model, head.size_px, 1)?)
+                Box::new(library.network(model, size_px(model)?, 1)?)
             }
         })
     };

@@ -46,9 +46,10 @@ impl OnnxRuntime {
                 }
             })
             .context("ONNX Runtime")?;
+        // Of several outputs the first is what detectors are read from.
         let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
-        if (inputs, outputs) != (1, 1) {
-            bail!("expected one input and one output, found {inputs} and {outputs}");
+        if inputs != 1 || outputs == 0 {
+            bail!("expected one input and at least one output, found {inputs} and {outputs}");
         }
         Ok(OnnxRuntimeNetwork { session, size_px })
     }
