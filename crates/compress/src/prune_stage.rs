@@ -5,6 +5,7 @@ mod agreement;
 mod allocation;
 mod curves;
 mod options;
+mod precision;
 mod sensitivity;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub struct PruneStudy<'a> {
     agreement: Agreement<'a>,
     /// Measured when a budget first asks for them.
     curves: Vec<Curve>,
+    /// All readable images, those held out included.
+    images: Vec<PathBuf>,
     bad_images: Vec<BadInput>,
 }
 
@@ -79,6 +82,7 @@ impl<'a> PruneStudy<'a> {
             groups,
             record,
             curves: vec![],
+            images,
             bad_images,
         })
     }
@@ -112,10 +116,11 @@ impl<'a> PruneStudy<'a> {
             self.curves = self.measure()?;
         }
         let mut candidates: Vec<Candidate> = Vec::new();
-        let mut best: Option<(usize, Graph, PrunePlan)> = None;
+        let mut best: Option<(usize, PrunePlan)> = None;
         for (allocation, plan) in self.plans(budget)? {
-            let (pruned, output_error) = self.realise(&plan)?;
-            let better = |b: &(usize, _, _)| output_error < candidates[b.0].output_error;
+            let pruned = self.realise(&plan, &self.record)?;
+            let output_error = self.agreement.ranking_error(&pruned)?;
+            let better = |b: &(usize, _)| output_error < candidates[b.0].output_error;
             let better = best.as_ref().is_none_or(better);
             candidates.push(Candidate {
                 allocation,
@@ -125,10 +130,11 @@ impl<'a> PruneStudy<'a> {
                 chosen: false,
             });
             if better {
-                best = Some((candidates.len() - 1, pruned, plan));
+                best = Some((candidates.len() - 1, plan));
             }
         }
-        let (chosen, graph, plan) = best.expect("there is an allocation");
+        let (chosen, plan) = best.expect("there is an allocation");
+        let graph = self.finish(&plan)?;
         candidates[chosen].chosen = true;
         let error_alone = |group: &str, removed: usize| {
             let curve = self.curves.iter().find(|c| measured && c.group == group)?;
@@ -177,22 +183,32 @@ impl<'a> PruneStudy<'a> {
         Ok(plans)
     }
 
-    /// The pruned graph and its output error.
-    fn realise(&self, plan: &PrunePlan) -> Result<(Graph, f64), CompressError> {
+    /// The pruned graph, repaired with what the record saw.
+    fn realise(&self, plan: &PrunePlan, record: &DenseRecord) -> Result<Graph, CompressError> {
         let graph = self.observation.graph;
-        let mut pruned = match self.options.repairs(RepairStep::Absorb) {
-            true => prune::absorb_means(graph, &self.groups, plan, &self.record.means(graph))?,
+        let pruned = match self.options.repairs(RepairStep::Absorb) {
+            true => prune::absorb_means(graph, &self.groups, plan, &record.means(graph))?,
             false => prune::apply(graph, &self.groups, plan)?,
         };
-        let fits = [RepairStep::Reconstruct, RepairStep::Match];
-        if fits.iter().any(|s| self.options.repairs(*s)) && !plan.is_empty() {
-            let changed = (pruned, plan);
-            pruned = self
-                .record
-                .repair(&self.observation, changed, &self.options)?;
+        if !self.is_fitted() || plan.is_empty() {
+            return Ok(pruned);
         }
-        let error = self.agreement.error(&pruned)?;
-        Ok((pruned, error))
+        record.repair(&self.observation, (pruned, plan), &self.options)
+    }
+
+    /// As [`Self::realise`], from all images: once the plan is chosen none need be held out.
+    fn finish(&self, plan: &PrunePlan) -> Result<Graph, CompressError> {
+        if !self.is_fitted() || plan.is_empty() {
+            return self.realise(plan, &self.record);
+        }
+        let record = DenseRecord::new(&self.observation, &self.images, 0)?;
+        self.realise(plan, &record)
+    }
+
+    /// Whether layers are fitted to what the dense ones gave.
+    fn is_fitted(&self) -> bool {
+        let fits = [RepairStep::Reconstruct, RepairStep::Match];
+        fits.iter().any(|s| self.options.repairs(*s))
     }
 }
 

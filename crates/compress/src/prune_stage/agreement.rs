@@ -6,6 +6,7 @@ use ir::{Graph, rewrites};
 use runtime::{Plan, Session};
 use yolo::{BoxXyxy, Detection, MAX_DET, nms};
 
+use super::precision::average_precision;
 use crate::seen::{Difference, Seen};
 use crate::{CompressError, Observation};
 
@@ -52,6 +53,17 @@ impl<'a> Agreement<'a> {
         })?;
         let all = parts.into_iter().reduce(Difference::merge);
         Ok(all.unwrap_or_default().error())
+    }
+
+    /// As [`Self::error`], of a whole candidate: 0 when the detections are ranked as the dense ones, 1 when none of
+    /// those are found.
+    pub(crate) fn ranking_error(&self, graph: &Graph) -> Result<f64, CompressError> {
+        if self.observation.family.is_none() {
+            return self.error(graph);
+        }
+        let found = self.run(graph, |_, found| Ok(found.candidates))?;
+        let dense: Vec<Vec<Detection>> = self.dense.iter().map(|d| d.candidates.clone()).collect();
+        Ok(1.0 - average_precision(&dense, &found))
     }
 
     /// What is told of each image, in their order.
@@ -124,7 +136,7 @@ fn agreed(dense: &[Detection], found: &[Detection]) -> f64 {
     sum
 }
 
-fn overlap(a: &BoxXyxy, b: &BoxXyxy) -> f64 {
+pub(super) fn overlap(a: &BoxXyxy, b: &BoxXyxy) -> f64 {
     let area = |b: &BoxXyxy| f64::from(b.right - b.left) * f64::from(b.bottom - b.top);
     let width = (a.right.min(b.right) - a.left.max(b.left)).max(0.0);
     let height = (a.bottom.min(b.bottom) - a.top.max(b.top)).max(0.0);
