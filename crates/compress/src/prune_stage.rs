@@ -201,7 +201,7 @@ impl<'a> PruneStudy<'a> {
         if !self.is_fitted() || plan.is_empty() {
             return self.realise(plan, &self.record);
         }
-        let record = DenseRecord::new(&self.observation, &self.images, 0)?;
+        let record = self.record.over(&self.observation, &self.images)?;
         self.realise(plan, &record)
     }
 

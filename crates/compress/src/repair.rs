@@ -38,6 +38,21 @@ impl DenseRecord {
         images: &[PathBuf],
         seed: u64,
     ) -> Result<Self, CompressError> {
+        let record = Self {
+            statistics: Statistics::new(),
+            targets: BTreeMap::new(),
+            images: vec![],
+            draw: Draw { count: 0, seed },
+        };
+        record.over(observation, images)
+    }
+
+    /// This record's statistics with targets from other images; a record without statistics gathers them there.
+    pub(crate) fn over(
+        &self,
+        observation: &Observation<'_>,
+        images: &[PathBuf],
+    ) -> Result<Self, CompressError> {
         let graph = observation.graph;
         let tail = find_tail(graph);
         let mut stops = BTreeSet::new();
@@ -47,21 +62,22 @@ impl DenseRecord {
             }
         }
         let mut record = Self {
-            statistics: Statistics::new(),
+            statistics: self.statistics.clone(),
             targets: BTreeMap::new(),
             images: images.to_vec(),
             draw: Draw {
                 count: ROWS.div_ceil(images.len().max(1)),
-                seed,
+                seed: self.draw.seed,
             },
         };
+        let is_new = self.statistics.is_empty();
         let mut walk = Walk::new(graph.clone(), observation, images, stops);
         loop {
             let level = walk.next_level();
             if level.is_empty() {
                 return Ok(record);
             }
-            record.see(&mut walk, &level, observation.threads)?;
+            record.see(&mut walk, &level, (observation.threads, is_new))?;
             walk.finish(&level);
         }
     }
@@ -70,24 +86,28 @@ impl DenseRecord {
         &mut self,
         walk: &mut Walk<'_>,
         level: &[NodeId],
-        threads: usize,
+        (threads, with_statistics): (usize, bool),
     ) -> Result<(), CompressError> {
         let (windows, samples) = samples(walk, level, self.draw)?;
         let moments: Vec<Arc<Moments>> = samples
             .iter()
+            .filter(|_| with_statistics)
             .map(|x| Arc::new(Moments::of(x.view(), threads)))
             .collect();
         for (&id, at) in level.iter().zip(windows) {
             let layer = prune::layer(&walk.graph, id)?;
             self.targets
                 .insert(id, matching::outputs(&layer, &samples[at]));
+            let Some(moments) = moments.get(at) else {
+                continue;
+            };
             let taps = walk.graph.ty(walk.graph.node(id).inputs[1])?.shape[2..]
                 .iter()
                 .product();
             let seen = LayerStatistics {
                 layer,
                 taps,
-                moments: Arc::clone(&moments[at]),
+                moments: Arc::clone(moments),
             };
             self.statistics.insert(id, seen);
         }
