@@ -149,7 +149,7 @@ impl Loaded {
                 });
             }
         }
-        Ok(self.detector.detect(&frame.to_rgb(data), thresholds)?)
+        Ok(self.detector.detect(&[frame.to_rgb(data)], thresholds)?)
     }
 }
 

@@ -94,7 +94,7 @@ fn example_on_a_photo_prints_what_the_detector_finds() {
     };
     let mut detector = compiled.session(1).expect("there is memory");
     let expected: String = detector
-        .detect(&photo, thresholds)
+        .detect(std::slice::from_ref(&photo), thresholds)
         .expect("it runs")
         .iter()
         .map(|d| {

@@ -164,6 +164,10 @@ pub(crate) struct DetectArgs {
     /// Images, or folders of images.
     #[arg(required = true)]
     pub(crate) source: Vec<PathBuf>,
+    /// For a model of several images a scene: the data.yaml whose `streams` names their folders, where they are not
+    /// `images` and `imagesIR`.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
     /// Folder for the pictures with boxes drawn.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -12,8 +12,7 @@ use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
-use yolo::families::{LETTERBOX, ModelInput};
-use yolo::{Network, YoloError};
+use yolo::{Network, Planes, YoloError};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -65,7 +64,7 @@ pub(crate) fn run(args: &BenchArgs, common: &CommonArgs) -> Result<()> {
 /// A network that can be timed, and what its engine tells about it.
 struct Timed {
     network: Box<dyn Network>,
-    elements: usize,
+    inputs: Planes,
     plan: Option<Arc<Plan>>,
     /// Whether the time says something.
     honest: bool,
@@ -77,34 +76,31 @@ fn builtin(model: &mut Model, common: &CommonArgs) -> Result<Timed> {
     }
     let graph = &model.graph;
     let plan = Arc::new(Plan::compile(graph, &[], &engine::options(common)?)?);
-    let &[input] = graph.inputs() else {
-        anyhow::bail!("expected one input, found {}", graph.inputs().len());
-    };
     let honest = compress::runs_as_it_is(graph, &plan);
     Ok(Timed {
         network: Box::new(Session::new(&plan, engine::threads(common))?),
-        elements: graph.ty(input)?.elements(),
+        inputs: inputs(model)?,
         plan: Some(plan),
         honest,
     })
 }
 
 fn onnx_runtime(model: &Model, common: &CommonArgs) -> Result<Timed> {
-    let [height, width] = size_px(model)?;
-    let threads = engine::threads(common);
     let library = engine::onnx_runtime(common)?;
-    let network = library.network(model, [height, width], threads)?;
+    let network = library.network(model, engine::threads(common))?;
     Ok(Timed {
         network: Box::new(network),
-        elements: 3 * height * width,
+        inputs: inputs(model)?,
         plan: None,
         honest: true,
     })
 }
 
-/// Height and width of the input, whatever the model predicts.
-fn size_px(model: &Model) -> Result<[usize; 2]> {
-    Ok(ModelInput::new(&model.graph, LETTERBOX)?.size_px)
+/// Numbers for every input, whatever the model predicts.
+fn inputs(model: &Model) -> Result<Planes> {
+    let elements = |&v: &ir::ValueId| Ok(noise(model.graph.ty(v)?.elements()));
+    let inputs = model.graph.inputs().iter().map(elements);
+    Ok(Planes(inputs.collect::<Result<_>>()?))
 }
 
 /// Networks of one thread each; on our engine they share the plan.
@@ -119,7 +115,7 @@ fn streams(
             Some(plan) => Box::new(Session::new(plan, 1)?),
             None => {
                 let library = engine::onnx_runtime(common)?;
-                Box::new(library.network(model, size_px(model)?, 1)?)
+                Box::new(library.network(model, 1)?)
             }
         })
     };
@@ -140,13 +136,13 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
     let listed = timed.plan.as_ref().filter(|_| args.plan);
     let threads = engine::threads(common);
     let plan = listed
-        .map(|plan| plan_listing::list(plan, timed.elements, threads, args.runs))
+        .map(|plan| plan_listing::list(plan, &timed.inputs, threads, args.runs))
         .transpose()?;
     let streams = match args.streams.filter(|_| timed.honest) {
         Some(count) => {
             let networks = streams(&timed, &model, common, count)?;
             let runs = (args.warmup, args.runs);
-            Some(streams::images_per_s(networks, timed.elements, runs)?)
+            Some(streams::images_per_s(networks, &timed.inputs, runs)?)
         }
         None => None,
     };
@@ -171,8 +167,8 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
 }
 
 fn time(timed: &mut Timed, args: &BenchArgs) -> Result<(Option<Latency>, Option<f64>)> {
-    let input = noise(timed.elements);
-    let mut infer = || timed.network.infer(&input).map(|_| ());
+    let inputs = timed.inputs.slices();
+    let mut infer = || timed.network.infer(&inputs).map(|_| ());
     for _ in 0..args.warmup {
         infer()?;
     }

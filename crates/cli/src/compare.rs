@@ -91,19 +91,20 @@ fn layers(
     let [head, other] = heads;
     let (head, other) = (head?, other?);
     ensure!(
-        head.size_px == other.size_px,
+        head.input.size_px == other.input.size_px,
         "the models take different inputs: {:?} and {:?} px",
-        head.size_px,
-        other.size_px
+        head.input.size_px,
+        other.input.size_px
     );
     let paths: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
     let images: Vec<PathBuf> = sample(&paths, args.layer_images as usize, common.seed)
         .into_iter()
-        .filter(|p| read_rgb(p).is_ok())
+        .filter(|p| dataset.streams.read(p, head.input.images()).is_ok())
         .collect();
     let progress = Progress::new("images by layer", images.len());
     let watched = Watched {
-        head: &head,
+        input: &head.input,
+        streams: &dataset.streams,
         images: &images,
         options,
         threads: engine::threads(common),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use yolo::{Detection, Thresholds, draw_detections, read_rgb, save_image};
+use yolo::{Detection, Streams, Thresholds, draw_detections, save_image};
 
 const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "bmp", "webp"];
 
@@ -41,6 +41,10 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     let numbered = || (0..head.classes).map(|c| format!("class {c}")).collect();
     let names: Vec<String> = head.names.clone().unwrap_or_else(numbered);
     let images = list_images(&args.source)?;
+    let streams = match &args.data {
+        Some(data) => Streams::open(data)?,
+        None => Streams::default(),
+    };
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     }
@@ -57,22 +61,24 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     let progress = Progress::new("images", images.len());
     for (i, path) in images.iter().enumerate() {
         progress.at(i);
-        let mut pixels = match read_rgb(path) {
-            Ok(pixels) => pixels,
+        let mut scene = match streams.read(path, head.input.images()) {
+            Ok(scene) => scene,
+            Err(error) if !error.is_of_an_image() => return Err(error.into()),
             Err(error) => {
                 eprintln!("skipped image: {error}");
                 record.bad_images.push(error.to_string());
                 continue;
             }
         };
-        let found = detector.detect(&pixels, thresholds)?;
+        let found = detector.detect(&scene, thresholds)?;
         let target = args
             .out
             .as_ref()
             .map(|dir| dir.join(free_name(path, &mut drawn_names)));
         if let Some(target) = &target {
-            draw_detections(&mut pixels, &found, &names);
-            save_image(&pixels, target)?;
+            // Boxes lie in pixels of every image of the scene; the first one is shown.
+            draw_detections(&mut scene[0], &found, &names);
+            save_image(&scene[0], target)?;
         }
         let named = |d: &Detection| DetectionRecord {
             name: names[d.class].clone(),

@@ -81,7 +81,7 @@ pub(crate) fn detectors(
             let head = Arc::new(head.with_context(what)?);
             let library = onnx_runtime(args)?;
             let session = || {
-                let network = library.network(model, head.size_px, threads)?;
+                let network = library.network(model, threads)?;
                 Ok(Detector::new(&head, Box::new(network)))
             };
             let sessions = (0..count).map(|_| session()).collect::<Result<_>>();

@@ -144,7 +144,7 @@ fn record(graph: &Graph, head: &Head) -> HeadRecord {
         family: head.family.name,
         classes: head.classes,
         names: head.names.clone(),
-        imgsz: head.size_px,
+        imgsz: head.input.size_px,
         output_convs: head
             .tail
             .output_convs

@@ -7,8 +7,8 @@ use compress::Observation;
 use ir::{Graph, rewrites};
 use runtime::PlanOptions;
 use std::path::{Path, PathBuf};
-use yolo::families::{self, FAMILIES, Family, LETTERBOX, ModelInput};
-use yolo::{BadInput, Dataset, YoloError};
+use yolo::families::{self, FAMILIES, Family, LETTERBOX};
+use yolo::{BadInput, Dataset, ModelInput, Streams, YoloError};
 
 /// A model as it was read.
 pub(crate) struct Model {
@@ -81,6 +81,7 @@ fn file_bytes(path: &Path) -> Result<u64> {
 pub(crate) struct Subject<'a> {
     model: &'a Model,
     input: ModelInput,
+    streams: Streams,
     /// What decodes its output, where something does.
     pub(crate) family: Option<&'static Family>,
     /// The images.
@@ -100,11 +101,12 @@ impl<'a> Subject<'a> {
     ) -> Result<Self> {
         let (input, family) = ends(model).with_context(|| model.path.display().to_string())?;
         let options = engine::builtin_options(common, verb)?;
-        let images = self::images(images, common.seed)?;
+        let (images, streams) = self::images(images, common.seed)?;
         let progress = Progress::new("images", images.len());
         Ok(Self {
             model,
             input,
+            streams,
             family,
             images,
             options,
@@ -117,7 +119,8 @@ impl<'a> Subject<'a> {
     pub(crate) fn observation(&self) -> Observation<'_> {
         Observation {
             graph: &self.model.graph,
-            input: self.input,
+            input: &self.input,
+            streams: &self.streams,
             family: self.family,
             images: &self.images,
             options: self.options,
@@ -130,7 +133,7 @@ impl<'a> Subject<'a> {
 /// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
 fn ends(model: &Model) -> Result<(ModelInput, Option<&'static Family>)> {
     match families::identify(&model.graph, model.family.as_deref()) {
-        Ok(head) => Ok((head.input(), Some(head.family))),
+        Ok(head) => Ok((head.input, Some(head.family))),
         Err(YoloError::OtherTask { .. } | YoloError::NoFamily { .. }) => {
             let named = |f: &&&Family| model.family.as_deref() == Some(f.name);
             let named = FAMILIES.iter().find(named);
@@ -146,11 +149,12 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<&'static Family>)> {
     }
 }
 
-/// The sampled images of a data set.
-fn images(args: &ImagesArgs, seed: u64) -> Result<Vec<PathBuf>> {
+/// The sampled images of a data set, and where the others of their scenes lie.
+fn images(args: &ImagesArgs, seed: u64) -> Result<(Vec<PathBuf>, Streams)> {
     let dataset = Dataset::open(&args.data, &args.split)?;
     let paths: Vec<PathBuf> = dataset.images.into_iter().map(|i| i.path).collect();
-    Ok(compress::sample(&paths, args.images as usize, seed))
+    let sampled = compress::sample(&paths, args.images as usize, seed);
+    Ok((sampled, dataset.streams))
 }
 
 /// Reports images that could not be read; too many are an error.

@@ -2,7 +2,7 @@
 use crate::model::{self, Model};
 use anyhow::{Context, Result, bail};
 use ir::Tensor;
-use ort::session::Session;
+use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 use std::path::Path;
 use yolo::{Network, YoloError};
@@ -26,12 +26,7 @@ impl OnnxRuntime {
     }
 
     /// A model as a network with `threads` threads.
-    pub(crate) fn network(
-        &self,
-        model: &Model,
-        size_px: [usize; 2],
-        threads: usize,
-    ) -> Result<OnnxRuntimeNetwork> {
+    pub(crate) fn network(&self, model: &Model, threads: usize) -> Result<OnnxRuntimeNetwork> {
         // A file that ONNX Runtime reads itself is what it is; a checkpoint is what it would be exported as.
         let exported = match model::is_checkpoint(&model.path) {
             true => Some(onnx::encode(&model.graph)?),
@@ -48,24 +43,33 @@ impl OnnxRuntime {
             .context("ONNX Runtime")?;
         // Of several outputs the first is what detectors are read from.
         let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
-        if inputs != 1 || outputs == 0 {
-            bail!("expected one input and at least one output, found {inputs} and {outputs}");
+        let shape = |&v: &ir::ValueId| Ok(model.graph.ty(v)?.shape.clone());
+        let shapes = model.graph.inputs().iter().map(shape);
+        let shapes = shapes.collect::<Result<Vec<_>>>()?;
+        if inputs != shapes.len() || outputs == 0 {
+            let expected = shapes.len();
+            bail!(
+                "expected {expected} inputs and at least one output, found {inputs} and {outputs}"
+            );
         }
-        Ok(OnnxRuntimeNetwork { session, size_px })
+        Ok(OnnxRuntimeNetwork { session, shapes })
     }
 }
 
 /// A model in ONNX Runtime.
 pub(crate) struct OnnxRuntimeNetwork {
     session: Session,
-    size_px: [usize; 2],
+    /// Of its inputs.
+    shapes: Vec<Vec<usize>>,
 }
 
 impl OnnxRuntimeNetwork {
-    fn run(&mut self, input: &[f32]) -> ort::Result<(Vec<usize>, Vec<f32>)> {
-        let [height, width] = self.size_px;
-        let tensor = TensorRef::from_array_view(([1_usize, 3, height, width], input))?;
-        let outputs = self.session.run(ort::inputs![tensor])?;
+    fn run(&mut self, inputs: &[&[f32]]) -> ort::Result<(Vec<usize>, Vec<f32>)> {
+        let given = self.shapes.iter().zip(inputs);
+        let given = given
+            .map(|(shape, &data)| Ok(TensorRef::from_array_view((shape.clone(), data))?.into()));
+        let given: Vec<SessionInputValue<'_>> = given.collect::<ort::Result<_>>()?;
+        let outputs = self.session.run(given.as_slice())?;
         let (shape, data) = outputs[0].try_extract_tensor::<f32>()?;
         // Sizes in an output that exists are not negative.
         let shape = shape.iter().map(|&n| n.unsigned_abs() as usize).collect();
@@ -74,8 +78,8 @@ impl OnnxRuntimeNetwork {
 }
 
 impl Network for OnnxRuntimeNetwork {
-    fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError> {
-        let (shape, data) = self.run(input).map_err(|source| YoloError::Engine {
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError> {
+        let (shape, data) = self.run(inputs).map_err(|source| YoloError::Engine {
             engine: "ONNX Runtime",
             source: Box::new(source),
         })?;

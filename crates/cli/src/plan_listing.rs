@@ -1,13 +1,13 @@
 //! `bench --plan`: what each step takes, and how near it comes to the processor's ceiling.
 use crate::output::{align_right, grouped, table};
 use anyhow::{Context, Result};
-use compress::noise;
 use kernels::{Isa, KernelError, fma_loop, vnni_loop};
 use runtime::{Plan, Session, StepInfo};
 use serde::Serialize;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
+use yolo::Planes;
 
 /// A plan, step by step; the keys of `plan` in `--json`.
 #[derive(Debug, Serialize)]
@@ -47,17 +47,17 @@ struct Tile {
 /// Profiles a plan on `threads` threads.
 pub(crate) fn list(
     plan: &Arc<Plan>,
-    elements: usize,
+    inputs: &Planes,
     threads: usize,
     runs: u32,
 ) -> Result<Listing> {
     let mut session = Session::new(plan, threads)?;
-    let input = noise(elements);
+    let inputs = inputs.slices();
     let mut times: Vec<Vec<f64>> = Vec::new();
     let mut infos: Vec<StepInfo> = Vec::new();
-    session.profile(&[&input])?;
+    session.profile(&inputs)?;
     for _ in 0..runs {
-        let (now, ms): (Vec<_>, Vec<_>) = session.profile(&[&input])?.into_iter().unzip();
+        let (now, ms): (Vec<_>, Vec<_>) = session.profile(&inputs)?.into_iter().unzip();
         times.resize(ms.len(), Vec::new());
         times.iter_mut().zip(ms).for_each(|(t, ms)| t.push(ms));
         infos = now;

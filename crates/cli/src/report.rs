@@ -8,7 +8,7 @@ use compress::{Recipe, ReportSource, RunDir, file_digest, sample, write_report};
 use ir::Graph;
 use serde::Serialize;
 use std::path::PathBuf;
-use yolo::{Dataset, read_rgb};
+use yolo::{Dataset, Streams};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,8 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
     let source = source(&recipe).map_err(|e| found("channels kept", e)).ok();
     let val = Dataset::open(&recipe.data, "val").map_err(|e| found("pictures", e.into()));
     let images = images(&recipe, args.images as usize, common.seed);
-    let images = images.map_err(|e| found("layers", e)).unwrap_or_default();
+    let images = images.map_err(|e| found("layers", e));
+    let (images, streams) = images.unwrap_or_default();
     let progress = Progress::new("images by layer", images.len());
     let path = write_report(
         &dir,
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
             source: source.as_ref(),
             val: val.as_ref().ok(),
             images: &images,
+            streams: &streams,
             engine: engine::builtin_options(common, "report")?,
             threads: engine::threads(common),
             pictures: args.pictures as usize,
@@ -71,12 +73,10 @@ fn source(recipe: &Recipe) -> Result<Graph> {
     Ok(model::read(&recipe.model, &reading)?.graph)
 }
 
-/// A few readable training images.
-fn images(recipe: &Recipe, count: usize, seed: u64) -> Result<Vec<PathBuf>> {
+/// A few training images, and where the others of their scenes lie.
+fn images(recipe: &Recipe, count: usize, seed: u64) -> Result<(Vec<PathBuf>, Streams)> {
     let train = Dataset::open(&recipe.data, &recipe.images.split)
         .with_context(|| recipe.data.display().to_string())?;
     let paths: Vec<PathBuf> = train.images.into_iter().map(|i| i.path).collect();
-    let mut images = sample(&paths, count, seed);
-    images.retain(|p| read_rgb(p).is_ok());
-    Ok(images)
+    Ok((sample(&paths, count, seed), train.streams))
 }

@@ -1,27 +1,26 @@
 //! `bench --streams`: images a second of several inferences at once.
 use anyhow::{Context, Result};
-use compress::noise;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
-use yolo::{Network, YoloError};
+use yolo::{Network, Planes, YoloError};
 
 /// Runs every network in a thread of its own, `runs` times after `warmup`; the slowest one ends the time.
 pub(crate) fn images_per_s(
     networks: Vec<Box<dyn Network>>,
-    elements: usize,
+    inputs: &Planes,
     (warmup, runs): (u32, u32),
 ) -> Result<f64> {
-    let input = noise(elements);
+    let inputs = inputs.slices();
     let (count, start) = (networks.len(), Barrier::new(networks.len()));
     let stream = |mut network: Box<dyn Network>| -> Result<Duration, YoloError> {
-        let warm = (0..warmup).try_for_each(|_| network.infer(&input).map(|_| ()));
+        let warm = (0..warmup).try_for_each(|_| network.infer(&inputs).map(|_| ()));
         // All wait here, also those that failed, so that none waits for ever.
         start.wait();
         let began = Instant::now();
         warm?;
         for _ in 0..runs {
-            network.infer(&input)?;
+            network.infer(&inputs)?;
         }
         Ok(began.elapsed())
     };

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         data: args.data.display().to_string(),
         split: args.split.clone(),
         family: head.family.name,
-        imgsz: head.size_px,
+        imgsz: head.input.size_px,
         conf: args.conf,
         iou: args.overlap.iou,
         threads,

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     rewrites::apply(&mut graph, &rewrites::SILU)?;
     let head = families::identify(&graph, None)?;
     let train = Dataset::open(Path::new(data), "train")?;
-    let paths: Vec<PathBuf> = train.images.into_iter().map(|i| i.path).collect();
+    let paths: Vec<PathBuf> = train.images.iter().map(|i| i.path.clone()).collect();
     let images = sample(&paths, count.parse()?, 0);
     let val = Dataset::open(Path::new(data), "val")?;
     let options = PlanOptions::default();
@@ -36,7 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let observation = Observation {
         graph: &graph,
-        input: head.input(),
+        input: &head.input,
+        streams: &train.streams,
         family: Some(head.family),
         images: &images,
         options,

@@ -12,7 +12,7 @@ use compress::sample;
 use ir::{Graph, Op, ValueId};
 use onnx::LoadOptions;
 use runtime::{Plan, PlanOptions, Session};
-use yolo::{families, prepare, read_rgb};
+use yolo::{families, read_rgb};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -39,8 +39,8 @@ fn deviations(graph: &Graph, images: &[PathBuf]) -> Result<BTreeMap<ValueId, Vec
     let mut session = Session::new(&plan.into(), 1)?;
     let mut sums: BTreeMap<ValueId, (f64, Vec<[f64; 2]>)> = BTreeMap::new();
     for path in images {
-        let (input, _) = prepare(&read_rgb(path)?, &head.input());
-        session.run_observed(&[&input], &mut |value, seen| {
+        let planes = head.input.prepare(&[read_rgb(path)?])?;
+        session.run_observed(&planes.slices(), &mut |value, seen| {
             let shape = seen.shape().to_vec();
             let (count, sums) = sums.entry(value).or_default();
             *count += shape[2..].iter().product::<usize>() as f64;

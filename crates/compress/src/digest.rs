@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
-use yolo::Dataset;
+use yolo::{Dataset, Streams};
 
 use crate::CompressError;
 
@@ -62,14 +62,33 @@ pub fn file_digest(path: &Path) -> Result<String, CompressError> {
     Ok(Sha256::digest(&bytes).iter().map(hex).collect())
 }
 
-/// Digest of images and labels by content, wherever they lie; an image that cannot be read counts as empty.
-pub(crate) fn dataset_digest(dataset: &Dataset) -> String {
+/// The images of which a digest is made.
+pub(crate) struct Scenes<'a> {
+    /// Where the images of a scene lie.
+    pub(crate) streams: &'a Streams,
+    /// How many images a scene has.
+    pub(crate) images: usize,
+}
+
+impl Scenes<'_> {
+    /// The content of the scene that an image belongs to; an image that cannot be read counts as empty.
+    pub(crate) fn and(&self, key: Key, image: &Path) -> Key {
+        let paths = self.streams.paths(image, self.images).unwrap_or_default();
+        let content = |path| fs::read(path).unwrap_or_default();
+        paths.iter().fold(key, |key, path| key.and(content(path)))
+    }
+}
+
+/// Digest of images and labels by content, wherever they lie.
+pub(crate) fn dataset_digest(dataset: &Dataset, images: usize) -> String {
     let mut key = Key::of("data").and_text(dataset.names.join("\n"));
+    let scenes = Scenes {
+        streams: &dataset.streams,
+        images,
+    };
     for image in &dataset.images {
         let labels = format!("{} {:?}", image.image_id, image.labels);
-        key = key
-            .and(labels)
-            .and(fs::read(&image.path).unwrap_or_default());
+        key = scenes.and(key.and(labels), &image.path);
     }
     key.finish()
 }

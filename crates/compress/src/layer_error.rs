@@ -1,14 +1,13 @@
 //! How far two models are apart, layer by layer, and how their values are spread.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ir::{DataType, Graph, Op, ValueId};
 use runtime::{Plan, PlanOptions, RuntimeError, Session};
 use serde::{Deserialize, Serialize};
-use yolo::families::Head;
-use yolo::{prepare, read_rgb};
+use yolo::{ModelInput, Planes, Streams};
 
 use crate::CompressError;
 
@@ -46,7 +45,9 @@ pub struct Histogram {
 /// Images of which all values are watched.
 pub struct Watched<'a> {
     /// How images are prepared.
-    pub head: &'a Head,
+    pub input: &'a ModelInput,
+    /// Where the other images of a scene lie, for models that read several.
+    pub streams: &'a Streams,
     /// The images.
     pub images: &'a [PathBuf],
     /// How plans are compiled; quantization is imitated in float, so that every value can be seen.
@@ -86,6 +87,11 @@ fn pairs(a: &Graph, b: &Graph) -> Vec<(String, ValueId, ValueId)> {
 }
 
 impl Watched<'_> {
+    fn planes(&self, image: &Path) -> Result<Planes, CompressError> {
+        let scene = self.streams.read(image, self.input.images())?;
+        Ok(self.input.prepare(&scene)?)
+    }
+
     fn session(&self, graph: &Graph, values: &[ValueId]) -> Result<Session, CompressError> {
         let options = PlanOptions {
             integer: false,
@@ -107,13 +113,13 @@ impl Watched<'_> {
         let mut second = self.session(b, &pairs.iter().map(|p| p.2).collect::<Vec<_>>())?;
         let mut sums: BTreeMap<ValueId, (f64, f64)> = BTreeMap::new();
         for (done, path) in self.images.iter().enumerate() {
-            let (input, _) = prepare(&read_rgb(path)?, &self.head.input());
+            let planes = self.planes(path)?;
             let mut values = BTreeMap::new();
-            first.run_observed(&[&input], &mut |v, seen| {
+            first.run_observed(&planes.slices(), &mut |v, seen| {
                 values.insert(v, seen.to_tensor()?);
                 Ok(())
             })?;
-            second.run_observed(&[&input], &mut |v, seen| {
+            second.run_observed(&planes.slices(), &mut |v, seen| {
                 let (seen, expected) = (seen.to_tensor()?, &values[&of_b[&v]]);
                 if seen.shape() == expected.shape() {
                     let (x, y) = (expected.to_f64(), seen.to_f64());
@@ -159,16 +165,16 @@ impl Watched<'_> {
         let found = names.iter().filter_map(|n| graph.value_named(n));
         let values: Vec<ValueId> = found.filter(|&v| graph.producer(v).is_some()).collect();
         let mut session = self.session(graph, &values)?;
-        let inputs = self.images.iter().map(|path| {
-            let (input, _) = prepare(&read_rgb(path)?, &self.head.input());
-            Ok(input)
-        });
-        let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, CompressError>>()?;
+        let inputs = self.images.iter().map(|path| self.planes(path));
+        let inputs: Vec<Planes> = inputs.collect::<Result<_, CompressError>>()?;
         let mut run = |see: &mut dyn FnMut(ValueId, &[f32])| -> Result<(), CompressError> {
             for input in &inputs {
-                session.run_observed(&[input], &mut |v, seen| -> Result<(), RuntimeError> {
-                    seen.for_each_run(&mut |_, run| see(v, run))
-                })?;
+                session.run_observed(
+                    &input.slices(),
+                    &mut |v, seen| -> Result<(), RuntimeError> {
+                        seen.for_each_run(&mut |_, run| see(v, run))
+                    },
+                )?;
             }
             Ok(())
         };

@@ -1,14 +1,14 @@
 //! Running a detector on images while values of its plan are watched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ir::{Graph, ValueId};
 use runtime::{Observed, Plan, PlanOptions, RuntimeError, Session};
-use yolo::families::{Family, ModelInput};
-use yolo::{BadInput, YoloError, prepare, read_rgb};
+use yolo::families::Family;
+use yolo::{BadInput, ModelInput, Planes, Streams, YoloError};
 
 use crate::CompressError;
 
@@ -18,7 +18,9 @@ pub struct Observation<'a> {
     /// The graph, with SiLU recognised and BatchNorm folded or kept, as the caller will change it.
     pub graph: &'a Graph,
     /// How images are prepared.
-    pub input: ModelInput,
+    pub input: &'a ModelInput,
+    /// Where the other images of a scene lie, for models that read several.
+    pub streams: &'a Streams,
     /// What decodes its output; without it, outputs are compared as they are.
     pub family: Option<&'static Family>,
     /// The images.
@@ -55,6 +57,15 @@ pub fn sample(images: &[PathBuf], count: usize, seed: u64) -> Vec<PathBuf> {
 }
 
 impl Observation<'_> {
+    /// An image, with the others of its scene, as the model's inputs.
+    ///
+    /// # Errors
+    /// As [`Streams::read`].
+    pub(crate) fn planes(&self, image: &Path) -> Result<Planes, YoloError> {
+        let scene = self.streams.read(image, self.input.images())?;
+        self.input.prepare(&scene)
+    }
+
     /// Runs every image once; `see` gets the watcher of its thread, the image's index, and each value of `values`.
     /// Gives the watchers, and the images that could not be read.
     ///
@@ -79,14 +90,12 @@ impl Observation<'_> {
                 let Some(path) = self.images.get(i) else {
                     return;
                 };
-                let done = read_rgb(path)
-                    .map_err(CompressError::from)
-                    .and_then(|image| {
-                        let (input, _) = prepare(&image, &self.input);
-                        let mut sink = |v: ValueId, o: &Observed<'_>| see(watcher, i, v, o);
-                        session.run_observed(&[&input], &mut sink)?;
-                        Ok(())
-                    });
+                let done = self.planes(path).map_err(CompressError::from);
+                let done = done.and_then(|planes| {
+                    let mut sink = |v: ValueId, o: &Observed<'_>| see(watcher, i, v, o);
+                    session.run_observed(&planes.slices(), &mut sink)?;
+                    Ok(())
+                });
                 if let Err(error) = done {
                     let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
                     failures.push((i, error));
@@ -117,7 +126,7 @@ impl Observation<'_> {
         let mut good = Vec::new();
         let mut failures = Vec::new();
         for (i, path) in self.images.iter().enumerate() {
-            match read_rgb(path) {
+            match self.streams.read(path, self.input.images()) {
                 Ok(_) => good.push(path.clone()),
                 Err(error) => failures.push((i, error.into())),
             }
@@ -134,10 +143,9 @@ impl Observation<'_> {
         let mut bad = Vec::new();
         for (i, error) in failures {
             match error {
-                CompressError::Yolo(error @ (YoloError::Runtime(_) | YoloError::Graph(_))) => {
-                    return Err(error.into());
+                CompressError::Yolo(error) if error.is_of_an_image() => {
+                    bad.push(BadInput::image(&self.images[i], &error));
                 }
-                CompressError::Yolo(error) => bad.push(BadInput::image(&self.images[i], &error)),
                 other => return Err(other),
             }
         }

@@ -11,7 +11,7 @@ use yolo::families::{self, Head};
 use yolo::metrics::{RatioInterval, paired_bootstrap};
 use yolo::{BadInput, Dataset};
 
-use crate::digest::{Key, dataset_digest};
+use crate::digest::{Key, Scenes, dataset_digest};
 use crate::gate::{Attempt, Gate};
 use crate::measure::{self, Accuracy, Size, StageRecord};
 use crate::quantize_detector;
@@ -100,15 +100,18 @@ pub fn compress_detector(
     for rewrite in rewrites::REWRITES {
         rewrites::apply(&mut graph, rewrite)?;
     }
+    let head = families::identify(&graph, recipe.family.as_deref())?;
+    let scenes = Scenes {
+        streams: &data.val.streams,
+        images: head.input.images(),
+    };
     let calibration = data.calibration.iter();
-    let calibration = calibration.fold(Key::of("calibration"), |key, path| {
-        key.and(fs::read(path).unwrap_or_default())
-    });
+    let calibration = calibration.fold(Key::of("calibration"), |key, path| scenes.and(key, path));
     let images = data.calibration.len();
     let run = Run {
         shown: &|done| (runner.progress)(done, images),
         source,
-        head: families::identify(&graph, recipe.family.as_deref())?,
+        head,
         graph,
         recipe,
         target: quant::target(&recipe.quantize.target)?,
@@ -235,7 +238,7 @@ impl Run<'_> {
         let [before, after] = ["baseline", folder].map(|who| dets(jury, who));
         let key = Key::of("compare")
             .and_text(self.recipe.seed)
-            .and(dataset_digest(jury.dataset));
+            .and(dataset_digest(jury.dataset, self.head.input.images()));
         let key = key
             .and_file(&self.dir.file(&before))?
             .and_file(&self.dir.file(&after))?;
@@ -257,7 +260,9 @@ impl Run<'_> {
         model: Option<&str>,
     ) -> Result<Accuracy, CompressError> {
         let dets = dets(jury, who);
-        let key = self.key("accuracy").and(dataset_digest(jury.dataset));
+        let key = self
+            .key("accuracy")
+            .and(dataset_digest(jury.dataset, self.head.input.images()));
         let key = match model {
             Some(model) => key.and_file(&self.dir.file(model))?,
             None => key,
@@ -404,7 +409,7 @@ impl Run<'_> {
     fn key(&self, stage: &str) -> Key {
         let recipe = self.recipe;
         let key = Key::of(stage).and(&recipe.model_sha256).and(&recipe.isa);
-        let imgsz = format!("{:?} {}", self.head.size_px, self.head.family.name);
+        let imgsz = format!("{:?} {}", self.head.input.size_px, self.head.family.name);
         key.and(imgsz).and(&self.calibration).and_text(recipe.seed)
     }
 
@@ -419,7 +424,8 @@ impl Run<'_> {
     fn observe<'g>(&'g self, graph: &'g Graph) -> Observation<'g> {
         Observation {
             graph,
-            input: self.head.input(),
+            input: &self.head.input,
+            streams: &self.data.val.streams,
             family: Some(self.head.family),
             images: self.data.calibration,
             options: self.runner.engine,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use ir::Graph;
 use prune::{Budget, DependencyGroup, Groups, Importance, PrunePlan};
-use yolo::{BadInput, prepare, read_rgb};
+use yolo::BadInput;
 
 use crate::repair::DenseRecord;
 use crate::{CompressError, Observation};
@@ -72,7 +72,7 @@ impl<'a> PruneStudy<'a> {
         let record = DenseRecord::new(&observation, &train, 0)?;
         let mut inputs = Vec::with_capacity(held.len());
         for path in &held {
-            inputs.push(prepare(&read_rgb(path)?, &observation.input).0);
+            inputs.push(observation.planes(path)?);
         }
         Ok(Self {
             observation,

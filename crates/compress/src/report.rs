@@ -9,7 +9,7 @@ use image::imageops::{FilterType, resize};
 use ir::{Graph, Op, rewrites};
 use quant::QuantPlan;
 use runtime::PlanOptions;
-use yolo::{CocoResult, Dataset, YoloError, read_results, read_rgb};
+use yolo::{CocoResult, Dataset, Streams, YoloError, read_results, read_rgb};
 
 use crate::{
     Agreement, CompressError, CompressRecord, Histogram, LayerError, Recipe, RunDir, Watched,
@@ -35,6 +35,8 @@ pub struct ReportSource<'a> {
     pub val: Option<&'a Dataset>,
     /// A few training images, on which layers are compared.
     pub images: &'a [PathBuf],
+    /// Where the other images of a scene lie, for models that read several.
+    pub streams: &'a Streams,
     /// How plans are compiled.
     pub engine: PlanOptions,
     /// Threads of one inference.
@@ -89,14 +91,17 @@ pub fn write_report(dir: &RunDir, source: &ReportSource<'_>) -> Result<PathBuf, 
     let plan: QuantPlan = dir.read_json("quant.plan.json")?;
     let [pruned, model] = [read(dir, "pruned.onnx")?, read(dir, "model.onnx")?];
     let head = yolo::families::identify(&pruned, recipe.family.as_deref())?;
+    let readable = |p: &&PathBuf| source.streams.read(p, head.input.images()).is_ok();
+    let images: Vec<PathBuf> = source.images.iter().filter(readable).cloned().collect();
     let watched = Watched {
-        head: &head,
-        images: source.images,
+        input: &head.input,
+        streams: source.streams,
+        images: &images,
         options: source.engine,
         threads: source.threads,
         progress: source.progress,
     };
-    let mut errors = match source.images.is_empty() {
+    let mut errors = match images.is_empty() {
         true => vec![],
         false => watched.layer_errors(&pruned, &model)?,
     };

@@ -109,12 +109,12 @@ impl Session {
         self.read_into(outputs)
     }
 
-    /// Runs a plan with one input on pixels: row-major `[N, H, W, C]` bytes, each standing for `scale` times itself.
+    /// As [`Session::run`], on inputs of pixels: row-major `[N, H, W, C]` bytes, each standing for `scale` times itself.
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub fn run_u8(&mut self, pixels: &[u8], scale: f32) -> Result<Vec<Tensor>, RuntimeError> {
-        self.write_pixels(pixels, scale)?;
+    pub fn run_u8(&mut self, inputs: &[&[u8]], scale: f32) -> Result<Vec<Tensor>, RuntimeError> {
+        self.write_pixels(inputs, scale)?;
         self.steps(&mut |_, _| Ok(()))?;
         self.outputs()
     }
@@ -125,11 +125,11 @@ impl Session {
     /// As [`Session::run_into`].
     pub fn run_u8_into(
         &mut self,
-        pixels: &[u8],
+        inputs: &[&[u8]],
         scale: f32,
         outputs: &mut [&mut [f32]],
     ) -> Result<(), RuntimeError> {
-        self.write_pixels(pixels, scale)?;
+        self.write_pixels(inputs, scale)?;
         self.steps(&mut |_, _| Ok(()))?;
         self.read_into(outputs)
     }
@@ -200,12 +200,7 @@ impl Session {
         let plan = Arc::clone(&self.plan);
         let pool = Arc::clone(&self.pool);
         let _awake = pool.activate();
-        if inputs.len() != plan.inputs.len() {
-            return Err(RuntimeError::InputCount {
-                expected: plan.inputs.len(),
-                found: inputs.len(),
-            });
-        }
+        check_count(&plan, inputs.len())?;
         for (input, data) in plan.inputs.iter().zip(inputs) {
             check_input(input, data.len())?;
             let mut ctx = self.context();
@@ -218,14 +213,21 @@ impl Session {
         Ok(())
     }
 
-    fn write_pixels(&mut self, pixels: &[u8], scale: f32) -> Result<(), RuntimeError> {
+    fn write_pixels(&mut self, inputs: &[&[u8]], scale: f32) -> Result<(), RuntimeError> {
         let plan = Arc::clone(&self.plan);
-        let [input] = plan.inputs.as_slice() else {
-            return Err(RuntimeError::InputCount {
-                expected: plan.inputs.len(),
-                found: 1,
-            });
-        };
+        check_count(&plan, inputs.len())?;
+        for (input, pixels) in plan.inputs.iter().zip(inputs) {
+            self.write_pixels_of(input, pixels, scale)?;
+        }
+        Ok(())
+    }
+
+    fn write_pixels_of(
+        &mut self,
+        input: &Input,
+        pixels: &[u8],
+        scale: f32,
+    ) -> Result<(), RuntimeError> {
         check_input(input, pixels.len())?;
         let failed = RuntimeError::kernel(&input.name);
         if let Some(params) = input.codes {
@@ -289,6 +291,14 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+fn check_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
+    let expected = plan.inputs.len();
+    match found == expected {
+        true => Ok(()),
+        false => Err(RuntimeError::InputCount { expected, found }),
     }
 }
 

@@ -69,13 +69,13 @@ fn allocations(graph: &Graph, threads: usize) -> usize {
     let bytes = vec![7; x.len()];
     session.run_into(&[x], &mut [&mut y]).expect("runs");
     session
-        .run_u8_into(&bytes, 1.0, &mut [&mut y])
+        .run_u8_into(&[&bytes], 1.0, &mut [&mut y])
         .expect("runs");
     let region = Region::new(ALLOCATOR);
     for _ in 0..10 {
         session.run_into(&[x], &mut [&mut y]).expect("runs");
         session
-            .run_u8_into(&bytes, 1.0, &mut [&mut y])
+            .run_u8_into(&[&bytes], 1.0, &mut [&mut y])
             .expect("runs");
     }
     let change = region.change();

@@ -480,11 +480,11 @@ fn run_u8_pixels_equal_their_real_values() {
         }
         let mut session = Session::new(&plan, 2).expect("memory");
         let expected = session.run(&[&planes]).expect("runs");
-        let found = session.run_u8(&bytes, scale).expect("runs");
+        let found = session.run_u8(&[&bytes], scale).expect("runs");
         assert_eq!(found, expected, "scale {scale}, integer {integer}");
         let mut y = vec![0.0; expected[0].len()];
         session
-            .run_u8_into(&bytes, scale, &mut [&mut y])
+            .run_u8_into(&[&bytes], scale, &mut [&mut y])
             .expect("runs");
         assert_eq!(Ok(&y[..]), expected[0].as_slice::<f32>());
     }

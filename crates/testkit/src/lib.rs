@@ -2,3 +2,4 @@
 #![forbid(unsafe_code)]
 
 pub mod tiny;
+pub mod two_streams;

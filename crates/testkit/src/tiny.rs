@@ -8,7 +8,7 @@ pub const SIDE_PX: usize = 64;
 /// Class names of [`detector`].
 pub const NAMES: [&str; 2] = ["red", "blue"];
 
-const WIDTH: usize = 32;
+pub(crate) const WIDTH: usize = 32;
 const CELL_PX: usize = 8;
 
 /// Numbers that are the same everywhere.
@@ -70,11 +70,22 @@ fn conv(e: &mut Edit, x: ValueId, layer: Layer<'_>) -> ValueId {
 /// Halves the sides; channels 0, 1 and 2 carry blue, green and red on.
 fn down(e: &mut Edit, name: &str, x: ValueId, gain: f32) -> ValueId {
     let inputs = if gain < 1.0 { 3 } else { WIDTH };
+    halve(e, name, x, (inputs, gain), &|o, i| o == i && o < 3)
+}
+
+/// Halves the sides of `inputs` channels; `carries` tells which of them an output channel takes on.
+pub(crate) fn halve(
+    e: &mut Edit,
+    name: &str,
+    x: ValueId,
+    (inputs, gain): (usize, f32),
+    carries: &dyn Fn(usize, usize) -> bool,
+) -> ValueId {
     let layer = Layer {
         name,
         channels: [WIDTH, inputs],
         kernel: 2,
-        signal: &|o, i| if o == i && o < 3 { gain } else { 0.0 },
+        signal: &|o, i| if carries(o, i) { gain } else { 0.0 },
         noise: 0.004 * gain,
         bias: vec![0.01; WIDTH],
     };
@@ -140,9 +151,17 @@ pub fn detector() -> Graph {
     let x = e.input("images", ty);
     let mut x = down(&mut e, "stem", x, 4.0 / 255.0);
     x = down(&mut e, "down1", x, 1.0);
+    x = down(&mut e, "down2", x, 1.0);
+    finish(graph, e, x)
+}
+
+/// The three heads behind a backbone that has halved the sides three times.
+pub(crate) fn finish(mut graph: Graph, mut e: Edit, mut x: ValueId) -> Graph {
     let mut scales = Vec::new();
     for scale in 0..3 {
-        x = down(&mut e, &format!("down{}", scale + 2), x, 1.0);
+        if scale > 0 {
+            x = down(&mut e, &format!("down{}", scale + 2), x, 1.0);
+        }
         scales.push(head(&mut e, scale, x));
     }
     let all = e.node("scales", Concat { axis: 2 }, &scales, &["scales.out"])[0];

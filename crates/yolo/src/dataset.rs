@@ -9,11 +9,12 @@ mod labels;
 use std::path::{Path, PathBuf};
 
 pub use bad_input::BadInput;
+pub(crate) use data_yaml::streams;
 pub use image_file::{MAX_DECODED_BYTES, MAX_SIDE_PX, read_rgb, read_size};
 pub use labels::{Label, LabelBox};
 
-use crate::YoloError;
 use crate::metrics::{Category, GroundTruth, GroundTruthObject};
+use crate::{Streams, YoloError};
 
 /// One split of a data set: images with their labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Dataset {
     pub images: Vec<ImageItem>,
     /// Class names by class index.
     pub names: Vec<String>,
+    /// Where the other images of a scene lie, for models that read several.
+    pub streams: Streams,
     /// Category id in results files of every class: its index, or the id that the COCO JSON gives it.
     pub category_ids: Vec<u64>,
     /// Images that were named but are not there, or are of a kind that is not read.

@@ -6,8 +6,8 @@ use image::RgbImage;
 use ir::{Graph, Tensor, rewrites};
 use runtime::{Plan, PlanOptions, Session};
 
-use crate::families::{Head, ModelInput, RawOutput};
-use crate::{Detection, Letterbox, YoloError, letterbox, nms};
+use crate::families::{Head, RawOutput};
+use crate::{Detection, Pixels, Planes, YoloError, nms};
 
 /// Most detections an image may give, as the family's own tools limit it.
 pub const MAX_DET: usize = 300;
@@ -64,29 +64,31 @@ impl CompiledDetector {
 
 /// The engine under a detector: runs the network and nothing else.
 pub trait Network: Send {
-    /// The network's output for an input `[1, 3, H, W] f32` in row-major order.
+    /// The network's first output for its inputs, `[1, C, H, W] f32` each in row-major order.
     ///
     /// # Errors
-    /// What the engine says; a network without exactly one output of type f32.
-    fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError>;
+    /// What the engine says; a network whose first output is not of type f32.
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError>;
 
-    /// As [`Network::infer`], for pixels `[H, W, 3]` in the order of the network's channels, each byte standing for
-    /// `scale` times itself.
+    /// As [`Network::infer`], for pixels in the order of the network's channels, each byte standing for `scale` times
+    /// itself.
     ///
     /// # Errors
     /// As [`Network::infer`].
-    fn infer_pixels(&mut self, pixels: &[u8], scale: f32) -> Result<Tensor, YoloError> {
-        self.infer(&to_planes(pixels, scale))
+    fn infer_pixels(&mut self, inputs: &[Pixels], scale: f32) -> Result<Tensor, YoloError> {
+        let planes = Planes(inputs.iter().map(|p| p.planes(scale)).collect());
+        self.infer(&planes.slices())
     }
 }
 
 impl Network for Session {
-    fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError> {
-        Ok(self.run(&[input])?.remove(0))
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError> {
+        Ok(self.run(inputs)?.remove(0))
     }
 
-    fn infer_pixels(&mut self, pixels: &[u8], scale: f32) -> Result<Tensor, YoloError> {
-        Ok(self.run_u8(pixels, scale)?.remove(0))
+    fn infer_pixels(&mut self, inputs: &[Pixels], scale: f32) -> Result<Tensor, YoloError> {
+        let bytes: Vec<&[u8]> = inputs.iter().map(|p| p.bytes.as_slice()).collect();
+        Ok(self.run_u8(&bytes, scale)?.remove(0))
     }
 }
 
@@ -110,19 +112,20 @@ impl Detector {
         &self.head
     }
 
-    /// Finds objects: boxes in pixels of `image`, best first.
+    /// Finds objects in the images of a scene, most often one: boxes in pixels of the first, best first.
     ///
     /// # Errors
-    /// `Runtime` when a step of the plan complains, `Engine` when another engine does.
+    /// `ImageCount` where the network reads another number of images, `Runtime` when a step of the plan complains,
+    /// `Engine` when another engine does.
     pub fn detect(
         &mut self,
-        image: &RgbImage,
+        images: &[RgbImage],
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
-        let (pixels, geometry) = pixels(image, &self.head.input());
+        let (pixels, geometry) = self.head.input.pixels(images)?;
         let scale = self.head.family.preprocess.scale;
         let output = self.network.infer_pixels(&pixels, scale)?;
-        let raw = RawOutput::new(&output, self.head.size_px)?;
+        let raw = RawOutput::new(&output, self.head.input.size_px)?;
         let candidates = (self.head.family.decode)(&raw, thresholds.conf);
         // Where nothing is suppressed, a candidate is never dropped for its overlap.
         let iou = if self.head.family.nms {
@@ -136,39 +139,4 @@ impl Detector {
         }
         Ok(found)
     }
-}
-
-/// An image as the network's input `[1, 3, H, W] f32`, and how it was placed there.
-pub fn prepare(image: &RgbImage, input: &ModelInput) -> (Vec<f32>, Letterbox) {
-    let (pixels, geometry) = pixels(image, input);
-    (to_planes(&pixels, input.preprocess.scale), geometry)
-}
-
-/// An image as pixels `[H, W, 3]` of the network's input, in the order of its channels, and how it was placed there.
-fn pixels(image: &RgbImage, input: &ModelInput) -> (Vec<u8>, Letterbox) {
-    let [height, width] = input.size_px;
-    let preprocess = input.preprocess;
-    let source = (image.width() as usize, image.height() as usize);
-    let geometry = Letterbox::new(preprocess.placement, source, (width, height));
-    let mut pixels = letterbox(image, &geometry);
-    if preprocess.bgr {
-        pixels
-            .as_chunks_mut::<3>()
-            .0
-            .iter_mut()
-            .for_each(|p| p.swap(0, 2));
-    }
-    (pixels, geometry)
-}
-
-/// Interleaved bytes as planes `[1, 3, H, W] f32`.
-fn to_planes(pixels: &[u8], scale: f32) -> Vec<f32> {
-    let plane = pixels.len() / 3;
-    let mut input = vec![0.0; 3 * plane];
-    for (channel, out) in input.chunks_exact_mut(plane.max(1)).enumerate() {
-        for (o, pixel) in out.iter_mut().zip(pixels.as_chunks::<3>().0) {
-            *o = f32::from(pixel[channel]) * scale;
-        }
-    }
-    input
 }

@@ -88,13 +88,45 @@ pub enum YoloError {
         /// What it predicts.
         task: &'static str,
     },
-    /// The network does not read one image.
+    /// The network does not read images.
     #[error(
-        "the model's inputs are {inputs}: an image is prepared for one input [1, 3, height, width]"
+        "the model's inputs are {inputs}: images are prepared for inputs [1, 3, height, width] of one size, in gray [1, 1, height, width], and for several images as channels of one input"
     )]
     ImageInput {
         /// Shapes of the model's inputs.
         inputs: String,
+    },
+    /// A network reads several images of a scene, and was given another number.
+    #[error("the model reads {expected} images of a scene, found {found}")]
+    ImageCount {
+        /// How many it reads.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// An image whose partners cannot be told from its path.
+    #[error(
+        "{}: the model reads {images} images of a scene, one from each of the folders {}, and this image is found through none of them: `streams` in data.yaml names the folders",
+        image.display(),
+        listed(folders)
+    )]
+    Streams {
+        /// The image.
+        image: PathBuf,
+        /// How many images the model reads.
+        images: usize,
+        /// Folders known.
+        folders: Vec<String>,
+    },
+    /// Another image of a scene is missing, broken, or of another size.
+    #[error("{}, the partner of {}: {reason}", path.display(), image.display())]
+    Partner {
+        /// The other image.
+        path: PathBuf,
+        /// The image of the data set.
+        image: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// Boxes are suppressed inside the graph, by an operator that only some engines know.
     #[error(
@@ -249,8 +281,24 @@ impl YoloError {
     pub fn is_of_an_image(&self) -> bool {
         matches!(
             self,
-            Self::Read { .. } | Self::ImageFile { .. } | Self::ImageTooLarge { .. }
+            Self::Read { .. }
+                | Self::ImageFile { .. }
+                | Self::ImageTooLarge { .. }
+                | Self::Partner { .. }
         )
+    }
+
+    /// What is wrong with a file, where the file is told beside it.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::ImageFile { reason, .. } => reason.clone(),
+            Self::Read { source, .. } => source.to_string(),
+            Self::Partner { path, reason, .. } => {
+                format!("its partner {}: {reason}", path.display())
+            }
+            // The others name the file themselves.
+            other => other.to_string(),
+        }
     }
 }
 

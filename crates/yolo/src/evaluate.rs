@@ -8,7 +8,6 @@ use std::time::Instant;
 use crate::metrics::{self, Matches, Metrics};
 use crate::{
     BadInput, CocoResult, CompiledDetector, Dataset, Detection, Detector, Thresholds, YoloError,
-    read_rgb,
 };
 
 /// What an evaluation gives.
@@ -116,9 +115,11 @@ fn run_all(
             let Some(image) = dataset.images.get(i) else {
                 return;
             };
-            let outcome = read_rgb(&image.path).and_then(|pixels| {
-                let found = session.detect(&pixels, thresholds)?;
-                Ok((pixels.dimensions(), found))
+            let count = session.head().input.images();
+            let scene = dataset.streams.read(&image.path, count);
+            let outcome = scene.and_then(|images| {
+                let found = session.detect(&images, thresholds)?;
+                Ok((images[0].dimensions(), found))
             });
             let mut slots = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             slots[i] = Some(outcome);

@@ -1,5 +1,5 @@
 //! YOLO families: recognised from the graph's structure, never from names, and decoded to detections.
-use crate::{Detection, Placement, YoloError};
+use crate::{Detection, ModelInput, Placement, YoloError};
 use ir::rewrites::SUPPRESSIONS;
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use std::collections::BTreeSet;
@@ -27,31 +27,6 @@ pub const LETTERBOX: Preprocess = Preprocess {
     scale: 1.0 / 255.0,
     bgr: false,
 };
-
-/// How images are fed to a model, whatever it predicts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ModelInput {
-    /// How they are prepared.
-    pub preprocess: Preprocess,
-    /// Height and width of the network's input.
-    pub size_px: [usize; 2],
-}
-
-impl ModelInput {
-    /// The input of a model that is prepared for in this way.
-    ///
-    /// # Errors
-    /// `ImageInput` where the model does not have one input of images `[_, 3, H, W]`.
-    pub fn new(graph: &Graph, preprocess: Preprocess) -> Result<Self, YoloError> {
-        let size_px = input_size(graph).ok_or_else(|| YoloError::ImageInput {
-            inputs: shapes(graph, graph.inputs()),
-        })?;
-        Ok(Self {
-            preprocess,
-            size_px,
-        })
-    }
-}
 
 /// What the tail of a graph looks like: the evidence on which a family is recognised.
 #[derive(Clone, Debug)]
@@ -132,20 +107,10 @@ pub struct Head {
     pub classes: usize,
     /// Class names, where the model carries them.
     pub names: Option<Vec<String>>,
-    /// Height and width of the network's input.
-    pub size_px: [usize; 2],
+    /// How images are fed to it.
+    pub input: ModelInput,
     /// Evidence from the graph.
     pub tail: Tail,
-}
-
-impl Head {
-    /// How images are fed to it.
-    pub fn input(&self) -> ModelInput {
-        ModelInput {
-            preprocess: self.family.preprocess,
-            size_px: self.size_px,
-        }
-    }
 }
 
 /// Walks back from the outputs to the last convolutions. The projection of DFL (a convolution to one
@@ -247,7 +212,7 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
         outputs: shapes(graph, graph.outputs()),
         output_convs: tail.widths.clone(),
     })?;
-    let ModelInput { size_px, .. } = ModelInput::new(graph, family.preprocess)?;
+    let input = ModelInput::new(graph, family.preprocess)?;
     let names = graph
         .metadata
         .get("names")
@@ -257,7 +222,7 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
         family,
         classes,
         names,
-        size_px,
+        input,
         tail,
     })
 }
@@ -270,17 +235,9 @@ fn suppression(graph: &Graph, tail: &Tail) -> Option<String> {
     })
 }
 
-fn shapes(graph: &Graph, values: &[ValueId]) -> String {
+pub(crate) fn shapes(graph: &Graph, values: &[ValueId]) -> String {
     let shape = |v: &ValueId| format!("{:?}", graph.ty(*v).map_or(vec![], |t| t.shape.clone()));
     values.iter().map(shape).collect::<Vec<_>>().join(", ")
-}
-
-fn input_size(graph: &Graph) -> Option<[usize; 2]> {
-    let [input] = graph.inputs() else { return None };
-    match graph.ty(*input).ok()?.shape[..] {
-        [_, 3, h, w] => Some([h, w]),
-        _ => None,
-    }
 }
 
 /// Class names as exporters write them: a YAML flow list or a map by index.

@@ -11,19 +11,23 @@ mod error;
 mod evaluate;
 pub mod families;
 pub mod metrics;
+mod model_input;
 mod nms;
 mod preprocess;
 mod results;
+mod streams;
 
 pub use dataset::{
     BadInput, Dataset, ImageItem, Label, LabelBox, MAX_DECODED_BYTES, MAX_SIDE_PX, read_rgb,
     read_size,
 };
 pub use detection::{BoxXyxy, Detection};
-pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds, prepare};
+pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds};
 pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
 pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};
+pub use model_input::{ModelInput, Pixels, Planes};
 pub use nms::{MAX_CANDIDATES, nms};
 pub use preprocess::{Letterbox, Placement, letterbox};
 pub use results::{CocoResult, read_results, write_results};
+pub use streams::Streams;

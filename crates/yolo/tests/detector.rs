@@ -9,8 +9,8 @@ use yolo::{CompiledDetector, Detector, Network, Thresholds, YoloError};
 struct Reals(Session);
 
 impl Network for Reals {
-    fn infer(&mut self, input: &[f32]) -> Result<Tensor, YoloError> {
-        Network::infer(&mut self.0, input)
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError> {
+        Network::infer(&mut self.0, inputs)
     }
 }
 
@@ -36,8 +36,15 @@ fn detect_from_pixels_equals_detect_from_real_numbers() {
     let mut found = 0;
     for seed in 0..8 {
         let image = scene(seed);
-        let expected = reals.detect(&image, THRESHOLDS).unwrap();
-        assert_eq!(pixels.detect(&image, THRESHOLDS).unwrap(), expected);
+        let expected = reals
+            .detect(std::slice::from_ref(&image), THRESHOLDS)
+            .unwrap();
+        assert_eq!(
+            pixels
+                .detect(std::slice::from_ref(&image), THRESHOLDS)
+                .unwrap(),
+            expected
+        );
         found += expected.len();
     }
     assert!(found > 8, "{found} detections");
@@ -50,7 +57,7 @@ fn detect_in_a_larger_image_gives_boxes_in_its_own_pixels() {
     let mut detector = compiled.session(1).unwrap();
     let small = scene(1);
     let large = image::imageops::resize(&small, 128, 128, image::imageops::FilterType::Nearest);
-    let [small, large] = [small, large].map(|i| detector.detect(&i, THRESHOLDS).unwrap());
+    let [small, large] = [small, large].map(|i| detector.detect(&[i], THRESHOLDS).unwrap());
     assert!(!small.is_empty());
     for a in &small {
         let near = |b: &&yolo::Detection| {

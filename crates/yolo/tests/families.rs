@@ -280,7 +280,7 @@ fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection()
     let graph = dfl_head();
     let head = identify(&graph, None).unwrap();
     assert_eq!(
-        (head.family.name, head.classes, head.size_px),
+        (head.family.name, head.classes, head.input.size_px),
         ("v8", 12, [8, 8])
     );
     let convs: Vec<&str> = head

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::{Graph, rewrites};
 use runtime::{Plan, Session};
-use yolo::{BoxXyxy, Detection, MAX_DET, nms};
+use yolo::{BoxXyxy, Detection, MAX_DET, Planes, nms};
 
 use super::precision::average_precision;
 use crate::seen::{Difference, Seen};
@@ -17,7 +17,7 @@ const IOU: f32 = 0.7;
 /// Prepared hold-out images and what the dense model makes of them.
 pub(crate) struct Agreement<'a> {
     observation: Observation<'a>,
-    inputs: Vec<Vec<f32>>,
+    inputs: Vec<Planes>,
     dense: Vec<Seen>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Agreement<'a> {
     /// Runs the dense model on prepared inputs.
     pub(crate) fn new(
         observation: Observation<'a>,
-        inputs: Vec<Vec<f32>>,
+        inputs: Vec<Planes>,
     ) -> Result<Self, CompressError> {
         let mut all = Self {
             observation,
@@ -104,9 +104,9 @@ impl<'a> Agreement<'a> {
         Ok(all.into_iter().map(|(_, told)| told).collect())
     }
 
-    fn see(&self, session: &mut Session, input: &[f32]) -> Result<Seen, CompressError> {
+    fn see(&self, session: &mut Session, input: &Planes) -> Result<Seen, CompressError> {
         let mut seen = Seen::default();
-        for output in session.run(&[input])?.into_iter().enumerate() {
+        for output in session.run(&input.slices())?.into_iter().enumerate() {
             seen.add(output, &self.observation, CONF)?;
         }
         seen.candidates = nms(&seen.candidates, IOU, MAX_DET);

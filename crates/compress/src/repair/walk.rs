@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ir::{Graph, IrError, NodeId, Tensor, ValueId};
 use runtime::{Plan, Session};
-use yolo::{prepare, read_rgb};
 
 use crate::{CompressError, Observation};
 
@@ -193,16 +192,14 @@ impl<'a> Walk<'a> {
         if missing.is_empty() {
             return Ok(vec![]);
         }
-        let read = || -> Result<Vec<f32>, CompressError> {
-            let pixels = read_rgb(&self.images[image])?;
-            Ok(prepare(&pixels, &self.observation.input).0)
-        };
-        let mut fresh = BTreeMap::new();
-        for &v in inputs.iter().chain(missing) {
-            if self.graph.inputs().contains(&v) && !self.cache.contains_key(&v) {
-                fresh.insert(v, read()?);
+        let known = |v: &ValueId| !self.graph.inputs().contains(v) || self.cache.contains_key(v);
+        let fresh: BTreeMap<ValueId, Vec<f32>> = match inputs.iter().chain(missing).all(known) {
+            true => BTreeMap::new(),
+            false => {
+                let planes = self.observation.planes(&self.images[image])?.0;
+                self.graph.inputs().iter().copied().zip(planes).collect()
             }
-        }
+        };
         let element = |v: &ValueId| match fresh.get(v) {
             Some(elements) => elements.as_slice(),
             None => self.cache[v][image].as_slice(),

@@ -30,17 +30,7 @@ impl BadInput {
 
     /// An image that did not decode, from the error that said so.
     pub fn image(file: impl Into<PathBuf>, error: &YoloError) -> Self {
-        let reason = match error {
-            // The others name the file themselves.
-            YoloError::ImageFile { reason, .. } => reason.clone(),
-            YoloError::Read { source, .. } => source.to_string(),
-            other => other.to_string(),
-        };
-        Self {
-            file: file.into(),
-            line: None,
-            reason,
-        }
+        Self::file(file, error.reason())
     }
 }
 

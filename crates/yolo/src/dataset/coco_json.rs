@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{BadInput, Dataset, ImageItem, Label, LabelBox};
-use crate::YoloError;
+use crate::{Streams, YoloError};
 
 #[derive(Deserialize)]
 struct Instances {
@@ -98,6 +98,7 @@ pub(super) fn open(json: &Path, split: &str) -> Result<(Dataset, usize), YoloErr
             .iter()
             .map(|category| category.id)
             .collect(),
+        streams: Streams::default(),
         bad_images: Vec::new(),
         bad_labels: Vec::new(),
     };

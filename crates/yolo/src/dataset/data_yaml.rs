@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::labels::parse_line;
 use super::{BadInput, Dataset, ImageItem, Label};
-use crate::YoloError;
+use crate::{Streams, YoloError};
 
 const READ_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
 
@@ -28,6 +28,8 @@ struct DataYaml {
     test: Option<Split>,
     nc: Option<usize>,
     names: Option<Names>,
+    #[serde(default)]
+    streams: Streams,
 }
 
 #[derive(Clone, Deserialize)]
@@ -67,18 +69,11 @@ impl From<Name> for String {
 
 /// Opens one split; also returns how many labels were seen, bad ones included.
 pub(super) fn open(yaml: &Path, split: &str) -> Result<(Dataset, usize), YoloError> {
-    let text = fs::read_to_string(yaml).map_err(|source| read_error(yaml, source))?;
-    // YAML 1.2: a class called `no` is no truth value.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let data: DataYaml = serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
-        YoloError::DataYaml {
-            path: yaml.to_owned(),
-            reason: error.to_string(),
-        }
-    })?;
+    let data = read(yaml)?;
     let entries = data.split(yaml, split)?;
     let folder = yaml.parent().unwrap_or(Path::new(""));
     let root = folder.join(data.path.as_deref().unwrap_or(""));
+    let streams = data.streams.clone();
     let names = data.class_names(yaml)?;
 
     let mut listing = Listing::default();
@@ -101,6 +96,7 @@ pub(super) fn open(yaml: &Path, split: &str) -> Result<(Dataset, usize), YoloErr
         images: Vec::with_capacity(images.len()),
         category_ids: (0..names.len() as u64).collect(),
         names,
+        streams,
         bad_images: listing.bad,
         bad_labels: Vec::new(),
     };
@@ -119,6 +115,22 @@ pub(super) fn open(yaml: &Path, split: &str) -> Result<(Dataset, usize), YoloErr
         });
     }
     Ok((dataset, count))
+}
+
+/// Where the other images of a scene lie.
+pub(crate) fn streams(yaml: &Path) -> Result<Streams, YoloError> {
+    Ok(read(yaml)?.streams)
+}
+
+fn read(yaml: &Path) -> Result<DataYaml, YoloError> {
+    let text = fs::read_to_string(yaml).map_err(|source| read_error(yaml, source))?;
+    // YAML 1.2: a class called `no` is no truth value.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let data = serde_saphyr::from_str_with_options(&text, options);
+    data.map_err(|error| YoloError::DataYaml {
+        path: yaml.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 impl DataYaml {

@@ -1,6 +1,6 @@
 //! YOLOX (arXiv:2107.08430): anchor-free, decoupled head, output `[1, N, 5 + classes]` with boxes still on their grids.
-use super::{Family, Preprocess, RawOutput, Tail, input_size, single_output, v5};
-use crate::{Detection, Placement};
+use super::{Family, Preprocess, RawOutput, Tail, single_output, v5};
+use crate::{Detection, ModelInput, Placement};
 use ir::Graph;
 
 const STRIDES_PX: [usize; 3] = [8, 16, 32];
@@ -22,7 +22,8 @@ pub(super) const FAMILY: Family = Family {
 fn has_a_row_for_each_cell(graph: &Graph) -> bool {
     let cells = |[h, w]: [usize; 2]| STRIDES_PX.iter().map(|s| (h / s) * (w / s)).sum();
     let rows = single_output(graph).map(|s| s[0]);
-    rows.is_some() && input_size(graph).map(cells) == rows
+    let input = ModelInput::new(graph, FAMILY.preprocess).ok();
+    rows.is_some() && input.map(|i| cells(i.size_px)) == rows
 }
 
 fn classes(graph: &Graph, tail: &Tail) -> Option<usize> {
