@@ -10,8 +10,6 @@ use thiserror::Error;
 pub enum RuntimeError {
     #[error("node `{node}` ({op_type}) is not known to yoloslim and cannot be executed")]
     Opaque { node: String, op_type: String },
-    #[error("node `{node}`: per_channel quantization of activations is not supported")]
-    PerChannelActivation { node: String },
     #[error("value `{value}`: the runtime computes in f32, found {found}")]
     DType { value: String, found: DataType },
     #[error("value `{value}` cannot be observed: it is constant or exists only as integer codes")]

@@ -1,6 +1,6 @@
 //! From the graph to the list of what is executed: constants folded, quantize pairs joined, epilogues fused.
 use crate::RuntimeError;
-use ir::ops::{Conv, UnaryKind};
+use ir::ops::{Conv, QuantizeLinear, UnaryKind};
 use ir::{Graph, Node, NodeId, Op, Tensor, ValueId};
 use kernels::{Activation, BinaryOp, CodeParams, CodeTable, FakeQuantize, UnaryOp};
 use std::borrow::Cow;
@@ -283,9 +283,15 @@ impl Lowered<'_> {
             Op::Unary(unary) => Work::Unary(unary_op(unary.kind)),
             Op::QuantizeLinear(_) => return Ok(None),
             Op::DequantizeLinear(_) => {
-                let (x, fake_quantize) = self.fake_quantize(node)?;
+                let (x, quantize) = self.quantizer(node)?;
                 inputs = vec![Operand::real(x)];
-                Work::Unary(UnaryOp::FakeQuantize(fake_quantize))
+                match grid(quantize) {
+                    Some(grid) => Work::Unary(UnaryOp::FakeQuantize(grid)),
+                    None => {
+                        let island = islands::quantizer(self.graph, x, node, quantize)?;
+                        Work::Island(Arc::new(island))
+                    }
+                }
             }
             op => Work::Node(op.clone()),
         };
@@ -303,8 +309,8 @@ impl Lowered<'_> {
         node.inputs[1..].iter().all(|&v| self.is_constant(v))
     }
 
-    /// The pair that ends in this DequantizeLinear: the real value that enters it, and its grid.
-    fn fake_quantize(&self, node: &Node) -> Result<(ValueId, FakeQuantize), RuntimeError> {
+    /// The pair that ends in this DequantizeLinear: the real value that enters it, and how it becomes codes.
+    fn quantizer(&self, node: &Node) -> Result<(ValueId, &QuantizeLinear), RuntimeError> {
         let Op::DequantizeLinear(dq) = &node.op else {
             unreachable!("called for DequantizeLinear only");
         };
@@ -314,26 +320,26 @@ impl Lowered<'_> {
             Op::QuantizeLinear(q) if q.params == dq.params => Some((n.inputs[0], q)),
             _ => None,
         });
-        let Some((x, q)) = quantize else {
-            return Err(RuntimeError::DType {
-                value: self.graph.value(codes).name.clone(),
-                found: dq.params.dtype(),
-            });
-        };
-        if q.params.scale().len() != 1 {
-            return Err(RuntimeError::PerChannelActivation {
-                node: node.name.clone(),
-            });
-        }
-        let (lo, hi) = q.params.range();
-        let fake_quantize = FakeQuantize {
-            scale: q.params.scale()[0],
-            zero_point: q.params.zero_point()[0] as f32,
-            q_min: lo as f32,
-            q_max: hi as f32,
-        };
-        Ok((x, fake_quantize))
+        quantize.ok_or_else(|| RuntimeError::DType {
+            value: self.graph.value(codes).name.clone(),
+            found: dq.params.dtype(),
+        })
     }
+}
+
+/// The grid of codes; `None` where channels have grids of their own.
+fn grid(quantize: &QuantizeLinear) -> Option<FakeQuantize> {
+    let params = &quantize.params;
+    let (&[scale], &[zero_point]) = (params.scale(), params.zero_point()) else {
+        return None;
+    };
+    let (lo, hi) = params.range();
+    Some(FakeQuantize {
+        scale,
+        zero_point: zero_point as f32,
+        q_min: lo as f32,
+        q_max: hi as f32,
+    })
 }
 
 fn unary_op(kind: UnaryKind) -> UnaryOp {

@@ -93,7 +93,7 @@ impl Plan {
     /// Compiles a graph; the values in `observe` will exist when it runs, so nothing is fused across them.
     ///
     /// # Errors
-    /// `Opaque`, `PerChannelActivation`, `DType` for what cannot be executed, `NotObservable` for a constant or an
+    /// `Opaque`, `DType` for what cannot be executed, `NotObservable` for a constant or an
     /// integer code in `observe`, `Kernel` or `Operator` where a kernel or an operator refuses the node.
     pub fn compile(
         graph: &Graph,

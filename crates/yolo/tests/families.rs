@@ -1,8 +1,9 @@
 //! Decoders give boxes in pixels; heads are recognised from structure.
 use ir::ops::{
-    Cast, Concat, Conv, Gather, Reduce, ReduceKind, Reshape, Softmax, TopK, Transpose, UnaryKind,
+    Cast, Concat, Conv, DequantizeLinear, Gather, QuantizeLinear, Reduce, ReduceKind, Reshape,
+    Softmax, TopK, Transpose, UnaryKind,
 };
-use ir::{DataType, Edit, Graph, Tensor, TensorType, ValueId};
+use ir::{DataType, Edit, Graph, QuantParams, Tensor, TensorType, ValueId};
 use yolo::families::{FAMILIES, RawOutput, identify};
 
 fn decode(family: &str, data: &[f32], shape: [usize; 2], size_px: usize) -> Vec<yolo::Detection> {
@@ -217,8 +218,9 @@ fn identify_of_an_end_to_end_tail_finds_the_classes_in_its_branches() {
     assert_eq!(identified(graph, e, None), Ok(("end2end", 12)));
 }
 
-/// A head of 12 classes on one scale of 8x8 cells, DFL of 4 bins, without the box arithmetic.
-fn dfl_head() -> Graph {
+/// A head of 12 classes on one scale of 8x8 cells, DFL of 4 bins, without the box arithmetic;
+/// perhaps with codes between the bins and their projection, as quantizers of whole models write them.
+fn dfl_head(coded_bins: bool) -> Graph {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("images", TensorType::new(DataType::F32, [1, 3, 8, 8]));
@@ -251,6 +253,17 @@ fn dfl_head() -> Graph {
         &[boxes],
         &["p"],
     )[0];
+    let params = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
+    let boxes = match coded_bins {
+        false => boxes,
+        true => {
+            let quantize = QuantizeLinear {
+                params: params.clone(),
+            };
+            let codes = e.node("q", quantize, &[boxes], &["codes"]);
+            e.node("dq", DequantizeLinear { params }, &codes, &["dequantized"])[0]
+        }
+    };
     let boxes = conv(&mut e, "dfl", boxes, [4, 1]);
     let boxes = e.node(
         "r1",
@@ -277,30 +290,34 @@ fn dfl_head() -> Graph {
 
 #[test]
 fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection() {
-    let graph = dfl_head();
-    let head = identify(&graph, None).unwrap();
-    assert_eq!(
-        (head.family.name, head.classes, head.input.size_px),
-        ("v8", 12, [8, 8])
-    );
-    let convs: Vec<&str> = head
-        .tail
-        .output_convs
-        .iter()
-        .map(|id| graph.node(*id).name.as_str())
-        .collect();
-    assert_eq!(convs, ["box", "cls"]);
+    for coded_bins in [false, true] {
+        let graph = dfl_head(coded_bins);
+        let head = identify(&graph, None).unwrap();
+        assert_eq!(
+            (head.family.name, head.classes, head.input.size_px),
+            ("v8", 12, [8, 8])
+        );
+        let convs: Vec<&str> = head
+            .tail
+            .output_convs
+            .iter()
+            .map(|id| graph.node(*id).name.as_str())
+            .collect();
+        assert_eq!(convs, ["box", "cls"]);
+    }
 }
 
 #[test]
 fn identify_with_a_family_that_does_not_fit_tells_what_it_saw() {
-    let text = identify(&dfl_head(), Some("yolox"))
+    let text = identify(&dfl_head(false), Some("yolox"))
         .unwrap_err()
         .to_string();
     assert!(
         text.contains("[1, 16, 64]") && text.contains("--family"),
         "{text}"
     );
-    let text = identify(&dfl_head(), Some("v99")).unwrap_err().to_string();
+    let text = identify(&dfl_head(false), Some("v99"))
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("v8, v26, v5, yolox"), "{text}");
 }

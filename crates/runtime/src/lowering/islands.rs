@@ -2,7 +2,8 @@
 //! together as one item, plainly and in their own types.
 use super::{Item, Lowered, Operand, Work};
 use crate::RuntimeError;
-use ir::{DataType, Edit, Graph, Op, ValueId};
+use ir::ops::QuantizeLinear;
+use ir::{DataType, Edit, Graph, Node, Op, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -148,6 +149,25 @@ fn build(
         outputs,
         macs: members().map(|i| i.macs).sum(),
     })
+}
+
+/// A quantizer and its dequantizer as a graph of their own: where channels of activations have grids of their own.
+pub(super) fn quantizer(
+    graph: &Graph,
+    x: ValueId,
+    dequantize: &Node,
+    quantize: &QuantizeLinear,
+) -> Result<Graph, RuntimeError> {
+    let mut island = Graph::new(graph.opset);
+    let mut edit = island.edit();
+    let input = edit.input(&graph.value(x).name, graph.ty(x)?.clone());
+    let codes = &graph.value(dequantize.inputs[0]).name;
+    let codes = edit.node("codes", quantize.clone(), &[input], &[codes.as_str()]);
+    let name = graph.value(dequantize.outputs[0]).name.as_str();
+    let reals = edit.node(&dequantize.name, dequantize.op.clone(), &codes, &[name]);
+    edit.output(reals[0]);
+    island.apply(edit)?;
+    Ok(island)
 }
 
 /// A value from outside, as a constant or an input of the island.
