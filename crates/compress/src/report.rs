@@ -12,8 +12,8 @@ use runtime::PlanOptions;
 use yolo::{CocoResult, Dataset, Streams, YoloError, read_results, read_rgb};
 
 use crate::{
-    Agreement, CompressError, CompressRecord, Histogram, LayerError, Recipe, RunDir, Watched,
-    agreement, drawn,
+    Agreement, CompressError, CompressRecord, Histogram, LayerError, Recipe, RunDir, SHOWN_CONF,
+    Watched, agreement, drawn,
 };
 
 mod charts;
@@ -57,7 +57,9 @@ struct Channels {
 /// The values of one tensor with the range that its codes span.
 struct Spread {
     histogram: Histogram,
-    range: Option<(f32, f32)>,
+    range: (f32, f32),
+    /// Relative error of the layer.
+    error: f64,
 }
 
 /// One image, as both models see it.
@@ -67,7 +69,9 @@ struct Pictures {
     before: String,
     after: String,
     matched: usize,
-    unmatched: usize,
+    /// Found by one model alone.
+    only_before: usize,
+    only_after: usize,
 }
 
 /// All that a page shows.
@@ -108,20 +112,7 @@ pub fn write_report(dir: &RunDir, source: &ReportSource<'_>) -> Result<PathBuf, 
     errors.retain(|e| e.relative_error.is_some());
     let error = |e: &LayerError| e.relative_error.unwrap_or(-1.0);
     errors.sort_by(|a, b| error(b).total_cmp(&error(a)));
-    let worst: Vec<String> = errors
-        .iter()
-        .take(HISTOGRAMS)
-        .map(|e| e.value.clone())
-        .collect();
-    let spread = |histogram: Histogram| Spread {
-        range: code_range(&plan, &histogram.value),
-        histogram,
-    };
-    let spreads = watched
-        .histograms(&pruned, &worst)?
-        .into_iter()
-        .map(spread)
-        .collect();
+    let spreads = spreads(&watched, &pruned, &plan, &errors)?;
     let (agreement, pictures) = match source.val {
         Some(val) => {
             let (agreement, pictures) = pictures(dir, &record, val, source.pictures)?;
@@ -178,6 +169,28 @@ fn channels(source: &Graph, pruned: &Graph) -> Vec<Channels> {
     both.collect()
 }
 
+/// Values of the worst layers, of those whose values become codes.
+fn spreads(
+    watched: &Watched<'_>,
+    pruned: &Graph,
+    plan: &QuantPlan,
+    errors: &[LayerError],
+) -> Result<Vec<Spread>, CompressError> {
+    let coded = |e: &&LayerError| code_range(plan, &e.value).is_some();
+    let worst: Vec<&LayerError> = errors.iter().filter(coded).take(HISTOGRAMS).collect();
+    let names: Vec<String> = worst.iter().map(|e| e.value.clone()).collect();
+    let spread = |histogram: Histogram| {
+        let layer = worst.iter().find(|e| e.value == histogram.value)?;
+        Some(Spread {
+            range: code_range(plan, &histogram.value)?,
+            error: layer.relative_error?,
+            histogram,
+        })
+    };
+    let histograms = watched.histograms(pruned, &names)?;
+    Ok(histograms.into_iter().filter_map(spread).collect())
+}
+
 /// The reals that the codes of a value span.
 fn code_range(plan: &QuantPlan, value: &str) -> Option<(f32, f32)> {
     let params = plan.activations.get(value)?;
@@ -211,6 +224,10 @@ fn pictures(
         let image = val.images.iter().find(|i| i.image_id == found.image_id);
         let Some(image) = image else { continue };
         let pixels = read_rgb(&image.path)?;
+        let only = |results: &[CocoResult]| {
+            let here = results.iter().filter(|r| r.image_id == found.image_id);
+            here.filter(|r| r.score >= SHOWN_CONF).count() - found.matched
+        };
         let picture = |results: &[CocoResult]| jpeg(&drawn(&pixels, results, found.image_id, val));
         pictures.push(Pictures {
             name: image
@@ -222,7 +239,8 @@ fn pictures(
             before: picture(&before)?,
             after: picture(&after)?,
             matched: found.matched,
-            unmatched: found.unmatched,
+            only_before: only(&before),
+            only_after: only(&after),
         });
     }
     Ok((agreement, pictures))

@@ -19,15 +19,33 @@ use crate::{Detection, YoloError, atomic_file};
 
 const JPEG_QUALITY: u8 = 92;
 
-/// Draws every detection as a frame with `name score` on it, the best on top.
+/// Draws every detection as a frame with `name score` on it, the best on top; labels avoid each other where there is room.
 ///
 /// Colours go by class. Names that the Latin-1 fonts cannot show read `class 7`.
 pub fn draw_detections(image: &mut RgbImage, detections: &[Detection], names: &[String]) {
     let style = Style::for_image(image);
+    let size = (i64::from(image.width()), i64::from(image.height()));
     let mut order: Vec<&Detection> = detections.iter().collect();
-    order.sort_by(|a, b| a.score.total_cmp(&b.score));
-    for detection in order {
-        draw_detection(image, detection, names, &style);
+    order.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut labels: Vec<(String, Area)> = Vec::new();
+    for detection in &order {
+        let text = format!(
+            "{} {:.2}",
+            class_name(detection.class, names),
+            detection.score
+        );
+        let taken: Vec<Area> = labels.iter().map(|l| l.1).collect();
+        let label_size = style.label_size(&text);
+        labels.push((
+            text,
+            label_area(frame(detection, size), label_size, size, &taken),
+        ));
+    }
+    for detection in order.iter().rev() {
+        draw_frame(image, frame(detection, size), detection.class, &style);
+    }
+    for (detection, (text, area)) in order.iter().zip(&labels).rev() {
+        draw_label(image, (text, *area), detection.class, &style);
     }
 }
 
@@ -106,48 +124,71 @@ impl Style {
     }
 }
 
-fn draw_detection(image: &mut RgbImage, detection: &Detection, names: &[String], style: &Style) {
-    let color = class_color(detection.class);
-    let (width, height) = (i64::from(image.width()), i64::from(image.height()));
+/// `[left, top, right, bottom)` in pixels.
+type Area = [i64; 4];
+
+/// The pixels of a detection's box, at least one.
+fn frame(detection: &Detection, (width, height): (i64, i64)) -> Area {
     let pixel = |value: f32, limit: i64| (value.round() as i64).clamp(0, limit);
     let left = pixel(detection.bbox.left, width - 1);
     let top = pixel(detection.bbox.top, height - 1);
     let right = pixel(detection.bbox.right, width).max(left + 1);
     let bottom = pixel(detection.bbox.bottom, height).max(top + 1);
-    let line = i64::from(style.thickness);
+    [left, top, right, bottom]
+}
+
+/// Where a label hides least of those already placed: above the box, below it, at its other end, inside it.
+fn label_area(
+    [left, top, right, bottom]: Area,
+    (label_width, label_height): (i64, i64),
+    (width, height): (i64, i64),
+    taken: &[Area],
+) -> Area {
+    let [above, below] = [top - label_height, bottom];
+    let places = [
+        (left, above),
+        (left, below),
+        (right - label_width, above),
+        (right - label_width, below),
+        (left, top),
+        (right, top),
+        (left - label_width, top),
+    ];
+    let fits = |&(_, y): &(i64, i64)| y >= 0 && y + label_height <= height;
+    let area = |(x, y): (i64, i64)| {
+        let x = x.min(width - label_width).max(0);
+        [x, y, x + label_width, y + label_height]
+    };
+    let hidden = |a: &Area| -> i64 { taken.iter().map(|b| overlap(a, b)).sum() };
+    let inside = places.into_iter().filter(fits).map(area);
+    inside.min_by_key(hidden).unwrap_or(area((left, top)))
+}
+
+/// Pixels in both.
+fn overlap(a: &Area, b: &Area) -> i64 {
+    let side = |low: usize, high: usize| (a[high].min(b[high]) - a[low].max(b[low])).max(0);
+    side(0, 2) * side(1, 3)
+}
+
+fn draw_frame(image: &mut RgbImage, [left, top, right, bottom]: Area, class: usize, style: &Style) {
+    let (color, line) = (class_color(class), i64::from(style.thickness));
     fill(image, [left, top, right, top + line], color);
     fill(image, [left, bottom - line, right, bottom], color);
     fill(image, [left, top, left + line, bottom], color);
     fill(image, [right - line, top, right, bottom], color);
+}
 
-    let label = format!(
-        "{} {:.2}",
-        class_name(detection.class, names),
-        detection.score
-    );
-    let (label_width, label_height) = style.label_size(&label);
-    // Above the box; where there is no room, inside it.
-    let label_top = if top >= label_height {
-        top - label_height
-    } else {
-        top
-    };
-    let label_left = left.min(width - label_width).max(0);
-    let area = [
-        label_left,
-        label_top,
-        label_left + label_width,
-        label_top + label_height,
-    ];
+fn draw_label(image: &mut RgbImage, (text, area): (&str, Area), class: usize, style: &Style) {
+    let color = class_color(class);
     fill(image, area, color);
     let mut letters = Letters {
         image,
-        left: label_left,
-        top: label_top,
+        left: area[0],
+        top: area[1],
         style,
     };
     let text_style = MonoTextStyle::new(style.font, ink_on(color));
-    let text = Text::with_baseline(&label, Point::new(1, 0), text_style, Baseline::Top);
+    let text = Text::with_baseline(text, Point::new(1, 0), text_style, Baseline::Top);
     let Ok(_) = text.draw(&mut letters);
 }
 
@@ -161,7 +202,7 @@ fn class_name(class: usize, names: &[String]) -> String {
 }
 
 /// Fills `[left, top, right, bottom)` as far as it lies in the image.
-fn fill(image: &mut RgbImage, [left, top, right, bottom]: [i64; 4], color: [u8; 3]) {
+fn fill(image: &mut RgbImage, [left, top, right, bottom]: Area, color: [u8; 3]) {
     let (width, height) = (i64::from(image.width()), i64::from(image.height()));
     for y in top.max(0)..bottom.min(height) {
         for x in left.max(0)..right.min(width) {
@@ -263,6 +304,27 @@ mod tests {
             let shown = strange.map(|bbox| detection(bbox, 99));
             draw_detections(&mut image, &shown, &["工件".to_owned()]);
         }
+    }
+
+    #[test]
+    fn label_area_crowded_labels_do_not_hide_each_other() {
+        let (size, label) = ((640, 640), (100, 15));
+        let boxes = [
+            [300, 300, 320, 320],
+            [305, 305, 325, 325],
+            [310, 310, 330, 330],
+            [0, 0, 20, 20],
+            [630, 5, 640, 20],
+        ];
+        let mut taken: Vec<Area> = Vec::new();
+        for frame in boxes {
+            let area = label_area(frame, label, size, &taken);
+            let within = area[0] >= 0 && area[1] >= 0 && area[2] <= size.0 && area[3] <= size.1;
+            assert!(within, "{area:?}");
+            assert!(taken.iter().all(|t| overlap(t, &area) == 0), "{area:?}");
+            taken.push(area);
+        }
+        assert_eq!(taken[0], [300, 285, 400, 300], "above, where there is room");
     }
 
     #[test]

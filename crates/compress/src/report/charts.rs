@@ -5,27 +5,25 @@ use maud::{Markup, html};
 use super::{Channels, Spread};
 use crate::LayerError;
 
-const ROW: f64 = 18.0;
-const LABEL: f64 = 190.0;
-const BAR: f64 = 420.0;
-const NUMBER: f64 = 90.0;
-const WIDTH: f64 = LABEL + BAR + NUMBER;
-
 /// A number with two decimals, which is fine enough for a coordinate.
 pub(super) fn at(v: f64) -> String {
     format!("{v:.2}")
 }
 
-/// The end of a long name, where layers differ.
-pub(super) fn tail(name: &str) -> String {
+/// A layer's name without what all layers have in common; of a long one the end, where layers differ.
+pub(super) fn short(name: &str) -> String {
     const LETTERS: usize = 28;
-    let letters: Vec<char> = name.chars().collect();
-    match letters.len() > LETTERS {
-        true => "…"
-            .chars()
-            .chain(letters[letters.len() - LETTERS..].iter().copied())
-            .collect(),
-        false => name.to_owned(),
+    // A part of a layer's channels is called `layer#2`.
+    let (layer, part) = name.split_at(name.rfind('#').unwrap_or(name.len()));
+    let layer = layer.trim_start_matches('/');
+    let ends = ["/conv/Conv", "/Conv", "/act/Mul_output_0"];
+    let layer = ends.iter().find_map(|e| layer.strip_suffix(e));
+    let name = layer.map_or(name.trim_start_matches('/').to_owned(), |l| {
+        format!("{l}{part}")
+    });
+    match name.chars().count().checked_sub(LETTERS) {
+        Some(cut @ 1..) => std::iter::once('…').chain(name.chars().skip(cut)).collect(),
+        _ => name,
     }
 }
 
@@ -37,16 +35,17 @@ struct Bar<'a> {
     number: String,
 }
 
-fn bars(rows: &[Bar<'_>], title: &str) -> Markup {
-    let height = ROW * rows.len() as f64;
+fn bars(rows: &[Bar<'_>]) -> Markup {
+    let wide = |share: f64| format!("width:{} %", at(100.0 * share)).replace(' ', "");
     html! {
-        svg viewBox=(format!("0 0 {} {}", at(WIDTH), at(height))) role="img" aria-label=(title) {
-            @for (i, row) in rows.iter().enumerate() {
-                @let y = i as f64 * ROW;
-                text x=(at(LABEL - 8.0)) y=(at(y + 13.0)) class="label end" { title { (row.name) } (tail(row.name)) }
-                rect x=(at(LABEL)) y=(at(y + 4.0)) width=(at(BAR * row.pale)) height=(at(ROW - 8.0)) rx="2" class="pale" {}
-                rect x=(at(LABEL)) y=(at(y + 4.0)) width=(at(BAR * row.strong)) height=(at(ROW - 8.0)) rx="2" class="strong" {}
-                text x=(at(LABEL + BAR + 8.0)) y=(at(y + 13.0)) class="label" { (row.number) }
+        div class="bars" {
+            @for row in rows {
+                span class="name" title=(row.name) { (short(row.name)) }
+                div class="bar" {
+                    @if row.pale > row.strong { div class="pale" style=(wide(row.pale)) {} }
+                    div class="strong" style=(wide(row.strong)) {}
+                }
+                span class="number" { (row.number) }
             }
         }
     }
@@ -74,7 +73,7 @@ pub(super) fn channels(layers: &[Channels]) -> Markup {
             }
         })
         .collect();
-    bars(&rows, "channels kept by layer")
+    bars(&rows)
 }
 
 /// Relative error of layers, the worst first.
@@ -90,7 +89,7 @@ pub(super) fn errors(layers: &[LayerError]) -> Markup {
             number: format!("{:.2} %", 100.0 * error(l)),
         })
         .collect();
-    bars(&rows, "relative error by layer")
+    bars(&rows)
 }
 
 /// A histogram on a logarithmic scale, with the chosen range in front of it.
@@ -98,10 +97,7 @@ pub(super) fn spread(spread: &Spread) -> Markup {
     const W: f64 = 300.0;
     const H: f64 = 110.0;
     let h = &spread.histogram;
-    let (low, high) = match spread.range {
-        Some((a, b)) => (h.min.min(a), h.max.max(b)),
-        None => (h.min, h.max),
-    };
+    let (low, high) = (h.min.min(spread.range.0), h.max.max(spread.range.1));
     let x = |v: f32| W * f64::from(v - low) / f64::from(high - low).max(1e-30);
     let most = h.counts.iter().copied().max().unwrap_or(1).max(1) as f64;
     let tall = |n: u64| (H - 4.0) * (n as f64).ln_1p() / most.ln_1p();
@@ -113,20 +109,22 @@ pub(super) fn spread(spread: &Spread) -> Markup {
         path += &format!("L{} {y}L{} {y}", at(x(edge(i))), at(x(edge(i + 1))));
     }
     path += &format!("L{} {}Z", at(x(h.max)), at(H));
+    let (a, b) = spread.range;
     html! {
         svg viewBox=(format!("0 0 {W} {}", H + 16.0)) role="img" aria-label=(h.value) {
-            @if let Some((a, b)) = spread.range {
-                rect x=(at(x(a))) y="0" width=(at(x(b) - x(a))) height=(at(H)) class="range" {}
-            }
+            rect x=(at(x(a))) y="0" width=(at(x(b) - x(a))) height=(at(H)) class="range" {}
             path d=(path) class="histogram" {}
-            @if let Some((a, b)) = spread.range {
-                @for v in [a, b] { line x1=(at(x(v))) x2=(at(x(v))) y1="0" y2=(at(H)) class="edge" {} }
-            }
+            @for v in [a, b] { line x1=(at(x(v))) x2=(at(x(v))) y1="0" y2=(at(H)) class="edge" {} }
             line x1="0" x2=(at(W)) y1=(at(H)) y2=(at(H)) class="axis" {}
-            text x="0" y=(at(H + 12.0)) class="label" { (format!("{low:.2}")) }
-            text x=(at(W)) y=(at(H + 12.0)) class="label end" { (format!("{high:.2}")) }
+            text x="0" y=(at(H + 12.0)) class="label" { (number(f64::from(low), 2)) }
+            text x=(at(W)) y=(at(H + 12.0)) class="label end" { (number(f64::from(high), 2)) }
         }
     }
+}
+
+/// A number with the minus sign of print.
+pub(super) fn number(v: f64, decimals: usize) -> String {
+    format!("{v:.decimals$}").replace('-', "−")
 }
 
 /// mAP of one class before and after, between 0 and 1.
@@ -136,5 +134,42 @@ pub(super) fn pair(before: f64, after: f64) -> Markup {
             rect x="0" y="1" width=(at(160.0 * before.clamp(0.0, 1.0))) height="6" rx="2" class="pale" {}
             rect x="0" y="9" width=(at(160.0 * after.clamp(0.0, 1.0))) height="6" rx="2" class="strong" {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_keep_what_tells_layers_apart() {
+        for (name, expected) in [
+            (
+                "/model.22/cv3.2/cv3.2.1/conv/Conv",
+                "model.22/cv3.2/cv3.2.1",
+            ),
+            ("/model.22/cv3.2/cv3.2.2/Conv", "model.22/cv3.2/cv3.2.2"),
+            ("/model.9/cv2/act/Mul_output_0", "model.9/cv2"),
+            ("/model.4/cv1/conv/Conv#2", "model.4/cv1#2"),
+            ("Conv_283", "Conv_283"),
+            (
+                "/a_very_long_module_name/with/many_parts",
+                "…_module_name/with/many_parts",
+            ),
+        ] {
+            assert_eq!(short(name), expected);
+        }
+    }
+
+    #[test]
+    fn bars_nothing_removed_leaves_the_pale_bar_out() {
+        let layer = |before, after| Channels {
+            layer: "a".to_owned(),
+            before,
+            after,
+        };
+        let page = channels(&[layer(64, 64), layer(64, 24)]).into_string();
+        assert_eq!(page.matches("class=\"pale\"").count(), 1);
+        assert!(page.contains("24 / 64") && page.contains("width:37.50%"));
     }
 }

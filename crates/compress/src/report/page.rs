@@ -106,7 +106,7 @@ fn cards(r: &Report) -> Markup {
             None => (card("–".into(), "speed: run it on its target", "速度：请在目标引擎上测量")),
         }
         (card(format!("{:.1} %", 100.0 * r.record.gate.ratio), "of the mAP kept", "mAP 保留率"))
-        (card(format!("{:.1} %", 100.0 * b.int8_macs_share), "of the MACs in INT8", "MAC 以 INT8 计算"))
+        (card(share(b.int8_macs_share), "of the MACs in INT8", "MAC 以 INT8 计算"))
     } }
 }
 
@@ -128,19 +128,19 @@ const ROWS: &[Row] = &[
     (
         "Parameters",
         "参数量",
-        |s| million(s.params),
+        |s| count(s.params),
         |s| Some(s.params as f64),
     ),
     (
         "MACs",
         "MAC 运算量",
-        |s| million(s.macs),
+        |s| count(s.macs),
         |s| Some(s.macs as f64),
     ),
     (
         "MACs in INT8",
         "INT8 的 MAC 占比",
-        |s| format!("{:.1} %", 100.0 * s.int8_macs_share),
+        |s| share(s.int8_macs_share),
         |_| None,
     ),
     (
@@ -170,7 +170,7 @@ const ROWS: &[Row] = &[
 fn signed(percent: f64) -> String {
     match format!("{percent:+.1}").as_str() {
         "+0.0" | "-0.0" => "0.0 %".to_owned(),
-        text => format!("{text} %"),
+        text => format!("{} %", text.replace('-', "−")),
     }
 }
 
@@ -178,8 +178,19 @@ fn mb(bytes: u64) -> String {
     format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
-fn million(n: u64) -> String {
-    format!("{:.2} M", n as f64 / 1e6)
+/// A share in percent; only what is whole reads 100 %.
+fn share(of_one: f64) -> String {
+    match 100.0 * of_one {
+        p if p == 100.0 || p == 0.0 => format!("{p} %"),
+        p => format!("{:.2} %", p.clamp(0.01, 99.99)),
+    }
+}
+
+fn count(n: u64) -> String {
+    match n {
+        0..100_000_000 => format!("{:.2} M", n as f64 / 1e6),
+        _ => format!("{:.2} G", n as f64 / 1e9),
+    }
 }
 
 fn latency(s: &StageRecord) -> String {
@@ -219,22 +230,27 @@ fn classes(r: &Report) -> Markup {
     let rows: Vec<_> = pairs
         .filter_map(|(a, b)| Some((a, a.map_50_95?, b.map_50_95?)))
         .collect();
-    let about = html! { (t("mAP 50–95 of every class that has labels.", "每个有标注类别的 mAP 50–95。")) (legend()) };
+    let about = t(
+        "mAP 50–95 of every class that has labels.",
+        "每个有标注类别的 mAP 50–95。",
+    );
     section(
         "Accuracy by class",
         "各类别精度",
         about,
         html! { div class="scroll" { table {
-            thead { tr { th { (t("Class", "类别")) } th { (t("Objects", "目标数")) } th { (t("Before", "压缩前")) } th { (t("After", "压缩后")) } th { (t("Difference", "差值")) } th {} } }
+            thead { tr { th { (t("Class", "类别")) } th { (t("Objects", "目标数")) } th { (t("Before", "压缩前")) } th { (t("After", "压缩后")) } th { (t("Difference", "差值")) } th class="middle wide" { (legend()) } } }
             tbody { @for (class, a, b) in rows {
-                tr { th { (class.name) } td { (class.objects) } td { (format!("{a:.3}")) } td { (format!("{b:.3}")) } td class="change" { (format!("{:+.3}", b - a)) } td { (charts::pair(a, b)) } }
+                tr { th { (class.name) } td { (class.objects) } td { (format!("{a:.3}")) } td { (format!("{b:.3}")) } td class="change" { (format!("{:+.3}", b - a).replace('-', "−")) } td class="middle wide" { (charts::pair(a, b)) } }
             } }
         } } },
     )
 }
 
 fn legend() -> Markup {
-    html! { span class="key" {} (t("before", "压缩前")) span class="key after" {} (t("after", "压缩后")) }
+    html! { @for (class, en, zh) in [("key", "before", "压缩前"), ("key after", "after", "压缩后")] {
+        span class="entry" { span class=(class) {} (t(en, zh)) }
+    } }
 }
 
 fn pictures(r: &Report) -> Markup {
@@ -242,8 +258,8 @@ fn pictures(r: &Report) -> Markup {
         return html! {};
     };
     let about = html! {
-        span lang="en" { "From confidence 0.25: " (agreement.matched) " objects found by both models, " (agreement.only_first) " by the original alone, " (agreement.only_second) " by the compressed one alone. The first two images are those on which they differ most." }
-        span lang="zh" { "置信度 0.25 以上：两个模型都检出 " (agreement.matched) " 个目标，仅原模型检出 " (agreement.only_first) " 个，仅压缩模型检出 " (agreement.only_second) " 个。前两张是差异最大的图像。" }
+        span lang="en" { "From confidence 0.25: " (agreement.matched) " objects found by both models, " (agreement.only_first) " by the original alone, " (agreement.only_second) " by the compressed one alone. Found by both means the same class and boxes that overlap by half or more. The first two images are those on which they differ most." }
+        span lang="zh" { "置信度 0.25 以上：两个模型都检出 " (agreement.matched) " 个目标，仅原模型检出 " (agreement.only_first) " 个，仅压缩模型检出 " (agreement.only_second) " 个。类别相同且 IoU 不低于 0.5 视为同一目标。前两张是差异最大的图像。" }
     };
     section(
         "What both models see",
@@ -252,11 +268,11 @@ fn pictures(r: &Report) -> Markup {
         html! {
             @for p in &r.pictures {
                 div class="both" {
-                    @for (data, en, zh) in [(&p.before, "before", "压缩前"), (&p.after, "after", "压缩后")] {
+                    @for (data, alone, en, zh) in [(&p.before, p.only_before, "before", "压缩前"), (&p.after, p.only_after, "after", "压缩后")] {
                         figure {
-                            figcaption { (p.name) " · " (t(en, zh)) " · "
-                                span lang="en" { (p.matched) " the same, " (p.unmatched) " different" }
-                                span lang="zh" { (p.matched) " 个一致，" (p.unmatched) " 个不同" } }
+                            figcaption { b { (t(en, zh)) } " · " (p.name) " · "
+                                span lang="en" { (p.matched) " found by both, " (alone) " only here" }
+                                span lang="zh" { "两者共有 " (p.matched) " 个，仅此一方 " (alone) " 个" } }
                             img alt=(p.name) src=(format!("data:image/jpeg;base64,{data}"));
                         }
                     }
@@ -281,7 +297,7 @@ fn channels(r: &Report) -> Markup {
         span lang="zh" { "共 " (total) " 个输出通道，剪去 " (removed) " 个。" }
         (legend())
     };
-    let chart = html! { div class="scroll chart" { (charts::channels(&r.channels)) } };
+    let chart = html! { div class="chart" { (charts::channels(&r.channels)) } };
     section("Channels kept", "各层保留的通道", about, chart)
 }
 
@@ -291,10 +307,10 @@ fn errors(r: &Report) -> Markup {
     }
     let shown = &r.errors[..r.errors.len().min(ERRORS)];
     let about = html! {
-        span lang="en" { "How far quantized values are from float ones after each layer, errors of the layers before it included; the worst " (shown.len()) " of " (r.errors.len()) "." }
-        span lang="zh" { "每层输出相对浮点值的误差（含前面各层累积的误差）；显示 " (r.errors.len()) " 层中误差最大的 " (shown.len()) " 层。" }
+        span lang="en" { "Root mean square difference between the quantized and the float values after each layer, relative to the float values, errors of the layers before it included; the worst " (shown.len()) " of " (r.errors.len()) "." }
+        span lang="zh" { "每层输出与浮点值之差的均方根，相对于浮点值（含前面各层累积的误差）；显示 " (r.errors.len()) " 层中误差最大的 " (shown.len()) " 层。" }
     };
-    let chart = html! { div class="scroll chart" { (charts::errors(shown)) } };
+    let chart = html! { div class="chart" { (charts::errors(shown)) } };
     section("Quantization error by layer", "各层量化误差", about, chart)
 }
 
@@ -303,15 +319,22 @@ fn spreads(r: &Report) -> Markup {
         return html! {};
     }
     let about = t(
-        "Activations of the layers with the largest error, counts on a logarithmic scale. The shaded range is what 8 bits represent; what lies outside is clipped.",
-        "误差最大各层的激活值分布（对数刻度）。着色区间为 8 位所能表示的范围，区间外的值被截断。",
+        "Activations of the quantized layers with the largest error on a few training images, counts on a logarithmic scale. The shaded range is what 8 bits represent; what lies outside is clipped.",
+        "误差最大的已量化各层在若干训练图像上的激活值分布（对数刻度）。着色区间为 8 位所能表示的范围，区间外的值被截断。",
     );
     section(
         "Ranges that were chosen",
         "所选量化范围",
         about,
         html! { div class="grid" {
-            @for s in &r.spreads { figure { figcaption { (s.histogram.value) } (charts::spread(s)) } }
+            @for s in &r.spreads { figure {
+                figcaption title=(s.histogram.value) {
+                    b class="line" { (charts::short(&s.histogram.value)) }
+                    (t("range", "范围")) " " (charts::number(s.range.0.into(), 2)) "…" (charts::number(s.range.1.into(), 2)) " · "
+                    (t("error", "误差")) " " (format!("{:.1} %", 100.0 * s.error))
+                }
+                (charts::spread(s))
+            } }
         } },
     )
 }
@@ -380,4 +403,21 @@ fn provenance(r: &Report) -> Markup {
             }
         } },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_only_the_whole_reads_100_percent() {
+        for (of_one, expected) in [
+            (0.0, "0 %"),
+            (1.0, "100 %"),
+            (0.999_99, "99.99 %"),
+            (0.973, "97.30 %"),
+        ] {
+            assert_eq!(share(of_one), expected);
+        }
+    }
 }

@@ -2,11 +2,11 @@
 
 use maud::{PreEscaped, html};
 
-use super::charts::{at, tail};
+use super::charts::{at, short};
 use crate::GroupSensitivity;
 
 const ROW: f64 = 18.0;
-const TOP: f64 = 64.0;
+const TOP: f64 = 88.0;
 const LABEL: f64 = 230.0;
 const PLOT: f64 = 480.0;
 const MARGIN: f64 = 30.0;
@@ -32,10 +32,12 @@ pub fn sensitivity_svg(groups: &[GroupSensitivity]) -> String {
             style { (PreEscaped(STYLE)) }
             rect class="back" width="100%" height="100%" {}
             text x="12" y="20" class="bold" { "Output error when one group alone loses channels" }
+            text x=(at(LABEL - 24.0)) y="42" class="end" { "channels removed" }
+            text x=(at(LABEL - 24.0)) y=(at(TOP - 10.0)) class="end" { "output error" }
             @for (i, share) in shares.iter().enumerate() {
-                @let left = LABEL + 80.0 * i as f64;
-                circle cx=(at(left)) cy="34" r="4" class="dot" opacity=(strength(i)) {}
-                text x=(at(left + 10.0)) y="38" { (format!("{} %", 100.0 * share)) }
+                @let left = LABEL + 4.0 + 80.0 * i as f64;
+                circle cx=(at(left)) cy="38" r="4" class="dot" opacity=(strength(i)) {}
+                text x=(at(left + 10.0)) y="42" { (format!("{} %", 100.0 * share)) }
             }
             @for tick in 0..=ticks {
                 @let error = tick as f64 / 10.0;
@@ -44,7 +46,7 @@ pub fn sensitivity_svg(groups: &[GroupSensitivity]) -> String {
             }
             @for (row, g) in groups.iter().enumerate() {
                 @let y = TOP + ROW * (row as f64 + 0.5);
-                text class="end" x=(at(LABEL - 10.0)) y=(at(y + 4.0)) { title { (g.group) } (tail(&g.group)) }
+                text class="end" x=(at(LABEL - 10.0)) y=(at(y + 4.0)) { title { (g.group) } (short(&g.group)) }
                 @if let (Some(first), Some(last)) = (g.points.first(), g.points.last()) {
                     line class="way" x1=(at(x(first.output_error))) x2=(at(x(last.output_error))) y1=(at(y)) y2=(at(y)) {}
                 }
