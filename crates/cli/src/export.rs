@@ -3,7 +3,7 @@ use crate::args::{CommonArgs, ExportArgs};
 use crate::model;
 use crate::output::{megabytes, shape_text, write_json};
 use anyhow::{Context, Result, bail};
-use ir::{Graph, rewrites};
+use ir::{Graph, Op, rewrites};
 use serde::Serialize;
 
 /// The keys of `--json`.
@@ -39,6 +39,12 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
     for rewrite in rewrites::ON_REQUEST.iter().filter(asked) {
         let places = rewrites::apply(&mut graph, rewrite).with_context(what)?;
         say!("{}: {places} places", rewrite.name);
+        if let Some(op) = suppression(&graph).filter(|_| rewrite.name == rewrites::CUT_NMS.name) {
+            bail!(
+                "{}: {op} cannot be cut off: its boxes and its scores come from different convolutions and were never joined in one value [1, A, B], from which they could be decoded",
+                path.display()
+            );
+        }
     }
     if args.half {
         graph = ir::to_f16(&graph).with_context(what)?;
@@ -64,6 +70,16 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
         shape_text(&record.output)
     );
     write_json(common.json.as_deref(), &record)
+}
+
+/// The operator that suppresses boxes.
+fn suppression(graph: &Graph) -> Option<String> {
+    graph.nodes().find_map(|(_, node)| match &node.op {
+        Op::Opaque(o) if rewrites::SUPPRESSIONS.contains(&o.op_type.as_str()) => {
+            Some(o.op_type.clone())
+        }
+        _ => None,
+    })
 }
 
 /// The shape of the first of some values.

@@ -197,3 +197,29 @@ fn export_of_a_model_with_nms_keeps_it_and_cuts_it_when_asked() {
     };
     assert_eq!(of(&cut), of(&path("tiny.onnx")));
 }
+
+#[test]
+fn export_of_nms_whose_boxes_and_scores_were_never_joined_exits_2_and_says_why() {
+    let tiny = Tiny::new(0, 0);
+    let mut graph = ir::Graph::new(17);
+    let mut e = graph.edit();
+    let of = |shape: [usize; 3]| ir::TensorType::new(ir::DataType::F32, shape);
+    let [boxes, scores] =
+        [("boxes", [1, 12, 4]), ("scores", [1, 3, 12])].map(|(n, s)| e.input(n, of(s)));
+    let op = ir::ops::Opaque {
+        op_type: "NonMaxSuppression".into(),
+        domain: String::new(),
+        reason: String::new(),
+        proto: b"\x0a\x01a\x0a\x01b\x12\x01c\x22\x11NonMaxSuppression".to_vec(),
+    };
+    let picked = e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0];
+    e.output(picked);
+    graph.apply(e).expect("the tail is valid");
+    onnx::save(&graph, &tiny.path("apart.onnx")).expect("written");
+    let (model, out) = (tiny.arg("apart.onnx"), tiny.arg("cut.onnx"));
+    refuses(
+        &["export", &model, "-o", &out, "--rewrite", "cut_nms"],
+        &["NonMaxSuppression", "never joined"],
+    );
+    assert!(!tiny.path("cut.onnx").exists());
+}
