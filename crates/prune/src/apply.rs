@@ -86,16 +86,42 @@ fn node_axes(node: &Node, kept: &BTreeMap<Member, Vec<usize>>) -> KeptAxes {
     axes
 }
 
-/// Writes the surviving rows into the metadata, in terms of the never pruned model.
-fn record(graph: &Graph, pruned: &mut Graph, plan: &PrunePlan) -> Result<(), PruneError> {
-    let bad = |found: String| PruneError::Metadata {
+/// A weight under another name has the same surviving rows.
+///
+/// # Errors
+/// `Metadata` when what is there does not read.
+pub(crate) fn rename_kept(graph: &mut Graph, from: &str, to: &str) -> Result<(), PruneError> {
+    let mut all = kept(graph)?;
+    if let Some(rows) = all.get(from).cloned() {
+        all.insert(to.to_owned(), rows);
+        write_kept(graph, &all)?;
+    }
+    Ok(())
+}
+
+fn bad_metadata(found: String) -> PruneError {
+    PruneError::Metadata {
         key: KEPT_KEY,
         found,
-    };
-    let mut all: BTreeMap<String, Vec<usize>> = match graph.metadata.get(KEPT_KEY) {
-        None => BTreeMap::new(),
-        Some(text) => serde_json::from_str(text).map_err(|e| bad(e.to_string()))?,
-    };
+    }
+}
+
+fn kept(graph: &Graph) -> Result<BTreeMap<String, Vec<usize>>, PruneError> {
+    match graph.metadata.get(KEPT_KEY) {
+        None => Ok(BTreeMap::new()),
+        Some(text) => serde_json::from_str(text).map_err(|e| bad_metadata(e.to_string())),
+    }
+}
+
+fn write_kept(graph: &mut Graph, all: &BTreeMap<String, Vec<usize>>) -> Result<(), PruneError> {
+    let text = serde_json::to_string(all).map_err(|e| bad_metadata(e.to_string()))?;
+    graph.metadata.insert(KEPT_KEY.to_owned(), text);
+    Ok(())
+}
+
+/// Writes the surviving rows into the metadata, in terms of the never pruned model.
+fn record(graph: &Graph, pruned: &mut Graph, plan: &PrunePlan) -> Result<(), PruneError> {
+    let mut all = kept(graph)?;
     for (name, rows) in &plan.layers {
         let rows = match all.get(name) {
             None => rows.clone(),
@@ -103,11 +129,11 @@ fn record(graph: &Graph, pruned: &mut Graph, plan: &PrunePlan) -> Result<(), Pru
                 .iter()
                 .map(|&i| earlier.get(i).copied())
                 .collect::<Option<Vec<usize>>>()
-                .ok_or_else(|| bad(format!("`{name}` has {} rows there", earlier.len())))?,
+                .ok_or_else(|| {
+                    bad_metadata(format!("`{name}` has {} rows there", earlier.len()))
+                })?,
         };
         all.insert(name.clone(), rows);
     }
-    let text = serde_json::to_string(&all).map_err(|e| bad(e.to_string()))?;
-    pruned.metadata.insert(KEPT_KEY.to_owned(), text);
-    Ok(())
+    write_kept(pruned, &all)
 }

@@ -1,4 +1,5 @@
 //! Groups that lose channels one after the other while their consumers make up for them.
+use crate::apply::rename_kept;
 use crate::{
     Compensation, DependencyGroup, Groups, Linear, Member, Moments, PruneError, PrunePlan, apply,
 };
@@ -188,10 +189,11 @@ pub fn layer(graph: &Graph, id: NodeId) -> Result<Linear, PruneError> {
     Ok(Linear { weight, bias })
 }
 
-/// Writes a convolution's weights back; one without a bias gets one, and shared constants are left to the others.
+/// Writes a convolution's weights back; one without a bias gets one, and shared constants are left to the others: the
+/// weight then has a name of its own, under which the metadata tells its surviving rows too.
 ///
 /// # Errors
-/// `Graph` when the layer does not fit the node, `Tensor` when the numbers do not.
+/// `Metadata` when that does not read, `Graph` when the layer does not fit the node, `Tensor` when the numbers do not.
 pub fn set_layer(graph: &mut Graph, id: NodeId, layer: &Linear) -> Result<(), PruneError> {
     let node = graph.node(id).clone();
     let old = graph.ty(node.inputs[1])?.clone();
@@ -226,5 +228,9 @@ pub fn set_layer(graph: &mut Graph, id: NodeId, layer: &Linear) -> Result<(), Pr
         edit.set_inputs(id, &inputs);
     }
     graph.apply(edit)?;
+    if inputs[1] != node.inputs[1] {
+        let [from, to] = [node.inputs[1], inputs[1]].map(|v| graph.value(v).name.clone());
+        rename_kept(graph, &from, &to)?;
+    }
     Ok(())
 }

@@ -392,6 +392,28 @@ fn analyse_with_a_frozen_axis_keeps_everything_coupled_to_it() {
 }
 
 #[test]
+fn set_layer_of_a_shared_weight_keeps_its_rows_under_the_new_name() {
+    let mut graph = build(chain);
+    let conv1 = graph.value_named("conv1.weight").unwrap();
+    let readers = graph.consumers()[&conv1].clone();
+    let first = graph.node(readers[0].0).clone();
+    let mut edit = graph.edit();
+    let twin = edit.node("twin", first.op.clone(), &first.inputs, &["twin.out"])[0];
+    edit.output(twin);
+    graph.apply(edit).unwrap();
+    let text = r#"{"conv1.weight":[0,2,4]}"#;
+    graph.metadata.insert(prune::KEPT_KEY.into(), text.into());
+    let layer = prune::layer(&graph, readers[0].0).unwrap();
+    prune::set_layer(&mut graph, readers[0].0, &layer).unwrap();
+    let now = graph.node(readers[0].0).inputs[1];
+    assert_ne!(now, conv1);
+    let kept: std::collections::BTreeMap<String, Vec<usize>> =
+        serde_json::from_str(&graph.metadata[prune::KEPT_KEY]).unwrap();
+    assert_eq!(kept[&graph.value(now).name], [0, 2, 4]);
+    assert_eq!(kept["conv1.weight"], [0, 2, 4]);
+}
+
+#[test]
 fn apply_twice_records_rows_of_the_original() {
     let graph = build(chain);
     let groups = analyse(&graph, &[]).unwrap();
