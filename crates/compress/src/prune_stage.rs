@@ -23,8 +23,8 @@ use curves::Curve;
 pub use options::{PruneBudget, PruneOptions, REPAIR_STEPS, RepairStep};
 pub use sensitivity::{GroupSensitivity, SensitivityPoint};
 
-/// Images on which detections are compared, at most; a quarter of all is held out.
-const HOLDOUT: usize = 24;
+/// Images on which detections are compared, at most; a third of all is held out.
+const HOLDOUT: usize = 32;
 
 /// A pruned detector and how it came about.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl<'a> PruneStudy<'a> {
         let mut best: Option<(usize, PrunePlan)> = None;
         for (allocation, plan) in self.plans(budget)? {
             let pruned = self.realise(&plan, &self.record)?;
-            let output_error = self.agreement.ranking_error(&pruned)?;
+            let output_error = self.agreement.error(&pruned)?;
             let better = |b: &(usize, _)| output_error < candidates[b.0].output_error;
             let better = best.as_ref().is_none_or(better);
             candidates.push(Candidate {
@@ -224,9 +224,9 @@ pub fn prune_detector(
     PruneStudy::new(*observation, options)?.prune(budget)
 }
 
-/// Images to look at, and every fourth, up to a number, to compare detections on. One image is both.
+/// Images to look at, and every third, up to a number, to compare detections on. One image is both.
 fn hold_out(images: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let count = (images.len() / 4).clamp(1, HOLDOUT);
+    let count = (images.len() / 3).clamp(1, HOLDOUT);
     let stride = (images.len() / count).max(1);
     let (mut train, mut held) = (Vec::new(), Vec::new());
     for (i, path) in images.iter().enumerate() {

@@ -66,7 +66,7 @@ pub struct Candidate {
     pub removed_channels: usize,
     /// MACs that are left.
     pub macs: u64,
-    /// 0 when the detections are those of the dense detector, 1 when none of them agree; without a decoder the relative
+    /// 0 when the detections are ranked as those of the dense detector, 1 when none of them are found; without a decoder the relative
     /// error of the outputs.
     pub output_error: f64,
     /// Whether it was kept.

@@ -1,33 +1,44 @@
 //! How well a changed detector ranks what the dense one finds: average precision with the dense detections as truth.
 
+use std::collections::BTreeSet;
+
 use yolo::Detection;
 
 use super::agreement::overlap;
+use crate::seen::Seen;
 
 /// Confidence from which a dense detection counts as true.
-const TRUE_CONF: f32 = 0.2;
+const TRUE_CONF: f32 = 0.4;
 /// Overlaps at which a detection hits: those of the COCO protocol.
 const OVERLAPS: [f64; 10] = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
 
-/// Average precision over all classes together, mean over the overlaps; 1 where the dense detector finds nothing.
+/// Average precision, mean over the classes that the dense detector finds and over the overlaps; 1 where it finds
+/// nothing.
 ///
-/// Unlike shared confidence it does not count scores that fall everywhere alike, as they do after a repair, and
-/// which cost no mAP.
-pub(crate) fn average_precision(dense: &[Vec<Detection>], found: &[Vec<Detection>]) -> f64 {
-    let sure = |all: &Vec<Detection>| -> Vec<Detection> {
-        all.iter()
-            .filter(|d| d.score >= TRUE_CONF)
-            .copied()
-            .collect()
-    };
-    let truths: Vec<Vec<Detection>> = dense.iter().map(sure).collect();
-    let total: usize = truths.iter().map(Vec::len).sum();
-    if total == 0 {
+/// As mAP it gives every class the same weight, and does not count what costs no mAP: scores that fall everywhere
+/// alike, and doubtful detections of the dense model that come or go.
+pub(crate) fn average_precision(dense: &[Seen], found: &[Seen]) -> f64 {
+    let sure = dense.iter().flat_map(|s| &s.candidates);
+    let sure = sure.filter(|d| d.score >= TRUE_CONF);
+    let classes: BTreeSet<usize> = sure.map(|d| d.class).collect();
+    if classes.is_empty() {
         return 1.0;
     }
+    let of = |&class: &usize| class_precision(dense, found, class);
+    classes.iter().map(of).sum::<f64>() / classes.len() as f64
+}
+
+fn class_precision(dense: &[Seen], found: &[Seen], class: usize) -> f64 {
+    let sure = |seen: &Seen| -> Vec<Detection> {
+        let sure = |d: &&Detection| d.class == class && d.score >= TRUE_CONF;
+        seen.candidates.iter().filter(sure).copied().collect()
+    };
+    let truths: Vec<Vec<Detection>> = dense.iter().map(sure).collect();
+    let total = truths.iter().map(Vec::len).sum();
     let mut ranked: Vec<(usize, &Detection)> = Vec::new();
-    for (image, all) in found.iter().enumerate() {
-        ranked.extend(all.iter().map(|d| (image, d)));
+    for (image, seen) in found.iter().enumerate() {
+        let of_class = seen.candidates.iter().filter(|d| d.class == class);
+        ranked.extend(of_class.map(|d| (image, d)));
     }
     ranked.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
     let at = |least: &f64| area(&hits(&truths, &ranked, *least), total);
@@ -41,7 +52,7 @@ fn hits(truths: &[Vec<Detection>], ranked: &[(usize, &Detection)], least: f64) -
         let free = &mut free[image];
         let truths = truths[image].iter().enumerate();
         let best = truths
-            .filter(|(i, t)| free[*i] && t.class == found.class)
+            .filter(|(i, _)| free[*i])
             .map(|(i, t)| (overlap(&t.bbox, &found.bbox), i))
             .filter(|(o, _)| *o >= least)
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
@@ -88,27 +99,51 @@ mod tests {
         }
     }
 
+    fn seen(candidates: &[Detection]) -> [Seen; 1] {
+        [Seen {
+            candidates: candidates.to_vec(),
+            ..Seen::default()
+        }]
+    }
+
     #[test]
     fn average_precision_of_scores_that_all_fell_is_whole() {
-        let dense = [vec![at(0.0, 0.9), at(50.0, 0.5)]];
-        let found = [vec![at(0.0, 0.09), at(50.0, 0.05)]];
+        let dense = seen(&[at(0.0, 0.9), at(50.0, 0.5)]);
+        let found = seen(&[at(0.0, 0.09), at(50.0, 0.05)]);
         assert_eq!(average_precision(&dense, &found), 1.0);
     }
 
     #[test]
     fn average_precision_of_a_false_detection_before_the_true_ones_is_lower() {
-        let dense = [vec![at(0.0, 0.9), at(50.0, 0.5)]];
-        let found = [vec![at(100.0, 0.8), at(0.0, 0.7), at(50.0, 0.5)]];
+        let dense = seen(&[at(0.0, 0.9), at(50.0, 0.5)]);
+        let found = seen(&[at(100.0, 0.8), at(0.0, 0.7), at(50.0, 0.5)]);
         let expected = 2.0 / 3.0;
         assert!((average_precision(&dense, &found) - expected).abs() < 1e-9);
-        let missed = [vec![at(0.0, 0.7)]];
+        let missed = seen(&[at(0.0, 0.7)]);
         assert_eq!(average_precision(&dense, &missed), 0.5);
     }
 
     #[test]
     fn average_precision_of_a_box_beside_the_true_one_counts_by_overlap() {
-        let dense = [vec![at(0.0, 0.9)]];
-        let found = [vec![at(1.0, 0.9)]];
+        let dense = seen(&[at(0.0, 0.9)]);
+        let found = seen(&[at(1.0, 0.9)]);
         assert!((average_precision(&dense, &found) - 0.7).abs() < 1e-9);
+    }
+
+    #[test]
+    fn average_precision_of_a_rare_class_that_is_lost_weighs_as_much_as_a_common_one() {
+        let rare = Detection {
+            class: 1,
+            ..at(200.0, 0.9)
+        };
+        let common = [at(0.0, 0.9), at(50.0, 0.8), at(100.0, 0.7)];
+        let dense = seen(&[common.as_slice(), &[rare]].concat());
+        assert_eq!(average_precision(&dense, &seen(&common)), 0.5);
+    }
+
+    #[test]
+    fn average_precision_without_a_doubtful_dense_detection_is_whole() {
+        let dense = seen(&[at(0.0, 0.9), at(50.0, 0.3)]);
+        assert_eq!(average_precision(&dense, &seen(&[at(0.0, 0.9)])), 1.0);
     }
 }
