@@ -207,7 +207,7 @@ fn inspect_sensitivity_tells_the_most_fragile_group_first_and_draws_it() {
         "--data",
         &data,
         "--steps",
-        "0.5,0.25",
+        "0.99,0.5",
         "--plot",
         &drawn,
         "--json",
@@ -215,7 +215,7 @@ fn inspect_sensitivity_tells_the_most_fragile_group_first_and_draws_it() {
     ]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(
-        shown.contains("-25 %") && shown.contains("-50 %"),
+        shown.contains("-50 %") && shown.contains("-99 %"),
         "{shown}"
     );
     let found = json(&told);
@@ -230,7 +230,7 @@ fn inspect_sensitivity_tells_the_most_fragile_group_first_and_draws_it() {
         "{fragility:?}"
     );
     let width = groups[0]["channels"].as_u64().unwrap();
-    assert_eq!(groups[0]["points"][1]["removed"], width / 2);
+    assert_eq!(groups[0]["points"][0]["removed"], width / 2);
     let svg = std::fs::read_to_string(drawn).unwrap();
     assert_eq!(svg.matches("<circle").count(), 2 + 2 * groups.len());
     refuses(&["inspect", &model, "--sensitivity"], &["--data"]);
