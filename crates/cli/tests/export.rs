@@ -137,6 +137,18 @@ fn files_that_are_no_checkpoints_are_refused() {
     assert!(!std::path::Path::new(&out).exists());
 }
 
+/// NMS, as the reader keeps it.
+fn suppression(e: &mut ir::Edit, [boxes, scores]: [ir::ValueId; 2]) -> ir::ValueId {
+    let op = ir::ops::Opaque {
+        op_type: "NonMaxSuppression".into(),
+        domain: String::new(),
+        reason: String::new(),
+        // A NodeProto: two inputs, an output, the operator's name.
+        proto: b"\x0a\x01a\x0a\x01b\x12\x01c\x22\x11NonMaxSuppression".to_vec(),
+    };
+    e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0]
+}
+
 /// The tiny detector's rows, suppressed by an operator that only ONNX Runtime knows.
 fn suppressed() -> ir::Graph {
     let mut graph = testkit::tiny::detector();
@@ -154,14 +166,7 @@ fn suppressed() -> ir::Graph {
     let (boxes, scores) = (part(&mut e, 0, 4), part(&mut e, 5, 2));
     let perm = vec![0, 2, 1];
     let scores = e.node("turn", ir::ops::Transpose { perm }, &[scores], &["turned"])[0];
-    let op = ir::ops::Opaque {
-        op_type: "NonMaxSuppression".into(),
-        domain: String::new(),
-        reason: String::new(),
-        // A NodeProto: two inputs, an output, the operator's name.
-        proto: b"\x0a\x01a\x0a\x01b\x12\x01c\x22\x11NonMaxSuppression".to_vec(),
-    };
-    let picked = e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0];
+    let picked = suppression(&mut e, [boxes, scores]);
     e.set_outputs(&[picked]);
     graph.apply(e).expect("the tail is valid");
     graph
@@ -206,13 +211,7 @@ fn export_of_nms_whose_boxes_and_scores_were_never_joined_exits_2_and_says_why()
     let of = |shape: [usize; 3]| ir::TensorType::new(ir::DataType::F32, shape);
     let [boxes, scores] =
         [("boxes", [1, 12, 4]), ("scores", [1, 3, 12])].map(|(n, s)| e.input(n, of(s)));
-    let op = ir::ops::Opaque {
-        op_type: "NonMaxSuppression".into(),
-        domain: String::new(),
-        reason: String::new(),
-        proto: b"\x0a\x01a\x0a\x01b\x12\x01c\x22\x11NonMaxSuppression".to_vec(),
-    };
-    let picked = e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0];
+    let picked = suppression(&mut e, [boxes, scores]);
     e.output(picked);
     graph.apply(e).expect("the tail is valid");
     onnx::save(&graph, &tiny.path("apart.onnx")).expect("written");

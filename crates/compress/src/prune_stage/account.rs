@@ -66,8 +66,8 @@ pub struct Candidate {
     pub removed_channels: usize,
     /// MACs that are left.
     pub macs: u64,
-    /// 0 when the detections are ranked as those of the dense detector, 1 when none of them are found; without a decoder the relative
-    /// error of the outputs.
+    /// 0 when the detections are ranked as those of the dense detector, 1 when none of them are found; without a decoder
+    /// the relative error of the outputs.
     pub output_error: f64,
     /// Whether it was kept.
     pub chosen: bool,
