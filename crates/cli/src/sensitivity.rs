@@ -24,7 +24,7 @@ pub(crate) fn run(model: &Model, args: &SensitivityArgs, common: &CommonArgs) ->
     let options = args.ranking.options()?;
     check_writable(args.plot.as_deref())?;
     let subject = Subject::open(model, &args.images()?, common, "inspect")?;
-    let study = PruneStudy::new(subject.observation(), &options)?;
+    let mut study = PruneStudy::new(subject.observation(), &options)?;
     model::report_bad(study.bad_images(), subject.images.len())?;
     let mut shares = args.steps.clone();
     shares.sort_by(f64::total_cmp);

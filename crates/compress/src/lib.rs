@@ -3,6 +3,7 @@
 //! Rank 4: joins `prune`, `quant`, `runtime` and `yolo`, which do not know each other. Prints nothing.
 #![forbid(unsafe_code)]
 
+mod activations;
 mod agreement;
 mod digest;
 mod energy;

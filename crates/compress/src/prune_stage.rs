@@ -49,8 +49,6 @@ pub struct PruneStudy<'a> {
     agreement: Agreement<'a>,
     /// Measured when a budget first asks for them.
     curves: Vec<Curve>,
-    /// All readable images, those held out included.
-    images: Vec<PathBuf>,
     bad_images: Vec<BadInput>,
 }
 
@@ -70,25 +68,20 @@ impl<'a> PruneStudy<'a> {
         let (images, bad_images) = observation.readable()?;
         let (train, held) = hold_out(&images);
         let record = DenseRecord::new(&observation, &train, 0)?;
-        let mut inputs = Vec::with_capacity(held.len());
-        for path in &held {
-            inputs.push(observation.planes(path)?);
-        }
         Ok(Self {
             observation,
             options: options.clone(),
             importance: (criterion.score)(graph, &groups, &record.statistics)?,
-            agreement: Agreement::new(observation, inputs)?,
+            agreement: Agreement::new(observation, held)?,
             groups,
             record,
             curves: vec![],
-            images,
             bad_images,
         })
     }
 
     /// What each group's loss does to the detections; channels go in the order of the criterion.
-    fn measure(&self) -> Result<Vec<Curve>, CompressError> {
+    fn measure(&mut self) -> Result<Vec<Curve>, CompressError> {
         let mut curves = Vec::new();
         let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
         let images = self.observation.images.len();
@@ -98,7 +91,7 @@ impl<'a> PruneStudy<'a> {
                 (self.observation.graph, &self.groups),
                 (group, &self.importance[&group.name]),
                 &self.record,
-                &self.agreement,
+                &mut self.agreement,
                 (&self.options.limits, compensate),
             )?);
             (self.observation.progress)((i + 1) * images / prunable.len());
@@ -116,11 +109,11 @@ impl<'a> PruneStudy<'a> {
             self.curves = self.measure()?;
         }
         let mut candidates: Vec<Candidate> = Vec::new();
-        let mut best: Option<(usize, PrunePlan)> = None;
+        let mut best: Option<(usize, PrunePlan, Graph)> = None;
         for (allocation, plan) in self.plans(budget)? {
-            let pruned = self.realise(&plan, &self.record)?;
+            let pruned = self.realise(&plan)?;
             let output_error = self.agreement.error(&pruned)?;
-            let better = |b: &(usize, _)| output_error < candidates[b.0].output_error;
+            let better = |b: &(usize, _, _)| output_error < candidates[b.0].output_error;
             let better = best.as_ref().is_none_or(better);
             candidates.push(Candidate {
                 allocation,
@@ -130,11 +123,10 @@ impl<'a> PruneStudy<'a> {
                 chosen: false,
             });
             if better {
-                best = Some((candidates.len() - 1, plan));
+                best = Some((candidates.len() - 1, plan, pruned));
             }
         }
-        let (chosen, plan) = best.expect("there is an allocation");
-        let graph = self.finish(&plan)?;
+        let (chosen, plan, graph) = best.expect("there is an allocation");
         candidates[chosen].chosen = true;
         let error_alone = |group: &str, removed: usize| {
             let curve = self.curves.iter().find(|c| measured && c.group == group)?;
@@ -184,8 +176,8 @@ impl<'a> PruneStudy<'a> {
     }
 
     /// The pruned graph, repaired with what the record saw.
-    fn realise(&self, plan: &PrunePlan, record: &DenseRecord) -> Result<Graph, CompressError> {
-        let graph = self.observation.graph;
+    fn realise(&self, plan: &PrunePlan) -> Result<Graph, CompressError> {
+        let (graph, record) = (self.observation.graph, &self.record);
         let pruned = match self.options.repairs(RepairStep::Absorb) {
             true => prune::absorb_means(graph, &self.groups, plan, &record.means(graph))?,
             false => prune::apply(graph, &self.groups, plan)?,
@@ -194,15 +186,6 @@ impl<'a> PruneStudy<'a> {
             return Ok(pruned);
         }
         record.repair(&self.observation, (pruned, plan), &self.options)
-    }
-
-    /// As [`Self::realise`], from all images: once the plan is chosen none need be held out.
-    fn finish(&self, plan: &PrunePlan) -> Result<Graph, CompressError> {
-        if !self.is_fitted() || plan.is_empty() {
-            return self.realise(plan, &self.record);
-        }
-        let record = self.record.over(&self.observation, &self.images)?;
-        self.realise(plan, &record)
     }
 
     /// Whether layers are fitted to what the dense ones gave.

@@ -3,117 +3,34 @@
 
 mod matching;
 mod patches;
+mod record;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use ir::{Graph, NodeId, ValueId};
 use ndarray::{Array2, Axis};
-use prune::{LayerStatistics, Moments, PrunePlan, RIDGE, Statistics, regress};
-use yolo::families::find_tail;
+use prune::{PrunePlan, RIDGE, Statistics, regress};
 
 use crate::prune_stage::{PruneOptions, RepairStep};
 use crate::{CompressError, Observation};
 use patches::{Draw, Window};
 use walk::Walk;
 
-/// Rows that a layer is fitted to, over all images.
-const ROWS: usize = 6144;
 /// The dense network as it was seen on images.
 pub(crate) struct DenseRecord {
     /// Its convolutions.
     pub(crate) statistics: Statistics,
-    /// What each of them gave on the sampled windows: `[rows, outputs]`.
-    targets: BTreeMap<NodeId, Array2<f32>>,
+    /// Images on which layers are fitted.
     images: Vec<PathBuf>,
+    /// Windows of each of them.
     draw: Draw,
+    /// What each convolution gave on those windows: `[rows, outputs]`.
+    targets: BTreeMap<NodeId, Array2<f32>>,
 }
 
 impl DenseRecord {
-    /// Looks at every convolution before the head's tail. `images` must be readable.
-    pub(crate) fn new(
-        observation: &Observation<'_>,
-        images: &[PathBuf],
-        seed: u64,
-    ) -> Result<Self, CompressError> {
-        let record = Self {
-            statistics: Statistics::new(),
-            targets: BTreeMap::new(),
-            images: vec![],
-            draw: Draw { count: 0, seed },
-        };
-        record.over(observation, images)
-    }
-
-    /// This record's statistics with targets from other images; a record without statistics gathers them there.
-    pub(crate) fn over(
-        &self,
-        observation: &Observation<'_>,
-        images: &[PathBuf],
-    ) -> Result<Self, CompressError> {
-        let graph = observation.graph;
-        let tail = find_tail(graph);
-        let mut stops = BTreeSet::new();
-        for (id, _) in graph.nodes() {
-            if Window::of(graph, id)?.is_some() && !tail.nodes.contains(&id) {
-                stops.insert(id);
-            }
-        }
-        let mut record = Self {
-            statistics: self.statistics.clone(),
-            targets: BTreeMap::new(),
-            images: images.to_vec(),
-            draw: Draw {
-                count: ROWS.div_ceil(images.len().max(1)),
-                seed: self.draw.seed,
-            },
-        };
-        let is_new = self.statistics.is_empty();
-        let mut walk = Walk::new(graph.clone(), observation, images, stops);
-        loop {
-            let level = walk.next_level();
-            if level.is_empty() {
-                return Ok(record);
-            }
-            record.see(&mut walk, &level, (observation.threads, is_new))?;
-            walk.finish(&level);
-        }
-    }
-
-    fn see(
-        &mut self,
-        walk: &mut Walk<'_>,
-        level: &[NodeId],
-        (threads, with_statistics): (usize, bool),
-    ) -> Result<(), CompressError> {
-        let (windows, samples) = samples(walk, level, self.draw)?;
-        let moments: Vec<Arc<Moments>> = samples
-            .iter()
-            .filter(|_| with_statistics)
-            .map(|x| Arc::new(Moments::of(x.view(), threads)))
-            .collect();
-        for (&id, at) in level.iter().zip(windows) {
-            let layer = prune::layer(&walk.graph, id)?;
-            self.targets
-                .insert(id, matching::outputs(&layer, &samples[at]));
-            let Some(moments) = moments.get(at) else {
-                continue;
-            };
-            let taps = walk.graph.ty(walk.graph.node(id).inputs[1])?.shape[2..]
-                .iter()
-                .product();
-            let seen = LayerStatistics {
-                layer,
-                taps,
-                moments: Arc::clone(moments),
-            };
-            self.statistics.insert(id, seen);
-        }
-        Ok(())
-    }
-
     /// The pruned graph with every convolution that reads changed inputs fitted to the dense one, and then, or only,
     /// matched to its means and deviations.
     pub(crate) fn repair(
@@ -188,7 +105,7 @@ fn samples(walk: &mut Walk<'_>, level: &[NodeId], draw: Draw) -> Result<Samples,
         }
     }
     let mut rows = walk.observe(|seen| {
-        let of = |w: &Window| w.sample(seen, draw);
+        let of = |w: &Window| w.sample((seen.value(w.input), seen.image), draw);
         windows.iter().map(of).collect::<Vec<_>>()
     })?;
     let stack =

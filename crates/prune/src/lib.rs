@@ -30,7 +30,7 @@ pub use error::PruneError;
 pub use groups::{DependencyGroup, Groups, Member, Root, analyse};
 pub use layers::GroupLayer;
 pub use matching::{Spread, match_batch_norm, match_layer};
-pub use moments::Moments;
+pub use moments::{MomentSums, Moments};
 pub use plan::PrunePlan;
 pub use regress::{Linear, regress};
 pub use shrink::{LayerStatistics, RIDGE, Shrinking, Statistics, layer, set_layer};

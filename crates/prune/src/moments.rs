@@ -1,7 +1,7 @@
 //! Means and covariances of sampled columns, streamed in blocks of rows.
 use crate::block::{block, block_mut};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,14 +48,26 @@ pub(crate) fn cross(
     threads: usize,
     symmetric: bool,
 ) -> Array2<f64> {
+    let mut out = Array2::zeros((a.ncols(), b.ncols()));
+    add_cross(&mut out, (a, b), threads, symmetric);
+    out *= 1.0 / a.nrows().max(1) as f64;
+    out
+}
+
+/// Adds `aᵀ b`, the sum over rows in a fixed order whatever the number of threads.
+fn add_cross(
+    out: &mut Array2<f64>,
+    (a, b): (&Array2<f32>, &Array2<f32>),
+    threads: usize,
+    symmetric: bool,
+) {
     let (m, n) = (a.ncols(), b.ncols());
     let blocks: Vec<(usize, usize)> = (0..m.div_ceil(COLUMNS))
         .flat_map(|i| (0..n.div_ceil(COLUMNS)).map(move |j| (i, j)))
         .filter(|(i, j)| !symmetric || j <= i)
         .collect();
-    let out = Mutex::new(Array2::<f64>::zeros((m, n)));
+    let out = Mutex::new(out.view_mut());
     let next = AtomicUsize::new(0);
-    let scale = 1.0 / a.nrows().max(1) as f64;
     let work = || {
         while let Some(&(i, j)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (i, j) = (
@@ -76,12 +88,11 @@ pub(crate) fn cross(
                 );
                 sum.zip_mut_with(&part, |s, &p| *s += f64::from(p));
             }
-            sum *= scale;
             let mut out = out.lock().expect("no thread panics with the lock held");
-            if symmetric {
-                block_mut(out.view_mut(), j.clone(), i.clone()).assign(&sum.t());
+            if symmetric && i != j {
+                block_mut(out.view_mut(), j.clone(), i.clone()).scaled_add(1.0, &sum.t());
             }
-            block_mut(out.view_mut(), i, j).assign(&sum);
+            block_mut(out.view_mut(), i, j).scaled_add(1.0, &sum);
         }
     };
     std::thread::scope(|scope| {
@@ -90,17 +101,62 @@ pub(crate) fn cross(
         });
         work();
     });
-    out.into_inner()
-        .expect("no thread panics with the lock held")
+}
+
+/// Moments on their way: sums over the rows seen so far, about the mean of the first of them.
+#[derive(Clone, Debug)]
+pub struct MomentSums {
+    rows: usize,
+    centre: Vec<f64>,
+    sum: Vec<f64>,
+    products: Array2<f64>,
+}
+
+impl MomentSums {
+    /// Of no rows yet, of so many columns.
+    pub fn new(columns: usize) -> Self {
+        Self {
+            rows: 0,
+            centre: vec![],
+            sum: vec![0.0; columns],
+            products: Array2::zeros((columns, columns)),
+        }
+    }
+
+    /// Adds rows.
+    pub fn add(&mut self, rows: ArrayView2<'_, f32>, threads: usize) {
+        if self.rows == 0 {
+            // What is taken off is taken off in f32.
+            self.centre = means(&rows).iter().map(|&m| f64::from(m as f32)).collect();
+        }
+        let x = centred(&rows, &self.centre);
+        let means = means(&x.view());
+        let sums = self.sum.iter_mut().zip(means);
+        sums.for_each(|(s, m)| *s += m * rows.nrows() as f64);
+        add_cross(&mut self.products, (&x, &x), threads, true);
+        self.rows += rows.nrows();
+    }
+
+    /// The moments of all rows.
+    pub fn moments(self) -> Moments {
+        let scale = 1.0 / self.rows.max(1) as f64;
+        let mut covariance = self.products;
+        let off = Array1::from(self.sum) * scale;
+        for (mut row, &m) in covariance.rows_mut().into_iter().zip(&off) {
+            row *= scale;
+            row.scaled_add(-m, &off);
+        }
+        let mean = self.centre.iter().zip(&off).map(|(c, o)| c + o).collect();
+        Moments { mean, covariance }
+    }
 }
 
 impl Moments {
     /// Of the columns of `rows`.
     pub fn of(rows: ArrayView2<'_, f32>, threads: usize) -> Self {
-        let mean = means(&rows);
-        let x = centred(&rows, &mean);
-        let covariance = cross(&x, &x, threads, true);
-        Self { mean, covariance }
+        let mut sums = MomentSums::new(rows.ncols());
+        sums.add(rows, threads);
+        sums.moments()
     }
 
     /// A ridge that is a share of the mean variance, and positive.

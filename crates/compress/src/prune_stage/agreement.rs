@@ -1,12 +1,15 @@
 //! How far a changed model's detections, or its outputs, are from the dense one's, as one number.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ir::{Graph, rewrites};
+use ir::{Graph, Node, NodeId, Tensor, ValueId, rewrites};
 use runtime::{Plan, Session};
-use yolo::{BoxXyxy, MAX_DET, Planes, nms};
+use yolo::{MAX_DET, nms};
 
 use super::precision::average_precision;
+use crate::activations::{Activations, Cut, subgraph};
 use crate::seen::{Difference, Seen};
 use crate::{CompressError, Observation};
 
@@ -14,32 +17,36 @@ use crate::{CompressError, Observation};
 const CONF: f32 = 0.02;
 const IOU: f32 = 0.7;
 
-/// Prepared hold-out images and what the dense model makes of them.
+/// Hold-out images and what the dense model makes of them.
 pub(crate) struct Agreement<'a> {
     observation: Observation<'a>,
-    inputs: Vec<Planes>,
+    activations: Activations<'a>,
     dense: Vec<Seen>,
 }
 
 impl<'a> Agreement<'a> {
-    /// Runs the dense model on prepared inputs.
+    /// Runs the dense model on images, all of them readable.
     pub(crate) fn new(
         observation: Observation<'a>,
-        inputs: Vec<Planes>,
+        images: Vec<PathBuf>,
     ) -> Result<Self, CompressError> {
         let mut all = Self {
             observation,
-            inputs,
+            activations: Activations::new(observation, images),
             dense: vec![],
         };
-        all.dense = all.run(observation.graph)?;
+        let nodes = observation.graph.nodes().map(|(id, _)| id).collect();
+        all.dense = all.run(observation.graph, &nodes)?;
         Ok(all)
     }
 
     /// 0 when the detections are ranked as the dense ones, 1 when none of those are found; without a decoder the
     /// relative error of the outputs.
-    pub(crate) fn error(&self, graph: &Graph) -> Result<f64, CompressError> {
-        let found = self.run(graph)?;
+    ///
+    /// `graph` is the dense one with other weights, or fewer, under the same ids. Only what depends on them runs; the
+    /// rest is kept for the next graph, so that graphs which change one place after another cost the least.
+    pub(crate) fn error(&mut self, graph: &Graph) -> Result<f64, CompressError> {
+        let found = self.run(graph, &affected(self.observation.graph, graph))?;
         if self.observation.family.is_some() {
             return Ok(1.0 - average_precision(&self.dense, &found));
         }
@@ -50,54 +57,71 @@ impl<'a> Agreement<'a> {
         Ok(all.error())
     }
 
-    /// What a model makes of each image, in their order.
-    fn run(&self, graph: &Graph) -> Result<Vec<Seen>, CompressError> {
-        let mut graph = graph.clone();
+    /// What a model makes of each image, in their order, when these nodes are not as in the dense one.
+    fn run(
+        &mut self,
+        graph: &Graph,
+        affected: &BTreeSet<NodeId>,
+    ) -> Result<Vec<Seen>, CompressError> {
+        let cut = cut(graph, affected);
+        let (mut part, inputs) = subgraph(graph, &cut.iter().copied().collect(), graph.outputs())?;
         for rewrite in rewrites::REWRITES {
-            rewrites::apply(&mut graph, rewrite)?;
+            rewrites::apply(&mut part, rewrite)?;
         }
-        let plan = Arc::new(Plan::compile(&graph, &[], &self.observation.options)?);
-        let threads = self.observation.threads.clamp(1, self.inputs.len().max(1));
-        let work = |first: usize| -> Result<Vec<(usize, Seen)>, CompressError> {
-            let mut session = Session::new(&plan, 1)?;
-            let images = (first..self.inputs.len()).step_by(threads);
-            images
-                .map(|i| Ok((i, self.see(&mut session, &self.inputs[i])?)))
-                .collect()
+        let observation = self.observation;
+        let plan = Arc::new(Plan::compile(&part, &[], &observation.options)?);
+        let see = |session: &mut Session, at: &Cut<'_>| {
+            let given: Vec<&[f32]> = inputs.iter().map(|v| at.value(*v)).collect();
+            let mut computed = session.run(&given)?.into_iter();
+            let mut seen = Seen::default();
+            for (i, v) in graph.outputs().iter().enumerate() {
+                let output = match cut.contains(v) {
+                    true => Tensor::new(graph.ty(*v)?.shape.clone(), at.value(*v).to_vec())?,
+                    false => computed
+                        .next()
+                        .expect("a subgraph gives what was asked of it"),
+                };
+                seen.add((i, output), &observation, CONF)?;
+            }
+            seen.candidates = nms(&seen.candidates, IOU, MAX_DET);
+            Ok(seen)
         };
-        let parts: Vec<_> = std::thread::scope(|scope| {
-            let start = |first: usize| {
-                let work = &work;
-                scope.spawn(move || work(first))
-            };
-            let running: Vec<_> = (0..threads).map(start).collect();
-            let end = |w: std::thread::ScopedJoinHandle<'_, _>| {
-                w.join().expect("a worker does not panic")
-            };
-            running.into_iter().map(end).collect()
-        });
-        let mut all = Vec::with_capacity(self.inputs.len());
-        for part in parts {
-            all.extend(part?);
-        }
-        all.sort_by_key(|(i, _)| *i);
-        Ok(all.into_iter().map(|(_, seen)| seen).collect())
-    }
-
-    fn see(&self, session: &mut Session, input: &Planes) -> Result<Seen, CompressError> {
-        let mut seen = Seen::default();
-        for output in session.run(&input.slices())?.into_iter().enumerate() {
-            seen.add(output, &self.observation, CONF)?;
-        }
-        seen.candidates = nms(&seen.candidates, IOU, MAX_DET);
-        Ok(seen)
+        let dense = (observation.graph, cut.as_slice());
+        self.activations
+            .at(dense, || Ok(Session::new(&plan, 1)?), see)
     }
 }
 
-pub(super) fn overlap(a: &BoxXyxy, b: &BoxXyxy) -> f64 {
-    let area = |b: &BoxXyxy| f64::from(b.right - b.left) * f64::from(b.bottom - b.top);
-    let width = (a.right.min(b.right) - a.left.max(b.left)).max(0.0);
-    let height = (a.bottom.min(b.bottom) - a.top.max(b.top)).max(0.0);
-    let shared = f64::from(width) * f64::from(height);
-    shared / (area(a) + area(b) - shared).max(1e-9)
+/// Nodes whose outputs are not those of the same node of the dense graph.
+fn affected(dense: &Graph, graph: &Graph) -> BTreeSet<NodeId> {
+    let before: BTreeMap<NodeId, &Node> = dense.nodes().collect();
+    let mut affected = BTreeSet::new();
+    let mut values: BTreeSet<ValueId> = BTreeSet::new();
+    for (id, node) in graph.nodes() {
+        let same = |v: &ValueId| !values.contains(v) && dense.constant(*v) == graph.constant(*v);
+        if before
+            .get(&id)
+            .is_none_or(|b| b.op != node.op || b.inputs != node.inputs)
+            || !node.inputs.iter().all(same)
+        {
+            affected.insert(id);
+            values.extend(&node.outputs);
+        }
+    }
+    affected
+}
+
+/// What the affected nodes read of the others, and outputs that the others give.
+fn cut(graph: &Graph, affected: &BTreeSet<NodeId>) -> Vec<ValueId> {
+    let kept = |v: &ValueId| {
+        let given = graph.producer(*v).is_none_or(|n| !affected.contains(&n));
+        given && graph.constant(*v).is_none()
+    };
+    let nodes = graph.nodes().filter(|(id, _)| affected.contains(id));
+    let read = nodes.flat_map(|(_, n)| n.inputs.iter().copied());
+    let cut: BTreeSet<ValueId> = read
+        .chain(graph.outputs().iter().copied())
+        .filter(kept)
+        .collect();
+    cut.into_iter().collect()
 }

@@ -64,7 +64,7 @@ pub(crate) fn measure(
     (graph, groups): (&Graph, &Groups),
     (group, scores): (&DependencyGroup, &[f64]),
     record: &DenseRecord,
-    agreement: &Agreement<'_>,
+    agreement: &mut Agreement<'_>,
     (budget, compensate): (&Budget, bool),
 ) -> Result<Curve, CompressError> {
     let mut order: Vec<usize> = (0..group.width()).collect();

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use yolo::Detection;
+use yolo::{BoxXyxy, Detection};
 
-use super::agreement::overlap;
 use crate::seen::Seen;
 
 /// Confidence from which a dense detection counts as true; of a detector that is never as sure, half its highest.
@@ -84,6 +83,14 @@ fn area(hits: &[bool], total: usize) -> f64 {
         sum += best;
     }
     sum / total as f64
+}
+
+fn overlap(a: &BoxXyxy, b: &BoxXyxy) -> f64 {
+    let area = |b: &BoxXyxy| f64::from(b.right - b.left) * f64::from(b.bottom - b.top);
+    let width = (a.right.min(b.right) - a.left.max(b.left)).max(0.0);
+    let height = (a.bottom.min(b.bottom) - a.top.max(b.top)).max(0.0);
+    let shared = f64::from(width) * f64::from(height);
+    shared / (area(a) + area(b) - shared).max(1e-9)
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ impl PruneStudy<'_> {
     ///
     /// # Errors
     /// As the stages.
-    pub fn sensitivity(&self, shares: &[f64]) -> Result<Vec<GroupSensitivity>, CompressError> {
-        let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
+    pub fn sensitivity(&mut self, shares: &[f64]) -> Result<Vec<GroupSensitivity>, CompressError> {
+        let prunable: Vec<DependencyGroup> = self.groups.prunable().cloned().collect();
         let images = self.observation.images.len();
         let mut all = Vec::new();
         for (i, group) in prunable.iter().enumerate() {
@@ -65,7 +65,7 @@ impl PruneStudy<'_> {
     }
 
     fn alone(
-        &self,
+        &mut self,
         group: &DependencyGroup,
         shares: &[f64],
     ) -> Result<GroupSensitivity, CompressError> {

@@ -4,7 +4,6 @@ use ir::ops::Conv;
 use ir::{Graph, IrError, NodeId, Op, ValueId};
 use ndarray::Array2;
 
-use super::walk::Seen;
 use crate::observe::Splitmix;
 
 /// Where a convolution looks.
@@ -19,7 +18,7 @@ pub(crate) struct Window {
 }
 
 /// How many windows are drawn, and by which seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Draw {
     /// Windows of one image at most.
     pub(crate) count: usize,
@@ -61,10 +60,9 @@ impl Window {
         self.conv.kernel_shape.iter().product()
     }
 
-    /// The windows drawn of one image: the same positions for every layer of this output size.
-    pub(crate) fn sample(&self, seen: &Seen<'_>, draw: Draw) -> Vec<f32> {
-        let x = seen.value(self.input);
-        let positions = positions(self.out[0] * self.out[1], seen.image, draw);
+    /// The windows drawn of one image's `x`: the same positions for every layer of this output size.
+    pub(crate) fn sample(&self, (x, image): (&[f32], usize), draw: Draw) -> Vec<f32> {
+        let positions = positions(self.out[0] * self.out[1], image, draw);
         let mut rows = Vec::with_capacity(positions.len() * self.columns());
         for p in positions {
             self.window(x, [p / self.out[1], p % self.out[1]], &mut rows);
