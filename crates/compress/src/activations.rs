@@ -1,7 +1,7 @@
 //! Activations of a network on images, kept at a cut through it, so that what lies behind can change and run again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 
@@ -11,7 +11,7 @@ use runtime::{Plan, Session};
 use crate::{CompressError, Observation};
 
 /// Activations of all images that are kept, at most.
-const CACHE_BYTES: usize = 320 << 20;
+const CACHE_BYTES: usize = 256 << 20;
 
 /// The activations of one image at a cut.
 pub(crate) struct Cut<'a> {
@@ -27,11 +27,15 @@ impl Cut<'_> {
     }
 }
 
+/// What is known of one image.
+type Known = BTreeMap<ValueId, Vec<f32>>;
+
 /// What is known of a network's activations on images; what is asked for next is computed from there.
 pub(crate) struct Activations<'a> {
     observation: Observation<'a>,
     images: Vec<PathBuf>,
-    cache: BTreeMap<ValueId, Vec<Arc<Vec<f32>>>>,
+    /// The same values of every image.
+    known: Vec<Known>,
 }
 
 impl<'a> Activations<'a> {
@@ -39,9 +43,14 @@ impl<'a> Activations<'a> {
     pub(crate) fn new(observation: Observation<'a>, images: Vec<PathBuf>) -> Self {
         Self {
             observation,
+            known: vec![Known::new(); images.len()],
             images,
-            cache: BTreeMap::new(),
         }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.known.iter_mut().for_each(Known::clear);
     }
 
     /// What `see` makes of each image's values at a cut of `graph`, in the order of the images; `make` gives each
@@ -52,58 +61,50 @@ impl<'a> Activations<'a> {
         make: impl Fn() -> Result<S, CompressError> + Sync,
         see: impl Fn(&mut S, &Cut<'_>) -> Result<T, CompressError> + Sync,
     ) -> Result<Vec<T>, CompressError> {
-        let missing = Missing::new(graph, cut, &self.cache, &self.observation)?;
         let keep = self.bytes(graph, cut)? <= CACHE_BYTES;
-        type Run<T> = Result<(Vec<Arc<Vec<f32>>>, T), CompressError>;
-        let one = |session: &mut Session, state: &mut S, image: usize| -> Run<T> {
-            let mut computed = self.compute(graph, &missing, (session, image))?;
-            let values = cut.iter().map(|v| {
-                let known = |i: usize| computed[i].as_slice();
-                let at = missing.values.iter().position(|m| m == v);
-                (*v, at.map_or_else(|| self.cached(*v, image), known))
-            });
-            let values = values.collect();
+        let of_first = self.known.first().into_iter().flat_map(BTreeMap::keys);
+        let missing = Missing::new(graph, cut, of_first.copied().collect(), &self.observation)?;
+        let one = |(session, state): &mut (Session, S), image: usize, known: &mut Known| {
+            let path = &self.images[image];
+            let computed = missing.compute(graph, (path, known), (session, &self.observation))?;
+            let value = |v: &ValueId| (*v, computed.get(v).unwrap_or_else(|| &known[v]).as_slice());
+            let values = cut.iter().map(value).collect();
             let seen = see(state, &Cut { image, values })?;
-            if !keep {
-                computed.clear();
+            if keep {
+                known.retain(|v, _| cut.contains(v));
+                known.extend(computed);
             }
-            Ok((computed, seen))
+            Ok(seen)
         };
-        let threads = self.observation.threads.clamp(1, self.images.len().max(1));
-        let work = |first: usize| -> Result<Vec<_>, CompressError> {
-            let (mut session, mut state) = (Session::new(&missing.plan, 1)?, make()?);
-            let images = (first..self.images.len()).step_by(threads);
-            images
-                .map(|i| Ok((i, one(&mut session, &mut state, i)?)))
-                .collect()
+        let threads = self.observation.threads.max(1);
+        let share = self.images.len().div_ceil(threads).max(1);
+        let work = |first: usize, known: &mut [Known]| -> Result<Vec<T>, CompressError> {
+            let mut state = (Session::new(&missing.plan, 1)?, make()?);
+            let images = known.iter_mut().enumerate();
+            images.map(|(i, k)| one(&mut state, first + i, k)).collect()
         };
-        let parts: Vec<Result<Vec<_>, CompressError>> = thread::scope(|scope| {
-            let start = |first: usize| {
+        let parts: Vec<Result<Vec<T>, CompressError>> = thread::scope(|scope| {
+            let start = |(i, known)| {
                 let work = &work;
-                scope.spawn(move || work(first))
+                scope.spawn(move || work(i * share, known))
             };
-            let running: Vec<_> = (0..threads).map(start).collect();
+            let running: Vec<_> = self
+                .known
+                .chunks_mut(share)
+                .enumerate()
+                .map(start)
+                .collect();
             let end = |w: ScopedJoinHandle<'_, _>| w.join().expect("a worker does not panic");
             running.into_iter().map(end).collect()
         });
+        if parts.iter().any(Result::is_err) {
+            self.clear();
+        }
         let mut all = Vec::with_capacity(self.images.len());
         for part in parts {
             all.extend(part?);
         }
-        all.sort_by_key(|(image, _)| *image);
-        let (computed, seen): (Vec<_>, Vec<T>) = all.into_iter().map(|(_, r)| r).unzip();
-        if keep {
-            self.cache.retain(|v, _| cut.contains(v));
-            for (i, v) in missing.values.into_iter().enumerate() {
-                let of_images = computed.iter().map(|c| Arc::clone(&c[i])).collect();
-                self.cache.insert(v, of_images);
-            }
-        }
-        Ok(seen)
-    }
-
-    fn cached(&self, value: ValueId, image: usize) -> &[f32] {
-        &self.cache[&value][image]
+        Ok(all)
     }
 
     fn bytes(&self, graph: &Graph, values: &[ValueId]) -> Result<usize, IrError> {
@@ -113,46 +114,6 @@ impl<'a> Activations<'a> {
         }
         Ok(elements * self.images.len() * size_of::<f32>())
     }
-
-    fn compute(
-        &self,
-        graph: &Graph,
-        missing: &Missing,
-        (session, image): (&mut Session, usize),
-    ) -> Result<Vec<Arc<Vec<f32>>>, CompressError> {
-        if missing.values.is_empty() {
-            return Ok(vec![]);
-        }
-        let known = |v: &ValueId| !graph.inputs().contains(v) || self.cache.contains_key(v);
-        let read = || missing.inputs.iter().chain(&missing.values);
-        let mut fresh: BTreeMap<ValueId, Vec<f32>> = match read().all(known) {
-            true => BTreeMap::new(),
-            false => {
-                let planes = self.observation.planes(&self.images[image])?.0;
-                graph.inputs().iter().copied().zip(planes).collect()
-            }
-        };
-        let element = |v: &ValueId| match fresh.get(v) {
-            Some(elements) => elements.as_slice(),
-            None => self.cached(*v, image),
-        };
-        let given: Vec<&[f32]> = missing.inputs.iter().map(element).collect();
-        let outputs = match missing.values.iter().all(|v| fresh.contains_key(v)) {
-            true => vec![],
-            false => session.run(&given)?,
-        };
-        let mut outputs = outputs.into_iter();
-        let take = |v: &ValueId| -> Result<Arc<Vec<f32>>, CompressError> {
-            if let Some(elements) = fresh.remove(v) {
-                return Ok(Arc::new(elements));
-            }
-            let tensor = outputs
-                .next()
-                .expect("a subgraph gives what was asked of it");
-            Ok(Arc::new(tensor.as_slice::<f32>()?.to_vec()))
-        };
-        missing.values.iter().map(take).collect()
-    }
 }
 
 /// Values of a cut that are not known, and how they are computed from what is.
@@ -160,25 +121,53 @@ struct Missing {
     values: Vec<ValueId>,
     inputs: Vec<ValueId>,
     plan: Arc<Plan>,
+    /// Whether the image itself is needed.
+    from_image: bool,
 }
 
 impl Missing {
     fn new(
         graph: &Graph,
         cut: &[ValueId],
-        known: &BTreeMap<ValueId, Vec<Arc<Vec<f32>>>>,
+        known: BTreeSet<ValueId>,
         observation: &Observation<'_>,
     ) -> Result<Self, CompressError> {
-        let unknown = |v: &ValueId| !known.contains_key(v);
-        let values: Vec<ValueId> = cut.iter().copied().filter(unknown).collect();
-        let from: BTreeSet<ValueId> = known.keys().chain(graph.inputs()).copied().collect();
+        let of_image = |v: &ValueId| graph.inputs().contains(v) && !known.contains(v);
+        let unknown = |v: &&ValueId| !known.contains(v);
+        let values: Vec<ValueId> = cut.iter().filter(unknown).copied().collect();
+        let from = known.iter().chain(graph.inputs()).copied().collect();
         let (part, inputs) = subgraph(graph, &from, &values)?;
-        let plan = Arc::new(Plan::compile(&part, &[], &observation.options)?);
         Ok(Self {
+            from_image: inputs.iter().chain(&values).any(of_image),
+            plan: Arc::new(Plan::compile(&part, &[], &observation.options)?),
             values,
             inputs,
-            plan,
         })
+    }
+
+    fn compute(
+        &self,
+        graph: &Graph,
+        (path, known): (&Path, &Known),
+        (session, observation): (&mut Session, &Observation<'_>),
+    ) -> Result<Known, CompressError> {
+        let mut computed = Known::new();
+        if self.from_image {
+            let planes = observation.planes(path)?.0;
+            computed.extend(graph.inputs().iter().copied().zip(planes));
+        }
+        let mut outputs = vec![];
+        if !self.inputs.is_empty() {
+            let element = |v| computed.get(v).unwrap_or_else(|| &known[v]).as_slice();
+            let given: Vec<&[f32]> = self.inputs.iter().map(element).collect();
+            outputs = session.run(&given)?;
+        }
+        computed.retain(|v, _| self.values.contains(v));
+        let given = |v: &&ValueId| !graph.inputs().contains(v);
+        for (v, tensor) in self.values.iter().filter(given).zip(outputs) {
+            computed.insert(*v, tensor.as_slice::<f32>()?.to_vec());
+        }
+        Ok(computed)
     }
 }
 

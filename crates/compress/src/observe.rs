@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use ir::{Graph, ValueId};
 use runtime::{Observed, Plan, PlanOptions, RuntimeError, Session};
@@ -123,12 +123,20 @@ impl Observation<'_> {
     /// # Errors
     /// `NoImages` when no image could be read.
     pub(crate) fn readable(&self) -> Result<(Vec<PathBuf>, Vec<BadInput>), CompressError> {
+        let share = self.images.len().div_ceil(self.threads.max(1)).max(1);
+        let read = |path: &PathBuf| self.streams.read(path, self.input.images()).err();
+        let errors: Vec<Option<YoloError>> = thread::scope(|scope| {
+            let start = |part| scope.spawn(move || <[PathBuf]>::iter(part).map(read).collect());
+            let running: Vec<_> = self.images.chunks(share).map(start).collect();
+            let end = |w: ScopedJoinHandle<'_, Vec<_>>| w.join().expect("a worker does not panic");
+            running.into_iter().flat_map(end).collect()
+        });
         let mut good = Vec::new();
         let mut failures = Vec::new();
-        for (i, path) in self.images.iter().enumerate() {
-            match self.streams.read(path, self.input.images()) {
-                Ok(_) => good.push(path.clone()),
-                Err(error) => failures.push((i, error.into())),
+        for (i, (path, error)) in self.images.iter().zip(errors).enumerate() {
+            match error {
+                None => good.push(path.clone()),
+                Some(error) => failures.push((i, error.into())),
             }
         }
         Ok((good, self.bad_images(failures)?))

@@ -96,6 +96,7 @@ impl<'a> PruneStudy<'a> {
             )?);
             (self.observation.progress)((i + 1) * images / prunable.len());
         }
+        self.agreement.forget();
         Ok(curves)
     }
 

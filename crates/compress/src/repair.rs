@@ -108,8 +108,11 @@ fn samples(walk: &mut Walk<'_>, level: &[NodeId], draw: Draw) -> Result<Samples,
         let of = |w: &Window| w.sample((seen.value(w.input), seen.image), draw);
         windows.iter().map(of).collect::<Vec<_>>()
     })?;
-    let stack =
-        |(i, w): (usize, &Window)| w.stack(rows.iter_mut().map(|r| std::mem::take(&mut r[i])));
+    let most = draw.count * rows.len();
+    let stack = |(i, w): (usize, &Window)| {
+        let of_images = rows.iter_mut().map(|r| std::mem::take(&mut r[i]));
+        w.stack(of_images, most)
+    };
     let samples = windows.iter().enumerate().map(stack).collect();
     Ok((which, samples))
 }

@@ -4,9 +4,15 @@ use std::marker::PhantomData;
 
 mod element {
     /// Types whose every bit pattern, zero included, is a value.
-    pub trait Plain: Copy + Send + Sync + 'static {}
-    impl Plain for f32 {}
-    impl Plain for u8 {}
+    pub trait Plain: Copy + Send + Sync + 'static {
+        const ZERO: Self;
+    }
+    impl Plain for f32 {
+        const ZERO: Self = 0.0;
+    }
+    impl Plain for u8 {
+        const ZERO: Self = 0;
+    }
 }
 
 /// What an arena holds: `f32`, or the codes (`u8`) of quantized values.
@@ -62,10 +68,31 @@ impl<T: Element> Arena<T> {
     /// `OutOfBounds` when the view leaves the arena.
     pub fn read(&self, view: &View) -> Result<Vec<T>, KernelError> {
         view.check_bounds("view", self.len)?;
-        let data = self.as_slice();
-        let mut values = Vec::with_capacity(view.elements());
-        each_index(view, |at| values.push(data[at]));
+        let mut values = vec![T::ZERO; view.elements()];
+        self.read_into(view, &mut values)?;
         Ok(values)
+    }
+
+    /// As [`Arena::read`], into memory of the caller's.
+    ///
+    /// # Errors
+    /// `OutOfBounds`, or `Length` when the number of values is not the view's.
+    pub fn read_into(&self, view: &View, values: &mut [T]) -> Result<(), KernelError> {
+        view.check_bounds("view", self.len)?;
+        check_length(view, values.len())?;
+        let data = self.as_slice();
+        each_row(view, |at, (first, run, step)| {
+            let to = &mut values[first..first + run];
+            match step {
+                0 => to.fill(data[at]),
+                1 => to.copy_from_slice(&data[at..at + run]),
+                _ => {
+                    let from = data[at..].iter().step_by(step);
+                    to.iter_mut().zip(from).for_each(|(to, &value)| *to = value);
+                }
+            }
+        });
+        Ok(())
     }
 
     /// Stores values given in row-major logical order.
@@ -74,56 +101,15 @@ impl<T: Element> Arena<T> {
     /// `OutOfBounds`, `SelfOverlap`, or `Length` when the number of values is not the view's.
     pub fn write(&mut self, view: &View, values: &[T]) -> Result<(), KernelError> {
         view.check_output(self.len)?;
-        if values.len() != view.elements() {
-            return Err(KernelError::Length {
-                operand: "values",
-                expected: view.elements(),
-                found: values.len(),
-            });
-        }
-        if values.is_empty() {
-            return Ok(());
-        }
-        // The innermost axis is a run of values; of an image, rows come before channels, so that all channels of a
-        // row meet in the cache.
-        let source = View::contiguous(0, &view.shape);
-        let last = view.shape.len().saturating_sub(1);
-        let (run, step) = match view.shape.last() {
-            Some(&run) => (run, view.strides[last].max(1)),
-            None => (1, 1),
-        };
-        let order: &[usize] = if last == 3 {
-            &[0, 2, 1]
-        } else {
-            &[0, 1, 2, 3, 4]
-        };
-        let order = &order[..last];
-        let picked = |dims: &Dims| {
-            let mut picked = [0; MAX_RANK];
-            for (to, &axis) in picked.iter_mut().zip(order) {
-                *to = dims[axis];
-            }
-            Dims::new(&picked[..order.len()])
-        };
-        let heads = |v: &View| View {
-            offset: v.offset,
-            shape: picked(&v.shape),
-            strides: picked(&v.strides),
-        };
-        let from_strides = heads(&source).strides;
+        check_length(view, values.len())?;
         let data = self.as_mut_slice();
-        each_coordinate(&heads(view), |coordinates, at| {
-            let from: usize = coordinates
-                .iter()
-                .zip(from_strides.iter())
-                .map(|(c, s)| c * s)
-                .sum();
-            let run = &values[from..from + run];
+        each_row(view, |at, (first, run, step)| {
+            let from = &values[first..first + run];
             if step == 1 {
-                data[at..at + run.len()].copy_from_slice(run);
+                data[at..at + run].copy_from_slice(from);
             } else {
-                let to = data[at..].iter_mut().step_by(step);
-                to.zip(run).for_each(|(to, &value)| *to = value);
+                let to = data[at..].iter_mut().step_by(step.max(1));
+                to.zip(from).for_each(|(to, &value)| *to = value);
             }
         });
         Ok(())
@@ -168,6 +154,56 @@ impl<T: Element> Arena<T> {
         });
         Ok(())
     }
+}
+
+fn check_length(view: &View, found: usize) -> Result<(), KernelError> {
+    let expected = view.elements();
+    match found == expected {
+        true => Ok(()),
+        false => Err(KernelError::Length {
+            operand: "values",
+            expected,
+            found,
+        }),
+    }
+}
+
+/// Visits the rows along the innermost axis, each by where it begins in the arena, its first index in row-major order, its
+/// length and its step in the arena. Of an image, rows come before channels, so that all channels of a row meet in the
+/// cache.
+fn each_row(view: &View, mut f: impl FnMut(usize, (usize, usize, usize))) {
+    if view.shape.contains(&0) {
+        return;
+    }
+    let last = view.shape.len().saturating_sub(1);
+    let (run, step) = match view.shape.last() {
+        Some(&run) => (run, view.strides[last]),
+        None => (1, 1),
+    };
+    let order: &[usize] = if last == 3 {
+        &[0, 2, 1]
+    } else {
+        &[0, 1, 2, 3, 4]
+    };
+    let order = &order[..last];
+    let picked = |dims: &Dims| {
+        let mut picked = [0; MAX_RANK];
+        for (to, &axis) in picked.iter_mut().zip(order) {
+            *to = dims[axis];
+        }
+        Dims::new(&picked[..order.len()])
+    };
+    let heads = |v: &View| View {
+        offset: v.offset,
+        shape: picked(&v.shape),
+        strides: picked(&v.strides),
+    };
+    let strides = heads(&View::contiguous(0, &view.shape)).strides;
+    each_coordinate(&heads(view), |coordinates, at| {
+        let places = coordinates.iter().zip(strides.iter());
+        let first = places.map(|(c, s)| c * s).sum();
+        f(at, (first, run, step));
+    });
 }
 
 fn each_index(view: &View, mut f: impl FnMut(usize)) {

@@ -1,43 +1,49 @@
-//! Removing inputs of a linear layer while the remaining weights make up for them.
+//! Removing inputs of linear layers while the remaining weights make up for them.
 //! Source: Frantar and Alistarh, Optimal Brain Compression (arXiv:2208.11580), for blocks of columns.
+use crate::block::block;
 use crate::cholesky::Cholesky;
 use crate::{Linear, Moments};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 
-/// A layer that loses inputs one block of columns at a time; its weights stay the ridge least squares solution.
+/// Layers of the same inputs that lose these one block of columns at a time; their weights stay the ridge least squares
+/// solution.
 #[derive(Clone, Debug)]
 pub struct Compensation {
     inverse: Array2<f64>,
+    /// Of all layers, one below the other, each divided by the deviation of its outputs together.
     weight: Array2<f64>,
-    dense: Array2<f64>,
+    dense: Vec<Linear>,
+    deviations: Vec<f64>,
     mean: Vec<f64>,
-    energy: f64,
 }
 
 impl Compensation {
-    /// Of a layer's weights `[outputs, inputs]` and its inputs' moments; `ridge` is a share of their mean variance.
+    /// Of layers and the moments of the inputs that they all read; `ridge` is a share of these inputs' mean variance.
     /// `None` when the moments are not finite.
-    pub fn new(weight: Array2<f64>, moments: &Moments, ridge: f64) -> Option<Self> {
+    pub fn new(layers: Vec<Linear>, moments: &Moments, ridge: f64) -> Option<Self> {
         let mut a = moments.covariance.clone();
         let ridge = moments.ridge(ridge);
         a.diag_mut().mapv_inplace(|v| v + ridge);
-        let energy = (weight.dot(&a) * &weight).sum();
+        let mut weight = Array2::zeros((0, a.ncols()));
+        let mut deviations = Vec::new();
+        for layer in &layers {
+            let variance = (layer.weight.dot(&a) * &layer.weight).sum();
+            deviations.push(variance.max(1e-30).sqrt());
+            let scaled = &layer.weight / deviations[deviations.len() - 1];
+            weight.append(Axis(0), scaled.view()).ok()?;
+        }
         Some(Self {
             inverse: Cholesky::of(a)?.inverse(),
-            dense: weight.clone(),
             weight,
+            dense: layers,
+            deviations,
             mean: moments.mean.clone(),
-            energy,
         })
     }
 
-    /// Variance of all outputs together, before anything was removed.
-    pub fn energy(&self) -> f64 {
-        self.energy
-    }
-
-    /// The squared error that removing these columns adds, after the others have made up for it.
+    /// The squared error that removing these columns adds, after the others have made up for it: for each layer as a
+    /// share of its outputs' variance before anything was removed, and of all layers the sum.
     pub fn cost(&self, columns: &[usize]) -> f64 {
         let Some(block) = self.block(columns) else {
             return 0.0;
@@ -72,12 +78,20 @@ impl Compensation {
         Some(Cholesky::of(block)?.inverse())
     }
 
-    /// The layer as it is now, columns of zeros where inputs are gone; `bias` is the dense one.
-    pub fn layer(&self, bias: &[f64]) -> Linear {
-        let lost = (&self.dense - &self.weight).dot(&ndarray::ArrayView1::from(&self.mean));
-        Linear {
-            weight: self.weight.clone(),
-            bias: bias.iter().zip(&lost).map(|(b, l)| b + l).collect(),
-        }
+    /// The layers as they are now, columns of zeros where inputs are gone.
+    pub fn layers(&self) -> Vec<Linear> {
+        let mut first = 0;
+        let of = |(dense, &deviation): (&Linear, &f64)| {
+            let rows = first..first + dense.bias.len();
+            first = rows.end;
+            let weight = &block(self.weight.view(), rows, 0..self.mean.len()) * deviation;
+            let lost = (&dense.weight - &weight).dot(&ArrayView1::from(&self.mean));
+            let bias = dense.bias.iter().zip(&lost).map(|(b, l)| b + l);
+            Linear {
+                bias: bias.collect(),
+                weight,
+            }
+        };
+        self.dense.iter().zip(&self.deviations).map(of).collect()
     }
 }

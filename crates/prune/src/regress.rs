@@ -122,14 +122,35 @@ mod tests {
     fn compensation_of_a_column_that_the_others_span_costs_nothing_and_is_exact() {
         let (x, dense) = (rows(), dense());
         let moments = Moments::of(x.view(), 1);
-        let mut layer = Compensation::new(dense.weight.clone(), &moments, 1e-7).expect("finite");
-        assert!(layer.cost(&[3]) < 1e-4 * layer.energy());
-        assert!(layer.cost(&[2]) < 1e-4 * layer.energy());
+        let mut layer = Compensation::new(vec![dense.clone()], &moments, 1e-7).expect("finite");
+        assert!(layer.cost(&[3]) < 1e-4);
+        assert!(layer.cost(&[2]) < 1e-4);
         layer.remove(&[3]);
-        assert!(layer.cost(&[2]) > 1e-2 * layer.energy());
-        let now = layer.layer(&dense.bias);
+        assert!(layer.cost(&[2]) > 1e-2);
+        let now = layer.layers().remove(0);
         assert!(now.weight.column(3).iter().all(|w| *w == 0.0));
         assert_same(&outputs(&now, &x), &outputs(&dense, &x));
+    }
+
+    #[test]
+    fn compensation_of_two_layers_and_a_block_of_columns_is_that_of_each_alone_and_one_by_one() {
+        let moments = Moments::of(rows().view(), 1);
+        let (first, second) = (dense(), dense().rows(&[2, 0]));
+        let new = |layers| Compensation::new(layers, &moments, 0.1).expect("finite");
+        let mut both = new(vec![first.clone(), second.clone()]);
+        let cost = both.cost(&[1, 3]);
+        both.remove(&[1, 3]);
+        let mut sum = 0.0;
+        for (layer, now) in [first, second].into_iter().zip(both.layers()) {
+            let mut alone = new(vec![layer]);
+            for column in [3, 1] {
+                sum += alone.cost(&[column]);
+                alone.remove(&[column]);
+            }
+            let difference = &alone.layers().remove(0).weight - &now.weight;
+            assert!(difference.iter().all(|d| d.abs() < 1e-9));
+        }
+        assert!((cost - sum).abs() < 1e-9 * sum);
     }
 
     #[test]

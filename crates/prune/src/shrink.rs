@@ -26,17 +26,25 @@ pub struct LayerStatistics {
 /// What was seen of a graph's convolutions, by node.
 pub type Statistics = BTreeMap<NodeId, LayerStatistics>;
 
-struct Consumer {
-    node: NodeId,
+/// Convolutions that read a group through the same windows.
+struct Consumers {
+    nodes: Vec<NodeId>,
     compensation: Compensation,
+    /// Of each channel.
     columns: Vec<Vec<usize>>,
+}
+
+impl Consumers {
+    fn columns(&self, channels: &[usize]) -> Vec<usize> {
+        let of = channels.iter().flat_map(|&c| &self.columns[c]);
+        of.copied().collect()
+    }
 }
 
 /// A group on its way down.
 pub struct Shrinking<'a> {
     group: &'a DependencyGroup,
-    statistics: &'a Statistics,
-    consumers: Vec<Consumer>,
+    consumers: Vec<Consumers>,
     gone: BTreeSet<usize>,
 }
 
@@ -66,23 +74,30 @@ pub(crate) fn consumers(
 
 impl<'a> Shrinking<'a> {
     /// The group with all its channels; consumers that were not seen are not compensated.
-    pub fn new(graph: &Graph, group: &'a DependencyGroup, statistics: &'a Statistics) -> Self {
-        let of = |(node, columns)| {
-            let seen = &statistics[&node];
-            let compensation = Compensation::new(seen.layer.weight.clone(), &seen.moments, RIDGE)?;
-            Some(Consumer {
-                node,
-                compensation,
+    pub fn new(graph: &Graph, group: &'a DependencyGroup, statistics: &Statistics) -> Self {
+        let mut alike: Vec<(Vec<NodeId>, Vec<Vec<usize>>)> = Vec::new();
+        for (node, columns) in consumers(graph, group, statistics) {
+            let moments = |n: &NodeId| &statistics[n].moments;
+            let same = |(nodes, own): &&mut (Vec<NodeId>, Vec<Vec<usize>>)| {
+                Arc::ptr_eq(moments(&nodes[0]), moments(&node)) && *own == columns
+            };
+            match alike.iter_mut().find(same) {
+                Some((nodes, _)) => nodes.push(node),
+                None => alike.push((vec![node], columns)),
+            }
+        }
+        let of = |(nodes, columns): (Vec<NodeId>, _)| {
+            let moments = &statistics[nodes.first()?].moments;
+            let layers = nodes.iter().map(|n| statistics[n].layer.clone()).collect();
+            Some(Consumers {
+                compensation: Compensation::new(layers, moments, RIDGE)?,
+                nodes,
                 columns,
             })
         };
         Self {
             group,
-            statistics,
-            consumers: consumers(graph, group, statistics)
-                .into_iter()
-                .filter_map(of)
-                .collect(),
+            consumers: alike.into_iter().filter_map(of).collect(),
             gone: BTreeSet::new(),
         }
     }
@@ -92,28 +107,26 @@ impl<'a> Shrinking<'a> {
         !self.consumers.is_empty()
     }
 
-    /// Squared error that a channel's removal adds, as a share of each consumer's variance.
-    pub fn cost(&self, channel: usize) -> f64 {
-        let of = |c: &Consumer| {
-            c.compensation.cost(&c.columns[channel]) / c.compensation.energy().max(1e-30)
-        };
+    /// Squared error that the channels' removal adds, as a share of each consumer's variance.
+    pub fn cost(&self, channels: &[usize]) -> f64 {
+        let of = |c: &Consumers| c.compensation.cost(&c.columns(channels));
         self.consumers.iter().map(of).sum()
     }
 
     /// The channels that are left, the cheapest first, with their costs.
     pub fn ranked(&self) -> Vec<(usize, f64)> {
         let left = (0..self.group.width()).filter(|c| !self.gone.contains(c));
-        let mut ranked: Vec<(usize, f64)> = left.map(|c| (c, self.cost(c))).collect();
+        let mut ranked: Vec<(usize, f64)> = left.map(|c| (c, self.cost(&[c]))).collect();
         ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         ranked
     }
 
-    /// Removes a channel.
-    pub fn remove(&mut self, channel: usize) {
-        if self.gone.insert(channel) {
-            for c in &mut self.consumers {
-                c.compensation.remove(&c.columns[channel]);
-            }
+    /// Removes channels that are there.
+    pub fn remove(&mut self, channels: &[usize]) {
+        self.gone.extend(channels);
+        for c in &mut self.consumers {
+            let columns = c.columns(channels);
+            c.compensation.remove(&columns);
         }
     }
 
@@ -132,28 +145,22 @@ impl<'a> Shrinking<'a> {
         let plan = PrunePlan::new(graph, groups, removed)?;
         let mut pruned = apply(graph, groups, &plan)?;
         for c in self.consumers.iter().filter(|_| compensate) {
-            let all = c.compensation.layer(&self.statistics[&c.node].layer.bias);
-            let gone: BTreeSet<usize> = self
-                .gone
-                .iter()
-                .flat_map(|&g| &c.columns[g])
-                .copied()
-                .collect();
-            let kept: Vec<usize> = (0..all.weight.ncols())
-                .filter(|i| !gone.contains(i))
-                .collect();
-            let mut layer = Linear {
-                weight: all.weight.select(Axis(1), &kept),
-                bias: all.bias,
-            };
-            // Channels of a residual connection may be read and written by the same convolution.
-            if let Some(rows) = plan
-                .layers
-                .get(&graph.value(graph.node(c.node).inputs[1]).name)
-            {
-                layer = layer.rows(rows);
+            let channels: Vec<usize> = self.gone.iter().copied().collect();
+            let gone: BTreeSet<usize> = c.columns(&channels).into_iter().collect();
+            for (&node, all) in c.nodes.iter().zip(c.compensation.layers()) {
+                let kept = |i: &usize| !gone.contains(i);
+                let kept: Vec<usize> = (0..all.weight.ncols()).filter(kept).collect();
+                let mut layer = Linear {
+                    weight: all.weight.select(Axis(1), &kept),
+                    bias: all.bias,
+                };
+                // Channels of a residual connection may be read and written by the same convolution.
+                let weight = graph.node(node).inputs[1];
+                if let Some(rows) = plan.layers.get(&graph.value(weight).name) {
+                    layer = layer.rows(rows);
+                }
+                set_layer(&mut pruned, node, &layer)?;
             }
-            set_layer(&mut pruned, c.node, &layer)?;
         }
         Ok(pruned)
     }

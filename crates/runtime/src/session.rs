@@ -283,7 +283,10 @@ impl Session {
                 });
             }
             match output {
-                Output::View { elements, .. } => copy_out(&self.arena, elements, to)?,
+                Output::View { elements, .. } => {
+                    let read = self.arena.read_into(elements, to);
+                    read.map_err(RuntimeError::kernel("an output"))?;
+                }
                 Output::Constant(tensor) => {
                     let data = tensor.as_slice::<f32>();
                     to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);
@@ -314,32 +317,8 @@ fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {
     })
 }
 
-/// The elements of a view in logical order.
-fn copy_out(arena: &Arena, view: &View, to: &mut [f32]) -> Result<(), RuntimeError> {
-    let row_major = View::contiguous(0, &view.shape);
-    let axis = (0..view.shape.len())
-        .rev()
-        .find(|&i| view.strides[i] == 1 && view.shape[i] > 1);
-    let step = axis.map_or(1, |i| row_major.strides[i]);
-    let copied = arena.for_each_run(view, &mut |at, run| {
-        let start: usize = at
-            .iter()
-            .zip(row_major.strides.iter())
-            .map(|(i, s)| i * s)
-            .sum();
-        if step == 1 {
-            to[start..start + run.len()].copy_from_slice(run);
-        } else {
-            let places = to[start..].iter_mut().step_by(step);
-            places.zip(run).for_each(|(to, &value)| *to = value);
-        }
-    });
-    copied.map_err(RuntimeError::kernel("a value that is read"))
-}
-
 fn read(arena: &Arena, view: &View, shape: &[usize]) -> Result<Tensor, RuntimeError> {
-    let mut data = vec![0.0; view.elements()];
-    copy_out(arena, view, &mut data)?;
-    let tensor = Tensor::new(shape.to_vec(), data);
-    tensor.map_err(RuntimeError::operator("a value that is read"))
+    let failed = "a value that is read";
+    let data = arena.read(view).map_err(RuntimeError::kernel(failed))?;
+    Tensor::new(shape.to_vec(), data).map_err(RuntimeError::operator(failed))
 }

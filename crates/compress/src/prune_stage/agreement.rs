@@ -57,6 +57,11 @@ impl<'a> Agreement<'a> {
         Ok(all.error())
     }
 
+    /// Frees what is kept of the dense model's activations.
+    pub(crate) fn forget(&mut self) {
+        self.activations.clear();
+    }
+
     /// What a model makes of each image, in their order, when these nodes are not as in the dense one.
     fn run(
         &mut self,

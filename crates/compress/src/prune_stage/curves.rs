@@ -11,6 +11,9 @@ use crate::repair::DenseRecord;
 /// precision on the images held out, because these are few or the task is easy.
 const FAINT: f64 = 1e-3;
 
+/// Error at the end of a group's way from which the way itself is worth a look.
+const HARMLESS: f64 = 0.005;
+
 /// A group's way down.
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
@@ -20,17 +23,20 @@ pub(crate) struct Curve {
     pub(crate) width: usize,
     /// The channels in the order in which they go, as many as may go.
     pub(crate) order: Vec<usize>,
-    /// Squared error at the consumers after so many channels, from none.
-    lost: Vec<f64>,
+    /// Squared error at the consumers at each stop, ascending.
+    lost: Vec<(usize, f64)>,
     /// Measured output error after so many channels, ascending.
     pub(crate) points: Vec<(usize, f64)>,
 }
 
 impl Curve {
-    /// Output error after `count` channels: between measured points it grows with the consumers' squared error, because
-    /// small errors of a detection cost no precision at first order.
+    /// Output error after `count` channels, a stop: between measured points it grows with the consumers' squared error,
+    /// because small errors of a detection cost no precision at first order.
     pub(crate) fn error(&self, count: usize) -> f64 {
-        let at = |n: usize| self.lost[n.min(self.lost.len() - 1)];
+        let at = |n: usize| {
+            let before = self.lost.partition_point(|(stop, _)| *stop <= n);
+            before.checked_sub(1).map_or(0.0, |i| self.lost[i].1)
+        };
         let mut from = (0, 0.0);
         for &(n, error) in &self.points {
             if count <= n {
@@ -75,25 +81,35 @@ pub(crate) fn measure(
         group: group.name.clone(),
         width: group.width(),
         order,
-        lost: vec![0.0],
+        lost: vec![],
         points: vec![],
     };
     let Some(&last) = stops.last() else {
         return Ok(curve);
     };
-    let looks = [stops[(stops.len() - 1) / 3], last];
+    let first = stops[(stops.len() - 1) / 3];
     let mut shrinking = Shrinking::new(graph, group, &record.statistics);
+    let mut looks: Vec<(usize, f64, Graph)> = Vec::new();
     let mut sum = 0.0;
-    for (n, &channel) in curve.order.iter().enumerate() {
-        sum += shrinking.cost(channel);
-        curve.lost.push(sum);
-        shrinking.remove(channel);
-        let looked = curve.points.last().is_some_and(|(at, _)| *at == n + 1);
-        if looks.contains(&(n + 1)) && !looked {
-            let error =
-                agreement.error(&shrinking.graph(graph, groups, compensate)?)? + FAINT * sum;
-            let before = curve.points.last().map_or(0.0, |(_, e)| *e);
-            curve.points.push((n + 1, error.max(before)));
+    let mut from = 0;
+    for &stop in &stops {
+        let channels = &curve.order[from..stop];
+        sum += shrinking.cost(channels);
+        shrinking.remove(channels);
+        curve.lost.push((stop, sum));
+        if stop == first || stop == last {
+            looks.push((stop, sum, shrinking.graph(graph, groups, compensate)?));
+        }
+        from = stop;
+    }
+    for (n, sum, pruned) in looks.into_iter().rev() {
+        let error = agreement.error(&pruned)?;
+        let after = curve.points.first().map_or(f64::INFINITY, |(_, e)| *e);
+        curve
+            .points
+            .insert(0, (n, (error + FAINT * sum).min(after)));
+        if error <= HARMLESS {
+            break;
         }
     }
     Ok(curve)

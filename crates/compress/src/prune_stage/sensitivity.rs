@@ -82,9 +82,7 @@ impl PruneStudy<'_> {
             let removed = (share * group.width() as f64).round() as usize;
             let removed = removed.min(group.width() - 1);
             let before = points.last().map_or(0, |p| p.removed);
-            order[before..removed.max(before)]
-                .iter()
-                .for_each(|&c| shrinking.remove(c));
+            shrinking.remove(&order[before..removed.max(before)]);
             let output_error = match removed {
                 0 => 0.0,
                 _ => self

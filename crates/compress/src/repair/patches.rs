@@ -87,9 +87,10 @@ impl Window {
         }
     }
 
-    /// Rows of all images, one below the other.
-    pub(crate) fn stack(&self, images: impl Iterator<Item = Vec<f32>>) -> Array2<f32> {
-        let all: Vec<f32> = images.flatten().collect();
+    /// Rows of images, one below the other; `most` is how many they are at most.
+    pub(crate) fn stack(&self, images: impl Iterator<Item = Vec<f32>>, most: usize) -> Array2<f32> {
+        let mut all = Vec::with_capacity(most * self.columns());
+        images.for_each(|mut rows| all.append(&mut rows));
         let rows = all.len() / self.columns().max(1);
         Array2::from_shape_vec((rows, self.columns()), all).expect("every row has all columns")
     }

@@ -17,7 +17,7 @@ use crate::{CompressError, Observation};
 /// Rows from which a layer's moments are known, over all images, and rows that it is fitted to.
 const ROWS: usize = 6144;
 /// Images on which layers are fitted, at most: the whole network has to run on all of them at once.
-const FITTED: usize = 64;
+const FITTED: usize = 48;
 /// Images that are looked at between two additions to the moments.
 const BATCH: usize = 16;
 
@@ -66,7 +66,7 @@ impl DenseRecord {
             for (at, sum) in sums.iter_mut().enumerate() {
                 let of = seen.iter_mut().filter(|r| r.window == at);
                 let rows = of.map(|r| std::mem::take(&mut r.rows));
-                let rows = watch.windows[at].stack(rows);
+                let rows = watch.windows[at].stack(rows, watch.draw.count * batch.len());
                 sum.add(rows.view(), observation.threads);
             }
             for (id, part) in seen.into_iter().flat_map(|r| r.targets) {
@@ -159,7 +159,7 @@ impl Watch {
         let mut targets = Vec::new();
         if let Some(position) = self.fitted[image] {
             let rows = window.sample((x, position), self.fitted_draw);
-            let rows = window.stack([rows].into_iter());
+            let rows = window.stack([rows].into_iter(), self.fitted_draw.count);
             let layers = self.layers.iter().filter(|l| l.window == at);
             targets.extend(layers.map(|l| (l.id, outputs(&l.linear, &rows))));
         }

@@ -31,16 +31,17 @@ fn score(group: &DependencyGroup, mut shrinking: Shrinking<'_>) -> Vec<f64> {
     let mut last = 0.0_f64;
     let mut gone = 0;
     while gone < group.width() {
-        let ranked = shrinking.ranked();
+        let mut ranked = shrinking.ranked();
         let rest = gone >= group.width() - group.width() / 4;
-        let count = if rest { ranked.len() } else { batch };
-        for (channel, cost) in ranked.into_iter().take(count) {
+        if !rest {
+            ranked.truncate(batch);
+            let channels: Vec<usize> = ranked.iter().map(|(c, _)| *c).collect();
+            shrinking.remove(&channels);
+        }
+        gone += ranked.len();
+        for (channel, cost) in ranked {
             last = last.max(cost);
             scores[channel] = last;
-            gone += 1;
-            if !rest {
-                shrinking.remove(channel);
-            }
         }
     }
     scores
