@@ -47,11 +47,15 @@ impl<'a> Agreement<'a> {
     /// rest is kept for the next graph, so that graphs which change one place after another cost the least.
     pub(crate) fn error(&mut self, graph: &Graph) -> Result<f64, CompressError> {
         let found = self.run(graph, &affected(self.observation.graph, graph))?;
+        self.difference(&found)
+    }
+
+    fn difference(&self, found: &[Seen]) -> Result<f64, CompressError> {
         if self.observation.family.is_some() {
-            return Ok(1.0 - average_precision(&self.dense, &found));
+            return Ok(1.0 - average_precision(&self.dense, found));
         }
         let mut all = Difference::default();
-        for (dense, found) in self.dense.iter().zip(&found) {
+        for (dense, found) in self.dense.iter().zip(found) {
             all = all.merge(dense.differences(found)?);
         }
         Ok(all.error())
@@ -129,4 +133,97 @@ fn cut(graph: &Graph, affected: &BTreeSet<NodeId>) -> Vec<ValueId> {
         .filter(kept)
         .collect();
     cut.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ir::ops::{BinaryKind, Conv, UnaryKind};
+    use ir::{DataType, Edit, Op, TensorType};
+    use yolo::families::LETTERBOX;
+    use yolo::{ModelInput, Streams};
+
+    use super::*;
+
+    const SIDE: u32 = 16;
+
+    fn op(edit: &mut Edit, name: &str, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        edit.node(name, op, inputs, &[&format!("{name}.out")])[0]
+    }
+
+    fn conv(edit: &mut Edit, name: &str, x: ValueId, [from, to]: [usize; 2]) -> ValueId {
+        let weights = (0..to * from * 9).map(|i| ((i * 37 % 101) as f32 - 50.0) / 300.0);
+        let weight = Tensor::new([to, from, 3, 3], weights.collect()).unwrap();
+        let weight = edit.constant(&format!("{name}.weight"), weight);
+        let conv = Conv {
+            kernel_shape: [3; 2],
+            strides: [1; 2],
+            dilations: [1; 2],
+            pads: [1; 4],
+            group: 1,
+        };
+        let y = op(edit, name, conv, &[x, weight]);
+        op(edit, &format!("{name}.silu"), UnaryKind::Silu, &[y])
+    }
+
+    /// Three layers, the first of which is added to the third, and one more.
+    fn network() -> Graph {
+        let mut graph = Graph::new(17);
+        let mut edit = graph.edit();
+        let ty = TensorType::new(DataType::F32, [1, 3, SIDE as usize, SIDE as usize]);
+        let x = edit.input("images", ty);
+        let stem = conv(&mut edit, "stem", x, [3, 8]);
+        let inner = conv(&mut edit, "inner", stem, [8, 12]);
+        let outer = conv(&mut edit, "outer", inner, [12, 8]);
+        let sum = op(&mut edit, "sum", BinaryKind::Add, &[stem, outer]);
+        let last = conv(&mut edit, "last", sum, [8, 8]);
+        let output = conv(&mut edit, "head", last, [8, 4]);
+        edit.output(output);
+        graph.apply(edit).unwrap();
+        graph
+    }
+
+    #[test]
+    fn error_from_what_lies_behind_the_change_is_that_of_the_whole_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let save = |i: u32| {
+            let path = folder.path().join(format!("{i}.png"));
+            let pixel = |x: u32, y: u32| image::Rgb([x * 13 + i, y * 11, x * y].map(|v| v as u8));
+            image::RgbImage::from_fn(SIDE, SIDE, pixel)
+                .save(&path)
+                .unwrap();
+            path
+        };
+        let images: Vec<PathBuf> = (0..3).map(save).collect();
+        let graph = network();
+        let observation = Observation {
+            graph: &graph,
+            input: &ModelInput::new(&graph, LETTERBOX).unwrap(),
+            streams: &Streams::default(),
+            family: None,
+            images: &images,
+            options: Default::default(),
+            threads: 2,
+            progress: &|_| (),
+        };
+        let mut agreement = Agreement::new(observation, images.clone()).unwrap();
+        let groups = prune::analyse(&graph, &[]).unwrap();
+        let names = groups.prunable().map(|g| g.name.as_str());
+        let names: Vec<&str> = names.collect();
+        assert_eq!(names, ["stem", "inner", "last"]);
+        // Forwards and back, so that what is kept is of use and of none.
+        for name in ["stem", "inner", "last", "inner"] {
+            let removed = [(name.to_owned(), vec![1, 2])].into();
+            let plan = prune::PrunePlan::new(&graph, &groups, removed).unwrap();
+            let pruned = prune::apply(&graph, &groups, &plan).unwrap();
+            let error = agreement.error(&pruned).unwrap();
+            let nodes: BTreeSet<NodeId> = pruned.nodes().map(|(id, _)| id).collect();
+            let some = affected(&graph, &pruned).len();
+            assert_eq!(some < nodes.len(), name != "stem", "{name}");
+            let whole = agreement.run(&pruned, &nodes).unwrap();
+            let expected = agreement.difference(&whole).unwrap();
+            assert!(expected > 1e-3, "{name} matters");
+            assert!((error - expected).abs() < 1e-5 * expected, "{name}");
+        }
+        assert_eq!(agreement.error(&graph).unwrap(), 0.0);
+    }
 }
