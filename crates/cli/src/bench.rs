@@ -205,7 +205,7 @@ const ROWS: &[Row] = &[
     ("MACs", |m| grouped(m.macs), |m| Some(m.macs as f64)),
     (
         "MACs in INT8",
-        |m| format!("{:.1} %", 100.0 * m.int8_macs_share),
+        |m| compress::percent(m.int8_macs_share),
         |_| None,
     ),
     (

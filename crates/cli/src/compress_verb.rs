@@ -7,7 +7,7 @@ use crate::{engine, memory};
 use anyhow::{Context, Result, ensure};
 use compress::{
     Attempt, CompressData, CompressRecord, GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe,
-    Recipe, RunDir, Runner, StageRecord, compress_detector, file_digest, sample,
+    Recipe, RunDir, Runner, StageRecord, compress_detector, file_digest, percent, sample,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -157,11 +157,7 @@ fn print(out: &Path, r: &CompressRecord) {
         Some(s.params as f64)
     });
     row("MACs", &|s| grouped(s.macs), &|s| Some(s.macs as f64));
-    row(
-        "MACs in INT8",
-        &|s| format!("{:.1} %", 100.0 * s.int8_macs_share),
-        &|_| None,
-    );
+    row("MACs in INT8", &|s| percent(s.int8_macs_share), &|_| None);
     row("arena", &|s| megabytes(s.arena_bytes as u64), &|s| {
         Some(s.arena_bytes as f64)
     });

@@ -45,5 +45,5 @@ pub use quantize_stage::{
     quantize_detector, quantize_detector_within,
 };
 pub use recipe::{GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe, Recipe};
-pub use report::{ReportSource, sensitivity_svg, write_report};
+pub use report::{ReportSource, percent, sensitivity_svg, write_report};
 pub use run_dir::RunDir;

@@ -20,6 +20,7 @@ mod charts;
 mod page;
 mod sensitivity;
 
+pub use page::percent;
 pub use sensitivity::sensitivity_svg;
 
 /// Layers whose values are shown.

@@ -106,7 +106,7 @@ fn cards(r: &Report) -> Markup {
             None => (card("–".into(), "speed: run it on its target", "速度：请在目标引擎上测量")),
         }
         (card(format!("{:.1} %", 100.0 * r.record.gate.ratio), "of the mAP kept", "mAP 保留率"))
-        (card(share(b.int8_macs_share), "of the MACs in INT8", "MAC 以 INT8 计算"))
+        (card(percent(b.int8_macs_share), "of the MACs in INT8", "MAC 以 INT8 计算"))
     } }
 }
 
@@ -140,7 +140,7 @@ const ROWS: &[Row] = &[
     (
         "MACs in INT8",
         "INT8 的 MAC 占比",
-        |s| share(s.int8_macs_share),
+        |s| percent(s.int8_macs_share),
         |_| None,
     ),
     (
@@ -179,7 +179,7 @@ fn mb(bytes: u64) -> String {
 }
 
 /// A share in percent; only what is whole reads 100 %.
-fn share(of_one: f64) -> String {
+pub fn percent(of_one: f64) -> String {
     match 100.0 * of_one {
         p if p == 100.0 || p == 0.0 => format!("{p} %"),
         p => format!("{:.2} %", p.clamp(0.01, 99.99)),
@@ -410,14 +410,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn share_only_the_whole_reads_100_percent() {
+    fn percent_only_the_whole_reads_100_percent() {
         for (of_one, expected) in [
             (0.0, "0 %"),
             (1.0, "100 %"),
             (0.999_99, "99.99 %"),
             (0.973, "97.30 %"),
         ] {
-            assert_eq!(share(of_one), expected);
+            assert_eq!(percent(of_one), expected);
         }
     }
 }
