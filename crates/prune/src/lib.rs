@@ -23,7 +23,7 @@ mod variables;
 
 pub use absorb::absorb_means;
 pub use apply::{KEPT_KEY, apply};
-pub use budget::{Budget, choose, choose_contribution, choose_macs};
+pub use budget::{Budget, choose_contribution};
 pub use compensate::Compensation;
 pub use criteria::{CRITERIA, Criterion, Importance};
 pub use error::PruneError;

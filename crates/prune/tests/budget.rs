@@ -2,7 +2,7 @@
 use ir::ops::{Conv, UnaryKind};
 use ir::{DataType, Graph, Tensor, TensorType};
 use prune::criteria::{BN_GAMMA, L1, L2};
-use prune::{Budget, Groups, PruneError, analyse, apply, choose, choose_macs};
+use prune::{Budget, Groups, PruneError, analyse, apply, choose_contribution};
 
 /// Eight convolutions of 64 channels whose filters differ in size.
 fn tower() -> Graph {
@@ -47,33 +47,36 @@ fn widths(groups: &Groups) -> Vec<usize> {
 }
 
 #[test]
-fn choose_removes_the_ratio_in_steps_of_round_to_under_the_caps() {
+fn choose_contribution_keeps_the_share_in_steps_of_round_to_under_the_caps() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
     assert_eq!(widths(&groups), [64; 7]);
     for criterion in [L1, L2] {
         let importance = (criterion.score)(&graph, &groups, &Default::default()).unwrap();
-        let budget = Budget {
-            ratio: 0.2,
-            ..Budget::default()
-        };
-        let plan = choose(&graph, &groups, &importance, &budget).unwrap();
+        let how = (&Budget::default(), 0.9);
+        let choose = || choose_contribution(&graph, &groups, &importance, how).unwrap();
+        let plan = choose();
         let pruned = apply(&graph, &groups, &plan).unwrap();
         let left = widths(&analyse(&pruned, &[]).unwrap());
         assert!(left.iter().all(|w| w % 8 == 0 && *w >= 32), "{left:?}");
         assert!(left[0] >= 56, "{left:?}");
-        let removed = plan.removed_channels() as f64 / (7.0 * 64.0);
-        assert!((0.2..0.35).contains(&removed), "{removed}");
-        assert_eq!(plan, choose(&graph, &groups, &importance, &budget).unwrap());
+        for (name, removed) in &plan.removed {
+            let scores = &importance[name];
+            let gone: f64 = removed.iter().map(|&c| scores[c]).sum();
+            assert!(gone > 0.0 && gone <= 0.1 * scores.iter().sum::<f64>());
+        }
+        assert_eq!(plan, choose());
     }
 }
 
 #[test]
-fn choose_removes_the_least_important_of_a_group() {
+fn choose_contribution_removes_the_least_important_of_a_group() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
     let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
-    let plan = choose(&graph, &groups, &importance, &Budget::default()).unwrap();
+    let how = (&Budget::default(), 0.8);
+    let plan = choose_contribution(&graph, &groups, &importance, how).unwrap();
+    assert_eq!(plan.removed.len(), 7);
     for (name, removed) in &plan.removed {
         let scores = &importance[name];
         let worst = removed.iter().map(|&c| scores[c]).fold(0.0, f64::max);
@@ -83,46 +86,43 @@ fn choose_removes_the_least_important_of_a_group() {
 }
 
 #[test]
-fn choose_macs_reaches_the_share_of_macs() {
-    let graph = tower();
-    let groups = analyse(&graph, &[]).unwrap();
-    let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
-    let budget = Budget {
-        ratio: 0.3,
-        ..Budget::default()
-    };
-    let plan = choose_macs(&graph, &groups, &importance, &budget).unwrap();
-    let left = apply(&graph, &groups, &plan).unwrap().macs() as f64 / graph.macs() as f64;
-    assert!((0.6..=0.7).contains(&left), "{left}");
-}
-
-#[test]
-fn choose_with_numbers_out_of_range_is_refused() {
+fn choose_contribution_with_numbers_out_of_range_is_refused() {
     let graph = tower();
     let groups = analyse(&graph, &[]).unwrap();
     let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
     let fine = Budget::default();
     let cases = [
-        Budget {
-            ratio: f64::NAN,
-            ..fine
-        },
-        Budget { ratio: 1.5, ..fine },
-        Budget {
-            round_to: 0,
-            ..fine
-        },
-        Budget { floor: 0, ..fine },
-        Budget {
-            max_layer_ratio: -0.1,
-            ..fine
-        },
+        (
+            Budget {
+                ratio: f64::NAN,
+                ..fine
+            },
+            0.9,
+        ),
+        (Budget { ratio: 1.5, ..fine }, 0.9),
+        (
+            Budget {
+                round_to: 0,
+                ..fine
+            },
+            0.9,
+        ),
+        (Budget { floor: 0, ..fine }, 0.9),
+        (
+            Budget {
+                max_layer_ratio: -0.1,
+                ..fine
+            },
+            0.9,
+        ),
+        (fine, 1.5),
+        (fine, f64::NAN),
     ];
-    for budget in cases {
-        let plan = choose(&graph, &groups, &importance, &budget);
+    for (budget, keep) in cases {
+        let plan = choose_contribution(&graph, &groups, &importance, (&budget, keep));
         assert!(matches!(plan, Err(PruneError::Budget { .. })), "{budget:?}");
     }
-    let none = choose(&graph, &groups, &Default::default(), &fine);
+    let none = choose_contribution(&graph, &groups, &Default::default(), (&fine, 0.9));
     assert!(matches!(none, Err(PruneError::ImportanceLength { .. })));
 }
 

@@ -3,7 +3,7 @@ mod dense;
 
 use dense::with_zero_columns;
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
-use prune::{Budget, CRITERIA, Groups, PrunePlan, analyse, apply, choose};
+use prune::{Budget, CRITERIA, Groups, PrunePlan, analyse, apply, choose_contribution};
 use runtime::{Plan, PlanOptions, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -108,7 +108,8 @@ fn apply_to_models_gives_valid_smaller_graphs() {
                 _ if (criterion.needs_data)(&graph) => continue,
                 scores => scores.unwrap(),
             };
-            let plan = choose(&graph, &groups, &importance, &Budget::default()).unwrap();
+            let how = (&Budget::default(), 0.8);
+            let plan = choose_contribution(&graph, &groups, &importance, how).unwrap();
             let pruned = apply(&graph, &groups, &plan).unwrap();
             let share = |new: u64, old: u64| 100.0 * new as f64 / old as f64;
             println!(
