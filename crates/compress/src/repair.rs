@@ -15,7 +15,7 @@ use prune::{PrunePlan, RIDGE, Statistics, regress};
 
 use crate::prune_stage::{PruneOptions, RepairStep};
 use crate::{CompressError, Observation};
-use patches::{Draw, Window};
+use patches::{Draw, Window, by_window};
 use walk::Walk;
 
 /// The dense network as it was seen on images.
@@ -46,26 +46,46 @@ impl DenseRecord {
             if level.is_empty() {
                 return Ok(walk.graph);
             }
-            let (windows, samples) = samples(&mut walk, &level, self.draw)?;
-            for (&id, at) in level.iter().zip(windows) {
-                let dense = &self.targets[&id];
-                let name = &walk.graph.value(walk.graph.node(id).inputs[1]).name;
-                let targets = match plan.layers.get(name) {
-                    Some(rows) => &dense.select(Axis(1), rows),
-                    None => dense,
-                };
-                if options.repairs(RepairStep::Reconstruct) {
-                    let now = prune::layer(&walk.graph, id)?;
-                    let (x, threads) = (samples[at].view(), observation.threads);
-                    let fitted = regress(&now, x, targets.view(), RIDGE, threads);
-                    prune::set_layer(&mut walk.graph, id, &fitted)?;
-                }
-                if options.repairs(RepairStep::Match) {
-                    matching::match_outputs(&mut walk.graph, id, &samples[at], targets.view())?;
+            let windows = by_window(&walk.graph, &level)?;
+            let mut rows = walk.observe(|seen| {
+                let of = |w: &Window| w.sample((seen.value(w.input), seen.image), self.draw);
+                windows.iter().map(|(w, _)| of(w)).collect::<Vec<_>>()
+            })?;
+            for (at, (window, layers)) in windows.iter().enumerate() {
+                let of_images = rows.iter_mut().map(|r| std::mem::take(&mut r[at]));
+                let x = window.stack(of_images, self.draw.count * self.images.len());
+                for &id in layers {
+                    let how = (options, observation.threads);
+                    self.fit((&mut walk.graph, plan), id, &x, how)?;
                 }
             }
             walk.finish(&level);
         }
+    }
+
+    /// Fits one convolution, from the windows that it reads now.
+    fn fit(
+        &self,
+        (graph, plan): (&mut Graph, &PrunePlan),
+        id: NodeId,
+        x: &Array2<f32>,
+        (options, threads): (&PruneOptions, usize),
+    ) -> Result<(), CompressError> {
+        let dense = &self.targets[&id];
+        let name = &graph.value(graph.node(id).inputs[1]).name;
+        let targets = match plan.layers.get(name) {
+            Some(rows) => &dense.select(Axis(1), rows),
+            None => dense,
+        };
+        if options.repairs(RepairStep::Reconstruct) {
+            let now = prune::layer(graph, id)?;
+            let fitted = regress(&now, x.view(), targets.view(), RIDGE, threads);
+            prune::set_layer(graph, id, &fitted)?;
+        }
+        if options.repairs(RepairStep::Match) {
+            matching::match_outputs(graph, id, x, targets.view())?;
+        }
+        Ok(())
     }
 
     /// Convolutions that read what pruning changed.
@@ -88,31 +108,4 @@ impl DenseRecord {
         }
         dirty
     }
-}
-
-/// Sampled windows of a level's layers: for each layer which matrix, and the matrices.
-type Samples = (Vec<usize>, Vec<Array2<f32>>);
-
-fn samples(walk: &mut Walk<'_>, level: &[NodeId], draw: Draw) -> Result<Samples, CompressError> {
-    let mut windows: Vec<Window> = Vec::new();
-    let mut which = Vec::new();
-    for &id in level {
-        let window = Window::of(&walk.graph, id)?.expect("the walk stops at convolutions");
-        let known = windows.iter().position(|w| *w == window);
-        which.push(known.unwrap_or(windows.len()));
-        if known.is_none() {
-            windows.push(window);
-        }
-    }
-    let mut rows = walk.observe(|seen| {
-        let of = |w: &Window| w.sample((seen.value(w.input), seen.image), draw);
-        windows.iter().map(of).collect::<Vec<_>>()
-    })?;
-    let most = draw.count * rows.len();
-    let stack = |(i, w): (usize, &Window)| {
-        let of_images = rows.iter_mut().map(|r| std::mem::take(&mut r[i]));
-        w.stack(of_images, most)
-    };
-    let samples = windows.iter().enumerate().map(stack).collect();
-    Ok((which, samples))
 }

@@ -96,6 +96,24 @@ impl Window {
     }
 }
 
+/// The windows that convolutions read, each with those that read it.
+pub(crate) fn by_window(
+    graph: &Graph,
+    convolutions: &[NodeId],
+) -> Result<Vec<(Window, Vec<NodeId>)>, IrError> {
+    let mut all: Vec<(Window, Vec<NodeId>)> = Vec::new();
+    for &id in convolutions {
+        let Some(window) = Window::of(graph, id)? else {
+            continue;
+        };
+        match all.iter_mut().find(|(w, _)| *w == window) {
+            Some((_, ids)) => ids.push(id),
+            None => all.push((window, vec![id])),
+        }
+    }
+    Ok(all)
+}
+
 fn positions(of: usize, image: usize, draw: Draw) -> Vec<usize> {
     if of <= draw.count {
         return (0..of).collect();

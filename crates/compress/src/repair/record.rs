@@ -11,7 +11,7 @@ use yolo::families::find_tail;
 
 use super::DenseRecord;
 use super::matching::outputs;
-use super::patches::{Draw, Window};
+use super::patches::{Draw, Window, by_window};
 use crate::{CompressError, Observation};
 
 /// Rows from which a layer's moments are known, over all images, and rows that it is fitted to.
@@ -21,12 +21,10 @@ const FITTED: usize = 48;
 /// Images that are looked at between two additions to the moments.
 const BATCH: usize = 16;
 
-/// A convolution that is watched.
-struct Layer {
-    id: NodeId,
-    /// Which window it reads.
-    window: usize,
-    linear: Linear,
+/// A window that is watched, and the convolutions that read it.
+struct Watched {
+    window: Window,
+    layers: Vec<(NodeId, Linear)>,
 }
 
 /// What one image shows of a window.
@@ -41,8 +39,7 @@ struct Rows {
 
 /// What is watched, and how.
 struct Watch {
-    windows: Vec<Window>,
-    layers: Vec<Layer>,
+    windows: Vec<Watched>,
     draw: Draw,
     /// Position among the images on which layers are fitted, of each image.
     fitted: Vec<Option<usize>>,
@@ -57,16 +54,17 @@ impl DenseRecord {
         seed: u64,
     ) -> Result<Self, CompressError> {
         let watch = Watch::new(observation, images.len(), seed)?;
+        let windows = || watch.windows.iter().map(|w| &w.window);
         let mut sums: Vec<MomentSums> = Vec::new();
-        sums.extend(watch.windows.iter().map(|w| MomentSums::new(w.columns())));
+        sums.extend(windows().map(|w| MomentSums::new(w.columns())));
         let mut targets: BTreeMap<NodeId, Vec<Array2<f32>>> = BTreeMap::new();
         for first in (0..images.len()).step_by(BATCH) {
             let batch = &images[first..images.len().min(first + BATCH)];
             let mut seen = watch.see(observation, (batch, first))?;
-            for (at, sum) in sums.iter_mut().enumerate() {
+            for (at, (window, sum)) in windows().zip(&mut sums).enumerate() {
                 let of = seen.iter_mut().filter(|r| r.window == at);
                 let rows = of.map(|r| std::mem::take(&mut r.rows));
-                let rows = watch.windows[at].stack(rows, watch.draw.count * batch.len());
+                let rows = window.stack(rows, watch.draw.count * batch.len());
                 sum.add(rows.view(), observation.threads);
             }
             for (id, part) in seen.into_iter().flat_map(|r| r.targets) {
@@ -96,20 +94,17 @@ impl Watch {
     fn new(observation: &Observation<'_>, images: usize, seed: u64) -> Result<Self, CompressError> {
         let graph = observation.graph;
         let tail = find_tail(graph);
-        let (mut windows, mut layers) = (Vec::<Window>::new(), Vec::new());
-        for (id, _) in graph.nodes() {
-            let Some(window) = Window::of(graph, id)?.filter(|_| !tail.nodes.contains(&id)) else {
-                continue;
-            };
-            let known = windows.iter().position(|w| *w == window);
-            layers.push(Layer {
-                id,
-                window: known.unwrap_or(windows.len()),
-                linear: prune::layer(graph, id)?,
-            });
-            if known.is_none() {
-                windows.push(window);
-            }
+        let before_tail = graph
+            .nodes()
+            .map(|(id, _)| id)
+            .filter(|id| !tail.nodes.contains(id));
+        let before_tail: Vec<NodeId> = before_tail.collect();
+        let mut windows = Vec::new();
+        for (window, ids) in by_window(graph, &before_tail)? {
+            let layer = |id| Ok((id, prune::layer(graph, id)?));
+            let layers = ids.into_iter().map(layer);
+            let layers = layers.collect::<Result<_, CompressError>>()?;
+            windows.push(Watched { window, layers });
         }
         let count = images.min(FITTED);
         let draw = |images: usize| Draw {
@@ -120,7 +115,6 @@ impl Watch {
         let fitted = |image| (before(image) < before(image + 1)).then_some(before(image));
         Ok(Self {
             windows,
-            layers,
             draw: draw(images),
             fitted: (0..images).map(fitted).collect(),
             fitted_draw: draw(count),
@@ -133,7 +127,7 @@ impl Watch {
         observation: &Observation<'_>,
         (batch, first): (&[PathBuf], usize),
     ) -> Result<Vec<Rows>, CompressError> {
-        let inputs: BTreeSet<ValueId> = self.windows.iter().map(|w| w.input).collect();
+        let inputs: BTreeSet<ValueId> = self.windows.iter().map(|w| w.window.input).collect();
         let inputs: Vec<ValueId> = inputs.into_iter().collect();
         let observation = Observation {
             images: batch,
@@ -144,7 +138,7 @@ impl Watch {
             let tensor = observed.to_tensor()?;
             let x = tensor.as_slice::<f32>().expect("activations are f32");
             let read = self.windows.iter().enumerate();
-            for (at, _) in read.filter(|(_, w)| w.input == value) {
+            for (at, _) in read.filter(|(_, w)| w.window.input == value) {
                 all.push(self.rows((x, first + image), at));
             }
             Ok(())
@@ -155,13 +149,12 @@ impl Watch {
     }
 
     fn rows(&self, (x, image): (&[f32], usize), at: usize) -> Rows {
-        let window = &self.windows[at];
+        let Watched { window, layers } = &self.windows[at];
         let mut targets = Vec::new();
         if let Some(position) = self.fitted[image] {
             let rows = window.sample((x, position), self.fitted_draw);
             let rows = window.stack([rows].into_iter(), self.fitted_draw.count);
-            let layers = self.layers.iter().filter(|l| l.window == at);
-            targets.extend(layers.map(|l| (l.id, outputs(&l.linear, &rows))));
+            targets.extend(layers.iter().map(|(id, l)| (*id, outputs(l, &rows))));
         }
         Rows {
             image,
@@ -172,15 +165,18 @@ impl Watch {
     }
 
     fn statistics(self, sums: Vec<MomentSums>) -> Statistics {
-        let moments: Vec<_> = sums.into_iter().map(|s| Arc::new(s.moments())).collect();
-        let of = |layer: Layer| {
-            let seen = LayerStatistics {
-                layer: layer.linear,
-                taps: self.windows[layer.window].taps(),
-                moments: Arc::clone(&moments[layer.window]),
-            };
-            (layer.id, seen)
-        };
-        self.layers.into_iter().map(of).collect()
+        let mut statistics = Statistics::new();
+        for (watched, sums) in self.windows.into_iter().zip(sums) {
+            let moments = Arc::new(sums.moments());
+            for (id, layer) in watched.layers {
+                let seen = LayerStatistics {
+                    layer,
+                    taps: watched.window.taps(),
+                    moments: Arc::clone(&moments),
+                };
+                statistics.insert(id, seen);
+            }
+        }
+        statistics
     }
 }
