@@ -212,6 +212,30 @@ fn copy_changes_the_layout() {
 }
 
 #[test]
+fn read_of_a_view_that_repeats_its_last_axis_gives_each_element_again() {
+    with(16, &mut |ctx| {
+        let column = View::contiguous(2, &[3, 1]);
+        ctx.arena.write(&column, &[1.0, 2.0, 3.0]).expect("write");
+        let repeated = View {
+            shape: kernels::Dims::new(&[3, 2]),
+            strides: kernels::Dims::new(&[1, 0]),
+            ..column
+        };
+        let found = ctx.arena.read(&repeated).expect("read");
+        assert_eq!(found, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+        let short = ctx.arena.read_into(&repeated, &mut [0.0; 5]);
+        assert!(matches!(
+            short,
+            Err(KernelError::Length {
+                expected: 6,
+                found: 5,
+                ..
+            })
+        ));
+    });
+}
+
+#[test]
 fn pools_clamp_their_window_to_the_image() {
     for (kernel, stride, pads, include) in [
         (2, 2, [0; 4], false),

@@ -152,16 +152,45 @@ impl MomentSums {
 }
 
 impl Moments {
-    /// Of the columns of `rows`.
-    pub fn of(rows: ArrayView2<'_, f32>, threads: usize) -> Self {
-        let mut sums = MomentSums::new(rows.ncols());
-        sums.add(rows, threads);
-        sums.moments()
-    }
-
     /// A ridge that is a share of the mean variance, and positive.
     pub(crate) fn ridge(&self, share: f64) -> f64 {
         let trace: f64 = self.covariance.diag().sum();
         share * trace / self.mean.len().max(1) as f64 + f64::MIN_POSITIVE.sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns far from zero that depend on each other.
+    fn rows() -> Array2<f32> {
+        Array2::from_shape_fn((300, 5), |(i, j)| {
+            ((i * (3 + j) + i * i) % 29) as f32 / 7.0 + 50.0 * j as f32
+        })
+    }
+
+    #[test]
+    fn moment_sums_of_batches_are_those_of_all_rows_in_f64() {
+        let all = rows();
+        let mut sums = MomentSums::new(5);
+        for batch in [0..7, 7..200, 200..300] {
+            sums.add(block(all.view(), batch, 0..5), 2);
+        }
+        let found = sums.moments();
+        let wide = all.mapv(f64::from);
+        let mean = wide.mean_axis(ndarray::Axis(0)).unwrap();
+        let centred = &wide - &mean;
+        let covariance = centred.t().dot(&centred) / 300.0;
+        assert!(
+            found
+                .mean
+                .iter()
+                .zip(&mean)
+                .all(|(f, m)| (f - m).abs() < 1e-5)
+        );
+        let wrong = (&found.covariance - &covariance).mapv(f64::abs);
+        let worst = wrong.iter().copied().fold(0.0, f64::max);
+        assert!(worst < 1e-4 * covariance[[0, 0]], "{worst}");
     }
 }

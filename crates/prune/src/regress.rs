@@ -74,7 +74,7 @@ fn fit(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Compensation, Moments};
+    use crate::{Compensation, MomentSums};
 
     /// Rows of four columns, the last of which is a combination of the others and a constant.
     fn rows() -> Array2<f32> {
@@ -85,6 +85,12 @@ mod tests {
             row[3] = 0.5 * row[0] - 2.0 * row[1] + 0.25 * row[2] + 3.0;
         }
         rows
+    }
+
+    fn moments(rows: &Array2<f32>) -> Moments {
+        let mut sums = MomentSums::new(rows.ncols());
+        sums.add(rows.view(), 1);
+        sums.moments()
     }
 
     fn dense() -> Linear {
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn compensation_of_a_column_that_the_others_span_costs_nothing_and_is_exact() {
         let (x, dense) = (rows(), dense());
-        let moments = Moments::of(x.view(), 1);
+        let moments = moments(&x);
         let mut layer = Compensation::new(vec![dense.clone()], &moments, 1e-7).expect("finite");
         assert!(layer.cost(&[3]) < 1e-4);
         assert!(layer.cost(&[2]) < 1e-4);
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn compensation_of_two_layers_and_a_block_of_columns_is_that_of_each_alone_and_one_by_one() {
-        let moments = Moments::of(rows().view(), 1);
+        let moments = moments(&rows());
         let (first, second) = (dense(), dense().rows(&[2, 0]));
         let new = |layers| Compensation::new(layers, &moments, 0.1).expect("finite");
         let mut both = new(vec![first.clone(), second.clone()]);

@@ -65,7 +65,8 @@ fn stops(width: usize, limit: usize, budget: &Budget) -> Vec<usize> {
     (1..=limit).filter(whole).collect()
 }
 
-/// Measures a group: its channels go by rising score, and the detections are looked at half way and at the end.
+/// Measures a group: its channels go by rising score, and the detections are looked at when all have gone that may and,
+/// unless that is harmless, after a third of the way.
 pub(crate) fn measure(
     (graph, groups): (&Graph, &Groups),
     (group, scores): (&DependencyGroup, &[f64]),

@@ -18,7 +18,7 @@ pub(crate) struct Window {
 }
 
 /// How many windows are drawn, and by which seed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Draw {
     /// Windows of one image at most.
     pub(crate) count: usize,
