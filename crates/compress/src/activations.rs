@@ -11,7 +11,7 @@ use runtime::{Plan, Session};
 use crate::{CompressError, Observation};
 
 /// Activations of all images that are kept, at most.
-const CACHE_BYTES: usize = 256 << 20;
+const CACHE_BYTES: usize = 192 << 20;
 
 /// The activations of one image at a cut.
 pub(crate) struct Cut<'a> {

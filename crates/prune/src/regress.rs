@@ -43,21 +43,16 @@ pub fn regress(
     let target_mean = means(&target);
     let target = centred(&target, &target_mean);
     let given = cross(&target, &x, threads, false);
-    fit(layer, &moments, &given, &target_mean, ridge)
+    drop((x, target));
+    fit(layer, moments, &given, &target_mean, ridge)
 }
 
 /// As [`regress`], from moments: `cross` is `E[target xᵀ]` of centred rows.
-fn fit(
-    layer: &Linear,
-    x: &Moments,
-    cross: &Array2<f64>,
-    target_mean: &[f64],
-    ridge: f64,
-) -> Linear {
-    let mut a = x.covariance.clone();
-    let ridge = x.ridge(ridge);
-    a.diag_mut().mapv_inplace(|v| v + ridge);
+fn fit(layer: &Linear, x: Moments, cross: &Array2<f64>, target_mean: &[f64], ridge: f64) -> Linear {
     let mut rest = (cross - &layer.weight.dot(&x.covariance)).reversed_axes();
+    let ridge = x.ridge(ridge);
+    let mut a = x.covariance;
+    a.diag_mut().mapv_inplace(|v| v + ridge);
     let weight = match Cholesky::of(a) {
         Some(factor) => {
             rest = rest.as_standard_layout().into_owned();
