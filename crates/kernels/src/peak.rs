@@ -1,6 +1,6 @@
 //! The processor's ceiling, to judge kernels by.
 
-use crate::codes::vector::{CodeBody, CodeVector, code_lanes, dispatch_codes};
+use crate::codes::vector::{CodeBody, CodeVector, code_lanes, code_pair_tiles, dispatch_codes};
 use crate::vector::{Body, Vector, dispatch};
 use crate::{Isa, KernelError};
 use std::cell::Cell;
@@ -52,34 +52,27 @@ pub fn fma_loop(isa: Isa, rounds: usize) -> Result<(u64, f32), KernelError> {
     ))
 }
 
-/// Chains of the loop over products of codes: each quad with each vector of weights.
-const QUADS: usize = 4;
-const WEIGHTS: usize = 3;
-
-struct DotLoop {
+/// Each of `M` pairs of quads with each of `N` vectors of weights.
+struct DotLoop<const M: usize, const N: usize> {
     rounds: usize,
     sum: Cell<i32>,
 }
 
-impl CodeBody for DotLoop {
+impl<const M: usize, const N: usize> CodeBody for DotLoop<M, N> {
     #[inline(always)]
     unsafe fn run<V: CodeVector>(&self) {
-        let (codes, weights) = ([3u8; 4 * QUADS], [1i8; WEIGHTS * 64]);
+        let (codes, weights) = ([[3u8; 8]; M], [[1i8; 2 * 64]; N]);
         // SAFETY: the caller has the instruction set; the arrays hold the widest vectors.
         unsafe {
-            let mut acc = [[V::splat(0); WEIGHTS]; QUADS];
+            let mut acc = [[V::splat(0); N]; M];
             for _ in 0..self.rounds {
                 // Read anew, so that no product is made just once.
                 let codes = std::hint::black_box(codes.as_ptr());
                 let weights = std::hint::black_box(weights.as_ptr());
-                let mut w = [V::weights(weights); WEIGHTS];
-                for (n, w) in w.iter_mut().enumerate() {
-                    *w = V::weights(weights.add(n * V::WEIGHT_BYTES));
-                }
                 for (m, row) in acc.iter_mut().enumerate() {
-                    let quad = V::quad(codes.add(4 * m));
-                    for (a, w) in row.iter_mut().zip(w) {
-                        *a = a.dot(quad, w);
+                    let quad = codes.add(m).cast::<u8>();
+                    for (n, sum) in row.iter_mut().enumerate() {
+                        *sum = sum.dot_two([quad, quad.add(4)], weights.add(n).cast());
                     }
                 }
             }
@@ -94,6 +87,23 @@ impl CodeBody for DotLoop {
     }
 }
 
+impl<const M: usize, const N: usize> DotLoop<M, N> {
+    /// # Safety
+    /// The instruction set is available.
+    unsafe fn repeat(isa: Isa, rounds: usize) -> (u64, i32) {
+        let body = DotLoop::<M, N> {
+            rounds,
+            sum: Cell::new(0),
+        };
+        // SAFETY: the caller's.
+        unsafe { dispatch_codes(isa, &body) };
+        (
+            (2 * 8 * M * N * rounds * code_lanes(isa)) as u64,
+            body.sum.get(),
+        )
+    }
+}
+
 /// Runs `rounds` of independent products of codes and weights in registers (`vpdpbusd` where the processor has it);
 /// returns how many integer operations that was, two for each product, and a value that depends on all of them.
 ///
@@ -101,14 +111,13 @@ impl CodeBody for DotLoop {
 /// `IsaUnavailable`.
 pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
     isa.check()?;
-    let body = DotLoop {
-        rounds,
-        sum: Cell::new(0),
-    };
+    // As many accumulators as leave registers for what pairs of quads need.
     // SAFETY: the instruction set is checked.
-    unsafe { dispatch_codes(isa, &body) };
-    Ok((
-        (2 * 4 * QUADS * WEIGHTS * rounds * code_lanes(isa)) as u64,
-        body.sum.get(),
-    ))
+    Ok(unsafe {
+        if code_pair_tiles(isa).is_some() {
+            DotLoop::<3, 2>::repeat(isa, rounds)
+        } else {
+            DotLoop::<4, 3>::repeat(isa, rounds)
+        }
+    })
 }

@@ -21,6 +21,8 @@ struct Case {
     /// Channels before and after the slices of x and y in their pixels.
     around: [usize; 2],
     images: usize,
+    /// What divides weights drawn from all of i8.
+    narrow: i8,
 }
 
 fn case(channels: [usize; 2], image: [usize; 2], kernel: usize) -> Case {
@@ -34,6 +36,7 @@ fn case(channels: [usize; 2], image: [usize; 2], kernel: usize) -> Case {
         group: 1,
         around: [0; 2],
         images: 1,
+        narrow: 1,
     }
 }
 
@@ -98,6 +101,34 @@ fn cases() -> Vec<Case> {
         ..case([16, 64], [21, 23], 1)
     });
     cases.push(case([64, 64], [12, 20], 3));
+    // Weights of which some, and all, quads can be summed in 16 bits.
+    for narrow in [2, 3, 5] {
+        for channels in [4, 5, 9, 16, 30] {
+            for m in [7, 16, 24] {
+                cases.push(Case {
+                    narrow,
+                    ..case([channels, m], [4, 7], 3)
+                });
+                cases.push(Case {
+                    narrow,
+                    strides: [1, 2],
+                    dilations: [2, 1],
+                    pads: [2, 1, 2, 1],
+                    around: [3, 2],
+                    ..case([channels, m], [5, 9], 3)
+                });
+                cases.push(Case {
+                    narrow,
+                    ..case([channels, m], [5, 9], 1)
+                });
+            }
+        }
+    }
+    cases.push(Case {
+        narrow: 3,
+        group: 3,
+        ..case([24, 30], [6, 7], 3)
+    });
     for (channels, group) in [
         ([8, 8], 8),
         ([17, 17], 17),
@@ -155,7 +186,7 @@ impl Case {
         let m = self.channels[1];
         let weight = noise(m * depth, 1);
         QConvSpec {
-            weight: weight.into_iter().map(|w| w as i8).collect(),
+            weight: weight.into_iter().map(|w| w as i8 / self.narrow).collect(),
             out_channels: m,
             in_channels_per_group: inner,
             kernel: self.kernel,
@@ -485,6 +516,56 @@ fn qconv2d_around_its_output_leaves_everything() {
                 expected.read(&whole).expect("fits"),
                 "{isa} on {case:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn qconv2d_largest_codes_and_weights_do_not_saturate() {
+    let case = Case {
+        pads: [0; 4],
+        ..case([16, 64], [1, 9], 1)
+    };
+    let views = case.views();
+    let y = View::nhwc(0, [1, 64, 1, 9]);
+    // What two quads have of one sign in two neighbouring weights each: 128 is the most that an i16 holds with 255.
+    for (most, sign) in (124..=132).flat_map(|most| [(most, 1), (most, -1)]) {
+        let draws = noise(64 * 8, most as u32);
+        let weights = draws.iter().enumerate().flat_map(|(i, &draw)| {
+            let both = if i / 2 % 2 == 0 {
+                most / 2
+            } else {
+                most - most / 2
+            };
+            let one = i32::from(draw) % (both + 1);
+            [one, both - one].map(|w| (sign * w) as i8)
+        });
+        let spec = QConvSpec {
+            weight: weights.collect(),
+            x_zero_point: 0,
+            multiplier: vec![1.0; 64],
+            bias: vec![0.0; 64],
+            ..case.spec()
+        };
+        let sums = spec.weight.chunks_exact(16).flat_map(|weights| {
+            let sum: i32 = weights.iter().map(|&w| 255 * i32::from(w)).sum();
+            [sum as f32; 9]
+        });
+        let expected: Vec<f32> = sums.collect();
+        for isa in Isa::available() {
+            let conv = PackedQConv::new(&spec, isa).expect("valid");
+            let pool = ThreadPool::new(1);
+            let (mut arena, mut codes) = (Arena::new(64 * 9), Arena::new(views.codes));
+            codes.fill(&views.x, 255).expect("fits");
+            let mut ctx = Context {
+                arena: &mut arena,
+                codes: &mut codes,
+                pool: &pool,
+                isa,
+            };
+            let out = QOut::Float { view: y };
+            qconv2d(&mut ctx, &conv, &views.x, &out, &QEpilogue::default()).expect("valid");
+            assert!(arena.read(&y).expect("fits") == expected, "{isa}, {most}");
         }
     }
 }

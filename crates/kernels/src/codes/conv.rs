@@ -4,7 +4,9 @@ mod depthwise;
 mod direct;
 mod finish;
 mod pack;
+mod pairing;
 pub(crate) mod tile;
+mod weights;
 
 pub(super) use finish::steps;
 pub use pack::{PackedQConv, QConvSpec};

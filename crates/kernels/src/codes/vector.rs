@@ -42,6 +42,17 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn in_order(sums: [Self; 4]) -> [Self; 4];
     /// Adds each lane's product of its four weights with the four codes, less [`code_offset`].
     unsafe fn dot(self, codes: Self::Quad, weights: Self::Weights) -> Self;
+    /// Adds the products of two quads with the weights of both, one after the other; where there are
+    /// [`code_pair_tiles`], with weights of one byte that [`pair`](super::conv::pairing::pair) allows.
+    #[inline(always)]
+    unsafe fn dot_two(self, codes: [*const u8; 2], weights: *const i8) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let sum = self.dot(Self::quad(codes[0]), Self::weights(weights));
+            let weights = Self::weights(weights.add(Self::WEIGHT_BYTES));
+            sum.dot(Self::quad(codes[1]), weights)
+        }
+    }
     /// One code per lane; of `n < LANES`, the rest are zero.
     unsafe fn widen(from: *const u8) -> Self;
     unsafe fn widen_first(from: *const u8, n: usize) -> Self;
@@ -153,6 +164,15 @@ pub(crate) fn code_tiles(isa: Isa) -> &'static [&'static [CodeTileFn]] {
         #[cfg(target_arch = "aarch64")]
         Isa::NeonDotprod => neon::SIGNED,
         _ => scalar::TILES,
+    }
+}
+
+/// Those of instruction sets where pairs of quads take fewer instructions together; `[nv - 1][mr - 1]`.
+pub(crate) fn code_pair_tiles(isa: Isa) -> Option<&'static [&'static [CodeTileFn]]> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => Some(avx2::PAIR_TILES),
+        _ => None,
     }
 }
 

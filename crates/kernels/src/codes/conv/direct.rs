@@ -1,10 +1,11 @@
 //! All convolutions of codes but depthwise ones.
 
 use super::finish::Finish;
-use super::pack::{PackedQConv, Panel, Weights};
-use super::tile::CodeTile;
+use super::pack::{PackedQConv, Panel};
+use super::tile::{CodeTile, CodeTileFn};
+use super::weights::{PanelWeights, Weights};
 use super::{QEpilogue, QOut};
-use crate::codes::vector::{code_body, code_tiles};
+use crate::codes::vector::{code_body, code_pair_tiles, code_tiles};
 use crate::nest::Base;
 use crate::{Context, View};
 
@@ -14,6 +15,9 @@ const TASK_MACS: usize = 2 << 20;
 struct Job<'a> {
     conv: &'a PackedQConv,
     weights: &'a Weights,
+    tiles: &'static [&'static [CodeTileFn]],
+    /// Codes between a window's start and each of the weights' places.
+    places: Vec<usize>,
     taps_w: usize,
     codes: Base<u8>,
     /// Where y lies, and the bytes of its elements.
@@ -27,6 +31,8 @@ struct Job<'a> {
     width: usize,
     /// Codes between the pixels of a tile.
     x_step: usize,
+    /// Codes between kernel rows and kernel columns.
+    tap_steps: [usize; 2],
 }
 
 /// The convolution over the widened view.
@@ -45,12 +51,25 @@ pub(super) fn run(
         QOut::Codes { .. } => (codes, 1),
         QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
     };
+    let weights = match &conv.row_weights {
+        Some(rows) if dense => rows,
+        _ => &conv.weights,
+    };
+    // Steps that no pixel or tap takes may wrap.
+    let x_step = size.strides[1].wrapping_mul(window.strides[3]);
+    let tap_steps = [2, 3].map(|axis| size.dilations[axis - 2].wrapping_mul(window.strides[axis]));
+    let places = weights.places.iter().map(|place| {
+        let rows = place.tap_h.wrapping_mul(tap_steps[0]);
+        rows.wrapping_add(place.tap_w.wrapping_mul(tap_steps[1])) + place.at
+    });
     let mut job = Job {
         conv,
-        weights: match &conv.row_weights {
-            Some(rows) if dense => rows,
-            _ => &conv.weights,
+        weights,
+        tiles: match code_pair_tiles(conv.isa) {
+            Some(tiles) if !weights.places.is_empty() => tiles,
+            _ => code_tiles(conv.isa),
         },
+        places: places.collect(),
         taps_w: if dense { 1 } else { size.kernel[1] },
         codes,
         y_base,
@@ -61,8 +80,8 @@ pub(super) fn run(
         finish: Finish::new(conv, y, epilogue),
         height: y.view().shape[2],
         width: y.view().shape[3],
-        // Steps that no pixel or tap takes may wrap.
-        x_step: size.strides[1].wrapping_mul(window.strides[3]),
+        x_step,
+        tap_steps,
     };
     job.flatten();
     let widest = conv.panels.iter().map(|p| p.channels).max().unwrap_or(1);
@@ -111,9 +130,9 @@ impl Job<'_> {
 
     fn row(&self, image: usize, panel: usize, row: usize) {
         let conv = self.conv;
-        let weight = self.weights.panels[panel];
+        let weights = &self.weights.panels[panel];
         let panel = &conv.panels[panel];
-        let kernels = code_tiles(conv.isa)[panel.nv - 1];
+        let kernels = self.tiles[panel.nv - 1];
         let total = self.y.shape[2] * self.y.shape[3];
         // The last row of a flattened image may be shorter.
         let width = self.width.min(total - row * self.width);
@@ -133,7 +152,7 @@ impl Job<'_> {
             if tiles == 0 {
                 continue;
             }
-            let mut tile = self.tile(panel, weight, x + first * self.x_step);
+            let mut tile = self.tile(panel, weights, x + first * self.x_step);
             tile.tiles = tiles;
             tile.y = self
                 .y_base
@@ -148,23 +167,26 @@ impl Job<'_> {
         }
     }
 
-    fn tile(&self, panel: &Panel, weight: usize, x: usize) -> CodeTile<'_> {
+    fn tile(&self, panel: &Panel, weights: &PanelWeights, x: usize) -> CodeTile<'_> {
         let conv = self.conv;
         let size = &conv.window;
         CodeTile {
             tiles: 0,
             x: self.codes.at(x),
             x_step: self.x_step,
-            weight: self.weights.data[weight..].as_ptr(),
+            weight: self.weights.data[weights.data..].as_ptr(),
             start: conv.start[panel.lane..].as_ptr(),
             multiplier: conv.multiplier[panel.lane..].as_ptr(),
             bias: conv.bias[panel.lane..].as_ptr(),
             taps_h: size.kernel[0],
             taps_w: self.taps_w,
-            tap_h_step: size.dilations[0].wrapping_mul(self.window.strides[2]),
-            tap_w_step: size.dilations[1].wrapping_mul(self.window.strides[3]),
+            tap_h_step: self.tap_steps[0],
+            tap_w_step: self.tap_steps[1],
             run: size.kernel[1] / self.taps_w * conv.in_channels_per_group,
             tail: self.weights.tail,
+            places: self.places[weights.place..].as_ptr(),
+            pairs: weights.pairs,
+            singles: weights.singles,
             finish: &self.finish,
             channels: panel.channels,
             y: std::ptr::null_mut(),

@@ -1,6 +1,6 @@
 use super::depthwise::ChannelWeights;
-use super::tile::Tail;
-use crate::codes::vector::{code_lanes, code_offset, code_tiles, pack_quad, weight_bytes};
+use super::weights::Weights;
+use crate::codes::vector::{code_lanes, code_offset, code_tiles, weight_bytes};
 use crate::conv::Window;
 use crate::{Isa, KernelError};
 
@@ -42,14 +42,6 @@ pub(crate) struct Panel {
     pub(crate) nv: usize,
     /// Where its starts, multipliers and bias lie.
     pub(crate) lane: usize,
-}
-
-/// Weights as tiles read them: per panel `[taps][quads and tail][nv * lanes][4]`, a weight of one or two bytes.
-pub(crate) struct Weights {
-    pub(crate) tail: Tail,
-    /// Where each panel starts.
-    pub(crate) panels: Vec<usize>,
-    pub(crate) data: Vec<i8>,
 }
 
 /// A convolution of codes packed for one instruction set.
@@ -94,11 +86,6 @@ impl PackedQConv {
             (0..spec.group).flat_map(|g| panels(spec, isa, g)).collect()
         };
         let inner = spec.in_channels_per_group;
-        let empty = Weights {
-            tail: Tail::None,
-            panels: Vec::new(),
-            data: Vec::new(),
-        };
         let rows_differ = spec.group == 1
             && spec.dilations[1] == 1
             && spec.kernel[1] > 1
@@ -114,7 +101,7 @@ impl PackedQConv {
                 pads: spec.pads,
             },
             group: spec.group,
-            weights: empty,
+            weights: Weights::default(),
             row_weights: None,
             depthwise: None,
             start: Vec::new(),
@@ -127,8 +114,8 @@ impl PackedQConv {
             conv.pack_depthwise(spec);
             return Ok(conv);
         }
-        conv.weights = pack(spec, isa, &conv.panels, spec.kernel[1]);
-        conv.row_weights = rows_differ.then(|| pack(spec, isa, &conv.panels, 1));
+        conv.weights = Weights::new(spec, isa, &conv.panels, spec.kernel[1]);
+        conv.row_weights = rows_differ.then(|| Weights::new(spec, isa, &conv.panels, 1));
         for index in 0..conv.panels.len() {
             let (channel, channels) = (conv.panels[index].channel, conv.panels[index].channels);
             let lanes = conv.panels[index].nv * code_lanes(isa);
@@ -198,54 +185,6 @@ fn largest(spec: &QConvSpec) -> f32 {
     let of = |values: &[f32]| values.iter().fold(0.0f32, |a, v| a.max(v.abs()));
     // No sum's magnitude is above 2^31.
     2_147_483_648.0 * of(&spec.multiplier) + of(&spec.bias)
-}
-
-/// Packs the weights of `taps_w` taps a kernel row: each its own, or all one.
-fn pack(spec: &QConvSpec, isa: Isa, panels: &[Panel], taps_w: usize) -> Weights {
-    let inner = spec.in_channels_per_group;
-    let [kernel_h, kernel_w] = spec.kernel;
-    let run = kernel_w / taps_w * inner;
-    let tail = match run {
-        _ if run.is_multiple_of(4) => Tail::None,
-        0..4 => Tail::Short,
-        _ => Tail::Overlap,
-    };
-    let mut weights = Weights {
-        tail,
-        panels: Vec::with_capacity(panels.len()),
-        data: Vec::new(),
-    };
-    let quads = run.div_ceil(4);
-    for panel in panels {
-        weights.panels.push(weights.data.len());
-        let lanes = panel.nv * code_lanes(isa);
-        let mut quad = vec![[0i8; 4]; lanes];
-        for (kh, tap_w) in (0..kernel_h).flat_map(|kh| (0..taps_w).map(move |w| (kh, w))) {
-            for q in 0..quads {
-                // The overlapping tail holds the run's last four codes.
-                let first = if tail == Tail::Overlap && q == quads - 1 {
-                    run - 4
-                } else {
-                    4 * q
-                };
-                for (lane, weights) in quad.iter_mut().enumerate().take(panel.channels) {
-                    *weights = std::array::from_fn(|i| {
-                        let at = first + i;
-                        if at < 4 * q || at >= run {
-                            return 0;
-                        }
-                        let (kw, c) = (tap_w + at / inner, at % inner);
-                        let m = panel.channel + lane;
-                        spec.weight[((m * inner + c) * kernel_h + kh) * kernel_w + kw]
-                    });
-                }
-                let start = weights.data.len();
-                weights.data.resize(start + lanes * weight_bytes(isa), 0);
-                pack_quad(isa, &quad, &mut weights.data[start..]);
-            }
-        }
-    }
-    weights
 }
 
 fn check(spec: &QConvSpec) -> Result<(), KernelError> {

@@ -1,22 +1,12 @@
 //! The inner loop: a tile of pixels by channels held in registers, from its taps to stored codes.
 
 use super::finish::{Finish, Out};
+use super::weights::Tail;
 use crate::codes::vector::CodeVector;
 use crate::vector::Vector;
 
 /// Most accumulators of any tile, in elements: the scratch a tile's sums need.
 pub(crate) const TILE_SUMS: usize = 24 * 16;
-
-/// What remains of a tap's run after its full quads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tail {
-    /// Nothing.
-    None,
-    /// One to three codes, read as the run's last four: weights of those already counted are zero.
-    Overlap,
-    /// A run of one to three codes.
-    Short,
-}
 
 /// Neighbouring tiles: where their codes and weights lie, and where their results go.
 pub(crate) struct CodeTile<'a> {
@@ -25,7 +15,7 @@ pub(crate) struct CodeTile<'a> {
     pub(crate) x: *const u8,
     /// Codes between neighbouring pixels of the tile.
     pub(crate) x_step: usize,
-    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes.
+    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes, or the pairs' `[pairs][nv][2]`, then `[singles][nv]`.
     pub(crate) weight: *const i8,
     /// Initial sums, and what makes reals of sums, `nv * LANES` each.
     pub(crate) start: *const i32,
@@ -39,6 +29,10 @@ pub(crate) struct CodeTile<'a> {
     /// Contiguous codes per tap.
     pub(crate) run: usize,
     pub(crate) tail: Tail,
+    /// For [`QuadPairs`]: codes between the first pixel's first tap and each quad, the pairs' first.
+    pub(crate) places: *const usize,
+    pub(crate) pairs: usize,
+    pub(crate) singles: usize,
     pub(crate) finish: &'a Finish<'a>,
     pub(crate) channels: usize,
     /// Codes or reals, as `finish` says.
@@ -70,20 +64,39 @@ macro_rules! each_pixel {
 /// Computes the tiles.
 pub(crate) type CodeTileFn = unsafe fn(&CodeTile);
 
+/// How a tile's sums are made.
+pub(crate) trait Sums<V: CodeVector> {
+    /// Sums of the tile whose first pixel's first tap is `first`.
+    ///
+    /// # Safety
+    /// As [`tile`].
+    unsafe fn sums<const MR: usize, const NV: usize>(
+        args: &CodeTile,
+        first: *const u8,
+    ) -> [[V; NV]; MR];
+}
+
+/// Quad after quad, tap after tap.
+pub(crate) struct Taps;
+
 /// Tiles that are finished together.
 const TILES: usize = 4;
 
 /// Scratch for their sums.
 #[repr(align(64))]
-struct Sums(#[expect(dead_code, reason = "filled through its pointer")] [i32; TILES * TILE_SUMS]);
+struct Scratch(
+    #[expect(dead_code, reason = "filled through its pointer")] [i32; TILES * TILE_SUMS],
+);
 
 /// Sums stay in the first-level cache until a few tiles are finished together.
 ///
 /// # Safety
 /// `V`'s instruction set; every tap of the tiles of `MR` pixels, the weights of `NV` vectors, and the outputs are valid.
 #[inline(always)]
-pub(crate) unsafe fn tile<V: CodeVector, const MR: usize, const NV: usize>(args: &CodeTile) {
-    let mut scratch = std::mem::MaybeUninit::<Sums>::uninit();
+pub(crate) unsafe fn tile<V: CodeVector, S: Sums<V>, const MR: usize, const NV: usize>(
+    args: &CodeTile,
+) {
+    let mut scratch = std::mem::MaybeUninit::<Scratch>::uninit();
     let scratch = scratch.as_mut_ptr().cast::<i32>();
     let mut out = Out {
         finish: args.finish,
@@ -102,7 +115,7 @@ pub(crate) unsafe fn tile<V: CodeVector, const MR: usize, const NV: usize>(args:
         let x = args.x.wrapping_add(index * MR * args.x_step);
         // SAFETY: the caller's; the scratch holds the sums of so many of the largest tile.
         unsafe {
-            let sums = sums::<V, MR, NV>(args, x);
+            let sums = S::sums::<MR, NV>(args, x);
             let to = scratch.add(out.pixels * out.width);
             each_pixel!(
                 m < MR,
@@ -121,51 +134,95 @@ pub(crate) unsafe fn tile<V: CodeVector, const MR: usize, const NV: usize>(args:
     }
 }
 
-#[inline(always)]
-unsafe fn sums<V: CodeVector, const MR: usize, const NV: usize>(
-    args: &CodeTile,
-    first: *const u8,
-) -> [[V; NV]; MR] {
-    // SAFETY: the caller's.
-    unsafe {
-        let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
-        let mut acc = [start; MR];
-        let mut weight = args.weight;
-        let step = V::WEIGHT_BYTES;
-        for tap_h in 0..args.taps_h {
-            for tap_w in 0..args.taps_w {
-                let from = tap_h * args.tap_h_step + tap_w * args.tap_w_step;
-                let mut x = first.add(from);
-                for _ in 0..args.run / 4 {
+impl<V: CodeVector> Sums<V> for Taps {
+    #[inline(always)]
+    unsafe fn sums<const MR: usize, const NV: usize>(
+        args: &CodeTile,
+        first: *const u8,
+    ) -> [[V; NV]; MR] {
+        // SAFETY: the caller's.
+        unsafe {
+            let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
+            let mut acc = [start; MR];
+            let mut weight = args.weight;
+            let step = V::WEIGHT_BYTES;
+            for tap_h in 0..args.taps_h {
+                for tap_w in 0..args.taps_w {
+                    let from = tap_h * args.tap_h_step + tap_w * args.tap_w_step;
+                    let mut x = first.add(from);
+                    for _ in 0..args.run / 4 {
+                        let w: [V::Weights; NV] =
+                            std::array::from_fn(|n| V::weights(weight.add(n * step)));
+                        each_pixel!(
+                            m < MR,
+                            add::<V, NV>(&mut acc[m], V::quad(x.add(m * args.x_step)), w)
+                        );
+                        x = x.add(4);
+                        weight = weight.add(NV * step);
+                    }
+                    if args.tail == Tail::None {
+                        continue;
+                    }
                     let w: [V::Weights; NV] =
                         std::array::from_fn(|n| V::weights(weight.add(n * step)));
-                    each_pixel!(
-                        m < MR,
-                        add::<V, NV>(&mut acc[m], V::quad(x.add(m * args.x_step)), w)
-                    );
-                    x = x.add(4);
+                    let last = first.add(from + args.run);
+                    if args.tail == Tail::Overlap {
+                        each_pixel!(
+                            m < MR,
+                            add::<V, NV>(&mut acc[m], V::quad(last.add(m * args.x_step).sub(4)), w)
+                        );
+                    } else {
+                        each_pixel!(m < MR, {
+                            let run = last.add(m * args.x_step).sub(args.run);
+                            add::<V, NV>(&mut acc[m], V::quad_of(short_run(run, args.run)), w)
+                        });
+                    }
                     weight = weight.add(NV * step);
                 }
-                if args.tail == Tail::None {
-                    continue;
-                }
-                let w: [V::Weights; NV] = std::array::from_fn(|n| V::weights(weight.add(n * step)));
-                let last = first.add(from + args.run);
-                if args.tail == Tail::Overlap {
-                    each_pixel!(
-                        m < MR,
-                        add::<V, NV>(&mut acc[m], V::quad(last.add(m * args.x_step).sub(4)), w)
-                    );
-                } else {
-                    each_pixel!(m < MR, {
-                        let run = last.add(m * args.x_step).sub(args.run);
-                        add::<V, NV>(&mut acc[m], V::quad_of(short_run(run, args.run)), w)
-                    });
-                }
-                weight = weight.add(NV * step);
             }
+            acc
         }
-        acc
+    }
+}
+
+/// Pairs of quads, then single quads, each wherever it lies in the window.
+pub(crate) struct QuadPairs;
+
+impl<V: CodeVector> Sums<V> for QuadPairs {
+    #[inline(always)]
+    unsafe fn sums<const MR: usize, const NV: usize>(
+        args: &CodeTile,
+        first: *const u8,
+    ) -> [[V; NV]; MR] {
+        // SAFETY: the caller's.
+        unsafe {
+            let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
+            let mut acc = [start; MR];
+            let (mut place, mut weight) = (args.places, args.weight);
+            for _ in 0..args.pairs {
+                let pair = [first.add(*place), first.add(*place.add(1))];
+                each_pixel!(m < MR, {
+                    let codes = pair.map(|codes| codes.add(m * args.x_step));
+                    for (n, sum) in acc[m].iter_mut().enumerate() {
+                        *sum = sum.dot_two(codes, weight.add(n * 8 * V::F::LANES));
+                    }
+                });
+                place = place.add(2);
+                weight = weight.add(NV * 8 * V::F::LANES);
+            }
+            for _ in 0..args.singles {
+                let w: [V::Weights; NV] =
+                    std::array::from_fn(|n| V::weights(weight.add(n * V::WEIGHT_BYTES)));
+                let codes = first.add(*place);
+                each_pixel!(
+                    m < MR,
+                    add::<V, NV>(&mut acc[m], V::quad(codes.add(m * args.x_step)), w)
+                );
+                place = place.add(1);
+                weight = weight.add(NV * V::WEIGHT_BYTES);
+            }
+            acc
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, QuadPairs, Taps, tile};
 use crate::vector::F32x8Avx;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -15,6 +15,14 @@ pub(super) trait Dot: Copy {
     unsafe fn spread(codes: __m256i) -> Self::Quad;
     unsafe fn weights(from: *const i8) -> Self::Weights;
     unsafe fn dot(sums: __m256i, codes: Self::Quad, weights: Self::Weights) -> __m256i;
+    unsafe fn dot_two(sums: __m256i, codes: [__m256i; 2], weights: *const i8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            let sums = Self::dot(sums, Self::spread(codes[0]), Self::weights(weights));
+            let weights = Self::weights(weights.add(Self::WEIGHT_BYTES));
+            Self::dot(sums, Self::spread(codes[1]), weights)
+        }
+    }
 }
 
 /// By pairs of i16, which cannot saturate.
@@ -54,6 +62,24 @@ impl Dot for Pairs {
             _mm256_add_epi32(even, _mm256_madd_epi16(codes[1], weights[1]))
         }
     }
+
+    /// With weights of one byte, whose products i16 sums can hold.
+    #[inline(always)]
+    unsafe fn dot_two(sums: __m256i, codes: [__m256i; 2], weights: *const i8) -> __m256i {
+        // SAFETY: the caller's: 64 valid weights.
+        unsafe {
+            let [a, b] = Self::weights(weights);
+            let a = _mm256_maddubs_epi16(codes[0], a);
+            let both = _mm256_add_epi16(a, _mm256_maddubs_epi16(codes[1], b));
+            _mm256_add_epi32(sums, _mm256_madd_epi16(both, _mm256_set1_epi16(1)))
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn broadcast(from: *const u8) -> __m256i {
+    // SAFETY: the caller's: four valid codes.
+    unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
 }
 
 /// Eight lanes.
@@ -94,7 +120,7 @@ impl<D: Dot> CodeVector for I32x8<D> {
     #[inline(always)]
     unsafe fn quad(from: *const u8) -> D::Quad {
         // SAFETY: the caller's: four valid codes.
-        unsafe { D::spread(_mm256_set1_epi32(from.cast::<i32>().read_unaligned())) }
+        unsafe { D::spread(broadcast(from)) }
     }
 
     #[inline(always)]
@@ -152,6 +178,12 @@ impl<D: Dot> CodeVector for I32x8<D> {
     unsafe fn dot(self, codes: D::Quad, weights: D::Weights) -> Self {
         // SAFETY: the caller's.
         Self::of(unsafe { D::dot(self.0, codes, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn dot_two(self, codes: [*const u8; 2], weights: *const i8) -> Self {
+        // SAFETY: the caller's.
+        Self::of(unsafe { D::dot_two(self.0, codes.map(|codes| broadcast(codes)), weights) })
     }
 
     #[inline(always)]
@@ -314,11 +346,23 @@ pub(super) unsafe fn run<B: CodeBody>(body: &B) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn t<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x8<Pairs>, MR, NV>(args) }
+    unsafe { tile::<I32x8<Pairs>, Taps, MR, NV>(args) }
 }
 
 #[rustfmt::skip]
 pub(super) static TILES: &[&[CodeTileFn]] = &[
     &[t::<1, 1>, t::<2, 1>, t::<3, 1>, t::<4, 1>, t::<5, 1>, t::<6, 1>, t::<7, 1>, t::<8, 1>],
     &[t::<1, 2>, t::<2, 2>, t::<3, 2>, t::<4, 2>],
+];
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn p<const MR: usize, const NV: usize>(args: &CodeTile) {
+    // SAFETY: the caller's.
+    unsafe { tile::<I32x8<Pairs>, QuadPairs, MR, NV>(args) }
+}
+
+#[rustfmt::skip]
+pub(super) static PAIR_TILES: &[&[CodeTileFn]] = &[
+    &[p::<1, 1>, p::<2, 1>, p::<3, 1>, p::<4, 1>, p::<5, 1>, p::<6, 1>, p::<7, 1>, p::<8, 1>],
+    &[p::<1, 2>, p::<2, 2>, p::<3, 2>, p::<4, 2>],
 ];

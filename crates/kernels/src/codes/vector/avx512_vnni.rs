@@ -1,5 +1,5 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
 use crate::vector::F32x16;
 use std::arch::x86_64::*;
 
@@ -280,7 +280,7 @@ pub(super) unsafe fn run<B: CodeBody>(body: &B) {
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx2,fma")]
 unsafe fn t<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x16, MR, NV>(args) }
+    unsafe { tile::<I32x16, Taps, MR, NV>(args) }
 }
 
 #[rustfmt::skip]

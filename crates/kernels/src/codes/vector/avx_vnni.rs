@@ -1,6 +1,6 @@
 use super::CodeBody;
 use super::avx2::{Dot, I32x8};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
 use std::arch::x86_64::*;
 
 /// `vpdpbusd` as AVX-VNNI encodes it.
@@ -67,13 +67,13 @@ unsafe fn evex<B: CodeBody>(body: &B) {
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn v<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x8<Vex>, MR, NV>(args) }
+    unsafe { tile::<I32x8<Vex>, Taps, MR, NV>(args) }
 }
 
 #[target_feature(enable = "avx2,fma,avx512vnni,avx512vl")]
 unsafe fn e<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x8<Evex>, MR, NV>(args) }
+    unsafe { tile::<I32x8<Evex>, Taps, MR, NV>(args) }
 }
 
 #[rustfmt::skip]

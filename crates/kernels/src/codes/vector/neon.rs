@@ -1,5 +1,5 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
 use crate::vector::F32x4;
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -283,13 +283,13 @@ pub(super) unsafe fn run_mixed<B: CodeBody>(body: &B) {
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn s<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x4<Signed>, MR, NV>(args) }
+    unsafe { tile::<I32x4<Signed>, Taps, MR, NV>(args) }
 }
 
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn m<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x4<Mixed>, MR, NV>(args) }
+    unsafe { tile::<I32x4<Mixed>, Taps, MR, NV>(args) }
 }
 
 #[rustfmt::skip]

@@ -1,5 +1,5 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
 use crate::vector::F32x8;
 
 /// Eight lanes in plain Rust.
@@ -168,7 +168,7 @@ pub(super) unsafe fn run<B: CodeBody>(body: &B) {
 
 unsafe fn wrapped<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x8, MR, NV>(args) }
+    unsafe { tile::<I32x8, Taps, MR, NV>(args) }
 }
 
 pub(super) static TILES: &[&[CodeTileFn]] = &[&[

@@ -1,0 +1,58 @@
+//! Which quads may be summed in i16 before anything else.
+
+/// Largest sum of weights of one sign whose products with codes no i16 sum can exceed: `255 * 128 <= 32767`.
+const MOST: u8 = 128;
+
+/// Partners that are tried for a quad.
+const TRIES: usize = 64;
+
+/// What a quad adds at most to the i16 sums of its lanes, in products with 255: of each two neighbouring weights those
+/// above zero, then those below.
+fn loads(quad: &[[i8; 4]]) -> Vec<u8> {
+    let above = |w: i8| w.max(0).unsigned_abs();
+    let below = |w: i8| w.min(0).unsigned_abs();
+    quad.iter()
+        .flat_map(|&[a, b, c, d]| {
+            [
+                above(a).saturating_add(above(b)),
+                above(c).saturating_add(above(d)),
+                below(a).saturating_add(below(b)),
+                below(c).saturating_add(below(d)),
+            ]
+        })
+        .collect()
+}
+
+/// Pairs of quads whose products may be summed in i16, whatever the codes; and the quads left over, in order.
+///
+/// The heaviest quad that is left takes the heaviest that it may be paired with.
+pub(super) fn pair(quads: &[&[[i8; 4]]]) -> (Vec<[usize; 2]>, Vec<usize>) {
+    let loads: Vec<Vec<u8>> = quads.iter().map(|quad| loads(quad)).collect();
+    let heaviest = |&index: &usize| loads[index].iter().copied().max().unwrap_or(0);
+    let (mut light, mut singles): (Vec<usize>, Vec<usize>) =
+        (0..quads.len()).partition(|index| heaviest(index) <= MOST);
+    light.sort_by_key(|index| std::cmp::Reverse(heaviest(index)));
+    let fits = |a: usize, b: usize| {
+        let most = loads[a].iter().zip(&loads[b]);
+        most.fold(0, |most, (a, b)| most.max(a.saturating_add(*b))) <= MOST
+    };
+    let mut taken = vec![false; quads.len()];
+    let mut pairs = Vec::new();
+    for (i, &a) in light.iter().enumerate() {
+        if taken[a] {
+            continue;
+        }
+        let mut rest = light[i + 1..].iter().filter(|&&b| !taken[b]).take(TRIES);
+        match rest.find(|&&b| fits(a, b)).copied() {
+            Some(b) => {
+                taken[b] = true;
+                pairs.push([a.min(b), a.max(b)]);
+            }
+            None => singles.push(a),
+        }
+    }
+    // Neighbours in memory follow each other.
+    pairs.sort_unstable();
+    singles.sort_unstable();
+    (pairs, singles)
+}
