@@ -68,10 +68,10 @@ pub(crate) trait CodeVector: Copy {
         // SAFETY: the caller's.
         unsafe { a.abs().min(b) }
     }
-    /// Bits 21 to 24 of each lane.
+    /// Bits 22 to 24 of each lane.
     unsafe fn piece(value: Self::F) -> Self;
     /// `table[self]`.
-    unsafe fn lookup(table: &[f32; 16], index: Self) -> Self::F;
+    unsafe fn lookup(table: &[f32; 8], index: Self) -> Self::F;
     /// Codes looked up in a table.
     #[inline(always)]
     unsafe fn map(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {

@@ -228,20 +228,15 @@ impl<D: Dot> CodeVector for I32x8<D> {
 
     #[inline(always)]
     unsafe fn piece(value: F32x8Avx) -> Self {
+        // A permutation reads no more than the low three bits.
         // SAFETY: the caller's.
-        Self::of(unsafe { _mm256_srli_epi32::<21>(_mm256_castps_si256(value.0)) })
+        Self::of(unsafe { _mm256_srli_epi32::<22>(_mm256_castps_si256(value.0)) })
     }
 
     #[inline(always)]
-    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x8Avx {
-        // A permutation reads the low three bits; the fourth, moved to the sign, chooses between two.
+    unsafe fn lookup(table: &[f32; 8], index: Self) -> F32x8Avx {
         // SAFETY: the caller's.
-        unsafe {
-            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index.0);
-            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), index.0);
-            let choice = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index.0));
-            F32x8Avx(_mm256_blendv_ps(low, high, choice))
-        }
+        F32x8Avx(unsafe { _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index.0) })
     }
 
     #[inline(always)]

@@ -156,15 +156,18 @@ impl CodeVector for I32x16 {
 
     #[inline(always)]
     unsafe fn piece(value: F32x16) -> Self {
-        // The permutation reads no more than the low four bits.
+        // The permutation reads no more than the low four bits, and both halves of the table are the same.
         // SAFETY: the caller's.
-        I32x16(unsafe { _mm512_srli_epi32::<21>(_mm512_castps_si512(value.0)) })
+        I32x16(unsafe { _mm512_srli_epi32::<22>(_mm512_castps_si512(value.0)) })
     }
 
     #[inline(always)]
-    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x16 {
+    unsafe fn lookup(table: &[f32; 8], index: Self) -> F32x16 {
         // SAFETY: the caller's.
-        F32x16(unsafe { _mm512_permutexvar_ps(index.0, _mm512_loadu_ps(table.as_ptr())) })
+        unsafe {
+            let twice = _mm512_broadcast_f32x8(_mm256_loadu_ps(table.as_ptr()));
+            F32x16(_mm512_permutexvar_ps(index.0, twice))
+        }
     }
 
     #[inline(always)]

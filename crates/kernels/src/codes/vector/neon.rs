@@ -204,22 +204,22 @@ impl<D: Dot> CodeVector for I32x4<D> {
 
     #[inline(always)]
     unsafe fn piece(value: F32x4) -> Self {
-        // As the four bytes' places in a table of sixteen floats.
+        // As the four bytes' places in a table of eight floats.
         // SAFETY: the caller's.
         unsafe {
-            let bits = vshrq_n_u32::<21>(vreinterpretq_u32_f32(value.0));
-            let piece = vandq_u32(bits, vdupq_n_u32(15));
+            let bits = vshrq_n_u32::<22>(vreinterpretq_u32_f32(value.0));
+            let piece = vandq_u32(bits, vdupq_n_u32(7));
             let bytes = vmlaq_n_u32(vdupq_n_u32(0x0302_0100), piece, 0x0404_0404);
             Self::of(vreinterpretq_s32_u32(bytes))
         }
     }
 
     #[inline(always)]
-    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x4 {
+    unsafe fn lookup(table: &[f32; 8], index: Self) -> F32x4 {
         // SAFETY: the caller's.
         unsafe {
-            let table = vld1q_u8_x4(table.as_ptr().cast());
-            let value = vqtbl4q_u8(table, vreinterpretq_u8_s32(index.0));
+            let table = vld1q_u8_x2(table.as_ptr().cast());
+            let value = vqtbl2q_u8(table, vreinterpretq_u8_s32(index.0));
             F32x4(vreinterpretq_f32_u8(value))
         }
     }

@@ -134,12 +134,12 @@ impl CodeVector for I32x8 {
 
     #[inline(always)]
     unsafe fn piece(value: F32x8) -> Self {
-        I32x8(value.0.map(|v| (v.to_bits() >> 21 & 15) as i32))
+        I32x8(value.0.map(|v| (v.to_bits() >> 22 & 7) as i32))
     }
 
     #[inline(always)]
-    unsafe fn lookup(table: &[f32; 16], index: Self) -> F32x8 {
-        F32x8(index.0.map(|i| table[i as usize & 15]))
+    unsafe fn lookup(table: &[f32; 8], index: Self) -> F32x8 {
+        F32x8(index.0.map(|i| table[i as usize & 7]))
     }
 
     #[inline(always)]
