@@ -30,4 +30,4 @@ pub use rounding::round_weights;
 pub use share::int8_macs_share;
 pub use sites::{Site, sites};
 pub use tail::float_tail;
-pub use targets::{BUILTIN, ONNXRUNTIME, TARGETS, Target, target};
+pub use targets::{BUILTIN, BUILTIN_AVX2, ONNXRUNTIME, ONNXRUNTIME_AVX2, TARGETS, Target, target};

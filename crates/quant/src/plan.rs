@@ -92,7 +92,8 @@ fn plan_weights(
         let Some(tensor) = region.graph.constant(node.inputs[weight]) else {
             continue;
         };
-        let mut params = weight_params(value, tensor, bias.as_deref().zip(x_scale))?;
+        let bias = bias.as_deref().zip(x_scale);
+        let mut params = weight_params(value, tensor, target.largest_weight, bias)?;
         if let Some(before) = plan.weights.get(value) {
             // Two convolutions read this weight: the scale must let both biases fit.
             params = wider(before, &params).map_err(at(value))?;

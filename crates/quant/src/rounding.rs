@@ -1,7 +1,7 @@
 //! Rounding of weights by the second moments of what they are multiplied with.
 use crate::sites::Region;
 use crate::weights::at;
-use crate::{Moments, QuantError, QuantPlan};
+use crate::{Moments, QuantError, QuantPlan, target};
 use ir::{Graph, NodeId, QuantFacts, QuantParams, Tensor, ValueId};
 use std::collections::BTreeMap;
 
@@ -17,13 +17,14 @@ const DAMPING: f64 = 0.01;
 /// Source: GPTQ (arXiv 2210.17323), OBQ (arXiv 2208.11580), in the form of LDLQ (arXiv 2307.13304).
 ///
 /// # Errors
-/// As [`crate::sites`]; `NonFiniteWeight` and `Params` with the value.
+/// As [`crate::sites`]; `NonFiniteWeight` and `Params` with the value; `UnknownTarget` of the plan.
 pub fn round_weights(
     graph: &Graph,
     plan: &QuantPlan,
     moments: &BTreeMap<NodeId, Moments>,
     means: &BTreeMap<ValueId, Vec<f32>>,
 ) -> Result<Graph, QuantError> {
+    let largest = i32::from(target(&plan.target)?.largest_weight);
     let region = Region::new(graph)?;
     let mut edit = graph.edit();
     for (id, node, position) in region.weighted() {
@@ -41,7 +42,9 @@ pub fn round_weights(
         }
         let tensor = graph.constant(weight).expect("weighted() gives constants");
         let means = means.get(&node.inputs[0]).map(Vec::as_slice);
-        let Some((rounded, shift)) = round_tensor(name, tensor, params, (moments, means))? else {
+        let Some((rounded, shift)) =
+            round_tensor(name, tensor, (params, largest), (moments, means))?
+        else {
             continue;
         };
         let old_bias = match old_bias.flatten() {
@@ -70,7 +73,7 @@ type Rounded = (Vec<f64>, Vec<f64>);
 fn round_tensor(
     name: &str,
     weight: &Tensor,
-    params: &QuantParams,
+    (params, largest): (&QuantParams, i32),
     (moments, means): (&Moments, Option<&[f32]>),
 ) -> Result<Option<Rounded>, QuantError> {
     let weights = weight.to_f64().map_err(at(name))?;
@@ -90,7 +93,7 @@ fn round_tensor(
         for (o, shift) in rows.clone().zip(&mut shift[rows]) {
             let row = o * size..(o + 1) * size;
             let (before, after) = (&weights[row.clone()], &mut rounded[row]);
-            round_row((before, after), (params, o), factors.as_deref());
+            round_row((before, after), (params, o, largest), factors.as_deref());
             let change = after.iter().zip(before).zip(&mean);
             *shift = change.map(|((a, b), m)| (a - b) * m).sum();
         }
@@ -101,7 +104,7 @@ fn round_tensor(
 /// Rounds a filter, each weight after the errors of those before it were carried over.
 fn round_row(
     (before, after): (&[f64], &mut [f64]),
-    (params, channel): (&QuantParams, usize),
+    (params, channel, largest): (&QuantParams, usize, i32),
     factors: Option<&[f64]>,
 ) {
     let size = before.len();
@@ -112,8 +115,8 @@ fn round_row(
             None => 0.0,
         };
         let code = params.quantize(channel, (before[k] + carried) as f32);
-        // -128 has no counterpart, and kernels may count on its absence.
-        after[k] = f64::from(params.dequantize(channel, code.max(-127)));
+        let code = code.clamp(-largest, largest);
+        after[k] = f64::from(params.dequantize(channel, code));
         errors[k] = before[k] - after[k];
     }
 }

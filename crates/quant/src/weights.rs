@@ -29,18 +29,19 @@ fn peaks(value: &str, weight: &Tensor) -> Result<Vec<f64>, QuantError> {
     Ok(peaks)
 }
 
-/// Symmetric I8 parameters for each channel of axis 0: scale `max|w| / 127`.
+/// Symmetric I8 parameters for each channel of axis 0: scale `max|w| / largest`.
 ///
 /// With `bias` and the input's scale, a scale is raised where the bias would not fit an I32 code of
 /// `x_scale * scale`: in channels that are (almost) 0.
 pub(crate) fn weight_params(
     value: &str,
     weight: &Tensor,
+    largest: u8,
     bias: Option<(&[f64], f32)>,
 ) -> Result<QuantParams, QuantError> {
     let mut scale = Vec::new();
     for (channel, peak) in peaks(value, weight)?.into_iter().enumerate() {
-        let step = (peak / 127.0) as f32;
+        let step = (peak / f64::from(largest)) as f32;
         let step = if step.is_normal() { step } else { f32::EPSILON };
         let fits = bias.map_or(0.0, |(bias, x_scale)| {
             let b = bias.get(channel).copied().unwrap_or(0.0).abs();
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn weight_params_of_a_zero_channel_are_positive_and_others_reach_127() {
         let w = Tensor::new([3, 2], vec![0.5f32, -1.27, 0.0, 0.0, 1e-42, 0.0]).unwrap();
-        let p = weight_params("w", &w, None).unwrap();
+        let p = weight_params("w", &w, 127, None).unwrap();
         assert_eq!(p.scale()[1..], [f32::EPSILON; 2]);
         assert_eq!(
             codes("w", &w, &p).unwrap(),
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn weight_params_with_a_bias_on_a_zero_channel_let_it_fit() {
         let w = Tensor::new([2, 1], vec![0f32, 1.0]).unwrap();
-        let p = weight_params("w", &w, Some((&[30.0, 30.0], 0.01))).unwrap();
+        let p = weight_params("w", &w, 127, Some((&[30.0, 30.0], 0.01))).unwrap();
         let b = bias_params("b", &p, 0.01).unwrap();
         for channel in 0..2 {
             assert!((b.dequantize(channel, b.quantize(channel, 30.0)) - 30.0).abs() < 1e-3);
@@ -139,7 +140,7 @@ mod tests {
     fn weight_params_of_nan_name_the_element() {
         let w = Tensor::new([1, 2], vec![0f32, f32::NAN]).unwrap();
         assert!(matches!(
-            weight_params("w", &w, None),
+            weight_params("w", &w, 127, None),
             Err(QuantError::NonFiniteWeight { index: 1, .. })
         ));
     }

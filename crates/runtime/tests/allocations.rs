@@ -1,7 +1,8 @@
 //! Inference allocates nothing once it is warm.
-use ir::Graph;
 use ir::ops::{Reshape, Softmax, Split, Transpose, UnaryKind};
+use ir::{DataType, Graph, QuantParams};
 use net::{Net, image};
+use quant::{BUILTIN, Range, apply, int8_macs_share, plan, sites};
 use runtime::{Plan, PlanOptions, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
@@ -12,28 +13,19 @@ mod net;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// A detector in small: blocks of every kind, in f32 or quantized, and a head in f32.
-fn detector(quantized: bool) -> Graph {
+/// A detector in small: blocks of every kind.
+fn detector() -> Graph {
     let mut graph = Graph::new(17);
     let mut net = Net::new(&graph);
-    let grid = |net: &mut Net, x| match quantized {
-        true => net.qdq(x, 0.02, 100),
-        false => x,
-    };
     let x = net.input(&[1, 3, 16, 16]);
-    let x = grid(&mut net, x);
     let y = net.conv_silu(x, [3, 32, 3, 2]);
-    let y = grid(&mut net, y);
     let sizes = vec![16, 16];
     let halves = net.many(Split { axis: 1, sizes }, &[y], 2);
     let a = net.bottleneck(halves[1], 16);
-    let a = grid(&mut net, a);
     let pooled = net.pool(a, 5);
     let y = net.concat(1, &[halves[0], a, pooled]);
     let y = net.conv_silu(y, [48, 24, 1, 1]);
-    let y = grid(&mut net, y);
     let y = net.conv(y, [24, 24, 3, 1], 24);
-    let y = grid(&mut net, y);
     let y = net.conv(y, [24, 64, 1, 1], 1);
     let shape = vec![1, 64, 64];
     let y = net.op(Reshape { shape }, &[y]);
@@ -54,6 +46,17 @@ fn detector(quantized: bool) -> Graph {
     net.edit.output(y);
     graph.apply(net.edit).expect("a valid graph");
     graph
+}
+
+/// The same with codes wherever our engine wants them, and a head in f32.
+fn quantized(graph: &Graph) -> Graph {
+    let ranges = sites(graph, &BUILTIN).expect("a float graph");
+    let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-2.0, 4.0)));
+    let input = QuantParams::per_tensor(0.02, 100, DataType::U8).expect("valid parameters");
+    let plan = plan(graph, &ranges.collect(), &input, &BUILTIN).expect("ranges for all sites");
+    let quantized = apply(graph, &plan).expect("the graph of the plan");
+    assert!(int8_macs_share(&quantized) > 0.9, "convolutions of codes");
+    quantized
 }
 
 /// The allocations of ten runs of a warm session.
@@ -84,10 +87,11 @@ fn allocations(graph: &Graph, threads: usize) -> usize {
 
 #[test]
 fn run_into_warm_session_allocates_nothing() {
-    for quantized in [false, true] {
+    let float = detector();
+    for (kind, graph) in [("codes", quantized(&float)), ("f32", float)] {
         for threads in [1, 2] {
-            let found = allocations(&detector(quantized), threads);
-            assert_eq!(found, 0, "quantized: {quantized}, {threads} threads");
+            let found = allocations(&graph, threads);
+            assert_eq!(found, 0, "{kind}, {threads} threads");
         }
     }
 }

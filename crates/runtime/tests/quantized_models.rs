@@ -406,7 +406,7 @@ fn steps_fed_by_onnx_runtime_equal_its_results() {
     let Some(folder) = assets() else { return };
     let Some(python) = python() else { return };
     let written = tempfile::tempdir().expect("a temporary folder");
-    for target in [&quant::BUILTIN, &quant::ONNXRUNTIME] {
+    for target in quant::TARGETS {
         let path = written.path().join(format!("{}.onnx", target.name));
         onnx::save(&quantized(&folder, DETECTOR, target), &path).expect("a writable folder");
         compare_steps(&python, &path, 1.0);

@@ -65,7 +65,7 @@ fn round_tensor_of_correlated_inputs_halves_the_output_error() {
     let weight = Tensor::new([outputs as usize, channels as usize, 1, 1], weights.clone()).unwrap();
     let n = outputs as usize;
     let params = QuantParams::per_channel(0, vec![0.05; n], vec![0; n], DataType::I8).unwrap();
-    let (better, shift) = round_tensor("w", &weight, &params, (&moments, None))
+    let (better, shift) = round_tensor("w", &weight, (&params, 127), (&moments, None))
         .unwrap()
         .unwrap();
     let plain = crate::weights::rounded("w", &weight, &params).unwrap();
@@ -84,6 +84,20 @@ fn round_tensor_of_correlated_inputs_halves_the_output_error() {
     };
     let (plain, better) = (error(&plain, None), error(&better, Some(&shift)));
     assert!(better < 0.5 * plain, "{plain} became {better}");
+}
+
+#[test]
+fn round_row_with_carried_errors_stays_within_the_largest_weight() {
+    let params = QuantParams::per_channel(0, vec![0.1], vec![0], DataType::I8).unwrap();
+    // All of the first weight's error, and more, is carried to the second, which is at the end of the range.
+    let factors = [0.0, 0.0, 50.0, 0.0];
+    for (largest, sign) in [(64, 1.0), (64, -1.0), (127, 1.0), (127, -1.0)] {
+        let end = sign * f64::from(largest) * 0.1;
+        let mut after = [0.0; 2];
+        let before = [sign * 0.04, end];
+        round_row((&before, &mut after), (&params, 0, largest), Some(&factors));
+        assert!((after[1] - end).abs() < 1e-6, "{largest}: {after:?}");
+    }
 }
 
 #[test]

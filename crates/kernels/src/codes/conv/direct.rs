@@ -8,6 +8,7 @@ use super::{QEpilogue, QOut};
 use crate::codes::vector::{code_body, code_pair_tiles, code_tiles};
 use crate::nest::Base;
 use crate::{Context, View};
+use std::cell::Cell;
 
 /// Multiply-accumulates that make a task worth handing out.
 const TASK_MACS: usize = 2 << 20;
@@ -17,7 +18,7 @@ struct Job<'a> {
     weights: &'a Weights,
     tiles: &'static [&'static [CodeTileFn]],
     /// Codes between a window's start and each of the weights' places.
-    places: Vec<usize>,
+    places: &'a [usize],
     taps_w: usize,
     codes: Base<u8>,
     /// Where y lies, and the bytes of its elements.
@@ -35,6 +36,11 @@ struct Job<'a> {
     tap_steps: [usize; 2],
 }
 
+thread_local! {
+    /// Memory for places: a warm session allocates nothing.
+    static PLACES: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
+}
+
 /// The convolution over the widened view.
 pub(super) fn run(
     ctx: &mut Context,
@@ -43,49 +49,11 @@ pub(super) fn run(
     y: &QOut,
     epilogue: &QEpilogue,
 ) {
-    let inner = conv.in_channels_per_group;
-    let size = &conv.window;
-    let dense = conv.group == 1 && window.strides[3] == inner && size.dilations[1] == 1;
-    let codes = Base(ctx.codes.as_mut_ptr());
-    let (y_base, y_bytes) = match y {
-        QOut::Codes { .. } => (codes, 1),
-        QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
-    };
-    let weights = match &conv.row_weights {
-        Some(rows) if dense => rows,
-        _ => &conv.weights,
-    };
-    // Steps that no pixel or tap takes may wrap.
-    let x_step = size.strides[1].wrapping_mul(window.strides[3]);
-    let tap_steps = [2, 3].map(|axis| size.dilations[axis - 2].wrapping_mul(window.strides[axis]));
-    let places = weights.places.iter().map(|place| {
-        let rows = place.tap_h.wrapping_mul(tap_steps[0]);
-        rows.wrapping_add(place.tap_w.wrapping_mul(tap_steps[1])) + place.at
-    });
-    let mut job = Job {
-        conv,
-        weights,
-        tiles: match code_pair_tiles(conv.isa) {
-            Some(tiles) if !weights.places.is_empty() => tiles,
-            _ => code_tiles(conv.isa),
-        },
-        places: places.collect(),
-        taps_w: if dense { 1 } else { size.kernel[1] },
-        codes,
-        y_base,
-        y_bytes,
-        window: *window,
-        y: *y.view(),
-        residual: epilogue.residual.map(|(view, _)| view),
-        finish: Finish::new(conv, y, epilogue),
-        height: y.view().shape[2],
-        width: y.view().shape[3],
-        x_step,
-        tap_steps,
-    };
-    job.flatten();
+    let mut places = PLACES.take();
+    let job = Job::new(ctx, (conv, window), (y, epilogue), &mut places);
+    let [kernel_h, kernel_w] = conv.window.kernel;
     let widest = conv.panels.iter().map(|p| p.channels).max().unwrap_or(1);
-    let macs_per_row = job.width * size.kernel[0] * size.kernel[1] * inner * widest;
+    let macs_per_row = job.width * kernel_h * kernel_w * conv.in_channels_per_group * widest;
     let rows = TASK_MACS.div_ceil(macs_per_row).clamp(1, job.height);
     let blocks = job.height.div_ceil(rows);
     let (images, panels) = (window.shape[0], conv.panels.len());
@@ -96,9 +64,62 @@ pub(super) fn run(
             job.row(image, panel, row);
         }
     });
+    PLACES.set(places);
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    fn new(
+        ctx: &mut Context,
+        (conv, window): (&'a PackedQConv, &View),
+        (y, epilogue): (&QOut, &QEpilogue<'a>),
+        places: &'a mut Vec<usize>,
+    ) -> Job<'a> {
+        let size = &conv.window;
+        let inner = conv.in_channels_per_group;
+        let dense = conv.group == 1 && window.strides[3] == inner && size.dilations[1] == 1;
+        let codes = Base(ctx.codes.as_mut_ptr());
+        let (y_base, y_bytes) = match y {
+            QOut::Codes { .. } => (codes, 1),
+            QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
+        };
+        let weights = match &conv.row_weights {
+            Some(rows) if dense => rows,
+            _ => &conv.weights,
+        };
+        // Steps that no pixel or tap takes may wrap.
+        let x_step = size.strides[1].wrapping_mul(window.strides[3]);
+        let tap_steps = [0, 1].map(|i| size.dilations[i].wrapping_mul(window.strides[2 + i]));
+        places.clear();
+        places.extend(weights.places.iter().map(|place| {
+            let row = place.tap_h.wrapping_mul(tap_steps[0]);
+            let column = place.tap_w.wrapping_mul(tap_steps[1]);
+            row.wrapping_add(column).wrapping_add(place.at)
+        }));
+        let mut job = Job {
+            conv,
+            weights,
+            tiles: match code_pair_tiles(conv.isa) {
+                Some(tiles) if !places.is_empty() => tiles,
+                _ => code_tiles(conv.isa),
+            },
+            places,
+            taps_w: if dense { 1 } else { size.kernel[1] },
+            codes,
+            y_base,
+            y_bytes,
+            window: *window,
+            y: *y.view(),
+            residual: epilogue.residual.map(|(view, _)| view),
+            finish: Finish::new(conv, y, epilogue),
+            height: y.view().shape[2],
+            width: y.view().shape[3],
+            x_step,
+            tap_steps,
+        };
+        job.flatten();
+        job
+    }
+
     /// A 1x1 convolution whose pixels lie at one stride over the whole image has rows of any length.
     fn flatten(&mut self) {
         let even = |v: &View| v.strides[2] == v.strides[3] * self.width;
