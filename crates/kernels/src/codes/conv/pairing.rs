@@ -8,33 +8,34 @@ const TRIES: usize = 64;
 
 /// What a quad adds at most to the i16 sums of its lanes, in products with 255: of each two neighbouring weights those
 /// above zero, then those below.
-fn loads(quad: &[[i8; 4]]) -> Vec<u8> {
+fn loads(quad: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
     let above = |w: i8| w.max(0).unsigned_abs();
     let below = |w: i8| w.min(0).unsigned_abs();
-    quad.iter()
-        .flat_map(|&[a, b, c, d]| {
-            [
-                above(a).saturating_add(above(b)),
-                above(c).saturating_add(above(d)),
-                below(a).saturating_add(below(b)),
-                below(c).saturating_add(below(d)),
-            ]
-        })
-        .collect()
+    quad.iter().flat_map(move |&[a, b, c, d]| {
+        [
+            above(a).saturating_add(above(b)),
+            above(c).saturating_add(above(d)),
+            below(a).saturating_add(below(b)),
+            below(c).saturating_add(below(d)),
+        ]
+    })
 }
 
 /// Pairs of quads whose products may be summed in i16, whatever the codes; and the quads left over, in order.
 ///
 /// The heaviest quad that is left takes the heaviest that it may be paired with.
 pub(super) fn pair(quads: &[&[[i8; 4]]]) -> (Vec<[usize; 2]>, Vec<usize>) {
-    let loads: Vec<Vec<u8>> = quads.iter().map(|quad| loads(quad)).collect();
-    let heaviest = |&index: &usize| loads[index].iter().copied().max().unwrap_or(0);
+    let width = 4 * quads.first().map_or(0, |quad| quad.len());
+    let all: Vec<u8> = quads.iter().flat_map(|quad| loads(quad)).collect();
+    let of = |index: usize| &all[index * width..(index + 1) * width];
+    let heaviest = |index: usize| of(index).iter().copied().max().unwrap_or(0);
+    let heaviest: Vec<u8> = (0..quads.len()).map(heaviest).collect();
     let (mut light, mut singles): (Vec<usize>, Vec<usize>) =
-        (0..quads.len()).partition(|index| heaviest(index) <= MOST);
-    light.sort_by_key(|index| std::cmp::Reverse(heaviest(index)));
+        (0..quads.len()).partition(|&index| heaviest[index] <= MOST);
+    light.sort_by_key(|&index| std::cmp::Reverse(heaviest[index]));
     let fits = |a: usize, b: usize| {
-        let most = loads[a].iter().zip(&loads[b]);
-        most.fold(0, |most, (a, b)| most.max(a.saturating_add(*b))) <= MOST
+        let both = of(a).iter().zip(of(b));
+        both.fold(0, |most, (a, b)| most.max(a.saturating_add(*b))) <= MOST
     };
     let mut taken = vec![false; quads.len()];
     let mut pairs = Vec::new();

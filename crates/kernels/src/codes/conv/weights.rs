@@ -50,9 +50,6 @@ pub(crate) struct Weights {
     pub(crate) data: Vec<i8>,
 }
 
-/// The weights of all lanes of one quad.
-type Quad = Vec<[i8; 4]>;
-
 impl Weights {
     /// Packs the weights of `taps_w` taps a kernel row: each its own, or all one.
     pub(super) fn new(spec: &QConvSpec, isa: Isa, panels: &[Panel], taps_w: usize) -> Weights {
@@ -68,12 +65,14 @@ impl Weights {
         };
         let paired = tail != Tail::Short && code_pair_tiles(isa).is_some();
         for panel in panels {
-            let quads = weights.quads(spec, panel, panel.nv * code_lanes(isa), (taps_w, run));
+            let lanes = panel.nv * code_lanes(isa);
+            let (places, quads) = weights.quads(spec, panel, lanes, (taps_w, run));
+            let quads: Vec<&[[i8; 4]]> = quads.chunks_exact(lanes).collect();
             if paired {
-                weights.push_pairs(&quads, isa);
+                weights.push_pairs(&places, &quads, isa);
             } else {
                 weights.start_panel(0, 0);
-                for (_, quad) in &quads {
+                for quad in quads {
                     weights.push(quad, isa);
                 }
             }
@@ -81,18 +80,20 @@ impl Weights {
         weights
     }
 
-    /// The panel's quads in the order of the taps.
+    /// The panel's quads in the order of the taps: their places, and the weights of all lanes of each.
     fn quads(
         &self,
         spec: &QConvSpec,
         panel: &Panel,
         lanes: usize,
         (taps_w, run): (usize, usize),
-    ) -> Vec<(Place, Quad)> {
+    ) -> (Vec<Place>, Vec<[i8; 4]>) {
         let inner = spec.in_channels_per_group;
         let [kernel_h, kernel_w] = spec.kernel;
         let quads = run.div_ceil(4);
-        let mut all = Vec::with_capacity(kernel_h * taps_w * quads);
+        let count = kernel_h * taps_w * quads;
+        let mut places = Vec::with_capacity(count);
+        let mut all = Vec::with_capacity(count * lanes);
         for (tap_h, tap_w) in (0..kernel_h).flat_map(|h| (0..taps_w).map(move |w| (h, w))) {
             for q in 0..quads {
                 // The overlapping tail holds the run's last four codes.
@@ -100,22 +101,21 @@ impl Weights {
                     Tail::Overlap if q == quads - 1 => run - 4,
                     _ => 4 * q,
                 };
-                let mut quad = vec![[0i8; 4]; lanes];
-                for (lane, weights) in quad.iter_mut().enumerate().take(panel.channels) {
-                    *weights = std::array::from_fn(|i| {
-                        let at = at + i;
-                        if at < 4 * q || at >= run {
-                            return 0;
-                        }
-                        let (kw, c) = (tap_w + at / inner, at % inner);
-                        let m = panel.channel + lane;
-                        spec.weight[((m * inner + c) * kernel_h + tap_h) * kernel_w + kw]
-                    });
-                }
-                all.push((Place { tap_h, tap_w, at }, quad));
+                places.push(Place { tap_h, tap_w, at });
+                let taps: [Option<usize>; 4] = std::array::from_fn(|i| {
+                    let at = at + i;
+                    let (kw, c) = (tap_w + at / inner, at % inner);
+                    let counts = at >= 4 * q && at < run;
+                    counts.then_some((c * kernel_h + tap_h) * kernel_w + kw)
+                });
+                let filter = inner * kernel_h * kernel_w;
+                let filters = spec.weight[panel.channel * filter..].chunks_exact(filter);
+                let weights = filters.take(panel.channels);
+                all.extend(weights.map(|filter| taps.map(|tap| tap.map_or(0, |tap| filter[tap]))));
+                all.resize(places.len() * lanes, [0; 4]);
             }
         }
-        all
+        (places, all)
     }
 
     fn start_panel(&mut self, pairs: usize, singles: usize) {
@@ -133,21 +133,20 @@ impl Weights {
         pack_quad(isa, quad, &mut self.data[start..]);
     }
 
-    fn push_pairs(&mut self, quads: &[(Place, Quad)], isa: Isa) {
-        let lanes: Vec<&[[i8; 4]]> = quads.iter().map(|(_, quad)| quad.as_slice()).collect();
-        let (pairs, singles) = pair(&lanes);
+    fn push_pairs(&mut self, places: &[Place], quads: &[&[[i8; 4]]], isa: Isa) {
+        let (pairs, singles) = pair(quads);
         self.start_panel(pairs.len(), singles.len());
         for &[a, b] in &pairs {
-            self.places.extend([quads[a].0, quads[b].0]);
-            let vectors = |quad: usize| lanes[quad].chunks(code_lanes(isa));
+            self.places.extend([places[a], places[b]]);
+            let vectors = |quad: usize| quads[quad].chunks(code_lanes(isa));
             for (a, b) in vectors(a).zip(vectors(b)) {
                 self.data.extend(a.as_flattened());
                 self.data.extend(b.as_flattened());
             }
         }
         for &index in &singles {
-            self.places.push(quads[index].0);
-            self.push(lanes[index], isa);
+            self.places.push(places[index]);
+            self.push(quads[index], isa);
         }
     }
 }
