@@ -1,6 +1,6 @@
 //! The processor's ceiling, to judge kernels by.
 
-use crate::codes::vector::{CodeBody, CodeVector, code_lanes, code_pair_tiles, dispatch_codes};
+use crate::codes::vector::{CodeBody, CodeVector, code_lanes, code_sorted_tiles, dispatch_codes};
 use crate::vector::{Body, Vector, dispatch};
 use crate::{Isa, KernelError};
 use std::cell::Cell;
@@ -72,7 +72,7 @@ impl<const M: usize, const N: usize> CodeBody for DotLoop<M, N> {
                 for (m, row) in acc.iter_mut().enumerate() {
                     let quad = codes.add(m).cast::<u8>();
                     for (n, sum) in row.iter_mut().enumerate() {
-                        *sum = sum.dot_two([quad, quad.add(4)], weights.add(n).cast());
+                        *sum = sum.dot_narrow([quad, quad.add(4)], weights.add(n).cast());
                     }
                 }
             }
@@ -114,7 +114,7 @@ pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
     // As many accumulators as leave registers for what pairs of quads need.
     // SAFETY: the instruction set is checked.
     Ok(unsafe {
-        if code_pair_tiles(isa).is_some() {
+        if code_sorted_tiles(isa).is_some() {
             DotLoop::<3, 2>::repeat(isa, rounds)
         } else {
             DotLoop::<4, 3>::repeat(isa, rounds)

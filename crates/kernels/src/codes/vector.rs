@@ -42,16 +42,19 @@ pub(crate) trait CodeVector: Copy {
     unsafe fn in_order(sums: [Self; 4]) -> [Self; 4];
     /// Adds each lane's product of its four weights with the four codes, less [`code_offset`].
     unsafe fn dot(self, codes: Self::Quad, weights: Self::Weights) -> Self;
-    /// Adds the products of two quads with the weights of both, one after the other; where there are
-    /// [`code_pair_tiles`], with weights of one byte that [`pair`](super::conv::pairing::pair) allows.
+    /// Adds the products of `N` quads, one or two, with the weights of each, one after the other; where there are
+    /// [`code_sorted_tiles`], weights of one byte whose products an i16 holds ([`sort`](super::conv::pairing::sort)).
     #[inline(always)]
-    unsafe fn dot_two(self, codes: [*const u8; 2], weights: *const i8) -> Self {
-        // SAFETY: the caller's.
-        unsafe {
-            let sum = self.dot(Self::quad(codes[0]), Self::weights(weights));
-            let weights = Self::weights(weights.add(Self::WEIGHT_BYTES));
-            sum.dot(Self::quad(codes[1]), weights)
+    unsafe fn dot_narrow<const N: usize>(self, codes: [*const u8; N], weights: *const i8) -> Self {
+        let mut sum = self;
+        for (i, codes) in codes.into_iter().enumerate() {
+            // SAFETY: the caller's.
+            sum = unsafe {
+                let weights = Self::weights(weights.add(i * Self::WEIGHT_BYTES));
+                sum.dot(Self::quad(codes), weights)
+            };
         }
+        sum
     }
     /// One code per lane; of `n < LANES`, the rest are zero.
     unsafe fn widen(from: *const u8) -> Self;
@@ -167,11 +170,11 @@ pub(crate) fn code_tiles(isa: Isa) -> &'static [&'static [CodeTileFn]] {
     }
 }
 
-/// Those of instruction sets where pairs of quads take fewer instructions together; `[nv - 1][mr - 1]`.
-pub(crate) fn code_pair_tiles(isa: Isa) -> Option<&'static [&'static [CodeTileFn]]> {
+/// Those of instruction sets where products summed in i16 take fewer instructions; `[nv - 1][mr - 1]`.
+pub(crate) fn code_sorted_tiles(isa: Isa) -> Option<&'static [&'static [CodeTileFn]]> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => Some(avx2::PAIR_TILES),
+        Isa::Avx512 | Isa::Avx2 => Some(avx2::SORTED_TILES),
         _ => None,
     }
 }

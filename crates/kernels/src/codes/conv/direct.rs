@@ -5,7 +5,7 @@ use super::pack::{PackedQConv, Panel};
 use super::tile::{CodeTile, CodeTileFn};
 use super::weights::{PanelWeights, Weights};
 use super::{QEpilogue, QOut};
-use crate::codes::vector::{code_body, code_pair_tiles, code_tiles};
+use crate::codes::vector::{code_body, code_sorted_tiles, code_tiles};
 use crate::nest::Base;
 use crate::{Context, View};
 use std::cell::Cell;
@@ -91,14 +91,15 @@ impl<'a> Job<'a> {
         let tap_steps = [0, 1].map(|i| size.dilations[i].wrapping_mul(window.strides[2 + i]));
         places.clear();
         places.extend(weights.places.iter().map(|place| {
-            let row = place.tap_h.wrapping_mul(tap_steps[0]);
-            let column = place.tap_w.wrapping_mul(tap_steps[1]);
-            row.wrapping_add(column).wrapping_add(place.at)
+            let [h, w, at] = [place.tap_h, place.tap_w, place.at].map(|i| i as usize);
+            let row = h.wrapping_mul(tap_steps[0]);
+            row.wrapping_add(w.wrapping_mul(tap_steps[1]))
+                .wrapping_add(at)
         }));
         let mut job = Job {
             conv,
             weights,
-            tiles: match code_pair_tiles(conv.isa) {
+            tiles: match code_sorted_tiles(conv.isa) {
                 Some(tiles) if !places.is_empty() => tiles,
                 _ => code_tiles(conv.isa),
             },
@@ -206,8 +207,7 @@ impl<'a> Job<'a> {
             run: size.kernel[1] / self.taps_w * conv.in_channels_per_group,
             tail: self.weights.tail,
             places: self.places[weights.place..].as_ptr(),
-            pairs: weights.pairs,
-            singles: weights.singles,
+            counts: weights.counts,
             finish: &self.finish,
             channels: panel.channels,
             y: std::ptr::null_mut(),

@@ -1,4 +1,4 @@
-//! Which quads may be summed in i16 before anything else.
+//! Which quads may be summed in i16 before anything else, two together or alone.
 
 /// Largest sum of weights of one sign whose products with codes no i16 sum can exceed: `255 * 128 <= 32767`.
 const MOST: u8 = 128;
@@ -21,16 +21,24 @@ fn loads(quad: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// Pairs of quads whose products may be summed in i16, whatever the codes; and the quads left over, in order.
-///
-/// The heaviest quad that is left takes the heaviest that it may be paired with.
-pub(super) fn pair(quads: &[&[[i8; 4]]]) -> (Vec<[usize; 2]>, Vec<usize>) {
+/// A panel's quads by how they are summed.
+pub(super) struct Sorted {
+    /// Two in i16 together, whatever the codes.
+    pub(super) pairs: Vec<[usize; 2]>,
+    /// Alone in i16.
+    pub(super) narrow: Vec<usize>,
+    /// In i32.
+    pub(super) wide: Vec<usize>,
+}
+
+/// Sorts the quads of a panel; the heaviest quad that is left takes the heaviest that it may be paired with.
+pub(super) fn sort(quads: &[&[[i8; 4]]]) -> Sorted {
     let width = 4 * quads.first().map_or(0, |quad| quad.len());
     let all: Vec<u8> = quads.iter().flat_map(|quad| loads(quad)).collect();
     let of = |index: usize| &all[index * width..(index + 1) * width];
     let heaviest = |index: usize| of(index).iter().copied().max().unwrap_or(0);
     let heaviest: Vec<u8> = (0..quads.len()).map(heaviest).collect();
-    let (mut light, mut singles): (Vec<usize>, Vec<usize>) =
+    let (mut light, wide): (Vec<usize>, Vec<usize>) =
         (0..quads.len()).partition(|&index| heaviest[index] <= MOST);
     light.sort_by_key(|&index| std::cmp::Reverse(heaviest[index]));
     let fits = |a: usize, b: usize| {
@@ -38,7 +46,7 @@ pub(super) fn pair(quads: &[&[[i8; 4]]]) -> (Vec<[usize; 2]>, Vec<usize>) {
         both.fold(0, |most, (a, b)| most.max(a.saturating_add(*b))) <= MOST
     };
     let mut taken = vec![false; quads.len()];
-    let mut pairs = Vec::new();
+    let (mut pairs, mut narrow) = (Vec::new(), Vec::new());
     for (i, &a) in light.iter().enumerate() {
         if taken[a] {
             continue;
@@ -49,11 +57,15 @@ pub(super) fn pair(quads: &[&[[i8; 4]]]) -> (Vec<[usize; 2]>, Vec<usize>) {
                 taken[b] = true;
                 pairs.push([a.min(b), a.max(b)]);
             }
-            None => singles.push(a),
+            None => narrow.push(a),
         }
     }
     // Neighbours in memory follow each other.
     pairs.sort_unstable();
-    singles.sort_unstable();
-    (pairs, singles)
+    narrow.sort_unstable();
+    Sorted {
+        pairs,
+        narrow,
+        wide,
+    }
 }

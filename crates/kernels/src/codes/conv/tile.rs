@@ -15,7 +15,8 @@ pub(crate) struct CodeTile<'a> {
     pub(crate) x: *const u8,
     /// Codes between neighbouring pixels of the tile.
     pub(crate) x_step: usize,
-    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes, or the pairs' `[pairs][nv][2]`, then `[singles][nv]`.
+    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes, or those of quads in their [`Sorted`] order:
+    /// of pairs `[nv][2]` each, of others `[nv]`.
     pub(crate) weight: *const i8,
     /// Initial sums, and what makes reals of sums, `nv * LANES` each.
     pub(crate) start: *const i32,
@@ -29,10 +30,9 @@ pub(crate) struct CodeTile<'a> {
     /// Contiguous codes per tap.
     pub(crate) run: usize,
     pub(crate) tail: Tail,
-    /// For [`QuadPairs`]: codes between the first pixel's first tap and each quad, the pairs' first.
+    /// For [`Sorted`]: codes between the first pixel's first tap and each quad; pairs, quads and wide quads.
     pub(crate) places: *const usize,
-    pub(crate) pairs: usize,
-    pub(crate) singles: usize,
+    pub(crate) counts: [usize; 3],
     pub(crate) finish: &'a Finish<'a>,
     pub(crate) channels: usize,
     /// Codes or reals, as `finish` says.
@@ -185,10 +185,10 @@ impl<V: CodeVector> Sums<V> for Taps {
     }
 }
 
-/// Pairs of quads, then single quads, each wherever it lies in the window.
-pub(crate) struct QuadPairs;
+/// Pairs of quads summed in i16, quads summed in i16 alone, then others, each wherever it lies in the window.
+pub(crate) struct Sorted;
 
-impl<V: CodeVector> Sums<V> for QuadPairs {
+impl<V: CodeVector> Sums<V> for Sorted {
     #[inline(always)]
     unsafe fn sums<const MR: usize, const NV: usize>(
         args: &CodeTile,
@@ -199,18 +199,20 @@ impl<V: CodeVector> Sums<V> for QuadPairs {
             let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
             let mut acc = [start; MR];
             let (mut place, mut weight) = (args.places, args.weight);
-            for _ in 0..args.pairs {
-                let pair = [first.add(*place), first.add(*place.add(1))];
-                each_pixel!(m < MR, {
-                    let codes = pair.map(|codes| codes.add(m * args.x_step));
-                    for (n, sum) in acc[m].iter_mut().enumerate() {
-                        *sum = sum.dot_two(codes, weight.add(n * 8 * V::F::LANES));
-                    }
-                });
+            let [pairs, narrow, wide] = args.counts;
+            for _ in 0..pairs {
+                let codes = [first.add(*place), first.add(*place.add(1))];
+                add_narrow::<V, MR, NV, 2>(&mut acc, codes, args.x_step, weight);
                 place = place.add(2);
                 weight = weight.add(NV * 8 * V::F::LANES);
             }
-            for _ in 0..args.singles {
+            for _ in 0..narrow {
+                let codes = [first.add(*place)];
+                add_narrow::<V, MR, NV, 1>(&mut acc, codes, args.x_step, weight);
+                place = place.add(1);
+                weight = weight.add(NV * 4 * V::F::LANES);
+            }
+            for _ in 0..wide {
                 let w: [V::Weights; NV] =
                     std::array::from_fn(|n| V::weights(weight.add(n * V::WEIGHT_BYTES)));
                 let codes = first.add(*place);
@@ -224,6 +226,23 @@ impl<V: CodeVector> Sums<V> for QuadPairs {
             acc
         }
     }
+}
+
+#[inline(always)]
+unsafe fn add_narrow<V: CodeVector, const MR: usize, const NV: usize, const N: usize>(
+    acc: &mut [[V; NV]; MR],
+    quads: [*const u8; N],
+    x_step: usize,
+    weight: *const i8,
+) {
+    each_pixel!(m < MR, {
+        // SAFETY: the caller's.
+        let codes = quads.map(|codes| unsafe { codes.add(m * x_step) });
+        for (n, sum) in acc[m].iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            *sum = unsafe { sum.dot_narrow(codes, weight.add(n * N * 4 * V::F::LANES)) };
+        }
+    });
 }
 
 #[inline(always)]

@@ -1,9 +1,9 @@
 //! Weights as tiles read them.
 
 use super::pack::{Panel, QConvSpec};
-use super::pairing::pair;
+use super::pairing::{Sorted, sort};
 use crate::Isa;
-use crate::codes::vector::{code_lanes, code_pair_tiles, pack_quad, weight_bytes};
+use crate::codes::vector::{code_lanes, code_sorted_tiles, pack_quad, weight_bytes};
 
 /// What remains of a tap's run after its full quads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub(crate) enum Tail {
 /// Where four neighbouring codes lie in a window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    pub(crate) tap_h: usize,
-    pub(crate) tap_w: usize,
+    pub(crate) tap_h: u32,
+    pub(crate) tap_w: u32,
     /// Within the tap's run.
-    pub(crate) at: usize,
+    pub(crate) at: u32,
 }
 
 /// One panel's weights.
@@ -32,20 +32,19 @@ pub(crate) struct PanelWeights {
     /// Where they start, and where their places do.
     pub(crate) data: usize,
     pub(crate) place: usize,
-    /// Pairs of quads, and quads by themselves, that have places.
-    pub(crate) pairs: usize,
-    pub(crate) singles: usize,
+    /// Quads that have places: pairs summed in i16, quads summed in i16 alone, others.
+    pub(crate) counts: [usize; 3],
 }
 
 /// All panels' weights.
 ///
 /// Per panel `[taps][quads and tail][nv * lanes][4]`, a weight of one or two bytes, in the order of the taps; or, where
-/// the instruction set gains by it, pairs of quads that are summed together before the rest, each quad with its place.
+/// the instruction set gains by it, those first whose products are summed in i16, each quad with its place.
 #[derive(Default)]
 pub(crate) struct Weights {
     pub(crate) tail: Tail,
     pub(crate) panels: Vec<PanelWeights>,
-    /// Of each panel the pairs' quads, then the single ones. None where quads are read in the order of the taps.
+    /// Of each panel's quads in their order. None where quads are read in the order of the taps.
     pub(crate) places: Vec<Place>,
     pub(crate) data: Vec<i8>,
 }
@@ -63,15 +62,15 @@ impl Weights {
             tail,
             ..Weights::default()
         };
-        let paired = tail != Tail::Short && code_pair_tiles(isa).is_some();
+        let sorted = tail != Tail::Short && code_sorted_tiles(isa).is_some();
         for panel in panels {
             let lanes = panel.nv * code_lanes(isa);
             let (places, quads) = weights.quads(spec, panel, lanes, (taps_w, run));
             let quads: Vec<&[[i8; 4]]> = quads.chunks_exact(lanes).collect();
-            if paired {
-                weights.push_pairs(&places, &quads, isa);
+            if sorted {
+                weights.push_sorted(&places, &quads, isa);
             } else {
-                weights.start_panel(0, 0);
+                weights.start_panel([0; 3]);
                 for quad in quads {
                     weights.push(quad, isa);
                 }
@@ -101,7 +100,12 @@ impl Weights {
                     Tail::Overlap if q == quads - 1 => run - 4,
                     _ => 4 * q,
                 };
-                places.push(Place { tap_h, tap_w, at });
+                let [h, w, first] = [tap_h, tap_w, at].map(|i| i as u32);
+                places.push(Place {
+                    tap_h: h,
+                    tap_w: w,
+                    at: first,
+                });
                 let taps: [Option<usize>; 4] = std::array::from_fn(|i| {
                     let at = at + i;
                     let (kw, c) = (tap_w + at / inner, at % inner);
@@ -118,12 +122,11 @@ impl Weights {
         (places, all)
     }
 
-    fn start_panel(&mut self, pairs: usize, singles: usize) {
+    fn start_panel(&mut self, counts: [usize; 3]) {
         self.panels.push(PanelWeights {
             data: self.data.len(),
             place: self.places.len(),
-            pairs,
-            singles,
+            counts,
         });
     }
 
@@ -133,19 +136,26 @@ impl Weights {
         pack_quad(isa, quad, &mut self.data[start..]);
     }
 
-    fn push_pairs(&mut self, places: &[Place], quads: &[&[[i8; 4]]], isa: Isa) {
-        let (pairs, singles) = pair(quads);
-        self.start_panel(pairs.len(), singles.len());
-        for &[a, b] in &pairs {
-            self.places.extend([places[a], places[b]]);
-            let vectors = |quad: usize| quads[quad].chunks(code_lanes(isa));
-            for (a, b) in vectors(a).zip(vectors(b)) {
+    fn push_sorted(&mut self, places: &[Place], quads: &[&[[i8; 4]]], isa: Isa) {
+        let Sorted {
+            pairs,
+            narrow,
+            wide,
+        } = sort(quads);
+        self.start_panel([pairs.len(), narrow.len(), wide.len()]);
+        let lanes = code_lanes(isa);
+        let order = pairs.as_flattened().iter().chain(&narrow).chain(&wide);
+        self.places.extend(order.map(|&index| places[index]));
+        for [a, b] in pairs.iter().map(|pair| pair.map(|index| quads[index])) {
+            for (a, b) in a.chunks(lanes).zip(b.chunks(lanes)) {
                 self.data.extend(a.as_flattened());
                 self.data.extend(b.as_flattened());
             }
         }
-        for &index in &singles {
-            self.places.push(places[index]);
+        for index in narrow {
+            self.data.extend(quads[index].as_flattened());
+        }
+        for index in wide {
             self.push(quads[index], isa);
         }
     }

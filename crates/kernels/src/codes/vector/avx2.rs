@@ -1,5 +1,5 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, QuadPairs, Taps, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Sorted, Taps, tile};
 use crate::vector::F32x8Avx;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -15,13 +15,20 @@ pub(super) trait Dot: Copy {
     unsafe fn spread(codes: __m256i) -> Self::Quad;
     unsafe fn weights(from: *const i8) -> Self::Weights;
     unsafe fn dot(sums: __m256i, codes: Self::Quad, weights: Self::Weights) -> __m256i;
-    unsafe fn dot_two(sums: __m256i, codes: [__m256i; 2], weights: *const i8) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe {
-            let sums = Self::dot(sums, Self::spread(codes[0]), Self::weights(weights));
-            let weights = Self::weights(weights.add(Self::WEIGHT_BYTES));
-            Self::dot(sums, Self::spread(codes[1]), weights)
+    unsafe fn dot_narrow<const N: usize>(
+        sums: __m256i,
+        codes: [__m256i; N],
+        weights: *const i8,
+    ) -> __m256i {
+        let mut sums = sums;
+        for (i, codes) in codes.into_iter().enumerate() {
+            // SAFETY: the caller's.
+            sums = unsafe {
+                let weights = Self::weights(weights.add(i * Self::WEIGHT_BYTES));
+                Self::dot(sums, Self::spread(codes), weights)
+            };
         }
+        sums
     }
 }
 
@@ -63,15 +70,20 @@ impl Dot for Pairs {
         }
     }
 
-    /// With weights of one byte, whose products i16 sums can hold.
     #[inline(always)]
-    unsafe fn dot_two(sums: __m256i, codes: [__m256i; 2], weights: *const i8) -> __m256i {
-        // SAFETY: the caller's: 64 valid weights.
+    unsafe fn dot_narrow<const N: usize>(
+        sums: __m256i,
+        codes: [__m256i; N],
+        weights: *const i8,
+    ) -> __m256i {
+        // SAFETY: the caller's: 32 valid weights for each quad.
         unsafe {
-            let [a, b] = Self::weights(weights);
-            let a = _mm256_maddubs_epi16(codes[0], a);
-            let both = _mm256_add_epi16(a, _mm256_maddubs_epi16(codes[1], b));
-            _mm256_add_epi32(sums, _mm256_madd_epi16(both, _mm256_set1_epi16(1)))
+            let mut narrow = _mm256_setzero_si256();
+            for (i, codes) in codes.into_iter().enumerate() {
+                let weights = _mm256_loadu_si256(weights.add(32 * i).cast());
+                narrow = _mm256_add_epi16(narrow, _mm256_maddubs_epi16(codes, weights));
+            }
+            _mm256_add_epi32(sums, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)))
         }
     }
 }
@@ -181,9 +193,9 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn dot_two(self, codes: [*const u8; 2], weights: *const i8) -> Self {
+    unsafe fn dot_narrow<const N: usize>(self, codes: [*const u8; N], weights: *const i8) -> Self {
         // SAFETY: the caller's.
-        Self::of(unsafe { D::dot_two(self.0, codes.map(|codes| broadcast(codes)), weights) })
+        Self::of(unsafe { D::dot_narrow(self.0, codes.map(|codes| broadcast(codes)), weights) })
     }
 
     #[inline(always)]
@@ -353,11 +365,11 @@ pub(super) static TILES: &[&[CodeTileFn]] = &[
 #[target_feature(enable = "avx2,fma")]
 unsafe fn p<const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x8<Pairs>, QuadPairs, MR, NV>(args) }
+    unsafe { tile::<I32x8<Pairs>, Sorted, MR, NV>(args) }
 }
 
 #[rustfmt::skip]
-pub(super) static PAIR_TILES: &[&[CodeTileFn]] = &[
+pub(super) static SORTED_TILES: &[&[CodeTileFn]] = &[
     &[p::<1, 1>, p::<2, 1>, p::<3, 1>, p::<4, 1>, p::<5, 1>, p::<6, 1>, p::<7, 1>, p::<8, 1>],
     &[p::<1, 2>, p::<2, 2>, p::<3, 2>, p::<4, 2>],
 ];
