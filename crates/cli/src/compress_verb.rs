@@ -176,6 +176,11 @@ fn print(out: &Path, r: &CompressRecord) {
         told.unwrap_or("runs in float here".to_owned())
     };
     row("latency", &ms, &|s| s.latency_ms.map(|l| l.median));
+    let joules = |s: &StageRecord| {
+        let told = s.energy_j.map(|j| format!("{j:.3} J"));
+        told.unwrap_or("not available".to_owned())
+    };
+    row("energy an image", &joules, &|s| s.energy_j);
     align_right(&mut rows, 1);
     say!("{rows}");
     for t in &r.gate.attempts {

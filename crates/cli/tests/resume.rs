@@ -32,6 +32,7 @@ fn bytes(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn without_times(mut record: serde_json::Value) -> serde_json::Value {
     for stage in ["baseline", "pruned", "quantized"] {
         record[stage]["latency_ms"] = serde_json::Value::Null;
+        record[stage]["energy_j"] = serde_json::Value::Null;
     }
     record
 }

@@ -35,6 +35,8 @@ pub struct StageRecord {
     pub arena_bytes: usize,
     /// In our engine; `None` where it evaluates INT8 in float, whose time says nothing.
     pub latency_ms: Option<Latency>,
+    /// Of one inference, in joules, where the processor's counters can be read.
+    pub energy_j: Option<f64>,
     /// Accuracy.
     #[serde(flatten)]
     pub metrics: Metrics,
@@ -48,6 +50,7 @@ pub(crate) struct Size {
     pub(crate) int8_macs_share: f64,
     pub(crate) arena_bytes: usize,
     pub(crate) latency_ms: Option<Latency>,
+    pub(crate) energy_j: Option<f64>,
 }
 
 /// Accuracy, as a stage keeps it; the detections are in a file beside.
@@ -67,7 +70,7 @@ pub fn runs_as_it_is(graph: &Graph, plan: &Plan) -> bool {
     !quantized || integer as f64 >= 0.99 * quant::int8_macs_share(graph) * graph.macs() as f64
 }
 
-/// Parameters, MACs, memory, and the time of 20 runs.
+/// Parameters, MACs, memory, and the time and energy of 20 runs.
 pub(crate) fn size(
     graph: &Graph,
     options: &PlanOptions,
@@ -78,7 +81,7 @@ pub(crate) fn size(
         rewrites::apply(&mut graph, rewrite)?;
     }
     let plan = Arc::new(Plan::compile(&graph, &[], options)?);
-    let latency_ms = match runs_as_it_is(&graph, &plan) {
+    let timed = match runs_as_it_is(&graph, &plan) {
         true => Some(Latency::measure(&graph, &plan, threads, (3, 20))?),
         false => None,
     };
@@ -87,7 +90,8 @@ pub(crate) fn size(
         macs: graph.macs(),
         int8_macs_share: quant::int8_macs_share(&graph),
         arena_bytes: plan.arena_bytes(),
-        latency_ms,
+        latency_ms: timed.map(|(latency, _)| latency),
+        energy_j: timed.and_then(|(_, energy_j)| energy_j),
     })
 }
 

@@ -332,6 +332,7 @@ impl Run<'_> {
                 int8_macs_share: size.int8_macs_share,
                 arena_bytes: size.arena_bytes,
                 latency_ms: size.latency_ms,
+                energy_j: size.energy_j,
                 metrics: accuracy.metrics.clone(),
             });
         }

@@ -152,6 +152,9 @@ const ROWS: &[Row] = &[
     ("Latency, median", "延迟（中位数）", latency, |s| {
         s.latency_ms.map(|l| l.median)
     }),
+    ("Energy an image", "每张图像的能耗", energy, |s| {
+        s.energy_j
+    }),
     (
         "mAP 50–95",
         "mAP 50–95",
@@ -165,6 +168,9 @@ const ROWS: &[Row] = &[
         |s| Some(s.metrics.coco.map_50),
     ),
 ];
+
+/// What a cell reads where there is no figure.
+const NOT_KNOWN: &str = "–";
 
 /// A change in percent; one that rounds to nothing has no sign.
 fn signed(percent: f64) -> String {
@@ -195,7 +201,12 @@ fn count(n: u64) -> String {
 
 fn latency(s: &StageRecord) -> String {
     s.latency_ms
-        .map_or("–".to_owned(), |l| format!("{:.1} ms", l.median))
+        .map_or(NOT_KNOWN.to_owned(), |l| format!("{:.1} ms", l.median))
+}
+
+fn energy(s: &StageRecord) -> String {
+    s.energy_j
+        .map_or(NOT_KNOWN.to_owned(), |joules| format!("{joules:.3} J"))
 }
 
 fn before_after(r: &Report) -> Markup {
@@ -204,9 +215,10 @@ fn before_after(r: &Report) -> Markup {
         let pair = number(a).filter(|v| *v > 0.0).zip(number(b));
         pair.map_or("–".to_owned(), |(a, b)| signed(100.0 * (b / a - 1.0)))
     };
+    let known = |row: &&Row| [a, p, b].iter().any(|stage| row.2(stage) != NOT_KNOWN);
     let about = html! {
-        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine." }
-        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果。" }
+        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine" @if a.energy_j.is_none() { "; energy: not available, this machine's counters cannot be read" } "." }
+        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果" @if a.energy_j.is_none() { "；能耗无法读取：本机没有可读的计数器" } "。" }
     };
     section(
         "Before and after",
@@ -214,7 +226,7 @@ fn before_after(r: &Report) -> Markup {
         about,
         html! { div class="scroll" { table {
             thead { tr { th {} th { (t("Before", "压缩前")) } th class="middle" { (t("Pruned", "剪枝后")) } th { (t("After", "压缩后")) } th { (t("Change", "变化")) } } }
-            tbody { @for (en, zh, text, number) in ROWS {
+            tbody { @for (en, zh, text, number) in ROWS.iter().filter(known) {
                 tr { th { (t(en, zh)) } td { (text(a)) } td class="middle" { (text(p)) } td { (text(b)) } td class="change" { (change(number)) } }
             } }
         } } },
