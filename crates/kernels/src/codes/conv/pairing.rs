@@ -22,7 +22,7 @@ fn loads(quad: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
 }
 
 /// A panel's quads by how they are summed.
-pub(super) struct Sorted {
+pub(super) struct Order {
     /// Two in i16 together, whatever the codes.
     pub(super) pairs: Vec<[usize; 2]>,
     /// Alone in i16.
@@ -32,7 +32,7 @@ pub(super) struct Sorted {
 }
 
 /// Sorts the quads of a panel; the heaviest quad that is left takes the heaviest that it may be paired with.
-pub(super) fn sort(quads: &[&[[i8; 4]]]) -> Sorted {
+pub(super) fn sort(quads: &[&[[i8; 4]]]) -> Order {
     let width = 4 * quads.first().map_or(0, |quad| quad.len());
     let all: Vec<u8> = quads.iter().flat_map(|quad| loads(quad)).collect();
     let of = |index: usize| &all[index * width..(index + 1) * width];
@@ -63,7 +63,7 @@ pub(super) fn sort(quads: &[&[[i8; 4]]]) -> Sorted {
     // Neighbours in memory follow each other.
     pairs.sort_unstable();
     narrow.sort_unstable();
-    Sorted {
+    Order {
         pairs,
         narrow,
         wide,

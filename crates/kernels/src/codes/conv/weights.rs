@@ -1,7 +1,7 @@
 //! Weights as tiles read them.
 
 use super::pack::{Panel, QConvSpec};
-use super::pairing::{Sorted, sort};
+use super::pairing::{Order, sort};
 use crate::Isa;
 use crate::codes::vector::{code_lanes, code_sorted_tiles, pack_quad, weight_bytes};
 
@@ -100,11 +100,10 @@ impl Weights {
                     Tail::Overlap if q == quads - 1 => run - 4,
                     _ => 4 * q,
                 };
-                let [h, w, first] = [tap_h, tap_w, at].map(|i| i as u32);
                 places.push(Place {
-                    tap_h: h,
-                    tap_w: w,
-                    at: first,
+                    tap_h: tap_h as u32,
+                    tap_w: tap_w as u32,
+                    at: at as u32,
                 });
                 let taps: [Option<usize>; 4] = std::array::from_fn(|i| {
                     let at = at + i;
@@ -137,7 +136,7 @@ impl Weights {
     }
 
     fn push_sorted(&mut self, places: &[Place], quads: &[&[[i8; 4]]], isa: Isa) {
-        let Sorted {
+        let Order {
             pairs,
             narrow,
             wide,

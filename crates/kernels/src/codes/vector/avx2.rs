@@ -15,6 +15,7 @@ pub(super) trait Dot: Copy {
     unsafe fn spread(codes: __m256i) -> Self::Quad;
     unsafe fn weights(from: *const i8) -> Self::Weights;
     unsafe fn dot(sums: __m256i, codes: Self::Quad, weights: Self::Weights) -> __m256i;
+    #[inline(always)]
     unsafe fn dot_narrow<const N: usize>(
         sums: __m256i,
         codes: [__m256i; N],
