@@ -55,8 +55,8 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         model.path.display()
     );
     say!(
-        "  {:.2} % of the MACs in INT8, {} tensors quantized for {}, ranges by {}",
-        100.0 * quantized.int8_macs_share,
+        "  {} of the MACs in INT8, {} tensors quantized for {}, ranges by {}",
+        compress::percent(quantized.int8_macs_share),
         quantized.plan.activations.len(),
         args.quant.target,
         calibrator
