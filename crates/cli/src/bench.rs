@@ -1,7 +1,7 @@
 //! `bench`: size, MACs, memory, latency and energy of models, side by side.
 use crate::args::{BenchArgs, CommonArgs, EngineName};
 use crate::model::{self, Model};
-use crate::output::{align_right, grouped, megabytes, table, write_json};
+use crate::output::{NOT_AVAILABLE, align_right, grouped, joules, megabytes, table, write_json};
 use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
 use crate::{engine, memory, streams};
@@ -183,8 +183,6 @@ type Row = (
     fn(&ModelRecord) -> Option<f64>,
 );
 
-const NOT_AVAILABLE: &str = "not available";
-
 const ROWS: &[Row] = &[
     (
         "file size",
@@ -243,14 +241,7 @@ const ROWS: &[Row] = &[
         },
         |m| m.streams_images_per_s,
     ),
-    (
-        "energy an image",
-        |m| {
-            m.energy_j
-                .map_or(NOT_AVAILABLE.to_owned(), |j| format!("{j:.3} J"))
-        },
-        |m| m.energy_j,
-    ),
+    ("energy an image", |m| joules(m.energy_j), |m| m.energy_j),
     (
         "power",
         |m| power(m).map_or(NOT_AVAILABLE.to_owned(), |w| format!("{w:.1} W")),

@@ -1,7 +1,7 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
 use crate::args::{CommonArgs, CompressArgs};
 use crate::model::{self, Model};
-use crate::output::{align_right, grouped, megabytes, table, write_json};
+use crate::output::{align_right, grouped, joules, megabytes, table, write_json};
 use crate::progress::Stages;
 use crate::{engine, memory};
 use anyhow::{Context, Result, ensure};
@@ -176,11 +176,7 @@ fn print(out: &Path, r: &CompressRecord) {
         told.unwrap_or("runs in float here".to_owned())
     };
     row("latency", &ms, &|s| s.latency_ms.map(|l| l.median));
-    let joules = |s: &StageRecord| {
-        let told = s.energy_j.map(|j| format!("{j:.3} J"));
-        told.unwrap_or("not available".to_owned())
-    };
-    row("energy an image", &joules, &|s| s.energy_j);
+    row("energy an image", &|s| joules(s.energy_j), &|s| s.energy_j);
     align_right(&mut rows, 1);
     say!("{rows}");
     for t in &r.gate.attempts {

@@ -62,6 +62,14 @@ pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
+/// What is read where this machine does not tell.
+pub(crate) const NOT_AVAILABLE: &str = "not available";
+
+/// Energy in joules.
+pub(crate) fn joules(energy_j: Option<f64>) -> String {
+    energy_j.map_or(NOT_AVAILABLE.to_owned(), |j| format!("{j:.3} J"))
+}
+
 /// A shape; `?` where it is not known.
 pub(crate) fn shape_text(shape: &Option<Vec<usize>>) -> String {
     shape.as_ref().map_or("?".to_owned(), |s| format!("{s:?}"))

@@ -52,16 +52,16 @@ pub fn fma_loop(isa: Isa, rounds: usize) -> Result<(u64, f32), KernelError> {
     ))
 }
 
-/// Each of `M` pairs of quads with each of `N` vectors of weights.
-struct DotLoop<const M: usize, const N: usize> {
+/// Each of `M` times `K` quads with each of `N` times `K` vectors of weights, `K` summed together.
+struct DotLoop<const M: usize, const N: usize, const K: usize> {
     rounds: usize,
     sum: Cell<i32>,
 }
 
-impl<const M: usize, const N: usize> CodeBody for DotLoop<M, N> {
+impl<const M: usize, const N: usize, const K: usize> CodeBody for DotLoop<M, N, K> {
     #[inline(always)]
     unsafe fn run<V: CodeVector>(&self) {
-        let (codes, weights) = ([[3u8; 8]; M], [[1i8; 2 * 64]; N]);
+        let (codes, weights) = ([[[3u8; 4]; K]; M], [[[1i8; 64]; K]; N]);
         // SAFETY: the caller has the instruction set; the arrays hold the widest vectors.
         unsafe {
             let mut acc = [[V::splat(0); N]; M];
@@ -70,9 +70,10 @@ impl<const M: usize, const N: usize> CodeBody for DotLoop<M, N> {
                 let codes = std::hint::black_box(codes.as_ptr());
                 let weights = std::hint::black_box(weights.as_ptr());
                 for (m, row) in acc.iter_mut().enumerate() {
-                    let quad = codes.add(m).cast::<u8>();
+                    let first = codes.add(m).cast::<u8>();
+                    let quads: [*const u8; K] = std::array::from_fn(|k| first.add(4 * k));
                     for (n, sum) in row.iter_mut().enumerate() {
-                        *sum = sum.dot_narrow([quad, quad.add(4)], weights.add(n).cast());
+                        *sum = sum.dot_narrow(quads, weights.add(n).cast());
                     }
                 }
             }
@@ -87,24 +88,25 @@ impl<const M: usize, const N: usize> CodeBody for DotLoop<M, N> {
     }
 }
 
-impl<const M: usize, const N: usize> DotLoop<M, N> {
+impl<const M: usize, const N: usize, const K: usize> DotLoop<M, N, K> {
     /// # Safety
     /// The instruction set is available.
     unsafe fn repeat(isa: Isa, rounds: usize) -> (u64, i32) {
-        let body = DotLoop::<M, N> {
+        let body = DotLoop::<M, N, K> {
             rounds,
             sum: Cell::new(0),
         };
         // SAFETY: the caller's.
         unsafe { dispatch_codes(isa, &body) };
         (
-            (2 * 8 * M * N * rounds * code_lanes(isa)) as u64,
+            (2 * 4 * M * N * K * rounds * code_lanes(isa)) as u64,
             body.sum.get(),
         )
     }
 }
 
-/// Runs `rounds` of independent products of codes and weights in registers (`vpdpbusd` where the processor has it);
+/// Runs `rounds` of independent products of codes and weights in registers (`vpdpbusd` where the processor has it, else
+/// `vpmaddubsw` of pairs of quads on AVX2);
 /// returns how many integer operations that was, two for each product, and a value that depends on all of them.
 ///
 /// # Errors
@@ -115,9 +117,9 @@ pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
     // SAFETY: the instruction set is checked.
     Ok(unsafe {
         if code_sorted_tiles(isa).is_some() {
-            DotLoop::<3, 2>::repeat(isa, rounds)
+            DotLoop::<3, 2, 2>::repeat(isa, rounds)
         } else {
-            DotLoop::<4, 3>::repeat(isa, rounds)
+            DotLoop::<4, 3, 1>::repeat(isa, rounds)
         }
     })
 }

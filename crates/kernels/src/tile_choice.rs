@@ -58,12 +58,29 @@ impl PackedQConv {
         let panels = self.panels.len() / self.group;
         let vectors: Vec<usize> = self.panels[..panels].iter().map(|p| p.nv).collect();
         let most_pixels: Vec<usize> = code_tiles(self.isa).iter().map(|t| t.len()).collect();
-        choose(
+        let mut choice = choose(
             &vectors,
             lanes,
             &most_pixels,
             self.out_channels / self.group,
-        )
+        );
+        let weights = self.row_weights.as_ref().unwrap_or(&self.weights);
+        if !weights.places.is_empty() {
+            let share = |of: [usize; 3]| {
+                let quads = weights
+                    .panels
+                    .iter()
+                    .flat_map(|p| std::iter::zip(p.counts, of));
+                100.0 * quads.map(|(count, each)| count * each).sum::<usize>() as f64
+                    / weights.places.len() as f64
+            };
+            choice.why.push_str(&format!(
+                "; in 16 bits {:.0} % of the quads in twos, {:.0} % alone",
+                share([2, 0, 0]),
+                share([0, 1, 0])
+            ));
+        }
+        choice
     }
 }
 

@@ -103,7 +103,7 @@ fn cards(r: &Report) -> Markup {
         (card(times(a.file_bytes as f64, b.file_bytes as f64), "smaller file", "文件更小"))
         @match latency {
             Some(faster) => (card(faster, "faster inference", "推理更快")),
-            None => (card("–".into(), "speed: run it on its target", "速度：请在目标引擎上测量")),
+            None => (card(NOT_KNOWN.into(), "speed: run it on its target", "速度：请在目标引擎上测量")),
         }
         (card(format!("{:.1} %", 100.0 * r.record.gate.ratio), "of the mAP kept", "mAP 保留率"))
         (card(percent(b.int8_macs_share), "of the MACs in INT8", "MAC 以 INT8 计算"))
@@ -169,7 +169,7 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// What a cell reads where there is no figure.
+/// What is read where there is no figure.
 const NOT_KNOWN: &str = "–";
 
 /// A change in percent; one that rounds to nothing has no sign.
@@ -213,7 +213,7 @@ fn before_after(r: &Report) -> Markup {
     let (a, p, b) = (&r.record.baseline, &r.record.pruned, &r.record.quantized);
     let change = |number: &fn(&StageRecord) -> Option<f64>| {
         let pair = number(a).filter(|v| *v > 0.0).zip(number(b));
-        pair.map_or("–".to_owned(), |(a, b)| signed(100.0 * (b / a - 1.0)))
+        pair.map_or(NOT_KNOWN.to_owned(), |(a, b)| signed(100.0 * (b / a - 1.0)))
     };
     let known = |row: &&Row| [a, p, b].iter().any(|stage| row.2(stage) != NOT_KNOWN);
     let about = html! {
@@ -352,10 +352,11 @@ fn spreads(r: &Report) -> Markup {
 }
 
 fn attempts(r: &Report) -> Markup {
-    let percent = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{:.2} %", 100.0 * v));
+    let percent =
+        |v: Option<f64>| v.map_or(NOT_KNOWN.to_owned(), |v| format!("{:.2} %", 100.0 * v));
     let interval = |a: &Attempt| {
         let ends = a.lower_bound.zip(a.upper_bound);
-        ends.map_or("–".to_owned(), |(l, u)| {
+        ends.map_or(NOT_KNOWN.to_owned(), |(l, u)| {
             format!("{:.1}–{:.1} %", 100.0 * l, 100.0 * u)
         })
     };

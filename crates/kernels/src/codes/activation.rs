@@ -31,8 +31,8 @@ pub enum QActivation {
 }
 
 /// A function of `0 <= u < 15` in eight quartic pieces, narrower near zero: the piece is the low two bits of the exponent
-/// and the high one of the mantissa of `u + 1`. Coefficients of `u^0` to `u^4`; a piece of each is one lane's permutation
-/// of a vector of eight.
+/// and the high one of the mantissa of `u + 1`. Coefficients of `u^0` to `u^4`, each of eight lanes: one permutation looks
+/// it up for as many values.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
 struct Quartic([[f32; 8]; 5]);

@@ -64,16 +64,20 @@ macro_rules! each_pixel {
 /// Computes the tiles.
 pub(crate) type CodeTileFn = unsafe fn(&CodeTile);
 
+/// A tile's sums: `MR` pixels of `NV` vectors.
+type Acc<V, const MR: usize, const NV: usize> = [[V; NV]; MR];
+
 /// How a tile's sums are made.
 pub(crate) trait Sums<V: CodeVector> {
-    /// Sums of the tile whose first pixel's first tap is `first`.
+    /// Adds all products of the tile whose first pixel's first tap is `first`.
     ///
     /// # Safety
     /// As [`tile`].
     unsafe fn sums<const MR: usize, const NV: usize>(
+        acc: Acc<V, MR, NV>,
         args: &CodeTile,
         first: *const u8,
-    ) -> [[V; NV]; MR];
+    ) -> Acc<V, MR, NV>;
 }
 
 /// Quad after quad, tap after tap.
@@ -115,7 +119,8 @@ pub(crate) unsafe fn tile<V: CodeVector, S: Sums<V>, const MR: usize, const NV: 
         let x = args.x.wrapping_add(index * MR * args.x_step);
         // SAFETY: the caller's; the scratch holds the sums of so many of the largest tile.
         unsafe {
-            let sums = S::sums::<MR, NV>(args, x);
+            let start = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
+            let sums = S::sums::<MR, NV>([start; MR], args, x);
             let to = scratch.add(out.pixels * out.width);
             each_pixel!(
                 m < MR,
@@ -137,13 +142,12 @@ pub(crate) unsafe fn tile<V: CodeVector, S: Sums<V>, const MR: usize, const NV: 
 impl<V: CodeVector> Sums<V> for Taps {
     #[inline(always)]
     unsafe fn sums<const MR: usize, const NV: usize>(
+        mut acc: Acc<V, MR, NV>,
         args: &CodeTile,
         first: *const u8,
-    ) -> [[V; NV]; MR] {
+    ) -> Acc<V, MR, NV> {
         // SAFETY: the caller's.
         unsafe {
-            let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
-            let mut acc = [start; MR];
             let mut weight = args.weight;
             let step = V::WEIGHT_BYTES;
             for tap_h in 0..args.taps_h {
@@ -191,13 +195,12 @@ pub(crate) struct Sorted;
 impl<V: CodeVector> Sums<V> for Sorted {
     #[inline(always)]
     unsafe fn sums<const MR: usize, const NV: usize>(
+        mut acc: Acc<V, MR, NV>,
         args: &CodeTile,
         first: *const u8,
-    ) -> [[V; NV]; MR] {
+    ) -> Acc<V, MR, NV> {
         // SAFETY: the caller's.
         unsafe {
-            let start: [V; NV] = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
-            let mut acc = [start; MR];
             let (mut place, mut weight) = (args.places, args.weight);
             let [pairs, narrow, wide] = args.counts;
             for _ in 0..pairs {
@@ -230,7 +233,7 @@ impl<V: CodeVector> Sums<V> for Sorted {
 
 #[inline(always)]
 unsafe fn add_narrow<V: CodeVector, const MR: usize, const NV: usize, const N: usize>(
-    acc: &mut [[V; NV]; MR],
+    acc: &mut Acc<V, MR, NV>,
     quads: [*const u8; N],
     x_step: usize,
     weight: *const i8,

@@ -1,5 +1,5 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, Sorted, Taps, tile};
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Sorted, Sums, Taps, tile};
 use crate::vector::F32x8Avx;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -352,25 +352,28 @@ pub(super) unsafe fn run<B: CodeBody>(body: &B) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe fn t<const MR: usize, const NV: usize>(args: &CodeTile) {
+unsafe fn t<S: Sums<I32x8<Pairs>>, const MR: usize, const NV: usize>(args: &CodeTile) {
     // SAFETY: the caller's.
-    unsafe { tile::<I32x8<Pairs>, Taps, MR, NV>(args) }
+    unsafe { tile::<I32x8<Pairs>, S, MR, NV>(args) }
 }
 
-#[rustfmt::skip]
-pub(super) static TILES: &[&[CodeTileFn]] = &[
-    &[t::<1, 1>, t::<2, 1>, t::<3, 1>, t::<4, 1>, t::<5, 1>, t::<6, 1>, t::<7, 1>, t::<8, 1>],
-    &[t::<1, 2>, t::<2, 2>, t::<3, 2>, t::<4, 2>],
-];
-
-#[target_feature(enable = "avx2,fma")]
-unsafe fn p<const MR: usize, const NV: usize>(args: &CodeTile) {
-    // SAFETY: the caller's.
-    unsafe { tile::<I32x8<Pairs>, Sorted, MR, NV>(args) }
+macro_rules! tiles {
+    ($s:ty) => {
+        &[
+            &[
+                t::<$s, 1, 1>,
+                t::<$s, 2, 1>,
+                t::<$s, 3, 1>,
+                t::<$s, 4, 1>,
+                t::<$s, 5, 1>,
+                t::<$s, 6, 1>,
+                t::<$s, 7, 1>,
+                t::<$s, 8, 1>,
+            ],
+            &[t::<$s, 1, 2>, t::<$s, 2, 2>, t::<$s, 3, 2>, t::<$s, 4, 2>],
+        ]
+    };
 }
 
-#[rustfmt::skip]
-pub(super) static SORTED_TILES: &[&[CodeTileFn]] = &[
-    &[p::<1, 1>, p::<2, 1>, p::<3, 1>, p::<4, 1>, p::<5, 1>, p::<6, 1>, p::<7, 1>, p::<8, 1>],
-    &[p::<1, 2>, p::<2, 2>, p::<3, 2>, p::<4, 2>],
-];
+pub(super) static TILES: &[&[CodeTileFn]] = tiles!(Taps);
+pub(super) static SORTED_TILES: &[&[CodeTileFn]] = tiles!(Sorted);
