@@ -102,7 +102,7 @@ impl<'a> Subject<'a> {
         let (input, family) = ends(model).with_context(|| model.path.display().to_string())?;
         let options = engine::builtin_options(common, verb)?;
         let (images, streams) = self::images(images, common.seed)?;
-        let progress = Progress::new("images", images.len());
+        let progress = Progress::new("progress", images.len());
         Ok(Self {
             model,
             input,

@@ -42,7 +42,7 @@ impl Drop for Progress {
     }
 }
 
-/// Progress of a run of many stages: what begins, and images while a stage works.
+/// Progress of a run of many stages: what begins, and how far a stage is, counted in its images.
 #[derive(Default)]
 pub(crate) struct Stages {
     current: Mutex<Option<Progress>>,
@@ -55,10 +55,10 @@ impl Stages {
         eprintln!("{line}");
     }
 
-    /// `done` of `total` images are finished.
+    /// As much is done as makes `done` of `total` images.
     pub(crate) fn at(&self, done: usize, total: usize) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = current.get_or_insert_with(|| Progress::new("images", total));
+        let progress = current.get_or_insert_with(|| Progress::new("progress", total));
         progress.at(done);
     }
 }

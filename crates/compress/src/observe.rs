@@ -29,7 +29,7 @@ pub struct Observation<'a> {
     pub options: PlanOptions,
     /// Images in flight.
     pub threads: usize,
-    /// Told the number of finished images.
+    /// Told the number of finished images, or of as many as the part of the work that is done.
     pub progress: &'a (dyn Fn(usize) + Sync),
 }
 

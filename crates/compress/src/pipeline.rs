@@ -38,7 +38,7 @@ pub struct Runner<'a> {
     pub threads: usize,
     /// Told what begins.
     pub say: &'a (dyn Fn(&str) + Sync),
-    /// Told finished images, of how many.
+    /// Told how much is done, as images, of how many.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct CodeTile<'a> {
     pub(crate) x: *const u8,
     /// Codes between neighbouring pixels of the tile.
     pub(crate) x_step: usize,
-    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes, or those of quads in their [`Sorted`] order:
+    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes, or those of quads in their sorted order:
     /// of pairs `[nv][2]` each, of others `[nv]`.
     pub(crate) weight: *const i8,
     /// Initial sums, and what makes reals of sums, `nv * LANES` each.
@@ -30,8 +30,16 @@ pub(crate) struct CodeTile<'a> {
     /// Contiguous codes per tap.
     pub(crate) run: usize,
     pub(crate) tail: Tail,
-    /// For [`Sorted`]: codes between the first pixel's first tap and each quad; pairs, quads and wide quads.
+    /// For sorted tiles: codes between the first pixel's first tap and each quad; pairs, quads and wide quads.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "no sorted tiles")
+    )]
     pub(crate) places: *const usize,
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "no sorted tiles")
+    )]
     pub(crate) counts: [usize; 3],
     pub(crate) finish: &'a Finish<'a>,
     pub(crate) channels: usize,
@@ -60,6 +68,9 @@ macro_rules! each_pixel {
         })*
     };
 }
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sorted;
 
 /// Computes the tiles.
 pub(crate) type CodeTileFn = unsafe fn(&CodeTile);
@@ -189,65 +200,7 @@ impl<V: CodeVector> Sums<V> for Taps {
     }
 }
 
-/// Pairs of quads summed in i16, quads summed in i16 alone, then others, each wherever it lies in the window.
-pub(crate) struct Sorted;
-
-impl<V: CodeVector> Sums<V> for Sorted {
-    #[inline(always)]
-    unsafe fn sums<const MR: usize, const NV: usize>(
-        mut acc: Acc<V, MR, NV>,
-        args: &CodeTile,
-        first: *const u8,
-    ) -> Acc<V, MR, NV> {
-        // SAFETY: the caller's.
-        unsafe {
-            let (mut place, mut weight) = (args.places, args.weight);
-            let [pairs, narrow, wide] = args.counts;
-            for _ in 0..pairs {
-                let codes = [first.add(*place), first.add(*place.add(1))];
-                add_narrow::<V, MR, NV, 2>(&mut acc, codes, args.x_step, weight);
-                place = place.add(2);
-                weight = weight.add(NV * 8 * V::F::LANES);
-            }
-            for _ in 0..narrow {
-                let codes = [first.add(*place)];
-                add_narrow::<V, MR, NV, 1>(&mut acc, codes, args.x_step, weight);
-                place = place.add(1);
-                weight = weight.add(NV * 4 * V::F::LANES);
-            }
-            for _ in 0..wide {
-                let w: [V::Weights; NV] =
-                    std::array::from_fn(|n| V::weights(weight.add(n * V::WEIGHT_BYTES)));
-                let codes = first.add(*place);
-                each_pixel!(
-                    m < MR,
-                    add::<V, NV>(&mut acc[m], V::quad(codes.add(m * args.x_step)), w)
-                );
-                place = place.add(1);
-                weight = weight.add(NV * V::WEIGHT_BYTES);
-            }
-            acc
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn add_narrow<V: CodeVector, const MR: usize, const NV: usize, const N: usize>(
-    acc: &mut Acc<V, MR, NV>,
-    quads: [*const u8; N],
-    x_step: usize,
-    weight: *const i8,
-) {
-    each_pixel!(m < MR, {
-        // SAFETY: the caller's.
-        let codes = quads.map(|codes| unsafe { codes.add(m * x_step) });
-        for (n, sum) in acc[m].iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            *sum = unsafe { sum.dot_narrow(codes, weight.add(n * N * 4 * V::F::LANES)) };
-        }
-    });
-}
-
+/// Adds the products of one pixel's quad.
 #[inline(always)]
 unsafe fn add<V: CodeVector, const NV: usize>(
     acc: &mut [V; NV],

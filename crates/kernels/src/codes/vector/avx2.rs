@@ -1,5 +1,6 @@
 use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, Sorted, Sums, Taps, tile};
+use crate::codes::conv::tile::sorted::Sorted;
+use crate::codes::conv::tile::{CodeTile, CodeTileFn, Sums, Taps, tile};
 use crate::vector::F32x8Avx;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
