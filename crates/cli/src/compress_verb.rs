@@ -146,6 +146,7 @@ fn print(out: &Path, r: &CompressRecord) {
                    text: &dyn Fn(&StageRecord) -> String,
                    number: &dyn Fn(&StageRecord) -> Option<f64>| {
         let ratio = number(a)
+            .filter(|before| *before > 0.0)
             .zip(number(b))
             .map_or("–".to_owned(), |(a, b)| format!("{:.3}", b / a));
         rows.add_row([what.to_owned(), text(a), text(p), text(b), ratio]);

@@ -26,7 +26,6 @@ mod seen;
 
 pub use agreement::{Agreement, ImageAgreement, SHOWN_CONF, agreement};
 pub use digest::file_digest;
-pub use energy::{EnergyMeter, EnergyReading};
 pub use error::CompressError;
 pub use files::{check_writable, write_file};
 pub use gate::{Attempt, Gate};

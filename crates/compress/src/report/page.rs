@@ -217,8 +217,8 @@ fn before_after(r: &Report) -> Markup {
     };
     let known = |row: &&Row| [a, p, b].iter().any(|stage| row.2(stage) != NOT_KNOWN);
     let about = html! {
-        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine" @if a.energy_j.is_none() { "; energy: not available, this machine's counters cannot be read" } "." }
-        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果" @if a.energy_j.is_none() { "；能耗无法读取：本机没有可读的计数器" } "。" }
+        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine" @if a.energy_j.is_none() { "; energy: not available" } "." }
+        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果" @if a.energy_j.is_none() { "；能耗：无法测得" } "。" }
     };
     section(
         "Before and after",
