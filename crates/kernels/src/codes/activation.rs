@@ -65,8 +65,9 @@ pub(crate) struct StepActivation {
     activation: QActivation,
     scale: f32,
     inv_scale: f32,
-    /// Of steps: its result and its argument.
     below: Quartic,
+    /// Whether the pieces are of reals: powers of this scale would leave f32. Else they are of steps, argument and result.
+    reals: bool,
 }
 
 impl StepActivation {
@@ -76,11 +77,12 @@ impl StepActivation {
             QActivation::Sigmoid => SIGMOID_BELOW,
             _ => SILU_BELOW,
         };
+        let reals = !(1e-6..=1e6).contains(&scale);
         let squared = scale * scale;
         let factors = [inv_scale, 1.0, scale, squared, squared * scale];
         for (coefficients, factor) in below.0.iter_mut().zip(factors) {
             for coefficient in coefficients {
-                *coefficient *= factor;
+                *coefficient *= if reals { 1.0 } else { factor };
             }
         }
         let activation = match activation {
@@ -95,6 +97,7 @@ impl StepActivation {
             scale,
             inv_scale,
             below,
+            reals,
         }
     }
 
@@ -158,8 +161,14 @@ impl StepActivation {
     unsafe fn below<V: CodeVector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
         // SAFETY: the caller has the instruction set.
         unsafe {
-            let u_max = V::F::splat(U_MAX * self.inv_scale);
-            let (scale, one) = (V::F::splat(self.scale), V::F::splat(1.0));
+            let (mut u_max, mut scale) = (U_MAX * self.inv_scale, self.scale);
+            if self.reals {
+                (u_max, scale) = (U_MAX, 1.0);
+                for u in &mut u {
+                    *u = u.mul(V::F::splat(self.scale));
+                }
+            }
+            let (u_max, scale, one) = (V::F::splat(u_max), V::F::splat(scale), V::F::splat(1.0));
             let (mut piece, [c0, c1, c2, c3, c4]) = ([V::splat(0); N], &self.below.0);
             for i in 0..N {
                 u[i] = V::least_magnitude(u[i], u_max);
@@ -172,6 +181,11 @@ impl StepActivation {
             for c in [c3, c2, c1, c0] {
                 for i in 0..N {
                     sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
+                }
+            }
+            if self.reals {
+                for sum in &mut sum {
+                    *sum = sum.mul(V::F::splat(self.inv_scale));
                 }
             }
             sum
