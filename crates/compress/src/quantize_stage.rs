@@ -108,8 +108,8 @@ pub fn quantize_detector(
 
 /// Calibrates on the observation's images and quantizes.
 ///
-/// Within more than the fast budget every fifth image, at most 16, is held out: an improvement stays if the quantized
-/// model's detections on them come closer to the float model's.
+/// Within more than the fast budget every third image, at most 48, is held out: an improvement stays if the quantized
+/// model's detections on them come clearly closer to the float model's.
 ///
 /// # Errors
 /// `UnknownName` for a calibrator that is not in the list, `NonFinite` when activations are not numbers; as the stages otherwise.
