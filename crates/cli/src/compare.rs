@@ -18,6 +18,7 @@ const BOOTSTRAP_ROUNDS: usize = 1000;
 #[derive(Debug, Serialize)]
 struct Record {
     models: [String; 2],
+    int8_macs_share: [f64; 2],
     data: String,
     split: String,
     /// mAP of the second over that of the first, with its 95 % paired bootstrap interval.
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let drawn = draw(args, &dataset, &detections, [&a.results, &b.results])?;
     let record = Record {
         models: [&first, &second].map(|m| m.path.display().to_string()),
+        int8_macs_share: [&first, &second].map(|m| quant::int8_macs_share(&m.graph)),
         data: args.data.display().to_string(),
         split: args.split.clone(),
         map_50_95_ratio: interval,
@@ -166,6 +168,8 @@ fn print(r: &Record, worst: usize) {
         a.coco.map_50_95,
         b.coco.map_50_95
     );
+    let [a, b] = r.int8_macs_share.map(compress::percent);
+    say!("MACs in INT8  {a} and {b}");
     let i = &r.map_50_95_ratio;
     let tie = i.lower <= 1.0 && 1.0 <= i.upper;
     say!(

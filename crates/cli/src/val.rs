@@ -22,6 +22,7 @@ struct Record {
     engine: &'static str,
     /// Null when ONNX Runtime chooses.
     isa: Option<String>,
+    int8_macs_share: f64,
     images_per_s: f64,
     bad_images: Vec<BadInput>,
     bad_labels: Vec<BadInput>,
@@ -60,6 +61,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         threads,
         engine: common.engine.name(),
         isa: engine::isa_name(common)?,
+        int8_macs_share: quant::int8_macs_share(&model.graph),
         images_per_s: evaluation.images_per_s,
         bad_images: evaluation.bad_images,
         bad_labels: dataset.bad_labels,
@@ -100,10 +102,11 @@ fn print(r: &Record) {
         u.ultralytics_map_50
     );
     say!(
-        "  {} images, {:.1} images/s on {} threads ({})",
+        "  {} images, {:.1} images/s on {} threads ({}), {} of the MACs in INT8",
         r.metrics.images,
         r.images_per_s,
         r.threads,
-        r.isa.as_deref().unwrap_or(r.engine)
+        r.isa.as_deref().unwrap_or(r.engine),
+        compress::percent(r.int8_macs_share)
     );
 }

@@ -16,6 +16,7 @@ fn val_of_the_tiny_detector_finds_most_squares() {
     assert!(map > 0.9, "{map}");
     assert_eq!(found["engine"], "builtin");
     assert_eq!(found["images"], 40);
+    assert_eq!(found["int8_macs_share"], 0.0);
 }
 
 #[test]
@@ -60,6 +61,8 @@ fn compare_of_a_quantized_model_tells_the_error_of_every_layer_and_draws_the_wor
         .filter_map(|l| l["relative_error"].as_f64())
         .collect();
     assert!(errors.len() >= 5 && errors[0] > 0.0, "{errors:?}");
+    assert_eq!(found["int8_macs_share"][0], 0.0);
+    assert!(found["int8_macs_share"][1].as_f64() > Some(0.9));
     assert!(errors.windows(2).all(|w| w[0] >= w[1]));
     let differing = found["detections"]["images"].as_array().unwrap().iter();
     let differing = differing
