@@ -117,6 +117,13 @@ fn compress_resumed_without_any_one_stage_gives_the_same_bytes() {
     fs::write(tiny.path("run/attempt-1/pruned.onnx"), b"changed").unwrap();
     assert_eq!(yoloslim(&again).status.code(), verdict);
     same(&expected, &bytes(Path::new(&run)), "a changed file");
+    // Killed between writing and renaming.
+    for folder in [".", "dets", "attempt-1"] {
+        let left = format!("run/{folder}/.model.onnx.7.partial");
+        fs::write(tiny.path(&left), b"half").unwrap();
+    }
+    assert_eq!(yoloslim(&again).status.code(), verdict);
+    same(&expected, &bytes(Path::new(&run)), "half-written files");
 }
 
 #[test]

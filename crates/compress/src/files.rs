@@ -26,6 +26,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Whether a file has such a temporary name, under which only a killed program leaves it.
+pub(crate) fn is_partial(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".partial")
+}
+
 /// Whether a file could be written there, found out before the work of hours.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::files::is_partial;
 use crate::{CompressError, file_digest, write_file};
 
 /// A folder in which a run keeps its stages, so that it can go on after an interruption.
@@ -58,7 +59,28 @@ impl RunDir {
         for folder in ["stages", "dets"] {
             fs::create_dir_all(path.join(folder)).map_err(failed)?;
         }
+        run.forget_partial_files().map_err(failed)?;
         Ok(run)
+    }
+
+    /// Removes what a run that was killed while it wrote left under a temporary name, here and one folder below.
+    fn forget_partial_files(&self) -> io::Result<()> {
+        let mut folders = vec![self.path.clone()];
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+        for folder in folders {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if is_partial(&entry.file_name().to_string_lossy()) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn forget(&self, name: &str) -> Result<(), CompressError> {
