@@ -176,7 +176,7 @@ pub trait Operator: Sized {
     /// ONNX names of the default domain that this operator reads.
     const OP_TYPES: &'static [&'static str];
 
-    /// Reads the operator, with every opset from 9 to 21 brought to one meaning.
+    /// Reads the operator, with every opset from 9 to 28 brought to one meaning.
     ///
     /// # Errors
     /// `NotStatic` when a parameter is not constant (the node is then kept as opaque); anything else is a bad file.
@@ -209,6 +209,6 @@ pub trait Operator: Sized {
     /// Multiply-accumulate operations of one application.
     fn macs(&self, shapes: &Shapes<'_>) -> u64;
 
-    /// The ONNX nodes it is written as at `opset` (13 to 21), given its number of inputs and outputs.
+    /// The ONNX nodes it is written as at `opset` (13 to 28), given its number of inputs and outputs.
     fn lower(&self, opset: i64, inputs: usize, outputs: usize) -> Vec<LoweredNode>;
 }

@@ -27,9 +27,12 @@ pub enum OnnxError {
     Decode(#[from] prost::DecodeError),
     #[error("not an ONNX model, or a truncated one: it holds no graph")]
     NoGraph,
-    #[error("opset of the default domain: expected {expected}, found {found}")]
+    #[error(
+        "opset of the default domain: expected {first} to {last}, found {found}; export the model with one of those, such as 17"
+    )]
     Opset {
-        expected: &'static str,
+        first: i64,
+        last: i64,
         found: String,
     },
     #[error("{feature} `{name}` is not supported")]
@@ -87,12 +90,13 @@ pub enum OnnxError {
         source: Box<OpError>,
     },
     #[error(
-        "node `{node}` ({op_type}) is not understood and cannot be brought from opset {found} to {expected}: {reason}"
+        "node `{node}` ({op_type}) of opset {found} cannot be kept as it is: {op_type} changed in opset {since}, and opset {expected} is the lowest that is written; it is not understood, since {reason}; export the model with opset {expected} or higher"
     )]
     CannotUpgrade {
         node: String,
         op_type: String,
         found: i64,
+        since: i64,
         expected: i64,
         reason: String,
     },

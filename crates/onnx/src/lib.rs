@@ -7,6 +7,7 @@ mod attributes;
 mod error;
 mod fold;
 mod load;
+mod opsets;
 mod proto;
 mod save;
 mod space_to_depth;

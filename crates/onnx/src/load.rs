@@ -3,8 +3,8 @@ use crate::fold::FoldBudget;
 use crate::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
-use crate::sweep::{MIN_WRITTEN_OPSET, Slot, Sweep};
-use crate::{OnnxError, tensors, topology, types};
+use crate::sweep::{Slot, Sweep};
+use crate::{OnnxError, opsets, subgraphs, tensors, topology, types};
 use ir::{Graph, Tensor, TensorType, ValueId};
 use prost::Message;
 use prost::bytes::Bytes;
@@ -20,7 +20,7 @@ pub struct LoadOptions {
     pub constants: BTreeMap<String, Tensor>,
 }
 
-/// Reads a model of opset 9 to 21. Shape computations are folded; what is not understood stays as an opaque node.
+/// Reads a model of opset 9 to 28. Shape computations are folded; what is not understood stays as an opaque node.
 ///
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
@@ -86,7 +86,7 @@ fn graph_of(
     for index in topology::sort(&file.node, &given)? {
         sweep.node(&file.node[index], index)?;
     }
-    let mut graph = Graph::new(opset.max(MIN_WRITTEN_OPSET));
+    let mut graph = Graph::new(opset.max(opsets::MIN_WRITTEN));
     graph.name = file.name().to_owned();
     graph.domains = other_domains(&model.opset_import);
     graph.metadata = metadata;
@@ -106,33 +106,21 @@ fn stated_imgsz(text: &str) -> Option<[usize; 2]> {
     .filter(|size| size.iter().all(|&n| n > 0))
 }
 
-fn is_default(domain: &str) -> bool {
-    matches!(domain, "" | "ai.onnx")
-}
-
 fn default_opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {
-    const EXPECTED: &str = "9 to 21";
-    match imports
-        .iter()
-        .find(|o| is_default(o.domain()))
-        .map(OperatorSetIdProto::version)
-    {
-        Some(version @ 9..=21) => Ok(version),
-        Some(other) => Err(OnnxError::Opset {
-            expected: EXPECTED,
-            found: other.to_string(),
-        }),
-        None => Err(OnnxError::Opset {
-            expected: EXPECTED,
-            found: "none".to_owned(),
-        }),
-    }
+    let default = imports.iter().find(|o| opsets::is_default(o.domain()));
+    let found = default.map(OperatorSetIdProto::version);
+    let read = found.filter(|v| (opsets::FIRST..=opsets::LAST).contains(v));
+    read.ok_or_else(|| OnnxError::Opset {
+        first: opsets::FIRST,
+        last: opsets::LAST,
+        found: found.map_or_else(|| "none".to_owned(), |v| v.to_string()),
+    })
 }
 
 fn other_domains(imports: &[OperatorSetIdProto]) -> BTreeMap<String, i64> {
     imports
         .iter()
-        .filter(|o| !is_default(o.domain()))
+        .filter(|o| !opsets::is_default(o.domain()))
         .map(|o| (o.domain().to_owned(), o.version()))
         .collect()
 }
@@ -161,12 +149,8 @@ fn check_supported(model: &ModelProto, file: &GraphProto) -> Result<(), OnnxErro
 }
 
 fn calls_function(node: &NodeProto, functions: &BTreeSet<(&str, &str)>) -> bool {
-    let mut bodies = node
-        .attribute
-        .iter()
-        .flat_map(|a| a.g.iter().chain(&a.graphs));
-    functions.contains(&(node.domain(), node.op_type()))
-        || bodies.any(|g| g.node.iter().any(|n| calls_function(n, functions)))
+    let mut all = std::iter::once(node).chain(subgraphs::inner_nodes(node));
+    all.any(|n| functions.contains(&(n.domain(), n.op_type())))
 }
 
 fn declared(info: &ValueInfoProto) -> Option<(String, TensorType)> {

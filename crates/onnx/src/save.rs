@@ -2,7 +2,7 @@
 use crate::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
-use crate::{OnnxError, attributes, subgraphs, tensors, types};
+use crate::{OnnxError, attributes, opsets, subgraphs, tensors, types};
 use ir::ops::Opaque;
 use ir::{Graph, LoweredInput, LoweredNode, LoweredOutput, Node, Op, Tensor, ValueId};
 use prost::Message;
@@ -89,7 +89,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     };
     let others = graph.domains.iter().map(|(d, &v)| (d.as_str(), v));
     let model = ModelProto {
-        ir_version: Some(ir_version(graph.opset)),
+        ir_version: Some(opsets::ir_version(graph.opset)),
         opset_import: std::iter::once(("", graph.opset))
             .chain(others)
             .map(domain)
@@ -108,15 +108,6 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         });
     }
     Ok(model.encode_to_vec())
-}
-
-/// The IR version that came with an opset.
-fn ir_version(opset: i64) -> i64 {
-    match opset {
-        ..=17 => 8,
-        18..=20 => 9,
-        _ => 10,
-    }
 }
 
 /// The growing file.

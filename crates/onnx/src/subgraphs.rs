@@ -49,11 +49,23 @@ pub(crate) fn captures(node: &NodeProto) -> BTreeSet<String> {
     names
 }
 
+/// The nodes of a node's graphs, and of theirs.
+pub(crate) fn inner_nodes(node: &NodeProto) -> Vec<&NodeProto> {
+    let mut found: Vec<&NodeProto> = Vec::new();
+    let (mut next, mut at) = (0, node);
+    loop {
+        found.extend(bodies(at).flat_map(|g| &g.node));
+        let Some(&deeper) = found.get(next) else {
+            return found;
+        };
+        (next, at) = (next + 1, deeper);
+    }
+}
+
 /// Names that exist only inside a node's graphs.
 pub(crate) fn inner_names(node: &NodeProto) -> BTreeSet<String> {
-    let own = bodies(node).flat_map(locals);
-    let deeper = bodies(node).flat_map(|g| &g.node).flat_map(inner_names);
-    own.chain(deeper).collect()
+    let all = std::iter::once(node).chain(inner_nodes(node));
+    all.flat_map(bodies).flat_map(locals).collect()
 }
 
 /// Renames what a node's graphs take from outside.

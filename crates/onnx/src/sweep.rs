@@ -1,7 +1,7 @@
 //! One pass over a file's nodes in execution order: types, constants, operators.
 use crate::fold::{FoldBudget, Folded, fold, is_small};
 use crate::proto::NodeProto;
-use crate::{OnnxError, attributes, subgraphs, topology};
+use crate::{OnnxError, attributes, opsets, subgraphs, topology};
 use ir::{
     DataType, InputSpec, NodeSpec, Op, OpError, Parsed, Shapes, Tensor, TensorType, ops::Opaque,
 };
@@ -9,8 +9,6 @@ use prost::Message;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Lowest opset that yoloslim writes.
-pub(crate) const MIN_WRITTEN_OPSET: i64 = 13;
 /// Folding must not take longer than reading.
 const MAX_FOLDED_MACS: u64 = 1 << 26;
 
@@ -75,7 +73,7 @@ impl Sweep<'_> {
     /// What is wrong with it, naming it.
     pub(crate) fn node(&mut self, node: &NodeProto, index: usize) -> Result<(), OnnxError> {
         let name = topology::node_name(node, index);
-        if !matches!(node.domain(), "" | "ai.onnx") {
+        if !opsets::is_default(node.domain()) {
             return self.opaque(
                 node,
                 name,
@@ -101,8 +99,13 @@ impl Sweep<'_> {
             _ => {}
         }
         if spec.op_type == "SpaceToDepth" {
-            let blocksize = spec.attributes.clone().int("blocksize");
-            let blocksize = blocksize.map_err(|e| self.node_error(node, &name, e))?;
+            let mut attributes = spec.attributes.clone();
+            let given = attributes.int("blocksize");
+            let given = given.and_then(|b| Ok((b, attributes.string("mode")?)));
+            let (blocksize, mode) = given.map_err(|e| self.node_error(node, &name, e))?;
+            if mode.is_some_and(|m| m != "DCR") {
+                return self.opaque(node, name, "its mode is not DCR".to_owned());
+            }
             if self.space_to_depth(node, &name, blocksize)? {
                 return Ok(());
             }
@@ -201,17 +204,8 @@ impl Sweep<'_> {
 
     /// Keeps a node as it was read.
     fn opaque(&mut self, node: &NodeProto, name: String, reason: String) -> Result<(), OnnxError> {
-        let is_default = matches!(node.domain(), "" | "ai.onnx");
+        opsets::check_unchanged(node, &name, self.opset, &reason)?;
         let op_type = node.op_type().to_owned();
-        if is_default && self.opset < MIN_WRITTEN_OPSET {
-            return Err(OnnxError::CannotUpgrade {
-                node: name,
-                op_type,
-                found: self.opset,
-                expected: MIN_WRITTEN_OPSET,
-                reason,
-            });
-        }
         let inputs = topology::reads(node)
             .iter()
             .filter_map(|n| Some(self.slots.get(n)?.name.clone()))
@@ -222,7 +216,7 @@ impl Sweep<'_> {
             .collect();
         let mut kept = node.clone();
         subgraphs::embed(&mut kept, self.folder)?;
-        kept.domain = kept.domain.filter(|_| !is_default);
+        kept.domain = kept.domain.filter(|d| !opsets::is_default(d));
         let domain = kept.domain.clone().unwrap_or_default();
         let op = Opaque {
             op_type,

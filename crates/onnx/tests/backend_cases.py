@@ -18,12 +18,12 @@ from onnx import TensorProto, defs, helper, numpy_helper
 
 warnings.filterwarnings("ignore")
 
-NEWEST = 21
+NEWEST = 28
 OLDEST = 9
 CARRIED = "an element type that is only carried"
 NOT_TENSOR = "a sequence or an optional value"
 TOO_OLD = "an opset below 9"
-CHANGED = "a form of the operator that came after opset 21"
+CHANGED = "a form of the operator that came after opset 28"
 COMPUTED = {
     TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16,
     TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.DOUBLE,

@@ -22,8 +22,8 @@ impl Operator for Cast {
         if let Some(&found) = [spec.ty(0)?.dtype, to].iter().find(|t| t.size_bytes().is_none()) {
             return Err(OpError::UnsupportedDType { found });
         }
-        // Only casts to 8-bit floats saturate, and those are not computed.
-        spec.attributes.ignore(&["saturate"]);
+        // Only casts to 8-bit floats saturate or choose how to round, and those are not computed.
+        spec.attributes.ignore(&["saturate", "round_mode"]);
         Ok(Parsed::first(Self { to }, 1))
     }
 

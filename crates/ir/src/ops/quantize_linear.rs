@@ -25,7 +25,12 @@ pub(super) fn read_params(spec: &mut NodeSpec<'_>, codes: DataType) -> Result<Qu
         return Err(OpError::Unsupported { feature: "block-wise quantization" });
     }
     let axis = spec.attributes.int("axis")?.unwrap_or(1);
-    spec.attributes.ignore(&["saturate", "output_dtype", "precision"]);
+    let reals = |code: i64| matches!(code, 0 | 1);
+    let output = spec.op_type != "DequantizeLinear" || reals(spec.attributes.int("output_dtype")?.unwrap_or(0));
+    if !output || !reals(spec.attributes.int("precision")?.unwrap_or(0)) {
+        return Err(OpError::Unsupported { feature: "quantization of other reals than f32" });
+    }
+    spec.attributes.ignore(&["saturate"]);
     let scales: Vec<f32> = scale.to_f64()?.into_iter().map(|s| s as f32).collect();
     let dtype = zero.map_or(codes, Tensor::dtype);
     let zeros: Vec<i32> = match zero {

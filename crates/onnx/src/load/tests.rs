@@ -156,8 +156,8 @@ fn parse_hostile_tensor_names_it() {
 #[test]
 fn parse_unsupported_opset_names_it() {
     for (version, expected) in [
-        (8, "expected 9 to 21, found 8"),
-        (99, "expected 9 to 21, found 99"),
+        (8, "expected 9 to 28, found 8"),
+        (29, "expected 9 to 28, found 29"),
     ] {
         let mut m = model(vec![node("Relu", &["x"], &["y"])], vec![]);
         m.opset_import[0].version = Some(version);
@@ -169,13 +169,81 @@ fn parse_unsupported_opset_names_it() {
 }
 
 #[test]
-fn parse_unknown_operator_below_opset_13_is_an_error() {
-    let mut m = model(vec![node("Einsum", &["x"], &["y"])], vec![]);
+fn parse_unknown_operator_below_opset_13_is_kept_where_it_did_not_change() {
+    for op in ["Einsum", "NonZero", "NonMaxSuppression", "DepthToSpace"] {
+        for version in 9..13 {
+            let mut m = model(vec![node(op, &["x"], &["y"])], vec![]);
+            m.opset_import[0].version = Some(version);
+            let graph = read_default(&m).unwrap();
+            assert_eq!(graph.opset, 13, "{op}");
+            let ops: Vec<String> = graph.nodes().map(|(_, n)| n.op.op_type().into()).collect();
+            assert_eq!(ops, [op], "opset {version}");
+        }
+    }
+}
+
+#[test]
+fn parse_unknown_operator_below_opset_13_that_changed_is_named() {
+    let mut m = model(vec![node("Hardmax", &["x"], &["y"])], vec![]);
     m.opset_import[0].version = Some(12);
     expect_error(
         &m,
-        "node `the_y` (Einsum) is not understood and cannot be brought from opset 12 to 13",
+        "node `the_y` (Hardmax) of opset 12 cannot be kept as it is: Hardmax changed in opset 13",
     );
+    m.opset_import[0].version = Some(13);
+    assert!(read_default(&m).is_ok());
+}
+
+#[test]
+fn parse_graph_of_an_old_node_that_holds_a_changed_one_names_both() {
+    let body = |op| GraphProto {
+        node: vec![node(op, &["x"], &["inner"])],
+        output: vec![value("inner", &[])],
+        ..GraphProto::default()
+    };
+    let branch = |name: &str, op| AttributeProto {
+        name: Some(name.to_owned()),
+        g: Some(body(op)),
+        r#type: Some(5),
+        ..AttributeProto::default()
+    };
+    let choice = |op| {
+        let mut choice = node("If", &["c"], &["y"]);
+        choice.attribute = vec![branch("then_branch", "Relu"), branch("else_branch", op)];
+        let mut m = model(vec![choice], vec![ints("c", &[1])]);
+        m.opset_import[0].version = Some(11);
+        m
+    };
+    expect_error(
+        &choice("Squeeze"),
+        "node `the_inner` (Squeeze) of opset 11 cannot be kept as it is",
+    );
+    expect_error(&choice("Squeeze"), "it lies in a graph of the node `the_y`");
+    assert!(read_default(&choice("Sigmoid")).is_ok());
+}
+
+#[test]
+fn parse_newer_opset_is_read_and_written_as_it_is() {
+    for (version, ir_version) in [(22, 10), (23, 11), (24, 12), (25, 13), (28, 14)] {
+        let mut attention = node("Attention", &["x", "x", "x"], &["a"]);
+        attention.attribute = vec![];
+        let nodes = vec![node("Relu", &["x"], &["r"]), attention];
+        let mut m = model(nodes, vec![]);
+        m.opset_import[0].version = Some(version);
+        m.graph.as_mut().unwrap().output = vec![value("a", &[]), value("r", &[])];
+        let graph = read_default(&m).unwrap();
+        let written = ModelProto::decode(crate::encode(&graph).unwrap().as_slice()).unwrap();
+        assert_eq!(written.opset_import[0].version(), version);
+        assert_eq!(written.ir_version(), ir_version);
+        let ops: Vec<_> = written
+            .graph
+            .unwrap()
+            .node
+            .iter()
+            .map(|n| n.op_type().to_owned())
+            .collect();
+        assert_eq!(ops, ["Relu", "Attention"]);
+    }
 }
 
 #[test]
