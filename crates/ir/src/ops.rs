@@ -134,7 +134,7 @@ pub use binary::BinaryKind;
 pub use pad::PadMode;
 pub use predicate::PredicateKind;
 pub use reduce::ReduceKind;
-pub use resize::{CoordinateMode, NearestMode, ResizeMode};
+pub use resize::{CoordinateMode, Extent, NearestMode, ResizeMode};
 pub use slice::SliceRange;
 pub use transcendental::TranscendentalKind;
 pub use unary::UnaryKind;

@@ -5,8 +5,8 @@ mod dense;
 use close::assert_close;
 use dense::with_zero_columns;
 use ir::ops::{
-    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, MaxPool,
-    NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
+    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, Extent,
+    MaxPool, NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
 };
 use ir::{
     DataType, Edit, FreezeReason, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter,
@@ -180,14 +180,13 @@ fn depthwise(n: &mut Net, x: ValueId) -> ValueId {
 fn fpn(n: &mut Net, x: ValueId) -> ValueId {
     let a = n.conv(x, [3, 5], 3);
     let b = n.conv(x, [3, 4], 3);
-    let resize = |size| Resize {
+    let resize = |channels| Resize {
         mode: ResizeMode::Nearest(NearestMode::Floor),
         coordinate_mode: CoordinateMode::Asymmetric,
-        size: [size; 2],
-        scales: [2.0; 2],
+        extent: Extent::Sizes([1, channels, 12, 12]),
     };
-    let up = n.op("resize", resize(12), &[a]);
-    let other = n.op("resize", resize(12), &[b]);
+    let up = n.op("resize", resize(5), &[a]);
+    let other = n.op("resize", resize(4), &[b]);
     let c = n.concat(&[up, other]);
     n.plain(c, [9, 4], 3, 1)
 }

@@ -1,7 +1,8 @@
 //! `Plan` and `Session` against the reference interpreter.
 use ir::ops::{
-    BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, NearestMode, QuantizeLinear,
-    Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose, UnaryKind,
+    BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, Extent, NearestMode,
+    QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose,
+    UnaryKind,
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter};
 use kernels::Isa;
@@ -95,8 +96,7 @@ fn neck(net: &mut Net) -> Vec<ValueId> {
     let resize = Resize {
         mode: ResizeMode::Nearest(NearestMode::Floor),
         coordinate_mode: CoordinateMode::Asymmetric,
-        size: [8, 8],
-        scales: [2.0, 2.0],
+        extent: Extent::Scales([2.0, 2.0]),
     };
     let up = net.op(resize, &[small]);
     let side = net.conv_silu(x, [4, 8, 1, 1]);

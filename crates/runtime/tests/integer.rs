@@ -1,7 +1,7 @@
 //! Quantized graphs on integers: the same bits everywhere, and what imitated quantization gives.
 use ir::ops::{
-    BinaryKind, CoordinateMode, DequantizeLinear, NearestMode, QuantizeLinear, Reshape, Resize,
-    ResizeMode, Slice, SliceRange, Split, Transpose, UnaryKind,
+    BinaryKind, CoordinateMode, DequantizeLinear, Extent, NearestMode, QuantizeLinear, Reshape,
+    Resize, ResizeMode, Slice, SliceRange, Split, Transpose, UnaryKind,
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId};
 use kernels::Isa;
@@ -149,8 +149,7 @@ fn neck(net: &mut Net) -> Vec<ValueId> {
     let resize = Resize {
         mode: ResizeMode::Nearest(NearestMode::Floor),
         coordinate_mode: CoordinateMode::Asymmetric,
-        size: [8, 8],
-        scales: [2.0, 2.0],
+        extent: Extent::Scales([2.0, 2.0]),
     };
     let up = net.op(resize, &[small]);
     let side = net.block(x, [4, 8, 1, 1], (0.012, 30));

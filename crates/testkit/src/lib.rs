@@ -1,5 +1,8 @@
-//! Dev-only: a tiny detector with its images, and the rules that the whole workspace is tested against.
+//! Dev-only: a tiny detector with its images, models made at random, and the rules that the whole workspace is tested
+//! against.
 #![forbid(unsafe_code)]
 
+pub mod model;
+pub mod random_model;
 pub mod tiny;
 pub mod two_streams;

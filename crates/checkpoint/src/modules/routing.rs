@@ -4,7 +4,7 @@ use crate::CheckpointError;
 use crate::builder::Builder;
 use crate::module::Module;
 use ir::ValueId;
-use ir::ops::{Concat, CoordinateMode, NearestMode, Resize, ResizeMode, Slice, SliceRange};
+use ir::ops::{Concat, CoordinateMode, Extent, NearestMode, Resize, ResizeMode, Slice, SliceRange};
 
 pub(super) fn sequential(
     builder: &mut Builder<'_, '_>,
@@ -59,7 +59,7 @@ pub(super) fn upsample(
     inputs: &[ValueId],
 ) -> Result<ValueId, CheckpointError> {
     let x = single(module, inputs)?;
-    let [_, h, w] = builder.image(x, module)?;
+    builder.image(x, module)?;
     let scale = module.number("scale_factor");
     let scale = scale.map_err(|_| module.unsupported("upsampling by other than one factor"))?;
     if !(1.0..=64.0).contains(&scale) {
@@ -79,8 +79,7 @@ pub(super) fn upsample(
     let op = Resize {
         mode,
         coordinate_mode,
-        size: [h, w].map(|n| (n as f64 * scale).floor() as usize),
-        scales: [scale as f32; 2],
+        extent: Extent::Scales([scale as f32; 2]),
     };
     builder.node(module, op, &[x])
 }

@@ -96,6 +96,9 @@ impl Operator for Expand {
         // Tile wants as many repeats as axes: missing ones are added by broadcasting with an Expand to ones first.
         let ones = LoweredInput::Constant("ones", Tensor::vector(vec![1i64; self.repeats.len()]));
         let repeats = LoweredInput::Constant("repeats", Tensor::vector(self.repeats.iter().map(|&r| r as i64).collect()));
+        if self.repeats.iter().all(|&r| r == 1) {
+            return vec![LoweredNode { op_type: "Expand", inputs: vec![LoweredInput::Input(0), ones], outputs: vec![LoweredOutput::Output(0)], attributes: vec![] }];
+        }
         vec![
             LoweredNode { op_type: "Expand", inputs: vec![LoweredInput::Input(0), ones], outputs: vec![LoweredOutput::Temp(0)], attributes: vec![] },
             LoweredNode { op_type: "Tile", inputs: vec![LoweredInput::Temp(0), repeats], outputs: vec![LoweredOutput::Output(0)], attributes: vec![] },

@@ -1,5 +1,5 @@
 //! Resize of the two spatial axes, nearest or linear.
-//! Spec: onnx.ai/onnx/operators/onnx__Resize.html, opset 10 to 21, and Upsample, opset 9; cubic, antialias and crops are not supported.
+//! Spec: onnx.ai/onnx/operators/onnx__Resize.html, opset 10 to 19, and Upsample, opset 9; cubic, antialias and crops are not supported.
 use crate::Port::{Input, Output};
 use crate::{Attribute, Channels, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
 
@@ -31,17 +31,52 @@ pub enum CoordinateMode {
     Asymmetric,
 }
 
-/// Resize of `x: [N, C, H, W]` to a fixed height and width.
+/// How the output's height and width are told. What a file states is kept: a size written as a scale would be rounded,
+/// and could come back one shorter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Extent {
+    /// Output over input length of height and width.
+    Scales([f32; 2]),
+    /// Lengths of the output's four axes.
+    Sizes([usize; 4]),
+    /// The largest height and width of the input's proportions that go beyond neither of these.
+    NotLarger([usize; 2]),
+    /// The smallest height and width of the input's proportions that fall below neither of these.
+    NotSmaller([usize; 2]),
+}
+
+impl Extent {
+    /// Output over input length of height and width, for an input of `[H, W]`; computed in f32, as ONNX Runtime does.
+    fn scales(&self, hw: [usize; 2]) -> [f32; 2] {
+        let over = |to: [usize; 2]| [0, 1].map(|i| to[i] as f32 / hw[i] as f32);
+        match *self {
+            Extent::Scales(scales) => scales,
+            Extent::Sizes([_, _, h, w]) => over([h, w]),
+            Extent::NotLarger(bound) => [over(bound)[0].min(over(bound)[1]); 2],
+            Extent::NotSmaller(bound) => [over(bound)[0].max(over(bound)[1]); 2],
+        }
+    }
+
+    /// Height and width of the output, for an input of `[H, W]`.
+    fn size(&self, hw: [usize; 2]) -> [usize; 2] {
+        let scaled = [0, 1].map(|i| hw[i] as f32 * self.scales(hw)[i]);
+        match *self {
+            Extent::Scales(_) => scaled.map(|n| n.floor() as usize),
+            Extent::Sizes([_, _, h, w]) => [h, w],
+            Extent::NotLarger(_) | Extent::NotSmaller(_) => scaled.map(|n| n.round() as usize),
+        }
+    }
+}
+
+/// Resize of the height and width of `x: [N, C, H, W]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resize {
     /// How output pixels are made.
     pub mode: ResizeMode,
     /// How coordinates map.
     pub coordinate_mode: CoordinateMode,
-    /// Output height and width.
-    pub size: [usize; 2],
-    /// Output over input length as the model states it; not always `size / length`.
-    pub scales: [f32; 2],
+    /// What height and width become.
+    pub extent: Extent,
 }
 
 const COORDINATES: &[(&str, CoordinateMode)] = &[
@@ -69,38 +104,41 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> Attribute {
 }
 
 impl Resize {
-    /// For each output row (axis 0) or column (axis 1), its source coordinate in pixels.
-    fn coordinates(&self, axis: usize, len: usize) -> Vec<f64> {
-        let (out, scale) = (self.size[axis], f64::from(self.scales[axis]));
-        // The ONNX node tests align to the length before it is floored; a scale made from sizes only rounds around it.
-        let stated = scale * len as f64;
-        let resized = if (stated - out as f64).abs() < 1e-3 { out as f64 } else { stated };
-        let half = |i: f64| (i + 0.5) / scale - 0.5;
+    /// For each output row (axis 0) or column (axis 1) of an input of `[H, W]`, its source coordinate in pixels. In f32,
+    /// step by step as ONNX Runtime does: which pixel is nearest is decided by the last bit.
+    fn coordinates(&self, axis: usize, hw: [usize; 2]) -> Vec<f32> {
+        let (len, out, scale) = (hw[axis] as f32, self.extent.size(hw)[axis], self.extent.scales(hw)[axis]);
+        // The ONNX node tests align to the length before it is floored.
+        let resized = match self.extent {
+            Extent::Scales(_) if (scale * len - out as f32).abs() >= 1e-3 => scale * len,
+            _ => out as f32,
+        };
+        let half = |i: f32| (i + 0.5) / scale - 0.5;
         (0..out)
             .map(|i| match self.coordinate_mode {
-                CoordinateMode::HalfPixel => half(i as f64),
-                CoordinateMode::PytorchHalfPixel => if out > 1 { half(i as f64) } else { 0.0 },
-                CoordinateMode::AlignCorners => if out > 1 { i as f64 * (len - 1) as f64 / (resized - 1.0) } else { 0.0 },
-                CoordinateMode::Asymmetric => i as f64 / scale,
+                CoordinateMode::HalfPixel => half(i as f32),
+                CoordinateMode::PytorchHalfPixel => if out > 1 { half(i as f32) } else { 0.0 },
+                CoordinateMode::AlignCorners => if out > 1 { i as f32 * (len - 1.0) / (resized - 1.0) } else { 0.0 },
+                CoordinateMode::Asymmetric => i as f32 / scale,
             })
             .collect()
     }
 
-    /// For each output row (axis 0) or column (axis 1), the source index of nearest resizing.
-    pub fn nearest_map(&self, axis: usize, len: usize, mode: NearestMode) -> Vec<usize> {
-        let pick = |x: f64| match mode {
+    /// For each output row (axis 0) or column (axis 1) of an input of `[H, W]`, the source index of nearest resizing.
+    pub fn nearest_map(&self, axis: usize, hw: [usize; 2], mode: NearestMode) -> Vec<usize> {
+        let pick = |x: f32| match mode {
             NearestMode::Floor => x.floor(),
             NearestMode::Ceil => x.ceil(),
             NearestMode::RoundPreferCeil => (x + 0.5).floor(),
             NearestMode::RoundPreferFloor => (x - 0.5).ceil(),
         };
-        self.coordinates(axis, len).into_iter().map(|x| (pick(x).max(0.0) as usize).min(len.saturating_sub(1))).collect()
+        self.coordinates(axis, hw).into_iter().map(|x| (pick(x).max(0.0) as usize).min(hw[axis].saturating_sub(1))).collect()
     }
 
     fn linear(&self, x: &[f64], shape: &[usize]) -> Vec<f64> {
         let (h, w) = (shape[2], shape[3]);
-        let clamp = |v: f64, len: usize| v.clamp(0.0, (len - 1) as f64);
-        let (ys, xs) = (self.coordinates(0, h), self.coordinates(1, w));
+        let clamp = |v: f32, len: usize| f64::from(v.clamp(0.0, (len - 1) as f32));
+        let (ys, xs) = (self.coordinates(0, [h, w]), self.coordinates(1, [h, w]));
         let mut out = Vec::with_capacity(shape[0] * shape[1] * ys.len() * xs.len());
         for plane in x.chunks_exact(h * w) {
             for &y in &ys {
@@ -119,49 +157,89 @@ impl Resize {
     }
 }
 
-/// Output size and scales from whichever parameter the node gives.
-fn target(spec: &mut NodeSpec<'_>, shape: &[usize]) -> Result<([usize; 2], [f32; 2]), OpError> {
+/// What a node gives for some axes, for all four of them: `default` says what the others are.
+fn spread<T: Copy>(given: &[T], axes: Option<&[usize]>, default: [T; 4]) -> Result<[T; 4], OpError> {
+    let axes = axes.unwrap_or(&[0, 1, 2, 3]);
+    let unsupported = OpError::Unsupported { feature: "resizing of other than the two last axes" };
+    if given.len() != axes.len() {
+        return Err(unsupported);
+    }
+    let mut all = default;
+    for (&axis, &value) in axes.iter().zip(given) {
+        *all.get_mut(axis).ok_or(unsupported.clone())? = value;
+    }
+    Ok(all)
+}
+
+/// What height and width become, from whichever parameter the node gives.
+fn extent(spec: &mut NodeSpec<'_>, shape: [usize; 4]) -> Result<Extent, OpError> {
     let (scales_at, sizes_at) = if spec.op_type == "Upsample" || spec.opset < 11 { (1, usize::MAX) } else { (2, 3) };
     let given = spec.parameter(scales_at)?.map(Tensor::to_f64).transpose()?.filter(|s| !s.is_empty());
     let attribute = if spec.opset < 10 { spec.attributes.floats("scales")?.map(|s| s.into_iter().map(f64::from).collect()) } else { None };
     let sizes = spec.integers(sizes_at)?.filter(|s| !s.is_empty());
+    let axes = match spec.attributes.ints("axes")? {
+        None => None,
+        Some(axes) => Some(axes.iter().map(|&a| super::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?),
+    };
+    let policy = spec.attributes.string("keep_aspect_ratio_policy")?.unwrap_or_else(|| "stretch".into());
     let unsupported = OpError::Unsupported { feature: "resizing of other than the two last axes" };
     if let Some(s) = given.or(attribute) {
-        let [n, c, h, w] = s[..] else { return Err(unsupported) };
+        let [n, c, h, w] = spread(&s, axes.as_deref(), [1.0; 4])?;
         if n != 1.0 || c != 1.0 || !(h > 0.0 && w > 0.0 && h.is_finite() && w.is_finite()) {
             return Err(unsupported);
         }
-        let size = [(shape[2] as f64 * h).floor() as usize, (shape[3] as f64 * w).floor() as usize];
-        return Ok((size, [h as f32, w as f32]));
+        return Ok(Extent::Scales([h as f32, w as f32]));
     }
     let sizes = sizes.ok_or(OpError::InputCount { expected: "scales or sizes", found: spec.inputs.len() })?;
-    let [n, c, h, w] = sizes[..] else { return Err(unsupported) };
-    if n != shape[0] as i64 || c != shape[1] as i64 || h < 1 || w < 1 {
+    let lengths = sizes.iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect::<Option<Vec<_>>>();
+    let [n, c, h, w] = spread(&lengths.ok_or(unsupported.clone())?, axes.as_deref(), shape)?;
+    if [n, c] != shape[..2] {
         return Err(unsupported);
     }
-    let size = [h as usize, w as usize];
-    Ok((size, [size[0] as f32 / shape[2] as f32, size[1] as f32 / shape[3] as f32]))
+    let spatial = axes.is_some_and(|a| a.len() == 2 && a.contains(&2) && a.contains(&3));
+    match policy.as_str() {
+        "stretch" => Ok(Extent::Sizes([n, c, h, w])),
+        "not_larger" if spatial => Ok(Extent::NotLarger([h, w])),
+        "not_smaller" if spatial => Ok(Extent::NotSmaller([h, w])),
+        "not_larger" | "not_smaller" => Err(OpError::Unsupported { feature: "keep_aspect_ratio_policy over other than the two last axes" }),
+        _ => Err(OpError::Attribute { name: "keep_aspect_ratio_policy".into(), expected: "stretch, not_larger or not_smaller", found: policy }),
+    }
+}
+
+/// How Resize of opset 10 and Upsample choose a pixel: ONNX Runtime, and the node tests of those opsets, go up where the
+/// image shrinks.
+fn legacy_nearest(scales: [f32; 2]) -> Result<NearestMode, OpError> {
+    if scales.iter().all(|&s| s >= 1.0) {
+        Ok(NearestMode::Floor)
+    } else if scales.iter().all(|&s| s <= 1.0) {
+        Ok(NearestMode::Ceil)
+    } else {
+        Err(OpError::Unsupported { feature: "Resize of opset 10 that shrinks one axis and stretches the other" })
+    }
 }
 
 impl Operator for Resize {
     const OP_TYPES: &'static [&'static str] = &["Resize", "Upsample"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let shape = spec.ty(0)?.shape.clone();
-        if shape.len() != 4 || shape.contains(&0) {
-            return Err(OpError::Rank { input: 0, expected: "4", found: shape });
-        }
-        let (size, scales) = target(spec, &shape)?;
+        let shape = &spec.ty(0)?.shape;
+        let wrong = || OpError::Rank { input: 0, expected: "4", found: shape.clone() };
+        let lengths: [usize; 4] = shape.as_slice().try_into().ok().filter(|_| !shape.contains(&0)).ok_or_else(wrong)?;
+        let extent = extent(spec, lengths)?;
         let a = &mut spec.attributes;
         let legacy = spec.op_type == "Upsample" || spec.opset < 11;
-        let nearest = choose("nearest_mode", NEAREST, a.string("nearest_mode")?, if legacy { "floor" } else { "round_prefer_floor" })?;
+        let mode = a.string("mode")?.unwrap_or_else(|| "nearest".into());
+        let nearest = match extent {
+            Extent::Scales(scales) if legacy && mode == "nearest" => legacy_nearest(scales)?,
+            _ => choose("nearest_mode", NEAREST, a.string("nearest_mode")?, "round_prefer_floor")?,
+        };
         let coordinate_mode = choose("coordinate_transformation_mode", COORDINATES, a.string("coordinate_transformation_mode")?, if legacy { "asymmetric" } else { "half_pixel" })?;
-        let mode = choose("mode", &[("nearest", ResizeMode::Nearest(nearest)), ("linear", ResizeMode::Linear)], a.string("mode")?, "nearest")?;
-        if a.flag("antialias")?.unwrap_or(false) || a.ints("axes")?.is_some() || a.string("keep_aspect_ratio_policy")?.is_some_and(|p| p != "stretch") {
-            return Err(OpError::Unsupported { feature: "antialias, axes or keep_aspect_ratio_policy of Resize" });
+        let mode = choose("mode", &[("nearest", ResizeMode::Nearest(nearest)), ("linear", ResizeMode::Linear)], Some(mode), "nearest")?;
+        if a.flag("antialias")?.unwrap_or(false) {
+            return Err(OpError::Unsupported { feature: "antialias of Resize" });
         }
         a.ignore(&["cubic_coeff_a", "exclude_outside", "extrapolation_value"]);
-        Ok(Parsed::first(Self { mode, coordinate_mode, size, scales }, 1))
+        Ok(Parsed::first(Self { mode, coordinate_mode, extent }, 1))
     }
 
     fn op_type(&self) -> &'static str {
@@ -174,7 +252,13 @@ impl Operator for Resize {
         if x.rank() != 4 || x.shape.contains(&0) {
             return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
         }
-        let shape = vec![x.shape[0], x.shape[1], self.size[0], self.size[1]];
+        if let Extent::Sizes([n, c, ..]) = self.extent
+            && let Some(axis) = [n, c].iter().zip(&x.shape).position(|(expected, found)| expected != found)
+        {
+            return Err(OpError::AxisLength { input: 0, axis, expected: [n, c][axis], found: x.shape[axis] });
+        }
+        let [h, w] = self.extent.size([x.shape[2], x.shape[3]]);
+        let shape = vec![x.shape[0], x.shape[1], h, w];
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(x.dtype, shape)])
     }
@@ -186,7 +270,7 @@ impl Operator for Resize {
         let y = match self.mode {
             ResizeMode::Linear => Tensor::from_f64(out.dtype, out.shape, &self.linear(&inputs[0].to_f64()?, &ty.shape))?,
             ResizeMode::Nearest(mode) => {
-                let (ys, xs) = (self.nearest_map(0, h, mode), self.nearest_map(1, w, mode));
+                let (ys, xs) = (self.nearest_map(0, [h, w], mode), self.nearest_map(1, [h, w], mode));
                 let planes = 0..ty.shape[0] * ty.shape[1];
                 let (ys, xs) = (&ys, &xs);
                 let picks = planes.flat_map(|p| ys.iter().flat_map(move |&r| xs.iter().map(move |&c| (p * h + r) * w + c)));
@@ -200,8 +284,12 @@ impl Operator for Resize {
         Channels::none().link((Input(0), 1), (Output(0), 1), shapes.inputs[0].shape[1])
     }
 
-    fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
-        self.clone()
+    fn keep(&self, _shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
+        let extent = match self.extent {
+            Extent::Sizes([n, c, h, w]) => Extent::Sizes([n, kept.len(Output(0), 1, c), h, w]),
+            other => other,
+        };
+        Self { extent, ..self.clone() }
     }
 
     fn quant_facts(&self) -> QuantFacts {
@@ -213,16 +301,33 @@ impl Operator for Resize {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        let scales = Tensor::vector(vec![1.0, 1.0, self.scales[0], self.scales[1]]);
+        let sizes = |v: &[usize]| LoweredInput::Constant("sizes", Tensor::vector(v.iter().map(|&d| d as i64).collect()));
+        let text = |v: &str| Attribute::String(v.as_bytes().to_vec());
         let mut attributes = vec![("coordinate_transformation_mode", name_of(COORDINATES, &self.coordinate_mode))];
+        let mut by_ratio = |policy| {
+            attributes.push(("axes", Attribute::Ints(vec![2, 3])));
+            attributes.push(("keep_aspect_ratio_policy", text(policy)));
+        };
+        let mut inputs = vec![LoweredInput::Input(0), LoweredInput::Absent];
+        match &self.extent {
+            Extent::Scales([h, w]) => inputs.push(LoweredInput::Constant("scales", Tensor::vector(vec![1.0, 1.0, *h, *w]))),
+            Extent::Sizes(all) => inputs.extend([LoweredInput::Absent, sizes(all)]),
+            Extent::NotLarger(bound) => {
+                by_ratio("not_larger");
+                inputs.extend([LoweredInput::Absent, sizes(bound)]);
+            }
+            Extent::NotSmaller(bound) => {
+                by_ratio("not_smaller");
+                inputs.extend([LoweredInput::Absent, sizes(bound)]);
+            }
+        }
         match &self.mode {
-            ResizeMode::Linear => attributes.push(("mode", Attribute::String(b"linear".to_vec()))),
+            ResizeMode::Linear => attributes.push(("mode", text("linear"))),
             ResizeMode::Nearest(nearest) => {
-                attributes.push(("mode", Attribute::String(b"nearest".to_vec())));
+                attributes.push(("mode", text("nearest")));
                 attributes.push(("nearest_mode", name_of(NEAREST, nearest)));
             }
         }
-        let inputs = vec![LoweredInput::Input(0), LoweredInput::Absent, LoweredInput::Constant("scales", scales)];
         vec![LoweredNode { op_type: "Resize", inputs, outputs: vec![LoweredOutput::Output(0)], attributes }]
     }
 }

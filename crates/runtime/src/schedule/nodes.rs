@@ -73,7 +73,8 @@ impl Schedule<'_> {
                     return self.reference(item, op);
                 };
                 let x = self.pixels(item)?;
-                let map = |axis: usize| resize.nearest_map(axis, x.view.shape[2 + axis], mode);
+                let hw = [x.view.shape[2], x.view.shape[3]];
+                let map = |axis: usize| resize.nearest_map(axis, hw, mode);
                 let (map_h, map_w) = (map(0), map(1));
                 let kernel = match item.inputs[0].form {
                     Form::Real => Kernel::Resize { map_h, map_w },
