@@ -2,6 +2,7 @@
 mod dense;
 
 use dense::with_zero_columns;
+use ir::ops::Extent;
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use prune::{Budget, CRITERIA, Groups, PrunePlan, analyse, apply, choose_contribution};
 use runtime::{Plan, PlanOptions, Session};
@@ -160,7 +161,11 @@ fn shrunk(graph: &Graph) -> Graph {
         }
         let mut op = node.op.clone();
         match &mut op {
-            Op::Resize(r) => r.size.iter_mut().for_each(|s| *s = *s * SIDE_PX / side),
+            Op::Resize(r) => {
+                if let Extent::Sizes([_, _, h, w]) = &mut r.extent {
+                    [h, w].map(|s| *s = *s * SIDE_PX / side);
+                }
+            }
             Op::Slice(s) => {
                 for r in s.ranges.iter_mut().filter(|r| r.axis > 1) {
                     r.len = r.len * SIDE_PX / side;
