@@ -18,5 +18,5 @@ mod topology;
 mod types;
 
 pub use error::OnnxError;
-pub use load::{LoadOptions, load, parse};
+pub use load::{LoadOptions, external_files, load, parse};
 pub use save::{encode, save};

@@ -9,7 +9,7 @@ use ir::{Graph, Tensor, TensorType, ValueId};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a file leaves open.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,24 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         path: path.to_owned(),
         source: Box::new(source),
     })
+}
+
+/// Files beside a model that hold its external data, as it names them; none for a file that is no model.
+pub fn external_files(path: &Path) -> Vec<PathBuf> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let graph = ModelProto::decode(Bytes::from(bytes))
+        .ok()
+        .and_then(|m| m.graph);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = BTreeSet::new();
+    let attributes = graph.iter().flat_map(|g| &g.node);
+    let attributes = attributes.flat_map(|n| &n.attribute);
+    let inside = attributes.filter_map(|a| a.t.as_ref());
+    for tensor in graph.iter().flat_map(|g| &g.initializer).chain(inside) {
+        let location = tensor.external_data.iter().find(|e| e.key() == "location");
+        files.extend(location.map(|e| folder.join(e.value())));
+    }
+    files.into_iter().collect()
 }
 
 /// Reads an encoded model; external data may come only from inside `folder`.

@@ -81,6 +81,17 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Every file that is read with this split, besides the description itself: images, the others of their scenes, and
+    /// where labels lie or would lie.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.images.iter().flat_map(|image| {
+            let scene = self.streams.all(&image.path);
+            scene
+                .into_iter()
+                .chain([data_yaml::label_path(&image.path)])
+        })
+    }
+
     /// Checks the images that turned out bad while they were decoded, together with those known before.
     ///
     /// # Errors

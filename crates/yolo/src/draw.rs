@@ -15,7 +15,7 @@ use embedded_graphics::text::{Baseline, Text};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::{Detection, YoloError, atomic_file};
+use crate::{Detection, YoloError, whole_file};
 
 const JPEG_QUALITY: u8 = 92;
 
@@ -74,7 +74,7 @@ pub fn save_image(image: &RgbImage, path: &Path) -> Result<(), YoloError> {
         path: path.to_owned(),
         source: std::io::Error::other(error),
     })?;
-    atomic_file::write(path, &bytes)
+    whole_file::write(path, &bytes)
 }
 
 /// The colour of a class: hues a golden angle apart, so that neighbours differ.

@@ -2,7 +2,6 @@
 //! accuracy and pictures out.
 #![forbid(unsafe_code)]
 
-mod atomic_file;
 mod dataset;
 mod detection;
 mod detector;
@@ -16,6 +15,7 @@ mod nms;
 mod preprocess;
 mod results;
 mod streams;
+mod whole_file;
 
 pub use dataset::{
     BadInput, Dataset, ImageItem, Label, LabelBox, MAX_DECODED_BYTES, MAX_SIDE_PX, read_rgb,
@@ -29,5 +29,6 @@ pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};
 pub use model_input::{ModelInput, Pixels, Planes};
 pub use nms::{MAX_CANDIDATES, nms};
 pub use preprocess::{Letterbox, Placement, letterbox};
-pub use results::{CocoResult, read_results, write_results};
+pub use results::{CocoResult, read_results, results_json, write_results};
 pub use streams::Streams;
+pub use whole_file::{between_files, check_writable, is_partial, write_file};

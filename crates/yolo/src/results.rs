@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Detection, YoloError, atomic_file};
+use crate::{Detection, YoloError, whole_file};
 
 /// One detection as the COCO results format writes it.
 ///
@@ -42,8 +42,12 @@ impl CocoResult {
 /// # Errors
 /// `Write` if the folder or the disk refuses.
 pub fn write_results(path: &Path, results: &[CocoResult]) -> Result<(), YoloError> {
-    let bytes = serde_json::to_vec(results).expect("numbers and fixed keys always serialise");
-    atomic_file::write(path, &bytes)
+    whole_file::write(path, &results_json(results))
+}
+
+/// The bytes of such a file.
+pub fn results_json(results: &[CocoResult]) -> Vec<u8> {
+    serde_json::to_vec(results).expect("numbers and fixed keys always serialise")
 }
 
 /// Reads what [`write_results`] or another tool wrote.

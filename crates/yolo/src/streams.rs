@@ -59,6 +59,16 @@ impl Streams {
         Ok(read.iter().map(inside).collect())
     }
 
+    /// All images of the scene that an image may belong to, the image included, whatever a model reads of it.
+    pub(crate) fn all(&self, image: &Path) -> Vec<PathBuf> {
+        let partners = self.paths(image, self.0.len());
+        let mut all = partners.unwrap_or_default();
+        if !all.iter().any(|path| path == image) {
+            all.push(image.to_owned());
+        }
+        all
+    }
+
     /// The `count` images of a scene, decoded.
     ///
     /// # Errors
