@@ -1,11 +1,12 @@
 //! What can be typed.
 mod pruning;
 
+use crate::files::Files;
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Makes a trained YOLO detector several times smaller and faster, and proves that it still detects.
@@ -30,9 +31,9 @@ pub(crate) struct CommonArgs {
     /// Threads; all cores by default.
     #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
-    /// Seed of everything that is drawn.
-    #[arg(long, global = true, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// Seed of everything that is drawn; 0 by default.
+    #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
     /// Instruction set to use, of those this CPU has: avx512-vnni, avx512, avx-vnni, avx2, neon-i8mm, neon-dotprod or
     /// scalar; the best one by default.
     #[arg(long, global = true)]
@@ -43,6 +44,9 @@ pub(crate) struct CommonArgs {
     /// ONNX Runtime's library, for `--engine onnxruntime`.
     #[arg(long, global = true, value_name = "LIB", env = "ORT_DYLIB_PATH")]
     pub(crate) ort_library: Option<PathBuf>,
+    /// What the arguments read and write, once that is looked at.
+    #[arg(skip)]
+    pub(crate) files: Files,
 }
 
 /// What runs the model.
@@ -87,6 +91,70 @@ pub(crate) enum Verb {
     Compare(CompareArgs),
     /// Measure size, MACs, memory and latency of models, side by side.
     Bench(BenchArgs),
+}
+
+impl CommonArgs {
+    /// Seed of everything that is drawn.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
+    /// The seed, where it was typed.
+    pub(crate) fn typed_seed(&self) -> Option<u64> {
+        self.seed
+    }
+}
+
+impl Verb {
+    /// Files that are read, by their part.
+    pub(crate) fn inputs(&self) -> Vec<(&'static str, &Path)> {
+        let (models, data): (Vec<&PathBuf>, Option<&PathBuf>) = match self {
+            Self::Inspect(v) => (vec![&v.model.model], v.sensitivity.data()),
+            Self::Val(v) => (vec![&v.model.model], Some(&v.data)),
+            Self::Detect(v) => (vec![&v.model.model], v.data.as_ref()),
+            Self::Export(v) => (vec![&v.model.model], None),
+            Self::Prune(v) => (vec![&v.model.model], Some(&v.images.data)),
+            Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
+            Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
+            Self::Report(_) => (vec![], None),
+            Self::Compress(v) => (vec![&v.model.model], Some(&v.images.data)),
+            Self::Bench(v) => (v.models.iter().collect(), None),
+        };
+        let (sources, recipe) = match self {
+            Self::Detect(v) => (&v.source[..], None),
+            Self::Compress(v) => (&[][..], v.recipe.as_ref()),
+            _ => (&[][..], None),
+        };
+        let models = models.into_iter().map(|p| ("the model", p.as_path()));
+        let data = data.map(|p| ("the data set's description", p.as_path()));
+        let sources = sources.iter().map(|p| ("an image", p.as_path()));
+        let recipe = recipe.map(|p| ("the recipe", p.as_path()));
+        models.chain(data).chain(sources).chain(recipe).collect()
+    }
+
+    /// Files that are written, by the option that names them; `--json` is of every verb.
+    pub(crate) fn outputs(&self) -> Vec<(&'static str, &Path)> {
+        match self {
+            Self::Export(v) => vec![("-o", &v.out)],
+            Self::Prune(v) => vec![("-o", &v.out)],
+            Self::Quantize(v) => vec![("-o", &v.out)],
+            Self::Val(v) => v.dets.iter().map(|p| ("--dets", p.as_path())).collect(),
+            Self::Inspect(v) => {
+                let plot = v.sensitivity.plot.iter();
+                plot.map(|p| ("--plot", p.as_path())).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// The folder of a run that is written to.
+    pub(crate) fn run_dir(&self) -> Option<&Path> {
+        match self {
+            Self::Compress(v) => Some(&v.out),
+            Self::Report(v) => Some(&v.run_dir),
+            _ => None,
+        }
+    }
 }
 
 /// A model and how it is read.
@@ -188,10 +256,10 @@ pub(crate) struct BenchArgs {
     /// How they are read.
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
-    /// Measured runs of each model.
+    /// Timed runs of each model.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
-    /// Runs before measuring.
+    /// Runs before, at least; more follow until times fall no longer.
     #[arg(long, default_value_t = 5)]
     pub(crate) warmup: u32,
     /// Show what each step of the plan takes, and how near it comes to this CPU's ceiling.
@@ -343,13 +411,15 @@ pub(crate) struct CompressArgs {
     /// Instead, the share of each group's contribution that stays; where that costs too much, more stays.
     #[arg(long, value_name = "SHARE", conflicts_with = "macs", value_parser = parse_share::<f64>)]
     pub(crate) keep_contribution: Option<f64>,
-    /// How many other images of the same split choose among these attempts; 0 leaves all to the gate.
+    /// How many other images of the same split choose among these attempts, at most a third of it; 0 leaves all to the
+    /// gate, as do fewer than 20 labelled images or 50 objects.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) holdout: u32,
-    /// Take all settings from the recipe.toml of another run.
+    /// Take all settings from the recipe.toml of another run, for this model and data.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "strict", "macs", "keep_contribution", "holdout", "criterion", "repair", "no_repair", "round_to", "floor", "shallow_ratio", "deep_ratio", "target", "calibrator", "images", "split"])]
     pub(crate) recipe: Option<PathBuf>,
-    /// Go on where an interrupted run in RUNDIR stopped; finished stages are used again.
+    /// Go on where an interrupted run in RUNDIR stopped; finished stages are used again. Without it the files of a run
+    /// that is there are removed.
     #[arg(long)]
     pub(crate) resume: bool,
     /// The ranking.

@@ -6,7 +6,7 @@ use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
 use crate::{engine, memory, streams};
 use anyhow::{Context, Result};
-use compress::{Latency, noise};
+use compress::{Latency, Runs, noise};
 use ir::rewrites;
 use runtime::{Plan, Session};
 use serde::Serialize;
@@ -141,7 +141,8 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
     let streams = match args.streams.filter(|_| timed.honest) {
         Some(count) => {
             let networks = streams(&timed, &model, common, count)?;
-            let runs = (args.warmup, args.runs);
+            let warmup = latency_ms.map_or(args.warmup, |l| l.warmup_runs);
+            let runs = (warmup, args.runs);
             Some(streams::images_per_s(networks, &timed.inputs, runs)?)
         }
         None => None,
@@ -168,11 +169,12 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
 
 fn time(timed: &mut Timed, args: &BenchArgs) -> Result<(Option<Latency>, Option<f64>)> {
     let inputs = timed.inputs.slices();
-    let mut infer = || timed.network.infer(&inputs).map(|_| ());
-    for _ in 0..args.warmup {
-        infer()?;
-    }
-    let (latency, energy_j) = Latency::of_runs::<YoloError>(args.runs, infer)?;
+    let runs = Runs {
+        warmup: args.warmup,
+        timed: args.runs,
+    };
+    let infer = || timed.network.infer(&inputs).map(|_| ());
+    let (latency, energy_j) = Latency::of_runs::<YoloError>(runs, infer)?;
     Ok((Some(latency), energy_j))
 }
 
@@ -287,8 +289,10 @@ fn print(record: &Record) {
     }
     align_right(&mut rows, 1);
     say!("{rows}");
+    let warmup = record.models.iter().filter_map(|m| m.latency_ms);
+    let warmup: Vec<String> = warmup.map(|l| l.warmup_runs.to_string()).collect();
     say!(
-        "engine {}{}, {} threads, {} runs",
+        "engine {}{}, {} threads, {} timed runs{}",
         first.engine,
         first
             .isa
@@ -296,6 +300,10 @@ fn print(record: &Record) {
             .map_or(String::new(), |i| format!(" ({i})")),
         first.threads,
         first.runs,
+        match warmup.is_empty() {
+            true => String::new(),
+            false => format!(" after {} to warm up", warmup.join(", ")),
+        }
     );
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {
         say!(

@@ -35,16 +35,17 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let models = [&args.first, &args.second];
     let [first, second] = models.map(|path| model::read(path, &args.reading));
     let (first, second) = (first?, second?);
-    let dataset = Dataset::open(&args.data, &args.split)?;
+    let dataset = model::dataset(&args.data, &args.split, common)?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     }
     let a = evaluate(&first, &dataset, common)?;
     let b = evaluate(&second, &dataset, common)?;
-    let interval = paired_bootstrap(&a.matches, &b.matches, common.seed, BOOTSTRAP_ROUNDS)?;
+    let interval = paired_bootstrap(&a.matches, &b.matches, common.seed(), BOOTSTRAP_ROUNDS)?;
     let detections = agreement(&a.results, &b.results);
     let layers = layers([&first, &second], &dataset, args, common)?;
-    let drawn = draw(args, &dataset, &detections, [&a.results, &b.results])?;
+    let results = [&a.results[..], &b.results];
+    let drawn = draw((args, common), &dataset, &detections, results)?;
     let record = Record {
         models: [&first, &second].map(|m| m.path.display().to_string()),
         int8_macs_share: [&first, &second].map(|m| quant::int8_macs_share(&m.graph)),
@@ -99,7 +100,7 @@ fn layers(
         other.input.size_px
     );
     let paths: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
-    let images: Vec<PathBuf> = sample(&paths, args.layer_images as usize, common.seed)
+    let images: Vec<PathBuf> = sample(&paths, args.layer_images as usize, common.seed())
         .into_iter()
         .filter(|p| dataset.streams.read(p, head.input.images()).is_ok())
         .collect();
@@ -120,7 +121,7 @@ fn layers(
 
 /// Both models' detections side by side, on the images where they differ most.
 fn draw(
-    args: &CompareArgs,
+    (args, common): (&CompareArgs, &CommonArgs),
     dataset: &Dataset,
     detections: &Agreement,
     results: [&[CocoResult]; 2],
@@ -137,6 +138,9 @@ fn draw(
         let halves = results.map(|r| compress::drawn(&pixels, r, found.image_id, dataset));
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = dir.join(format!("{:04}_{stem}.jpg", drawn.len() + 1));
+        common
+            .files
+            .draws(std::slice::from_ref(&path), dataset.files())?;
         save_image(&compress::side_by_side(&halves), &path)?;
         drawn.push(path.display().to_string());
     }

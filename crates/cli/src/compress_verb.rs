@@ -1,30 +1,43 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
-use crate::args::{CommonArgs, CompressArgs};
-use crate::model::{self, Model};
+use crate::args::{CommonArgs, CompressArgs, ReadingArgs};
 use crate::output::{align_right, grouped, joules, megabytes, table, write_json};
 use crate::progress::Stages;
-use crate::{engine, memory};
-use anyhow::{Context, Result, ensure};
+use crate::{engine, memory, model};
+use anyhow::{Context, Result, bail};
 use compress::{
-    Attempt, CompressData, CompressRecord, GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe,
-    Recipe, RunDir, Runner, StageRecord, compress_detector, file_digest, percent, sample,
+    Attempt, CompressData, CompressRecord, Drawn, GateRecipe, ImagesRecipe, PruneRecipe,
+    QuantizeRecipe, Recipe, RunDir, Runner, StageRecord, compress_detector, file_digest, percent,
 };
-use std::collections::BTreeSet;
+use kernels::Isa;
+use runtime::PlanOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use yolo::{Dataset, ImageItem, families};
+use yolo::families;
 
 /// Runs the verb; a failed gate is exit code 1.
 pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> {
-    let engine = engine::builtin_options(common, "compress")?;
-    let model = model::load(&args.model)?;
-    let recipe = recipe(args, common, &model, engine.isa.to_string())?;
-    let val = Dataset::open(&recipe.data, "val")?;
-    let (calibration, holdout) = draw(&recipe, &val)?;
-    // What no decoder reads cannot be judged, and is refused before an earlier run's files are forgotten.
+    let mut recipe = match &args.recipe {
+        Some(path) => of_another_run(path, &args.model.reading, common)?,
+        None => settings(args, common)?,
+    };
+    recipe.check()?;
+    let engine = engine(&mut recipe, common)?;
+    let reading = ReadingArgs {
+        imgsz: recipe.imgsz,
+        family: recipe.family.clone(),
+    };
+    let model = model::read(&args.model.model, &reading)?;
+    // Wherever the next command is typed, it means the same files.
+    recipe.model = std::path::absolute(&model.path)?;
+    recipe.model_sha256 = file_digest(&model.path)?;
+    recipe.data = std::path::absolute(&args.images.data)?;
+    let val = model::dataset(&recipe.data, "val", common)?;
+    let train = model::dataset(&recipe.data, &recipe.images.split, common)?;
+    let drawn = Drawn::new(&recipe, train, &val)?;
+    // What no decoder reads cannot be judged, and is refused before an earlier run's files are removed.
     families::identify(&model.graph, model.family.as_deref())
         .with_context(|| model.path.display().to_string())?;
-    let dir = RunDir::open(&args.out, args.resume)?;
+    let dir = run_dir(args, &recipe)?;
     let stages = Stages::default();
     let runner = Runner {
         engine,
@@ -33,9 +46,10 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
         progress: &|done, total| stages.at(done, total),
     };
     let data = CompressData {
-        calibration: &calibration,
-        holdout: holdout.as_ref(),
+        calibration: &drawn.calibration,
+        holdout: drawn.holdout.as_ref(),
         val: &val,
+        warnings: &drawn.warnings,
     };
     let record = compress_detector(&model.graph, &recipe, &data, &runner, &dir)?;
     drop(stages);
@@ -48,20 +62,75 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
     })
 }
 
-/// What the arguments say, or another run's recipe with this model and data.
-fn recipe(args: &CompressArgs, common: &CommonArgs, model: &Model, isa: String) -> Result<Recipe> {
-    let mut recipe = match &args.recipe {
-        Some(path) => Recipe::read(path)?,
-        None => settings(args, common)?,
-    };
-    // Wherever the next command is typed, it means the same files.
-    recipe.model = std::path::absolute(&model.path)?;
-    recipe.model_sha256 = file_digest(&model.path)?;
-    recipe.family = model.family.clone();
-    recipe.imgsz = args.model.reading.imgsz;
-    recipe.data = std::path::absolute(&args.images.data)?;
-    recipe.isa = isa;
+/// The settings of another run. What is typed besides may repeat them, and is refused where it contradicts.
+fn of_another_run(path: &Path, reading: &ReadingArgs, common: &CommonArgs) -> Result<Recipe> {
+    let recipe = Recipe::read(path)?;
+    let imgsz = |[height, width]: [usize; 2]| format!("{height}x{width}");
+    agrees(
+        "--imgsz",
+        reading.imgsz.map(imgsz),
+        recipe.imgsz.map(imgsz),
+        path,
+    )?;
+    agrees(
+        "--family",
+        reading.family.clone(),
+        recipe.family.clone(),
+        path,
+    )?;
+    let seed = common.typed_seed().map(|seed| seed.to_string());
+    agrees("--seed", seed, Some(recipe.seed.to_string()), path)?;
     Ok(recipe)
+}
+
+fn agrees(option: &str, typed: Option<String>, known: Option<String>, recipe: &Path) -> Result<()> {
+    let Some(typed) = typed.filter(|typed| known.as_ref() != Some(typed)) else {
+        return Ok(());
+    };
+    bail!(
+        "{option} {typed} contradicts {}, which says {}: leave the option out, or change a copy of the recipe",
+        recipe.display(),
+        known.unwrap_or("nothing of it".to_owned())
+    )
+}
+
+/// The engine with the recipe's instruction set, which decides the last bits of sums, unless another one is typed.
+fn engine(recipe: &mut Recipe, common: &CommonArgs) -> Result<PlanOptions> {
+    let mut options = engine::builtin_options(common, "compress")?;
+    if common.isa.is_none() && !recipe.isa.is_empty() {
+        let isa = recipe.isa.parse().ok();
+        let Some(isa) = isa.filter(|isa| Isa::available().contains(isa)) else {
+            bail!(
+                "the recipe's instruction set is {}, which this CPU does not execute: --isa {} runs it with another one, whose sums differ in their last bits",
+                recipe.isa,
+                options.isa
+            );
+        };
+        options.isa = isa;
+    }
+    recipe.isa = options.isa.to_string();
+    Ok(options)
+}
+
+/// The folder of the run; what an earlier one left there goes, or is gone on with.
+fn run_dir(args: &CompressArgs, recipe: &Recipe) -> Result<RunDir> {
+    let earlier = Recipe::read(&args.out.join("recipe.toml"));
+    let earlier = earlier.ok().filter(|_| RunDir::is_run(&args.out));
+    let other = earlier.filter(|e| e.model_sha256 != recipe.model_sha256);
+    if let Some(other) = other.filter(|_| args.resume) {
+        bail!(
+            "the run in {} is of another model, {}: --resume goes on with the same; without it that run is removed",
+            args.out.display(),
+            other.model.display()
+        );
+    }
+    if !args.resume && !RunDir::own_files(&args.out).is_empty() {
+        note!(
+            "removing the run that is in {} (--resume goes on with one)",
+            args.out.display()
+        );
+    }
+    Ok(RunDir::create(&args.out, args.resume)?)
 }
 
 fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
@@ -69,10 +138,10 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
     Ok(Recipe {
         model: PathBuf::new(),
         model_sha256: String::new(),
-        family: None,
-        imgsz: None,
+        family: args.model.reading.family.clone(),
+        imgsz: args.model.reading.imgsz,
         data: PathBuf::new(),
-        seed: common.seed,
+        seed: common.seed(),
         isa: String::new(),
         images: ImagesRecipe {
             split: args.images.split.clone(),
@@ -98,37 +167,6 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
             strict: args.strict,
         },
     })
-}
-
-/// Images to calibrate on, and others to choose by: none of them is of `val`, none is of both.
-fn draw(recipe: &Recipe, val: &Dataset) -> Result<(Vec<PathBuf>, Option<Dataset>)> {
-    let mut train = Dataset::open(&recipe.data, &recipe.images.split)?;
-    let judged: BTreeSet<&PathBuf> = val.images.iter().map(|i| &i.path).collect();
-    train.images.retain(|i| !judged.contains(&i.path));
-    ensure!(
-        !train.images.is_empty(),
-        "{}: every image of `{}` is in `val` too: nothing is left to calibrate on",
-        recipe.data.display(),
-        recipe.images.split
-    );
-    let paths = |images: &[ImageItem]| images.iter().map(|i| i.path.clone()).collect::<Vec<_>>();
-    // At most a third is held out of a small split: calibration needs images too.
-    let spare = (recipe.images.holdout as usize).min(train.images.len() / 3);
-    // Another seed than that of the calibration images, which are drawn from the rest.
-    let held: BTreeSet<PathBuf> = sample(&paths(&train.images), spare, !recipe.seed)
-        .into_iter()
-        .collect();
-    let (held, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut train.images)
-        .into_iter()
-        .partition(|i| held.contains(&i.path));
-    let calibration = sample(
-        &paths(&rest),
-        recipe.images.calibration as usize,
-        recipe.seed,
-    );
-    train.images = held;
-    let labelled = train.images.iter().any(|i| !i.labels.is_empty());
-    Ok((calibration, labelled.then_some(train)))
 }
 
 /// Shares to remove: what was asked, less, and nothing.
@@ -183,6 +221,9 @@ fn print(out: &Path, r: &CompressRecord) {
     for t in &r.gate.attempts {
         say!("{}", attempt_text(t));
     }
+    for warning in &r.warnings {
+        say!("note: {warning}");
+    }
     let of = if r.gate.strict {
         " of the lower end"
     } else {
@@ -190,6 +231,13 @@ fn print(out: &Path, r: &CompressRecord) {
     };
     let verdict = if r.gate.passed { "passed" } else { "failed" };
     say!("gate {verdict}: {} of the mAP asked{of}", r.gate.keep);
+    if let Some(l) = r.quantized.latency_ms.or(r.baseline.latency_ms) {
+        say!(
+            "latency: median of {} runs, after {} to warm up",
+            l.runs,
+            l.warmup_runs
+        );
+    }
     if let Some(bytes) = memory::peak_rss_bytes() {
         say!("peak memory of this run: {}", megabytes(bytes));
     }
@@ -197,11 +245,14 @@ fn print(out: &Path, r: &CompressRecord) {
 }
 
 fn attempt_text(t: &Attempt) -> String {
+    let asked: Vec<String> = t.asked.iter().map(ToString::to_string).collect();
     let pruned = format!(
-        "{}: {:.1} % of the MACs pruned",
+        "{}: {:.1} % of the MACs pruned (asked: {})",
         t.folder,
-        100.0 * t.macs_ratio
+        100.0 * t.macs_ratio,
+        asked.join("; ")
     );
+    let short = t.shortfall.map_or(String::new(), |s| format!(" [{s}]"));
     let held = t.holdout.map_or(String::new(), |h| {
         format!(
             ", {:.4} kept on the hold-out ({:.4} to {:.4})",
@@ -212,7 +263,8 @@ fn attempt_text(t: &Attempt) -> String {
         (Some(ratio), Some(lower), Some(upper)) => {
             format!(", {ratio:.4} on val (95 % interval {lower:.4} to {upper:.4})")
         }
+        (Some(ratio), ..) => format!(", {ratio:.4} on val"),
         _ => ", not shown to val".to_owned(),
     };
-    pruned + &held + &judged
+    pruned + &short + &held + &judged
 }

@@ -45,9 +45,20 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
         Some(data) => Streams::open(data)?,
         None => Streams::default(),
     };
-    if let Some(dir) = &args.out {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
-    }
+    let pictures = match &args.out {
+        Some(dir) => {
+            let pictures = pictures(dir, &images);
+            let scene =
+                |path: &PathBuf| streams.paths(path, head.input.images()).unwrap_or_default();
+            common
+                .files
+                .draws(&pictures, images.iter().flat_map(scene))?;
+            std::fs::create_dir_all(dir)
+                .with_context(|| format!("cannot write {}", dir.display()))?;
+            pictures
+        }
+        None => vec![],
+    };
     let thresholds = Thresholds {
         conf: args.conf,
         iou: args.overlap.iou,
@@ -57,7 +68,6 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
         images: vec![],
         bad_images: vec![],
     };
-    let mut drawn_names = BTreeSet::new();
     let progress = Progress::new("images", images.len());
     for (i, path) in images.iter().enumerate() {
         progress.at(i);
@@ -65,23 +75,22 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
             Ok(scene) => scene,
             Err(error) if !error.is_of_an_image() => return Err(error.into()),
             Err(error) => {
-                eprintln!("skipped image: {error}");
+                note!("skipped image: {error}");
                 record.bad_images.push(error.to_string());
                 continue;
             }
         };
         let found = detector.detect(&scene, thresholds)?;
-        let target = args
-            .out
-            .as_ref()
-            .map(|dir| dir.join(free_name(path, &mut drawn_names)));
-        if let Some(target) = &target {
+        let target = pictures.get(i);
+        if let Some(target) = target {
             // Boxes lie in pixels of every image of the scene; the first one is shown.
             draw_detections(&mut scene[0], &found, &names);
             save_image(&scene[0], target)?;
         }
         let named = |d: &Detection| DetectionRecord {
-            name: names[d.class].clone(),
+            name: names
+                .get(d.class)
+                .map_or(format!("class {}", d.class), String::clone),
             detection: *d,
         };
         record.images.push(ImageRecord {
@@ -139,6 +148,13 @@ fn list_images(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
         images.extend(inside);
     }
     Ok(images)
+}
+
+/// Where each image is drawn; of two images with one name each has its own picture.
+fn pictures(dir: &Path, images: &[PathBuf]) -> Vec<PathBuf> {
+    let mut taken = BTreeSet::new();
+    let name = |path: &PathBuf| dir.join(free_name(path, &mut taken));
+    images.iter().map(name).collect()
 }
 
 /// The image's own name, as PNG where it is of a kind that is not written; numbered when two folders share a name.

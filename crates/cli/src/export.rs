@@ -1,7 +1,7 @@
 //! `export`: a model as an ONNX file.
 use crate::args::{CommonArgs, ExportArgs};
 use crate::model;
-use crate::output::{megabytes, shape_text, write_json};
+use crate::output::{check_writable, megabytes, shape_text, write_json};
 use anyhow::{Context, Result, bail};
 use ir::{Graph, Op, rewrites};
 use serde::Serialize;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
         ),
         (false, _) => model::load(&args.model)?.graph,
     };
+    check_writable(Some(&args.out))?;
     let what = || path.display().to_string();
     if !args.keep_bn {
         rewrites::apply(&mut graph, &rewrites::FOLD_BATCH_NORMALIZATION).with_context(what)?;

@@ -6,6 +6,11 @@ macro_rules! say {
     ($($text:tt)*) => { crate::output::line(format_args!($($text)*)) };
 }
 
+/// As `eprintln!`, for what is told beside the result.
+macro_rules! note {
+    ($($text:tt)*) => { crate::output::note(format_args!($($text)*)) };
+}
+
 mod args;
 mod bench;
 mod compare;
@@ -13,6 +18,7 @@ mod compress_verb;
 mod detect;
 mod engine;
 mod export;
+mod files;
 mod groups;
 mod inspect;
 mod memory;
@@ -29,15 +35,32 @@ mod streams;
 mod val;
 
 use anyhow::Result;
-use args::{Args, Verb};
+use args::{Args, CommonArgs, Verb};
 use clap::Parser;
+use files::Files;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let common = &args.common;
-    let ready = on_interrupt().and_then(|()| output::check_writable(common.json.as_deref()));
-    let done = ready.and_then(|()| match &args.verb {
+    let Args { verb, mut common } = Args::parse();
+    let done = ready(&verb, &mut common).and_then(|()| run(&verb, &common));
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            note!("error: {}", message(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What can be refused before anything is read.
+fn ready(verb: &Verb, common: &mut CommonArgs) -> Result<()> {
+    on_interrupt()?;
+    common.files = Files::of(verb, common)?;
+    output::check_writable(common.json.as_deref())
+}
+
+fn run(verb: &Verb, common: &CommonArgs) -> Result<ExitCode> {
+    match verb {
         Verb::Inspect(verb) => inspect::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Val(verb) => val::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Detect(verb) => detect::run(verb, common).map(|()| ExitCode::SUCCESS),
@@ -48,20 +71,14 @@ fn main() -> ExitCode {
         Verb::Report(verb) => report::run(verb, common).map(|()| ExitCode::SUCCESS),
         Verb::Compress(verb) => compress_verb::run(verb, common),
         Verb::Bench(verb) => bench::run(verb, common).map(|()| ExitCode::SUCCESS),
-    });
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", message(&error));
-            ExitCode::from(2)
-        }
     }
 }
 
-/// Ctrl-C ends at once with exit code 3: every file is written under a temporary name and renamed, so nothing is half-written.
+/// Ctrl-C ends with exit code 3, between two files: nothing is half-written, and no temporary file is left.
 fn on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| {
-        eprintln!("interrupted");
+        let _whole = yolo::between_files();
+        note!("interrupted");
         std::process::exit(3);
     })?;
     Ok(())

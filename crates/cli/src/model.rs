@@ -68,7 +68,7 @@ pub(crate) fn checkpoint(path: &Path, args: &ReadingArgs, end_to_end: bool) -> R
 /// Writes a model and gives the size of the file.
 pub(crate) fn save(graph: &Graph, out: &Path) -> Result<u64> {
     let bytes = onnx::encode(graph)?;
-    compress::write_file(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    yolo::write_file(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
     Ok(bytes.len() as u64)
 }
 
@@ -101,7 +101,7 @@ impl<'a> Subject<'a> {
     ) -> Result<Self> {
         let (input, family) = ends(model).with_context(|| model.path.display().to_string())?;
         let options = engine::builtin_options(common, verb)?;
-        let (images, streams) = self::images(images, common.seed)?;
+        let (images, streams) = self::images(images, common)?;
         let progress = Progress::new("progress", images.len());
         Ok(Self {
             model,
@@ -149,18 +149,34 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<&'static Family>)> {
     }
 }
 
+/// A split of a data set, which no output of the command may replace.
+pub(crate) fn dataset(data: &Path, split: &str, common: &CommonArgs) -> Result<Dataset> {
+    let dataset = Dataset::open(data, split)?;
+    common.files.spare(&dataset)?;
+    Ok(dataset)
+}
+
 /// The sampled images of a data set, and where the others of their scenes lie.
-fn images(args: &ImagesArgs, seed: u64) -> Result<(Vec<PathBuf>, Streams)> {
-    let dataset = Dataset::open(&args.data, &args.split)?;
+fn images(args: &ImagesArgs, common: &CommonArgs) -> Result<(Vec<PathBuf>, Streams)> {
+    let dataset = dataset(&args.data, &args.split, common)?;
     let paths: Vec<PathBuf> = dataset.images.into_iter().map(|i| i.path).collect();
-    let sampled = compress::sample(&paths, args.images as usize, seed);
+    let sampled = compress::sample(&paths, args.images as usize, common.seed());
+    if sampled.len() < args.images as usize {
+        note!(
+            "{}: `{}` has {} images, {} were asked for: all are used",
+            args.data.display(),
+            args.split,
+            sampled.len(),
+            args.images
+        );
+    }
     Ok((sampled, dataset.streams))
 }
 
 /// Reports images that could not be read; too many are an error.
 pub(crate) fn report_bad(bad: &[BadInput], images: usize) -> Result<()> {
     for b in bad {
-        eprintln!("skipped image: {b}");
+        note!("skipped image: {b}");
     }
     let allowed = 3.max(images / 100);
     if bad.len() > allowed {

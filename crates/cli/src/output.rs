@@ -5,28 +5,36 @@ use serde::Serialize;
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::sync::Once;
 
-/// Prints a line of the result. A reader that has seen enough (`| head`) is no error; a full disk is.
+/// Prints a line of the result. The work is done and its files are written all the same, so what cannot be printed decides
+/// nothing: a reader that has seen enough (`| head`) is passed over, anything else is told once.
 pub(crate) fn line(text: Arguments<'_>) {
+    static TOLD: Once = Once::new();
     match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: cannot write the result: {error}");
-            std::process::exit(2);
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => TOLD.call_once(|| {
+            note!("warning: the result could not be printed: {error} (--json FILE keeps it)");
+        }),
         _ => {}
     }
+}
+
+/// Prints a line beside the result, on stderr, where somebody reads it.
+pub(crate) fn note(text: Arguments<'_>) {
+    // Nobody is left to be told.
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Refuses a file that cannot be written, before the work.
 pub(crate) fn check_writable(path: Option<&Path>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    compress::check_writable(path).with_context(|| format!("cannot write {}", path.display()))
+    yolo::check_writable(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a record as JSON, if a file was asked for.
 pub(crate) fn write_json(path: Option<&Path>, record: &impl Serialize) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    compress::write_file(path, serde_json::to_string_pretty(record)?.as_bytes())
+    yolo::write_file(path, serde_json::to_string_pretty(record)?.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -1,6 +1,7 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Progress over a known number of things.
@@ -8,6 +9,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     what: &'static str,
     total: usize,
+    /// The last tenth that was told.
+    told: AtomicUsize,
 }
 
 impl Progress {
@@ -18,16 +21,21 @@ impl Progress {
             let bar = ProgressBar::new(total as u64).with_message(what);
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { bar, what, total }
+        Self {
+            bar,
+            what,
+            total,
+            told: AtomicUsize::new(0),
+        }
     }
 
     /// `done` things are finished.
     pub(crate) fn at(&self, done: usize) {
-        let tenth = |n: usize| n * 10 / self.total.max(1);
+        let tenth = done * 10 / self.total.max(1);
         match &self.bar {
             Some(bar) => bar.set_position(done as u64),
-            None if tenth(done) != tenth(done - done.min(1)) => {
-                eprintln!("{} {done}/{}", self.what, self.total)
+            None if self.told.fetch_max(tenth, Ordering::Relaxed) < tenth => {
+                note!("{} {done}/{}", self.what, self.total);
             }
             None => {}
         }
@@ -52,7 +60,7 @@ impl Stages {
     /// A stage begins.
     pub(crate) fn say(&self, line: &str) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        eprintln!("{line}");
+        note!("{line}");
     }
 
     /// As much is done as makes `done` of `total` images.

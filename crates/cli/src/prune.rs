@@ -19,7 +19,6 @@ struct Record {
     out: String,
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
-    budget: String,
     criterion: String,
     repair: BTreeSet<RepairStep>,
     macs: u64,
@@ -43,7 +42,6 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
-        budget: budget.to_string(),
         criterion: options.criterion,
         repair: options.repair,
         macs: pruned.graph.macs(),
@@ -71,21 +69,32 @@ fn print(r: &Record) {
     }
     align_right(&mut rows, 1);
     say!("{rows}");
-    say!("{}: {}, by {}", r.out, r.budget, r.criterion);
+    let reached = &r.plan.reached;
+    say!(
+        "{}: asked were {}, by {}",
+        r.out,
+        reached.asked,
+        r.criterion
+    );
+    if let Some(shortfall) = &reached.shortfall {
+        say!("  less went than was asked: {shortfall}");
+    }
     let share = |now: u64, before: u64| 100.0 * now as f64 / before.max(1) as f64;
     say!(
-        "  channels    {} removed in {} groups",
+        "  channels    {} removed in {} groups ({:.1} % of those that may be pruned)",
         r.plan.plan.removed_channels(),
-        r.plan.groups.len()
+        r.plan.groups.len(),
+        100.0 * reached.channels_ratio
     );
     say!(
-        "  MACs        {} of {} ({:.1} %)",
+        "  MACs        {} of {} left ({:.1} %), {:.1} % removed",
         grouped(r.macs),
         grouped(r.source_macs),
-        share(r.macs, r.source_macs)
+        share(r.macs, r.source_macs),
+        100.0 * reached.macs_ratio
     );
     say!(
-        "  parameters  {} of {} ({:.1} %)",
+        "  parameters  {} of {} left ({:.1} %)",
         grouped(r.params),
         grouped(r.source_params),
         share(r.params, r.source_params)

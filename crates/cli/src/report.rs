@@ -21,17 +21,17 @@ struct Record {
 /// Runs the verb.
 pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
     ensure!(
-        args.run_dir.join("metrics.json").is_file(),
-        "{} holds no finished run: expected metrics.json, which `compress` writes",
+        RunDir::is_run(&args.run_dir) && args.run_dir.join("metrics.json").is_file(),
+        "{} holds no finished run of yoloslim: `compress` makes one, whose last file is metrics.json",
         args.run_dir.display()
     );
-    let dir = RunDir::open(&args.run_dir, true)?;
+    let dir = RunDir::open(&args.run_dir)?;
     let recipe = Recipe::read(&dir.file("recipe.toml"))?;
     let mut missing = Vec::new();
     let mut found = |what: &str, error: anyhow::Error| missing.push(format!("{what}: {error:#}"));
     let source = source(&recipe).map_err(|e| found("channels kept", e)).ok();
     let val = Dataset::open(&recipe.data, "val").map_err(|e| found("pictures", e.into()));
-    let images = images(&recipe, args.images as usize, common.seed);
+    let images = images(&recipe, args.images as usize, common.seed());
     let images = images.map_err(|e| found("layers", e));
     let (images, streams) = images.unwrap_or_default();
     let progress = Progress::new("images by layer", images.len());
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
         },
     )?;
     drop(progress);
-    missing.iter().for_each(|m| eprintln!("not shown: {m}"));
+    missing.iter().for_each(|m| note!("not shown: {m}"));
     say!("{}", path.display());
     let record = Record {
         report: path.display().to_string(),

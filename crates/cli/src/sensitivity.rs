@@ -38,7 +38,7 @@ pub(crate) fn run(model: &Model, args: &SensitivityArgs, common: &CommonArgs) ->
     };
     print(&record);
     if let Some(path) = &args.plot {
-        compress::write_file(path, sensitivity_svg(&record.groups).as_bytes())
+        yolo::write_file(path, sensitivity_svg(&record.groups).as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))?;
         say!("{}", path.display());
     }

@@ -6,7 +6,7 @@ use crate::{engine, model};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use yolo::metrics::Metrics;
-use yolo::{BadInput, Dataset, Thresholds, evaluate_sessions, write_results};
+use yolo::{BadInput, Thresholds, evaluate_sessions, write_results};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     check_writable(args.dets.as_deref())?;
     let threads = engine::threads(common);
     let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
-    let dataset = Dataset::open(&args.data, &args.split)?;
+    let dataset = model::dataset(&args.data, &args.split, common)?;
     let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: args.conf,
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
 fn print(r: &Record) {
     for (what, bad) in [("image", &r.bad_images), ("label", &r.bad_labels)] {
         for b in bad {
-            eprintln!("skipped {what}: {b}");
+            note!("skipped {what}: {b}");
         }
     }
     let coco = &r.metrics.coco;

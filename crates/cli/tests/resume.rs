@@ -57,7 +57,7 @@ fn args<'a>(model: &'a str, data: &'a str, run: &'a str) -> Vec<&'a str> {
         "-n",
         "12",
         "--holdout",
-        "8",
+        "24",
         "--macs",
         "0.4",
         "--keep",
@@ -69,7 +69,7 @@ fn args<'a>(model: &'a str, data: &'a str, run: &'a str) -> Vec<&'a str> {
 
 #[test]
 fn compress_killed_at_any_stage_goes_on_and_gives_the_same_bytes() {
-    let tiny = Tiny::new(24, 12);
+    let tiny = Tiny::new(72, 24);
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
     let whole = tiny.arg("whole");
     let first = yoloslim(&args(&model, &data, &whole));
@@ -77,7 +77,10 @@ fn compress_killed_at_any_stage_goes_on_and_gives_the_same_bytes() {
     let verdict = first.status.code();
     assert!(verdict == Some(0) || verdict == Some(1), "{told}");
     let expected = bytes(Path::new(&whole));
-    let stages: Vec<&str> = told.lines().filter(|l| !l.starts_with("images")).collect();
+    let stages: Vec<&str> = told
+        .lines()
+        .filter(|l| !l.starts_with("progress"))
+        .collect();
     assert!(stages.len() > 6, "{told}");
     for (stop_at, line) in stages.iter().enumerate() {
         let run = tiny.arg(&format!("run-{stop_at}"));
@@ -91,7 +94,7 @@ fn compress_killed_at_any_stage_goes_on_and_gives_the_same_bytes() {
             .lines()
             .map_while(Result::ok);
         // Dies as soon as it says that this stage begins: in it, or shortly after.
-        let _ = said.filter(|l| !l.starts_with("images")).nth(stop_at);
+        let _ = said.filter(|l| !l.starts_with("progress")).nth(stop_at);
         child.kill().unwrap();
         child.wait().unwrap();
         let resumed = yoloslim(&[&args(&model, &data, &run)[..], &["--resume"]].concat());
@@ -102,7 +105,7 @@ fn compress_killed_at_any_stage_goes_on_and_gives_the_same_bytes() {
 
 #[test]
 fn compress_resumed_without_any_one_stage_gives_the_same_bytes() {
-    let tiny = Tiny::new(24, 12);
+    let tiny = Tiny::new(72, 24);
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
     let run = tiny.arg("run");
     let verdict = yoloslim(&args(&model, &data, &run)).status.code();
@@ -128,11 +131,22 @@ fn compress_resumed_without_any_one_stage_gives_the_same_bytes() {
 
 #[test]
 fn compress_resumed_after_success_does_no_stage_again() {
-    let tiny = Tiny::new(24, 12);
+    let tiny = Tiny::new(72, 24);
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
     let run = tiny.arg("run");
     let usual = [
-        "compress", &model, "--data", &data, "-o", &run, "--keep", "0.5",
+        "compress",
+        &model,
+        "--data",
+        &data,
+        "-o",
+        &run,
+        "--keep",
+        "0.5",
+        "-n",
+        "48",
+        "--holdout",
+        "24",
     ];
     accepts(&usual);
     let expected = bytes(Path::new(&run));
@@ -141,6 +155,14 @@ fn compress_resumed_after_success_does_no_stage_again() {
     assert_eq!(stderr(&again), "");
     same(&expected, &bytes(Path::new(&run)), "resumed");
     assert_eq!(times, fs::read(tiny.path("run/metrics.json")).unwrap());
+
+    // Nothing of a run with more attempts stays beside one with fewer.
+    let fewer = [&usual[..], &["--macs", "0", "--resume"]].concat();
+    fs::create_dir_all(tiny.path("run/attempt-2")).unwrap();
+    fs::write(tiny.path("run/attempt-2/model.onnx"), b"old").unwrap();
+    accepts(&fewer);
+    assert!(!tiny.path("run/attempt-2").exists());
+    accepts(&[&usual[..], &["--resume"]].concat());
 
     let recipe = tiny.arg("run/recipe.toml");
     let other = tiny.arg("other");
@@ -152,7 +174,7 @@ fn compress_resumed_after_success_does_no_stage_again() {
 
 #[test]
 fn compress_holds_val_back_until_the_holdout_agrees_and_reports_every_attempt() {
-    let tiny = Tiny::new(24, 12);
+    let tiny = Tiny::new(72, 24);
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
     let run = tiny.arg("run");
     let out = yoloslim(&[
@@ -161,7 +183,7 @@ fn compress_holds_val_back_until_the_holdout_agrees_and_reports_every_attempt() 
     let record = json(tiny.path("run/metrics.json"));
     let attempts = record["gate"]["attempts"].as_array().unwrap();
     assert_eq!(record["gate"]["strict"], true);
-    assert_eq!(record["holdout_images"], 8);
+    assert_eq!(record["holdout_images"], 24);
     for (i, attempt) in attempts.iter().enumerate() {
         let held = attempt["holdout"]["lower"].as_f64().unwrap();
         let shown = !attempt["ratio"].is_null();

@@ -46,6 +46,66 @@ pub enum CompressError {
         /// The parser's words.
         reason: String,
     },
+    /// A setting out of range, typed or in a recipe.
+    #[error("`{key}` must be {expected}, found {found}")]
+    Setting {
+        /// Its name in a recipe.
+        key: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A folder that is not empty and has no run's marker.
+    #[error(
+        "{} is not empty and holds no run of yoloslim, so it is left as it is: name a new folder, an empty one, or that of a run",
+        path.display()
+    )]
+    Occupied {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
+    /// A folder without a run.
+    #[error("{} holds no run of yoloslim: `compress` makes one", path.display())]
+    NotARun {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
+    /// A folder in which another command works.
+    #[error(
+        "another yoloslim is at work in {}: wait until it ends, or name another folder",
+        path.display()
+    )]
+    RunInUse {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
+    /// No image is left to calibrate on.
+    #[error(
+        "{}: every image of `{split}` is in `val` too: nothing is left to calibrate on",
+        data.display()
+    )]
+    NothingLeft {
+        /// The data set.
+        data: std::path::PathBuf,
+        /// The split that images are taken from.
+        split: String,
+    },
+    /// The lower end of an interval is asked for, of too few images.
+    #[error(
+        "`strict` asks for the lower end of the 95 % interval, which says nothing of the {found} of val: at least {least} are needed"
+    )]
+    TooFewToBeStrict {
+        /// What is labelled.
+        found: crate::Labelled,
+        /// What is needed.
+        least: crate::Labelled,
+    },
+    /// The detector finds nothing of what is labelled.
+    #[error(
+        "the model's map_50_95 on val is 0, so there is nothing to keep and nothing to judge by: `yoloslim val` shows it by class; the classes, the input size (--imgsz) or the family (--family) may not be those of this data set"
+    )]
+    NothingFound,
     /// A recipe without a single share to try.
     #[error(
         "the recipe's `prune.macs` and `prune.keep_contribution` are empty: expected at least one share, 0 for no pruning"

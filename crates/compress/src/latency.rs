@@ -11,6 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::CompressError;
 use crate::energy::EnergyMeter;
 
+/// How often to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// Runs before measuring, at least; more follow until times fall no longer.
+    pub warmup: u32,
+    /// Runs that are timed, at least one.
+    pub timed: u32,
+}
+
 /// Time of one inference over several runs.
 ///
 /// # Units
@@ -25,11 +34,15 @@ pub struct Latency {
     pub p90: f64,
     /// Ninety-nine in a hundred are faster.
     pub p99: f64,
+    /// Runs that were timed.
+    pub runs: u32,
+    /// Runs before, until times fell no longer.
+    pub warmup_runs: u32,
 }
 
 impl Latency {
-    /// Times `runs` runs (at least one) after `warmup` that do not count, from row-major f32 input to the last output;
-    /// with the energy of one, as [`Latency::of_runs`].
+    /// Times a plan warm, from row-major f32 input to the last output; with the energy of one run, as
+    /// [`Latency::of_runs`].
     ///
     /// # Errors
     /// `Graph` when an input's shape is not known, `Runtime` when the plan complains.
@@ -37,7 +50,7 @@ impl Latency {
         graph: &Graph,
         plan: &Arc<Plan>,
         threads: usize,
-        (warmup, runs): (u32, u32),
+        runs: Runs,
     ) -> Result<(Self, Option<f64>), CompressError> {
         let mut session = Session::new(plan, threads)?;
         let elements = graph.inputs().iter().map(|&v| Ok(graph.ty(v)?.elements()));
@@ -45,23 +58,81 @@ impl Latency {
             .map(|n| n.map(noise))
             .collect::<Result<_, ir::IrError>>()?;
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-        let mut run = || session.run(&inputs).map(|_| ());
-        for _ in 0..warmup {
-            run()?;
-        }
-        Ok(Self::of_runs(runs, run)?)
+        Ok(Self::of_runs(runs, || session.run(&inputs).map(|_| ()))?)
     }
 
-    /// Times `runs` calls (at least one) of `run`; with the energy of one in joules, of all that the processor does
-    /// meanwhile, where its counters can be read and move.
+    /// Times calls of `run` after as many that do not count as it takes until they are no longer getting faster; with the
+    /// energy of one in joules, of all that the processor does meanwhile, where its counters can be read and move.
     ///
     /// # Errors
     /// What `run` returns.
     pub fn of_runs<E>(
-        runs: u32,
-        run: impl FnMut() -> Result<(), E>,
+        runs: Runs,
+        mut run: impl FnMut() -> Result<(), E>,
     ) -> Result<(Self, Option<f64>), E> {
-        metered(runs, run, EnergyMeter::open(Path::new("/sys")))
+        let warmup_runs = warm_up(runs.warmup, &mut run)?;
+        let meter = EnergyMeter::open(Path::new("/sys"));
+        let (latency, energy_j) = metered(runs.timed, run, meter)?;
+        let latency = Self {
+            warmup_runs,
+            ..latency
+        };
+        Ok((latency, energy_j))
+    }
+}
+
+/// Runs until the times are steady, at least so often; gives how often it was.
+fn warm_up<E>(least: u32, run: &mut impl FnMut() -> Result<(), E>) -> Result<u32, E> {
+    let (mut warmth, mut runs) = (Warmth::default(), 0);
+    while runs < least || !warmth.is_enough() {
+        let start = Instant::now();
+        run()?;
+        warmth.add(start.elapsed().as_secs_f64() * 1e3);
+        runs += 1;
+    }
+    Ok(runs)
+}
+
+/// How times develop while caches, branch predictors and clocks come up: compared are medians of stretches of runs.
+#[derive(Debug, Default)]
+struct Warmth {
+    total_ms: f64,
+    stretch: Vec<f64>,
+    /// Lowest median of the stretches so far.
+    best_ms: Option<f64>,
+    /// Stretches since the median last fell.
+    flat: u32,
+}
+
+impl Warmth {
+    /// A stretch has at least so many runs and takes at least so long.
+    const STRETCH: (usize, f64) = (5, 50.0);
+    /// A median that is lower by more than this share has fallen.
+    const FALL: f64 = 0.02;
+    /// Stretches without a fall after which times are steady.
+    const FLAT: u32 = 3;
+    /// Warming up ends after so long even where times still fall.
+    const LONGEST_MS: f64 = 3000.0;
+
+    fn add(&mut self, ms: f64) {
+        self.total_ms += ms;
+        self.stretch.push(ms);
+        let (least, long) = Self::STRETCH;
+        if self.stretch.len() < least || self.stretch.iter().sum::<f64>() < long {
+            return;
+        }
+        self.stretch.sort_by(f64::total_cmp);
+        let median = self.stretch[self.stretch.len() / 2];
+        let fell = self
+            .best_ms
+            .is_none_or(|best| median < best * (1.0 - Self::FALL));
+        self.flat = if fell { 0 } else { self.flat + 1 };
+        self.best_ms = Some(self.best_ms.map_or(median, |best| best.min(median)));
+        self.stretch.clear();
+    }
+
+    fn is_enough(&self) -> bool {
+        self.flat >= Self::FLAT || self.total_ms >= Self::LONGEST_MS
     }
 }
 
@@ -88,6 +159,8 @@ fn metered<E>(
         median: at(0.5),
         p90: at(0.9),
         p99: at(0.99),
+        runs,
+        warmup_runs: 0,
     };
     let energy_j = spent_j.map(|sum| sum / f64::from(runs));
     Ok((latency, energy_j.filter(|j| *j > 0.0)))
@@ -105,6 +178,37 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
     use std::fs;
+
+    /// Runs until it is warm, when run `i` takes `ms(i)`.
+    fn runs_until_warm(ms: impl Fn(u32) -> f64) -> u32 {
+        let mut warmth = Warmth::default();
+        let warm = |i: &u32| {
+            warmth.add(ms(*i));
+            warmth.is_enough()
+        };
+        (0..100_000).find(warm).expect("it ends") + 1
+    }
+
+    #[test]
+    fn warmth_of_falling_times_waits_until_they_are_steady() {
+        // A model of 1.1 ms that starts at 2.5 ms and comes down over 300 runs.
+        let falling = |i: u32| 1.1 + 1.4 * (1.0 - f64::from(i.min(300)) / 300.0);
+        let runs = runs_until_warm(falling);
+        assert!(runs > 300, "{runs} runs");
+        let steady = runs_until_warm(|_| 1.1);
+        assert!(
+            (150..300).contains(&steady),
+            "{steady} runs: four stretches of 50 ms"
+        );
+        assert_eq!(runs_until_warm(|_| 20.0), 20, "four stretches of five runs");
+    }
+
+    #[test]
+    fn warmth_of_times_that_never_settle_ends_by_the_clock() {
+        let runs = runs_until_warm(|i| 100.0 * 0.9f64.powi(i as i32 / 5));
+        assert!(runs < 100_000);
+        assert_eq!(runs_until_warm(|_| 1000.0), 3, "a slow model");
+    }
 
     #[test]
     fn metered_runs_give_the_energy_of_one_or_none() {

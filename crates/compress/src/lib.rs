@@ -8,8 +8,8 @@ mod agreement;
 mod digest;
 mod energy;
 mod error;
-mod files;
 mod gate;
+mod judge;
 mod latency;
 mod layer_error;
 mod measure;
@@ -23,13 +23,13 @@ mod repair;
 mod report;
 mod run_dir;
 mod seen;
+mod splits;
 
 pub use agreement::{Agreement, ImageAgreement, SHOWN_CONF, agreement};
 pub use digest::file_digest;
 pub use error::CompressError;
-pub use files::{check_writable, write_file};
 pub use gate::{Attempt, Gate};
-pub use latency::{Latency, noise};
+pub use latency::{Latency, Runs, noise};
 pub use layer_error::{Histogram, LayerError, Watched};
 pub use measure::{StageRecord, THRESHOLDS, runs_as_it_is};
 pub use observe::{Observation, sample};
@@ -37,7 +37,8 @@ pub use picture::{drawn, side_by_side};
 pub use pipeline::{CompressData, CompressRecord, Runner, compress_detector};
 pub use prune_stage::{
     Candidate, FrozenGroup, GroupCut, GroupSensitivity, PruneAccount, PruneBudget, PruneOptions,
-    PruneStudy, Pruned, REPAIR_STEPS, RepairStep, SensitivityPoint, ThinnedLayer, prune_detector,
+    PruneStudy, Pruned, REPAIR_STEPS, Reach, Reached, RepairStep, SensitivityPoint, Shortfall,
+    ThinnedLayer, prune_detector,
 };
 pub use quantize_stage::{
     LadderStep, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision,
@@ -46,3 +47,4 @@ pub use quantize_stage::{
 pub use recipe::{GateRecipe, ImagesRecipe, PruneRecipe, QuantizeRecipe, Recipe};
 pub use report::{ReportSource, percent, sensitivity_svg, write_report};
 pub use run_dir::RunDir;
+pub use splits::{Drawn, Labelled};

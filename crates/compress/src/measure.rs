@@ -1,6 +1,5 @@
 //! A stage's model, measured: size, accuracy, speed.
 
-use std::fs;
 use std::sync::Arc;
 
 use ir::{Graph, Op, rewrites};
@@ -9,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics};
 use yolo::{
     BadInput, CompiledDetector, Dataset, Thresholds, evaluate_detector, read_results, read_size,
-    write_results,
+    results_json,
 };
 
-use crate::{CompressError, Latency, RunDir};
+use crate::{CompressError, Latency, RunDir, Runs};
 
 /// Confidence and overlap at which accuracy is measured.
 pub const THRESHOLDS: Thresholds = Thresholds {
@@ -70,7 +69,13 @@ pub fn runs_as_it_is(graph: &Graph, plan: &Plan) -> bool {
     !quantized || integer as f64 >= 0.99 * quant::int8_macs_share(graph) * graph.macs() as f64
 }
 
-/// Parameters, MACs, memory, and the time and energy of 20 runs.
+/// How often a stage's model runs when it is timed.
+const RUNS: Runs = Runs {
+    warmup: 3,
+    timed: 20,
+};
+
+/// Parameters, MACs, memory, and the time and energy of some runs.
 pub(crate) fn size(
     graph: &Graph,
     options: &PlanOptions,
@@ -82,7 +87,7 @@ pub(crate) fn size(
     }
     let plan = Arc::new(Plan::compile(&graph, &[], options)?);
     let timed = match runs_as_it_is(&graph, &plan) {
-        true => Some(Latency::measure(&graph, &plan, threads, (3, 20))?),
+        true => Some(Latency::measure(&graph, &plan, threads, RUNS)?),
         false => None,
     };
     Ok(Size {
@@ -105,14 +110,7 @@ pub(crate) fn accuracy(
 ) -> Result<Accuracy, CompressError> {
     let detector = CompiledDetector::compile(graph, Some(family), options)?;
     let evaluation = evaluate_detector(&detector, dataset, THRESHOLDS, threads, progress)?;
-    let path = run.file(dets);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|source| CompressError::Write {
-            path: folder.to_owned(),
-            source,
-        })?;
-    }
-    write_results(&path, &evaluation.results)?;
+    run.write(dets, &results_json(&evaluation.results))?;
     Ok(Accuracy {
         metrics: evaluation.metrics,
         bad_images: evaluation.bad_images,

@@ -6,6 +6,7 @@ mod allocation;
 mod curves;
 mod options;
 mod precision;
+mod reached;
 mod sensitivity;
 
 use std::path::PathBuf;
@@ -21,13 +22,14 @@ use agreement::Agreement;
 use allocation::{Addition, Saving};
 use curves::Curve;
 pub use options::{PruneBudget, PruneOptions, REPAIR_STEPS, RepairStep};
+pub use reached::{Reach, Reached, Shortfall};
 pub use sensitivity::{GroupSensitivity, SensitivityPoint};
 
 /// Images on which detections are compared, at most; a third of all is held out.
 const HOLDOUT: usize = 32;
 
 /// A pruned detector and how it came about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pruned {
     /// The smaller graph.
     pub graph: Graph,
@@ -49,8 +51,13 @@ pub struct PruneStudy<'a> {
     agreement: Agreement<'a>,
     /// Measured when a budget first asks for them.
     curves: Vec<Curve>,
+    /// The plans of the last budget and what came of them: another budget that the limits stop has the same.
+    last: Option<(Plans, Pruned)>,
     bad_images: Vec<BadInput>,
 }
+
+/// Plans, each with the name of the rule that made it.
+type Plans = Vec<(&'static str, PrunePlan)>;
 
 impl<'a> PruneStudy<'a> {
     /// Looks at the dense detector on the observation's images, and at its detections on images that are held out.
@@ -76,6 +83,7 @@ impl<'a> PruneStudy<'a> {
             groups,
             record,
             curves: vec![],
+            last: None,
             bad_images,
         })
     }
@@ -109,10 +117,26 @@ impl<'a> PruneStudy<'a> {
         if measured && self.curves.is_empty() {
             self.curves = self.measure()?;
         }
+        let plans = self.plans(budget)?;
+        let mut pruned = match self.last.take() {
+            Some((known, pruned)) if known == plans => pruned,
+            _ => self.best(budget, &plans)?,
+        };
+        let plan = &pruned.account.plan;
+        let graphs = (self.observation.graph, &pruned.graph);
+        let shortfall = self.shortfall(budget, plan)?;
+        pruned.account.reached = Reached::new(budget, graphs, (&self.groups, plan), shortfall);
+        self.last = Some((plans, pruned.clone()));
+        Ok(pruned)
+    }
+
+    /// Of several plans the one whose detections are nearest the dense ones.
+    fn best(&mut self, budget: PruneBudget, plans: &Plans) -> Result<Pruned, CompressError> {
+        let measured = !matches!(budget, PruneBudget::Contribution(_));
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut best: Option<(usize, PrunePlan, Graph)> = None;
-        for (allocation, plan) in self.plans(budget)? {
-            let pruned = self.realise(&plan)?;
+        for (allocation, plan) in plans {
+            let pruned = self.realise(plan)?;
             let output_error = self.agreement.error(&pruned)?;
             let better = |b: &(usize, _, _)| output_error < candidates[b.0].output_error;
             let better = best.as_ref().is_none_or(better);
@@ -124,7 +148,7 @@ impl<'a> PruneStudy<'a> {
                 chosen: false,
             });
             if better {
-                best = Some((candidates.len() - 1, plan, pruned));
+                best = Some((candidates.len() - 1, plan.clone(), pruned));
             }
         }
         let (chosen, plan, graph) = best.expect("there is an allocation");
@@ -133,7 +157,9 @@ impl<'a> PruneStudy<'a> {
             let curve = self.curves.iter().find(|c| measured && c.group == group)?;
             Some(curve.error(removed))
         };
+        let dense = self.observation.graph;
         let account = PruneAccount::new(
+            Reached::new(budget, (dense, &graph), (&self.groups, &plan), None),
             (self.observation.graph, &graph),
             &self.groups,
             (plan, &self.importance),
@@ -148,8 +174,31 @@ impl<'a> PruneStudy<'a> {
         })
     }
 
+    /// Why a plan removes less than was asked.
+    fn shortfall(
+        &self,
+        budget: PruneBudget,
+        plan: &PrunePlan,
+    ) -> Result<Option<Shortfall>, CompressError> {
+        let graph = self.observation.graph;
+        let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
+        let limits = self.options.limits;
+        let (saving, ratio) = match budget {
+            PruneBudget::Channels(ratio) => (Saving::of_channels(&prunable), ratio),
+            PruneBudget::Macs(ratio) => (Saving::of_macs(graph, &prunable), ratio),
+            PruneBudget::Contribution(keep) => {
+                let (groups, scores) = (&self.groups, &self.importance);
+                let free = reached::by_contribution_alone(&limits);
+                let unbound = prune::choose_contribution(graph, groups, scores, (&free, keep))?;
+                return Ok(reached::contribution(groups, (plan, &unbound), &limits));
+            }
+        };
+        let limits = Budget { ratio, ..limits };
+        Ok(reached::target(&saving, &prunable, &limits))
+    }
+
     /// The plans that may fit a budget, each with the name of its rule.
-    fn plans(&self, budget: PruneBudget) -> Result<Vec<(&'static str, PrunePlan)>, CompressError> {
+    fn plans(&self, budget: PruneBudget) -> Result<Plans, CompressError> {
         let graph = self.observation.graph;
         let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
         let limits = self.options.limits;
@@ -164,7 +213,7 @@ impl<'a> PruneStudy<'a> {
         };
         let limits = Budget { ratio, ..limits };
         limits.check()?;
-        let mut plans: Vec<(&'static str, PrunePlan)> = Vec::new();
+        let mut plans = Plans::new();
         for addition in Addition::ALL {
             let lost = allocation::allocate(&saving, &self.curves, &limits, addition);
             let removed = allocation::removed(&self.curves, &lost);

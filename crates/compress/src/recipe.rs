@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use prune::Budget;
@@ -139,24 +140,142 @@ pub struct GateRecipe {
 
 impl Recipe {
     /// As it is written to `recipe.toml`.
-    pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(self).expect("names, numbers and lists always serialise")
+    ///
+    /// # Errors
+    /// `Setting` for a path that is no text.
+    pub fn to_toml(&self) -> Result<String, CompressError> {
+        toml::to_string_pretty(self).map_err(|error| CompressError::Setting {
+            key: "model` and `data",
+            expected: "paths in UTF-8".to_owned(),
+            found: plain(&error.to_string()),
+        })
     }
 
     /// Reads a recipe.
     ///
     /// # Errors
-    /// `Read` when it is not there, `Record` when it is none, with the line.
+    /// `Read` when it is not there; `Record` when it is none, or says what cannot be, with the key or the line.
     pub fn read(path: &Path) -> Result<Self, CompressError> {
         let text = fs::read_to_string(path).map_err(|source| CompressError::Read {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|error| CompressError::Record {
+        let refuse = |reason: String| CompressError::Record {
             path: path.to_owned(),
-            reason: error.to_string(),
-        })
+            reason,
+        };
+        let recipe: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+            refuse(format!("line {line}: {}", plain(error.message())))
+        })?;
+        recipe.check().map_err(|error| refuse(error.to_string()))?;
+        Ok(recipe)
     }
+
+    /// Refuses numbers out of range and names of nothing.
+    ///
+    /// # Errors
+    /// `Setting`, with the key; `UnknownName`; `NoAttempts`.
+    pub fn check(&self) -> Result<(), CompressError> {
+        let p = &self.prune;
+        p.macs
+            .iter()
+            .try_for_each(|&v| share("prune.macs", v, 0.0..1.0))?;
+        let kept = |&v: &f64| share("prune.keep_contribution", v, 0.0..=1.0);
+        p.keep_contribution.iter().try_for_each(kept)?;
+        share("prune.shallow_ratio", p.shallow_ratio, 0.0..=1.0)?;
+        share("prune.deep_ratio", p.deep_ratio, 0.0..=1.0)?;
+        share("gate.keep", self.gate.keep, 0.0..=1.0)?;
+        count("prune.round_to", p.round_to, 1..=65_535)?;
+        count("prune.floor", p.floor, 1..=65_535)?;
+        count(
+            "images.calibration",
+            self.images.calibration as usize,
+            1..=usize::MAX,
+        )?;
+        for side in self.imgsz.into_iter().flatten() {
+            count("imgsz", side, 32..=8192)?;
+        }
+        p.options().criterion()?;
+        let named = |list: &[&str], what, found: &str| match list.contains(&found) {
+            true => Ok(()),
+            false => Err(CompressError::UnknownName {
+                what,
+                found: found.to_owned(),
+                expected: list.join(", "),
+            }),
+        };
+        let calibrators: Vec<&str> = quant::OBSERVERS.iter().map(|o| o.0).collect();
+        named(&calibrators, "calibrator", &self.quantize.calibrator)?;
+        let targets: Vec<&str> = quant::TARGETS.iter().map(|t| t.name).collect();
+        named(&targets, "target", &self.quantize.target)?;
+        let families: Vec<&str> = yolo::families::FAMILIES.iter().map(|f| f.name).collect();
+        self.family
+            .iter()
+            .try_for_each(|f| named(&families, "family", f))?;
+        match p.budgets().is_empty() {
+            true => Err(CompressError::NoAttempts),
+            false => Ok(()),
+        }
+    }
+}
+
+fn share(key: &'static str, found: f64, range: impl RangeBounds<f64>) -> Result<(), CompressError> {
+    // No range holds what is not a number.
+    if range.contains(&found) {
+        return Ok(());
+    }
+    let below = matches!(range.end_bound(), Bound::Excluded(_));
+    Err(CompressError::Setting {
+        key,
+        expected: format!("a share from 0 to {}1", if below { "below " } else { "" }),
+        found: found.to_string(),
+    })
+}
+
+fn count(
+    key: &'static str,
+    found: usize,
+    range: RangeInclusive<usize>,
+) -> Result<(), CompressError> {
+    if range.contains(&found) {
+        return Ok(());
+    }
+    let expected = match *range.end() {
+        usize::MAX => format!("a whole number from {}", range.start()),
+        end => format!("a whole number from {} to {end}", range.start()),
+    };
+    Err(CompressError::Setting {
+        key,
+        expected,
+        found: found.to_string(),
+    })
+}
+
+/// The parser's message in words that a reader of TOML knows.
+fn plain(message: &str) -> String {
+    const WORDS: &[(&str, &str)] = &[
+        ("unknown field", "unknown key"),
+        ("missing field", "missing key"),
+        ("unknown variant", "unknown name"),
+        ("invalid type: ", "found "),
+        ("invalid value: ", "found "),
+        ("invalid length ", "found a list of length "),
+        ("floating point", "the number"),
+        ("expected f64", "expected a number"),
+        ("expected u32", "expected a whole number from 0"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected usize", "expected a whole number from 0"),
+        ("expected a sequence", "expected a list"),
+        ("expected an array of length", "expected a list of length"),
+        ("found sequence", "found a list"),
+        ("found map", "found a table"),
+        ("struct ", "a table for "),
+        ("path string", "a path in quotes"),
+    ];
+    let replace = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+    WORDS.iter().fold(message.to_owned(), replace)
 }
 
 #[cfg(test)]
@@ -180,5 +299,106 @@ mod tests {
         let expected = [PruneBudget::Contribution(0.9), PruneBudget::Macs(0.1)];
         assert_eq!(recipe.budgets(), expected);
         assert!(toml::from_str::<PruneRecipe>("repair = [\"magic\"]").is_err());
+    }
+
+    fn recipe() -> Recipe {
+        Recipe {
+            model: "best.onnx".into(),
+            model_sha256: "00".to_owned(),
+            family: Some("v8".to_owned()),
+            imgsz: Some([320, 640]),
+            data: "data.yaml".into(),
+            seed: 7,
+            isa: "avx2".to_owned(),
+            images: ImagesRecipe {
+                split: "train".to_owned(),
+                calibration: 100,
+                holdout: 50,
+            },
+            prune: PruneRecipe {
+                macs: vec![0.3, 0.0],
+                ..PruneRecipe::default()
+            },
+            quantize: QuantizeRecipe {
+                target: "builtin".to_owned(),
+                calibrator: "percentile".to_owned(),
+            },
+            gate: GateRecipe {
+                keep: 0.95,
+                strict: false,
+            },
+        }
+    }
+
+    fn read(text: &str) -> Result<Recipe, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("recipe.toml");
+        fs::write(&path, text).expect("writable");
+        Recipe::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn recipe_written_and_read_is_the_same() {
+        let written = recipe().to_toml().expect("plain values");
+        assert_eq!(read(&written).expect("a recipe"), recipe());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn recipe_of_a_path_that_is_no_text_is_an_error() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let named = |model| Recipe { model, ..recipe() };
+        let bytes = std::ffi::OsString::from_vec(b"b\xffst.onnx".to_vec());
+        assert!(named(PathBuf::from(bytes)).to_toml().is_err());
+    }
+
+    #[test]
+    fn recipe_that_says_what_cannot_be_is_refused_by_key_in_plain_words() {
+        let written = recipe().to_toml().expect("plain values");
+        for (from, to, words) in [
+            (
+                "keep = 0.95",
+                "keep = nan",
+                &["gate.keep", "0 to 1", "NaN"][..],
+            ),
+            ("keep = 0.95", "keep = -0.1", &["gate.keep", "-0.1"]),
+            ("keep = 0.95", "keep = 1.5", &["gate.keep", "1.5"]),
+            ("keep = 0.95", "keep = inf", &["gate.keep", "inf"]),
+            ("    0.3,\n", "    1.0,\n", &["prune.macs", "below 1"]),
+            ("    0.3,\n", "    nan,\n", &["prune.macs", "NaN"]),
+            (
+                "calibration = 100",
+                "calibration = 0",
+                &["images.calibration"],
+            ),
+            (
+                "calibration = 100",
+                "calibration = -4",
+                &["line", "whole number"],
+            ),
+            ("round_to = 8", "round_to = 0", &["prune.round_to"]),
+            (
+                "floor = 8",
+                "floor = 8\nflor = 8",
+                &["line", "unknown key `flor`"],
+            ),
+            ("seed = 7", "seed = \"7\"", &["line", "whole number"]),
+            (
+                "percentile",
+                "guess",
+                &["calibrator", "guess", "percentile"],
+            ),
+            ("family = \"v8\"", "family = \"v99\"", &["family", "v99"]),
+            ("seed = 7\n", "", &["missing key `seed`"]),
+        ] {
+            assert!(written.contains(from), "{from} in {written}");
+            let refused = read(&written.replacen(from, to, 1)).expect_err(to);
+            for word in words {
+                assert!(refused.contains(word), "{to}: no `{word}` in {refused}");
+            }
+            for word in ["usize", "f64", "u32", "struct", "field"] {
+                assert!(!refused.contains(word), "{to}: {refused}");
+            }
+        }
     }
 }

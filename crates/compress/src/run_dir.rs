@@ -1,21 +1,41 @@
-//! The run directory: what every stage left there, and whether that can be used again.
+//! The run directory: whose it is, what every stage left there, and whether that can be used again.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use yolo::{is_partial, write_file};
 
-use crate::files::is_partial;
-use crate::{CompressError, file_digest, write_file};
+use crate::{CompressError, file_digest};
+
+/// The file by which a run directory is known, and which a running command holds locked. The lock ends with its process.
+const MARKER: &str = "yoloslim.run";
+const MARKER_TEXT: &str = "A run of yoloslim: `compress --resume` goes on with it, `compress` removes its files and starts anew.\n";
+
+/// Models and plans, of an attempt and, of the last one, at the top.
+pub(crate) const MODEL_FILES: [&str; 4] = [
+    "pruned.onnx",
+    "prune.plan.json",
+    "model.onnx",
+    "quant.plan.json",
+];
+/// What lies at the top besides.
+const TOP_FILES: [&str; 4] = ["recipe.toml", "metrics.json", "latency.json", "report.html"];
 
 /// A folder in which a run keeps its stages, so that it can go on after an interruption.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    resume: bool,
+    /// Holds the lock.
+    _marker: File,
+    /// What this run wrote or used again, by name.
+    used: Mutex<BTreeSet<String>>,
+    /// What the stage at work has written.
+    written: Mutex<Vec<String>>,
 }
 
 /// `stages/NAME.json`: a stage that is finished.
@@ -28,74 +48,134 @@ struct Finished<T> {
     result: T,
 }
 
-/// One stage: its name, what it depends on, and what it writes.
-pub(crate) struct Stage<'a> {
-    pub(crate) name: String,
-    pub(crate) key: String,
-    pub(crate) files: &'a [&'a str],
-}
-
 impl RunDir {
-    /// Makes the folder; with `resume` finished stages are used again, otherwise all that an earlier run says is finished is forgotten.
+    /// Makes the folder a run's own, or takes one that is. With `resume` finished stages are used again; otherwise files
+    /// of an earlier run are removed, and nothing else. Either way no verdict of before is left.
     ///
     /// # Errors
-    /// `Write` when the folder cannot be made or changed.
-    pub fn open(path: &Path, resume: bool) -> Result<Self, CompressError> {
-        let failed = |source| CompressError::Write {
-            path: path.to_owned(),
-            source,
+    /// `NotARun` for a folder that holds something else, `RunInUse` while another command works in it, `Write` when the
+    /// folder cannot be made, locked or changed.
+    pub fn create(path: &Path, resume: bool) -> Result<Self, CompressError> {
+        fs::create_dir_all(path).map_err(|source| write_error(path, source))?;
+        let run = Self::lock(path)?;
+        let stale = |own: &Path| {
+            let at_top = own.parent() == Some(path);
+            let name = own.file_name().unwrap_or_default().to_string_lossy();
+            !resume || at_top || is_partial(&name)
         };
-        fs::create_dir_all(path).map_err(failed)?;
-        let run = Self {
-            path: path.to_owned(),
-            resume,
-        };
-        if !resume {
-            // An old verdict beside new models would be a lie.
-            for old in ["stages", "metrics.json", "model.onnx", "report.html"] {
-                run.forget(old)?;
-            }
-        }
-        for folder in ["stages", "dets"] {
-            fs::create_dir_all(path.join(folder)).map_err(failed)?;
-        }
-        run.forget_partial_files().map_err(failed)?;
+        run.remove(stale)?;
         Ok(run)
     }
 
-    /// Removes what a run that was killed while it wrote left under a temporary name, here and one folder below.
-    fn forget_partial_files(&self) -> io::Result<()> {
-        let mut folders = vec![self.path.clone()];
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
+    /// A run that is there.
+    ///
+    /// # Errors
+    /// As [`RunDir::create`]; `NotARun` for an empty folder too.
+    pub fn open(path: &Path) -> Result<Self, CompressError> {
+        if !Self::is_run(path) {
+            return Err(CompressError::NotARun {
+                path: path.to_owned(),
+            });
+        }
+        Self::lock(path)
+    }
+
+    /// Whether a run has a folder as its own.
+    pub fn is_run(path: &Path) -> bool {
+        path.join(MARKER).is_file()
+    }
+
+    fn lock(path: &Path) -> Result<Self, CompressError> {
+        let failed = |source| write_error(path, source);
+        if !Self::is_run(path) && fs::read_dir(path).map_err(failed)?.next().is_some() {
+            return Err(CompressError::Occupied {
+                path: path.to_owned(),
+            });
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).append(true).create(true);
+        let mut marker = options.open(path.join(MARKER)).map_err(failed)?;
+        marker.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => CompressError::RunInUse {
+                path: path.to_owned(),
+            },
+            TryLockError::Error(source) => failed(source),
+        })?;
+        if marker.metadata().map_err(failed)?.len() == 0 {
+            marker.write_all(MARKER_TEXT.as_bytes()).map_err(failed)?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            _marker: marker,
+            used: Mutex::default(),
+            written: Mutex::default(),
+        })
+    }
+
+    /// Files in a folder that belong to the run there; none where there is no run.
+    pub fn own_files(path: &Path) -> Vec<PathBuf> {
+        if !Self::is_run(path) {
+            return vec![];
+        }
+        let listed = |folder: &Path| -> Vec<PathBuf> {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut paths: Vec<PathBuf> = entries.map(|e| e.path()).collect();
+            paths.sort();
+            paths
+        };
+        // A link to a folder is not followed: what lies there is not the run's.
+        let is_folder = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir());
+        let mut files = Vec::new();
+        for entry in listed(path) {
+            match is_folder(&entry) {
+                true => files.extend(listed(&entry).into_iter().filter(|p| !is_folder(p))),
+                false => files.push(entry),
             }
         }
-        for folder in folders {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                if is_partial(&entry.file_name().to_string_lossy()) {
-                    fs::remove_file(entry.path())?;
-                }
+        files.retain(|file| file.strip_prefix(path).is_ok_and(is_own));
+        files
+    }
+
+    /// Whether a file in that folder, there or not, has a name of the run's own.
+    pub fn owns(run: &Path, file: &Path) -> bool {
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let folder = file.parent().map(|f| match f.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => f,
+        });
+        let inside = folder.and_then(real).zip(file.file_name());
+        let relative = inside.zip(real(run)).and_then(|((folder, name), run)| {
+            let relative = folder.join(name).strip_prefix(run).ok()?.to_owned();
+            Some(relative)
+        });
+        relative.is_some_and(|relative| is_own(&relative))
+    }
+
+    /// Removes own files, and own folders that are empty then.
+    fn remove(&self, which: impl Fn(&Path) -> bool) -> Result<(), CompressError> {
+        for file in Self::own_files(&self.path) {
+            if which(&file) {
+                fs::remove_file(&file).map_err(|source| write_error(&file, source))?;
             }
+        }
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for folder in entries.filter(|e| is_own_folder(&e.file_name().to_string_lossy())) {
+            // A folder that holds something of somebody else stays.
+            let _ = fs::remove_dir(folder.path());
         }
         Ok(())
     }
 
-    fn forget(&self, name: &str) -> Result<(), CompressError> {
-        let path = self.file(name);
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        match removed {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(CompressError::Write { path, source })
-            }
-            _ => Ok(()),
-        }
+    /// Removes what an earlier run left that this one neither wrote nor used.
+    ///
+    /// # Errors
+    /// `Write` when the system refuses.
+    pub(crate) fn sweep(&self) -> Result<(), CompressError> {
+        let used = guard(&self.used).clone();
+        self.remove(|own| {
+            let name = own.strip_prefix(&self.path).unwrap_or(own);
+            !used.contains(&name.to_string_lossy().replace('\\', "/"))
+        })
     }
 
     /// The folder.
@@ -117,7 +197,10 @@ impl RunDir {
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
         folder
             .and_then(|()| write_file(&path, bytes))
-            .map_err(|source| CompressError::Write { path, source })
+            .map_err(|source| write_error(&path, source))?;
+        guard(&self.written).push(name.to_owned());
+        guard(&self.used).insert(name.to_owned());
+        Ok(())
     }
 
     /// Writes a record as JSON.
@@ -126,10 +209,7 @@ impl RunDir {
     /// As [`RunDir::write`].
     pub fn write_json(&self, name: &str, record: &impl Serialize) -> Result<(), CompressError> {
         let text = serde_json::to_string_pretty(record);
-        let text = text.map_err(|error| CompressError::Write {
-            path: self.file(name),
-            source: error.into(),
-        })?;
+        let text = text.map_err(|error| write_error(&self.file(name), error.into()))?;
         self.write(name, text.as_bytes())
     }
 
@@ -150,41 +230,144 @@ impl RunDir {
         })
     }
 
-    /// The result of a stage that is finished.
-    pub(crate) fn stage_result<T: DeserializeOwned>(&self, name: &str) -> Result<T, CompressError> {
-        let finished: Finished<T> = self.read_json(&format!("stages/{name}.json"))?;
-        Ok(finished.result)
-    }
-
-    /// The result of a stage: the one that is there, where it was made from the same and its files are unchanged, else that of `work`.
+    /// The result of a stage: the one that is there, where it was made from the same and its files are unchanged, else
+    /// that of `work`. Files that `work` writes belong to the stage.
     pub(crate) fn stage<T: Serialize + DeserializeOwned>(
         &self,
-        stage: &Stage<'_>,
+        (name, key): (&str, String),
         work: impl FnOnce() -> Result<T, CompressError>,
     ) -> Result<T, CompressError> {
-        let record = format!("stages/{}.json", stage.name);
+        let record = format!("stages/{name}.json");
         let unchanged = |finished: &Finished<T>| {
-            let same = |f: &&str| {
-                let found = file_digest(&self.file(f)).ok();
-                found.is_some() && found.as_ref() == finished.files.get(*f)
+            let same = |(file, digest): (&String, &String)| {
+                file_digest(&self.file(file)).is_ok_and(|found| found == *digest)
             };
-            finished.key == stage.key && stage.files.iter().all(same)
+            finished.key == key && finished.files.iter().all(same)
         };
         // A record that does not parse is one that was not finished.
         let known = self.read_json::<Finished<T>>(&record).ok();
-        if let Some(finished) = known.filter(|f| self.resume && unchanged(f)) {
+        if let Some(finished) = known.filter(unchanged) {
+            let mut used = guard(&self.used);
+            used.extend(finished.files.into_keys().chain([record]));
             return Ok(finished.result);
         }
-        self.forget(&record)?;
+        match fs::remove_file(self.file(&record)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(write_error(&self.file(&record), error));
+            }
+            _ => guard(&self.written).clear(),
+        }
         let result = work()?;
-        let digest = |f: &&str| Ok(((*f).to_owned(), file_digest(&self.file(f))?));
-        let files = stage.files.iter().map(digest);
+        let written = std::mem::take(&mut *guard(&self.written));
+        let digest = |name: String| file_digest(&self.file(&name)).map(|digest| (name, digest));
+        let files = written.into_iter().map(digest);
         let finished = Finished {
-            key: stage.key.clone(),
+            key,
             files: files.collect::<Result<_, CompressError>>()?,
             result,
         };
         self.write_json(&record, &finished)?;
         Ok(finished.result)
+    }
+}
+
+/// Whether a file of a run is called so, below its folder.
+fn is_own(relative: &Path) -> bool {
+    let parts: Vec<_> = relative.iter().map(|p| p.to_string_lossy()).collect();
+    match &parts[..] {
+        [file] => TOP_FILES.iter().chain(&MODEL_FILES).any(|f| f == file) || is_partial(file),
+        [folder, file] if is_own_folder(folder) => {
+            let record = !folder.starts_with("attempt-") && file.ends_with(".json");
+            let of_attempt = folder.starts_with("attempt-") && MODEL_FILES.contains(&&**file);
+            record || of_attempt || is_partial(file)
+        }
+        _ => false,
+    }
+}
+
+fn is_own_folder(name: &str) -> bool {
+    let attempt = name.strip_prefix("attempt-");
+    let numbered = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    ["stages", "dets"].contains(&name) || attempt.is_some_and(numbered)
+}
+
+fn guard<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_error(path: &Path, source: io::Error) -> CompressError {
+    CompressError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_names_are_those_that_a_run_writes() {
+        for own in [
+            "model.onnx",
+            "report.html",
+            "stages/prune-1.json",
+            "dets/val.baseline.json",
+            "attempt-12/quant.plan.json",
+            "attempt-1/.model.onnx.7.partial",
+        ] {
+            assert!(is_own(Path::new(own)), "{own}");
+        }
+        for other in [
+            "best.onnx",
+            "data.yaml",
+            "stages/notes.txt",
+            "attempt-1/notes.json",
+            "attempt-x/model.onnx",
+            "images/model.onnx",
+            "stages/a/b.json",
+        ] {
+            assert!(!is_own(Path::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn create_of_two_at_once_refuses_the_second_until_the_first_ends() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = folder.path().join("run");
+        let first = RunDir::create(&run, false).expect("a new folder");
+        let second = RunDir::create(&run, true).expect_err("in use");
+        assert!(matches!(second, CompressError::RunInUse { .. }), "{second}");
+        drop(first);
+        RunDir::open(&run).expect("free again");
+    }
+
+    #[test]
+    fn create_over_an_earlier_run_removes_its_files_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = RunDir::create(folder.path(), false).expect("an empty folder");
+        for name in ["metrics.json", "attempt-2/model.onnx", "stages/a.json"] {
+            run.write(name, b"{}").expect("writable");
+        }
+        drop(run);
+        for name in ["notes.md", "attempt-2/notes.md"] {
+            fs::write(folder.path().join(name), "mine").expect("writable");
+        }
+        drop(RunDir::create(folder.path(), false).expect("its own"));
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(left("notes.md") && left("attempt-2/notes.md") && left(MARKER));
+        assert!(!left("metrics.json") && !left("attempt-2/model.onnx") && !left("stages"));
+    }
+
+    #[test]
+    fn create_in_a_folder_that_holds_something_else_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("model.onnx"), "mine").expect("writable");
+        let refused = RunDir::create(folder.path(), false).expect_err("occupied");
+        assert!(
+            matches!(refused, CompressError::Occupied { .. }),
+            "{refused}"
+        );
+        assert_eq!(fs::read_dir(folder.path()).expect("listable").count(), 1);
     }
 }

@@ -156,6 +156,11 @@ impl BudgetArgs {
 }
 
 impl SensitivityArgs {
+    /// The data set's description.
+    pub(crate) fn data(&self) -> Option<&PathBuf> {
+        self.data.as_ref()
+    }
+
     /// The images.
     pub(crate) fn images(&self) -> Result<ImagesArgs> {
         Ok(ImagesArgs {

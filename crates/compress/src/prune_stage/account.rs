@@ -4,9 +4,13 @@ use ir::{Graph, NodeId, QuantFacts};
 use prune::{DependencyGroup, Groups, Importance, PrunePlan};
 use serde::Serialize;
 
+use super::Reached;
+
 /// A plan with what led to it: `prune.plan.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct PruneAccount {
+    /// What was asked and what was reached.
+    pub reached: Reached,
     /// What was decided.
     #[serde(flatten)]
     pub plan: PrunePlan,
@@ -75,6 +79,7 @@ pub struct Candidate {
 
 impl PruneAccount {
     pub(crate) fn new(
+        reached: Reached,
         (graph, pruned): (&Graph, &Graph),
         groups: &Groups,
         (plan, importance): (PrunePlan, &Importance),
@@ -104,6 +109,7 @@ impl PruneAccount {
             groups: groups.groups.iter().filter_map(cut).collect(),
             frozen: groups.groups.iter().filter_map(frozen).collect(),
             candidates,
+            reached,
             plan,
         }
     }

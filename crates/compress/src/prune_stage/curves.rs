@@ -65,6 +65,12 @@ fn stops(width: usize, limit: usize, budget: &Budget) -> Vec<usize> {
     (1..=limit).filter(whole).collect()
 }
 
+/// Largest number of channels that a group may lose, leaving whole blocks.
+pub(crate) fn most(group: &DependencyGroup, budget: &Budget) -> usize {
+    let stops = stops(group.width(), budget.most(group), budget);
+    stops.last().copied().unwrap_or(0)
+}
+
 /// Measures a group: its channels go by rising score, and the detections are looked at when all have gone that may and,
 /// unless that is harmless, after a third of the way.
 pub(crate) fn measure(

@@ -8,24 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::CompressError;
 
-/// How much to remove.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How much is to be removed, which limits may not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PruneBudget {
     /// A share of the prunable channels.
     Channels(f64),
     /// A share of the model's MACs.
     Macs(f64),
     /// What is left when each group keeps this share of its channels' cumulative contribution.
+    #[serde(rename = "keep_contribution")]
     Contribution(f64),
 }
 
 impl fmt::Display for PruneBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Channels(ratio) => write!(f, "{:.1} % of the channels removed", 100.0 * ratio),
-            Self::Macs(ratio) => write!(f, "{:.1} % of the MACs removed", 100.0 * ratio),
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        match *self {
+            Self::Channels(ratio) => write!(f, "{} of the channels to go", percent(ratio)),
+            Self::Macs(ratio) => write!(f, "{} of the MACs to go", percent(ratio)),
             Self::Contribution(keep) => {
-                write!(f, "{:.1} % of each group's contribution kept", 100.0 * keep)
+                write!(f, "{} of each group's contribution to stay", percent(keep))
             }
         }
     }

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Report, charts};
-use crate::{Attempt, StageRecord};
+use crate::{Attempt, PruneBudget, StageRecord};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -49,6 +49,7 @@ pub(super) fn render(r: &Report) -> Markup {
                     button id="lang" type="button" { span lang="en" { "中文" } span lang="zh" { "English" } }
                 }
                 (cards(r))
+                (warnings(r))
                 (before_after(r))
                 (classes(r))
                 (pictures(r))
@@ -69,23 +70,35 @@ fn verdict(r: &Report) -> Markup {
     } else {
         "verdict failed"
     };
-    let (en, zh) = match g.passed {
+    let verdict = match g.passed {
         true => ("Gate passed", "精度验收通过"),
         false => ("Gate failed", "精度验收未通过"),
     };
-    let interval = format!(
-        "{:.1}–{:.1} %",
-        100.0 * g.lower_bound,
-        100.0 * g.upper_bound
-    );
     let (kept, asked) = (
         format!("{:.1} %", 100.0 * g.ratio),
-        format!("{:.0} %", 100.0 * g.keep),
+        format!("{:.1} %", 100.0 * g.keep),
     );
+    let found = r.record.val_labelled;
+    let (en, zh) = match g.lower_bound.zip(g.upper_bound) {
+        Some((lower, upper)) => {
+            let interval = format!("{:.1}–{:.1} %", 100.0 * lower, 100.0 * upper);
+            (
+                format!("95 % interval {interval}"),
+                format!("95 % 置信区间 {interval}"),
+            )
+        }
+        None => (
+            format!("{found}: too few to tell how certain that is"),
+            format!(
+                "仅 {} 张带标注图像、{} 个目标，数量过少，无法给出置信区间",
+                found.images, found.objects
+            ),
+        ),
+    };
     html! {
-        span class=(class) { (t(en, zh)) }
-        span lang="en" { ": " (kept) " of the mAP kept (95 % interval " (interval) "), " (asked) " asked." }
-        span lang="zh" { "：保留了 " (kept) " 的 mAP（95 % 置信区间 " (interval) "），要求 " (asked) "。" }
+        span class=(class) { (t(verdict.0, verdict.1)) }
+        span lang="en" { ": " (kept) " of the mAP kept (" (en) "), " (asked) " asked." }
+        span lang="zh" { "：保留了 " (kept) " 的 mAP（" (zh) "），要求 " (asked) "。" }
     }
 }
 
@@ -351,6 +364,30 @@ fn spreads(r: &Report) -> Markup {
     )
 }
 
+/// What an attempt was asked to remove or to keep.
+fn asked(a: &Attempt) -> String {
+    let one = |budget: &PruneBudget| match budget {
+        PruneBudget::Macs(share) | PruneBudget::Channels(share) => {
+            format!("{:.1} %", 100.0 * share)
+        }
+        PruneBudget::Contribution(keep) => format!("contribution {:.1} %", 100.0 * keep),
+    };
+    a.asked.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What was used instead of what was asked, and what the figures do not tell.
+fn warnings(r: &Report) -> Markup {
+    if r.record.warnings.is_empty() {
+        return html! {};
+    }
+    section(
+        "Warnings",
+        "警告",
+        html! {},
+        html! { ul { @for warning in &r.record.warnings { li { (warning) } } } },
+    )
+}
+
 fn attempts(r: &Report) -> Markup {
     let percent =
         |v: Option<f64>| v.map_or(NOT_KNOWN.to_owned(), |v| format!("{:.2} %", 100.0 * v));
@@ -360,24 +397,37 @@ fn attempts(r: &Report) -> Markup {
             format!("{:.1}–{:.1} %", 100.0 * l, 100.0 * u)
         })
     };
-    let about = html! {
-        span lang="en" { "Attempts are chosen by " (r.record.holdout_images) " images held out of the training split; the validation split is read by the gate alone." }
-        span lang="zh" { "各次尝试由训练集中留出的 " (r.record.holdout_images) " 张图像筛选；验证集仅供最终验收使用。" }
-    };
+    let about = html! { @match r.record.holdout_images {
+        0 => { (t("There is no hold-out: the validation split alone decides.", "没有留出集：仅由验证集决定。")) }
+        held => {
+            span lang="en" { "Attempts are chosen by " (held) " images held out of the training split; the validation split is read by the gate alone." }
+            span lang="zh" { "各次尝试由训练集中留出的 " (held) " 张图像筛选；验证集仅供最终验收使用。" }
+        }
+    } };
+    let short: Vec<_> = r
+        .record
+        .gate
+        .attempts
+        .iter()
+        .filter_map(|a| Some((a, a.shortfall?)))
+        .collect();
     section(
         "Attempts",
         "尝试记录",
         about,
         html! { div class="scroll" { table {
-            thead { tr { th { (t("MACs to remove", "目标剪枝 MAC")) } th { (t("Kept, hold-out", "留出集保留率")) } th { (t("Kept, validation", "验证集保留率")) } th { (t("95 % interval", "95 % 区间")) } th { (t("Gate", "验收")) } } }
+            thead { tr { th { (t("MACs removed", "已剪去的 MAC")) } th { (t("Asked", "要求")) } th { (t("Kept, hold-out", "留出集保留率")) } th { (t("Kept, validation", "验证集保留率")) } th { (t("95 % interval", "95 % 区间")) } th { (t("Gate", "验收")) } } }
             tbody { @for a in &r.record.gate.attempts {
-                tr { th { (percent(Some(a.macs_ratio))) } td { (percent(a.holdout.map(|h| h.ratio))) } td { (percent(a.ratio)) } td { (interval(a)) }
+                tr { th { (percent(Some(a.macs_ratio))) } td { (asked(a)) } td { (percent(a.holdout.map(|h| h.ratio))) } td { (percent(a.ratio)) } td { (interval(a)) }
                     td { @match (a.passed, a.ratio) {
                         (true, _) => (t("passed", "通过")),
                         (_, Some(_)) => (t("failed", "未通过")),
                         _ => (t("not shown to it", "未提交验收")),
                     } } }
             } }
+        }
+        @if !short.is_empty() {
+            ul { @for (a, shortfall) in short { li { (a.folder) ": " (shortfall) } } }
         } } },
     )
 }
