@@ -18,6 +18,8 @@ pub enum CheckpointError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("{}", ir::git_lfs::POINTER)]
+    GitLfsPointer,
     #[error("not a PyTorch checkpoint: expected a zip archive or a legacy pickle, found {found}")]
     NotACheckpoint { found: String },
     #[error("not a readable zip archive, or a truncated one: {0}")]

@@ -53,7 +53,11 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Checkpoint, Checkpoint
         path: path.to_owned(),
         source,
     })?;
-    parse(&bytes, options).map_err(|source| CheckpointError::File {
+    let parsed = match ir::git_lfs::is_pointer(&bytes) {
+        true => Err(CheckpointError::GitLfsPointer),
+        false => parse(&bytes, options),
+    };
+    parsed.map_err(|source| CheckpointError::File {
         path: path.to_owned(),
         source: Box::new(source),
     })

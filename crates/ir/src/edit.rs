@@ -1,5 +1,6 @@
 //! Edits: changes of a graph as values.
-use crate::{Graph, Node, NodeId, Op, Tensor, TensorType, Value, ValueId};
+use crate::{Graph, Node, NodeId, Op, Tensor, TensorType, UniqueNames, Value, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -209,29 +210,39 @@ impl Edit {
     }
 
     pub(crate) fn write_into(self, graph: &mut Graph) {
-        let mut names: std::collections::BTreeSet<String> =
-            graph.values.values().map(|v| v.name.clone()).collect();
+        let mut names = UniqueNames::new(graph.values.values().map(|v| v.name.clone()));
+        let mut readers = Readers::default();
+        if self
+            .changes
+            .iter()
+            .any(|c| matches!(c, Change::Replace(..)))
+        {
+            readers.of(graph);
+        }
+        let mut removed = BTreeSet::new();
         for change in self.changes {
             match change {
                 Change::Value(id, mut value) => {
-                    value.name = unique(&names, value.name);
-                    names.insert(value.name.clone());
+                    value.name = names.unique(&value.name);
                     graph.values.insert(id, value);
                 }
                 Change::Node(id, node) => {
+                    readers.add(id, &node.inputs);
                     graph.nodes.insert(id, node);
                 }
                 Change::Input(v) => graph.inputs.push(v),
                 Change::Output(v) => graph.outputs.push(v),
                 Change::SetOutputs(v) => graph.outputs = v,
-                Change::Replace(old, new) => replace(graph, old, new),
+                Change::Replace(old, new) => replace(graph, &mut readers, old, new),
                 Change::ReplaceInput(n, i, v) => {
                     if let Some(slot) = graph.nodes.get_mut(&n).and_then(|n| n.inputs.get_mut(i)) {
                         *slot = v;
+                        readers.add(n, &[v]);
                     }
                 }
                 Change::SetInputs(n, inputs) => {
                     if let Some(node) = graph.nodes.get_mut(&n) {
+                        readers.add(n, &inputs);
                         node.inputs = inputs;
                     }
                 }
@@ -248,32 +259,44 @@ impl Edit {
                 }
                 Change::Remove(n) => {
                     graph.nodes.remove(&n);
-                    graph.order.retain(|id| *id != n);
+                    removed.insert(n);
                 }
             }
+        }
+        if !removed.is_empty() {
+            graph.order.retain(|id| !removed.contains(id));
         }
         graph.next = graph.next.max(self.next);
     }
 }
 
-fn unique(names: &std::collections::BTreeSet<String>, name: String) -> String {
-    if !names.contains(&name) {
-        return name;
-    }
-    (1..)
-        .map(|i| format!("{name}_{i}"))
-        .find(|n| !names.contains(n))
-        .expect("a free suffix exists")
-}
+/// Nodes that read a value, or once did: what an edit of many replacements looks at instead of all nodes.
+#[derive(Debug, Default)]
+struct Readers(BTreeMap<ValueId, Vec<NodeId>>);
 
-fn replace(graph: &mut Graph, old: ValueId, new: ValueId) {
-    for node in graph.nodes.values_mut() {
-        for v in &mut node.inputs {
-            if *v == old {
-                *v = new;
-            }
+impl Readers {
+    fn of(&mut self, graph: &Graph) {
+        for (&id, node) in &graph.nodes {
+            self.add(id, &node.inputs);
         }
     }
+
+    fn add(&mut self, id: NodeId, inputs: &[ValueId]) {
+        for &v in inputs {
+            self.0.entry(v).or_default().push(id);
+        }
+    }
+}
+
+fn replace(graph: &mut Graph, readers: &mut Readers, old: ValueId, new: ValueId) {
+    let moved = readers.0.remove(&old).unwrap_or_default();
+    for id in &moved {
+        let inputs = graph.nodes.get_mut(id).map(|n| &mut n.inputs);
+        for v in inputs.into_iter().flatten().filter(|v| **v == old) {
+            *v = new;
+        }
+    }
+    readers.0.entry(new).or_default().extend(moved);
     if !graph.outputs.contains(&old) {
         return;
     }

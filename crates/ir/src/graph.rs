@@ -188,9 +188,10 @@ impl Graph {
         self.shapes(id).map_or(0, |s| self.node(id).op.macs(&s))
     }
 
-    /// Multiply-accumulate operations of the whole graph.
+    /// Multiply-accumulate operations of the whole graph; saturates.
     pub fn macs(&self) -> u64 {
-        self.order.iter().map(|&id| self.node_macs(id)).sum()
+        let macs = self.order.iter().map(|&id| self.node_macs(id));
+        macs.fold(0, u64::saturating_add)
     }
 
     /// Number of learned parameters: weights, biases, and scale and shift of normalising nodes.
@@ -222,10 +223,11 @@ impl Graph {
 
     fn index_producers(&mut self) -> Result<(), IrError> {
         self.producers.clear();
+        let given: BTreeSet<ValueId> = self.inputs.iter().copied().collect();
         for (&id, node) in &self.nodes {
             for v in &node.outputs {
                 let taken = self.producers.insert(*v, id).is_some();
-                if taken || self.values[v].constant.is_some() || self.inputs.contains(v) {
+                if taken || self.values[v].constant.is_some() || given.contains(v) {
                     return Err(IrError::TwoProducers {
                         value: self.values[v].name.clone(),
                     });
@@ -234,23 +236,28 @@ impl Graph {
         }
         for node in self.nodes.values() {
             for v in &node.inputs {
-                self.check_defined(*v, &node.name)?;
+                self.check_defined(*v, &given, &node.name)?;
             }
         }
         for v in &self.outputs {
-            self.check_defined(*v, "the model's outputs")?;
+            self.check_defined(*v, &given, "the model's outputs")?;
         }
         Ok(())
     }
 
-    fn check_defined(&self, v: ValueId, by: &str) -> Result<(), IrError> {
+    fn check_defined(
+        &self,
+        v: ValueId,
+        given: &BTreeSet<ValueId>,
+        by: &str,
+    ) -> Result<(), IrError> {
         let Some(value) = self.values.get(&v) else {
             return Err(IrError::Undefined {
                 value: format!("{v:?}"),
                 by: by.to_owned(),
             });
         };
-        if value.constant.is_some() || self.producers.contains_key(&v) || self.inputs.contains(&v) {
+        if value.constant.is_some() || self.producers.contains_key(&v) || given.contains(&v) {
             return Ok(());
         }
         Err(IrError::Undefined {

@@ -8,9 +8,11 @@ mod channels;
 mod dtype;
 mod edit;
 mod error;
+pub mod git_lfs;
 mod graph;
 mod half_precision;
 pub mod interpreter;
+mod names;
 mod operator;
 pub mod ops;
 mod quant_params;
@@ -24,6 +26,7 @@ pub use edit::Edit;
 pub use error::{IrError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use half_precision::to_f16;
+pub use names::UniqueNames;
 pub use operator::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
     Shapes,

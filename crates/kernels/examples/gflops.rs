@@ -85,7 +85,7 @@ fn measure(case: &Case, isa: Isa, threads: usize, activation: Activation) -> f64
         shape: Dims::new(&[1, m, output, output]),
         strides: Dims::new(&[output * output * m, 1, output * m, m]),
     };
-    let mut arena = Arena::new(end + output * output * m);
+    let mut arena = Arena::new(end + output * output * m).expect("a small arena");
     let spec = ConvSpec {
         weight: (0..m * c * kernel * kernel)
             .map(|i| (i % 17) as f32 * 0.01 - 0.08)
@@ -105,7 +105,7 @@ fn measure(case: &Case, isa: Isa, threads: usize, activation: Activation) -> f64
     let _active = pool.activate();
     let mut ctx = Context {
         arena: &mut arena,
-        codes: &mut Arena::new(0),
+        codes: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
         isa,
     };

@@ -79,7 +79,10 @@ fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> (f64, TileChoice) {
         multiplier: vec![1e-4; m],
     };
     let conv = PackedQConv::new(&spec, isa).expect("valid");
-    let (mut arena, mut codes) = (Arena::new(0), Arena::new(end));
+    let (mut arena, mut codes) = (
+        Arena::new(0).expect("a small arena"),
+        Arena::new(end).expect("a small arena"),
+    );
     let params = CodeParams {
         scale: 0.05,
         zero_point: 6,

@@ -33,13 +33,22 @@ pub struct Arena<T = f32> {
 
 impl<T: Element> Arena<T> {
     /// Memory for `len` elements, all zero.
-    pub fn new(len: usize) -> Arena<T> {
+    ///
+    /// # Errors
+    /// `Memory` when there is not that much.
+    pub fn new(len: usize) -> Result<Arena<T>, KernelError> {
         let bytes = len.saturating_mul(size_of::<T>());
-        Arena {
-            lines: vec![Line([0; 64]); bytes.div_ceil(64)],
+        let count = bytes.div_ceil(64);
+        let mut lines = Vec::new();
+        lines
+            .try_reserve_exact(count)
+            .map_err(|_| KernelError::Memory { bytes })?;
+        lines.resize(count, Line([0; 64]));
+        Ok(Arena {
+            lines,
             len,
             element: PhantomData,
-        }
+        })
     }
 
     /// Number of elements.

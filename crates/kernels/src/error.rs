@@ -136,6 +136,12 @@ pub enum KernelError {
         /// Length of the axis.
         len: usize,
     },
+    /// There is not enough memory.
+    #[error("{bytes} bytes of memory cannot be had")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
     /// The processor lacks the instruction set.
     #[error("this processor has no {isa}")]
     IsaUnavailable {

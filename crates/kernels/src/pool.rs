@@ -123,10 +123,12 @@ impl ThreadPool {
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
         });
+        // Where the system gives no more threads, those that it gave do the work; `threads` tells how many.
         let workers = (1..threads)
-            .map(|_| {
+            .map_while(|_| {
                 let shared = Arc::clone(&shared);
-                std::thread::spawn(move || shared.worker())
+                let builder = std::thread::Builder::new();
+                builder.spawn(move || shared.worker()).ok()
             })
             .collect();
         ThreadPool {

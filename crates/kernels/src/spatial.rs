@@ -63,7 +63,7 @@ impl Body for PoolRow<'_> {
                 let left = y.shape[1] - c;
                 // SAFETY: taps are clamped to the checked image, channels to the view.
                 unsafe {
-                    let mut sum = V::splat(if self.average { 0.0 } else { f32::NEG_INFINITY });
+                    let mut sum = V::splat(if self.average { 0.0 } else { f32::MIN });
                     for kh in h_first..h_end {
                         let ih = (h0 + (kh * pool.dilations[0]) as isize) as usize;
                         for kw in w_first..w_end {

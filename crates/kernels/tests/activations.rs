@@ -28,11 +28,11 @@ fn run(activation: QActivation, y: CodeParams, multiplier: &[f32], isa: Isa) -> 
         View::nhwc(0, [1, 1, 1, 256]),
         View::nhwc(256, [1, CHANNELS, 1, 256]),
     );
-    let mut codes = Arena::<u8>::new(256 * (1 + CHANNELS));
+    let mut codes = Arena::<u8>::new(256 * (1 + CHANNELS)).expect("a small arena");
     let all: Vec<u8> = (0..=255).collect();
     codes.write(&x, &all).expect("fits");
     let mut ctx = Context {
-        arena: &mut Arena::new(0),
+        arena: &mut Arena::new(0).expect("a small arena"),
         codes: &mut codes,
         pool: &ThreadPool::new(1),
         isa,

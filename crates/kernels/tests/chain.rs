@@ -5,7 +5,7 @@ use kernels::*;
 const LEN: usize = 40_000;
 
 fn filled() -> Arena {
-    let mut arena = Arena::new(LEN);
+    let mut arena = Arena::new(LEN).expect("a small arena");
     let values: Vec<f32> = (0..LEN)
         .map(|i| (i * 37 % 101) as f32 / 25.0 + 0.25)
         .collect();
@@ -17,7 +17,7 @@ fn filled() -> Arena {
 fn with<T>(arena: &mut Arena, isa: Isa, f: impl FnOnce(&mut Context) -> T) -> T {
     f(&mut Context {
         arena,
-        codes: &mut Arena::new(0),
+        codes: &mut Arena::new(0).expect("a small arena"),
         pool: &ThreadPool::new(2),
         isa,
     })

@@ -54,7 +54,10 @@ fn everywhere(f: &dyn Fn(&mut Context)) -> (Arena<u8>, Arena<f32>) {
     };
     for isa in Isa::available() {
         for threads in [1, 3] {
-            let (mut arena, mut codes) = (Arena::<f32>::new(LEN), Arena::<u8>::new(LEN));
+            let (mut arena, mut codes) = (
+                Arena::<f32>::new(LEN).expect("a small arena"),
+                Arena::<u8>::new(LEN).expect("a small arena"),
+            );
             codes.write(&whole, &noisy).expect("fits");
             arena.write(&whole, &values).expect("fits");
             let pool = ThreadPool::new(threads);

@@ -193,7 +193,7 @@ impl Case {
 
     fn run(&self, isa: Isa, threads: usize, epilogue: &Epilogue, residual: bool) -> (Arena, View) {
         let (x, y, r, len) = self.views();
-        let mut arena = Arena::new(len);
+        let mut arena = Arena::new(len).expect("a small arena");
         let whole = View::contiguous(0, &[len]);
         arena.fill(&whole, CANARY).expect("in bounds");
         let [top, left, bottom, right] = self.pads;
@@ -214,7 +214,7 @@ impl Case {
         let conv = PackedConv::new(&self.spec(), isa).expect("a valid convolution");
         let mut ctx = Context {
             arena: &mut arena,
-            codes: &mut Arena::new(0),
+            codes: &mut Arena::new(0).expect("a small arena"),
             pool: &pool,
             isa,
         };
@@ -351,10 +351,10 @@ fn conv2d_bad_views_are_typed_errors() {
     let (x, y, _, len) = case.views();
     let conv = PackedConv::new(&case.spec(), Isa::Scalar).expect("valid");
     let pool = ThreadPool::new(1);
-    let mut arena = Arena::new(len);
+    let mut arena = Arena::new(len).expect("a small arena");
     let mut ctx = Context {
         arena: &mut arena,
-        codes: &mut Arena::new(0),
+        codes: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
         isa: Isa::Scalar,
     };
@@ -427,10 +427,10 @@ fn conv2d_hostile_attributes_are_typed_errors() {
     for spec in cases {
         let conv = PackedConv::new(&spec, Isa::Scalar).expect("valid");
         let pool = ThreadPool::new(1);
-        let mut arena = Arena::new(200);
+        let mut arena = Arena::new(200).expect("a small arena");
         let mut ctx = Context {
             arena: &mut arena,
-            codes: &mut Arena::new(0),
+            codes: &mut Arena::new(0).expect("a small arena"),
             pool: &pool,
             isa: Isa::Scalar,
         };
@@ -446,10 +446,10 @@ fn conv2d_hostile_attributes_are_typed_errors() {
 fn halo_without_room_between_rows_or_images_is_a_typed_error() {
     let conv = PackedConv::new(&case([1, 1], [4, 4], 3).spec(), Isa::Scalar).expect("valid");
     let pool = ThreadPool::new(1);
-    let mut arena = Arena::new(400);
+    let mut arena = Arena::new(400).expect("a small arena");
     let mut ctx = Context {
         arena: &mut arena,
-        codes: &mut Arena::new(0),
+        codes: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
         isa: Isa::Scalar,
     };

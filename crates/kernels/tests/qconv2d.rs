@@ -376,7 +376,7 @@ fn expected(variant: &Variant, x: f64, residual: u8) -> f64 {
 /// The codes' arena and the reals that the convolution leaves.
 fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Vec<f32>) {
     let views = case.views();
-    let mut codes = Arena::<u8>::new(views.codes);
+    let mut codes = Arena::<u8>::new(views.codes).expect("a small arena");
     let whole = View::contiguous(0, &[views.codes]);
     codes.fill(&whole, CANARY).expect("fits");
     codes
@@ -386,7 +386,7 @@ fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Ve
         .write(&views.residual, &noise(views.y.elements(), 4))
         .expect("fits");
     let float = View::nhwc(2, std::array::from_fn(|i| views.y.shape[i]));
-    let mut arena = Arena::<f32>::new(views.y.elements() + 4);
+    let mut arena = Arena::<f32>::new(views.y.elements() + 4).expect("a small arena");
     let conv = PackedQConv::new(&case.spec(), isa).expect("valid");
     let pool = ThreadPool::new(threads);
     let mut ctx = Context {
@@ -428,7 +428,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
         let plane = views.y.shape[2] * views.y.shape[3];
         for variant in variants() {
             let (all, reals) = run(&case, &variant, Isa::Scalar, 1);
-            let mut arena = Arena::<u8>::new(all.len());
+            let mut arena = Arena::<u8>::new(all.len()).expect("a small arena");
             arena
                 .write(&View::contiguous(0, &[all.len()]), &all)
                 .expect("fits");
@@ -484,11 +484,11 @@ fn qconv2d_around_its_output_leaves_everything() {
         let views = case.views();
         for isa in Isa::available() {
             let (after, _) = run(&case, &variants()[0], isa, 1);
-            let mut before = Arena::<u8>::new(views.codes);
+            let mut before = Arena::<u8>::new(views.codes).expect("a small arena");
             let whole = View::contiguous(0, &[views.codes]);
             before.write(&whole, &after).expect("fits");
             before.fill(&views.y, 0).expect("fits");
-            let mut expected = Arena::<u8>::new(views.codes);
+            let mut expected = Arena::<u8>::new(views.codes).expect("a small arena");
             expected.fill(&whole, CANARY).expect("fits");
             let wide = |pad: usize, axis: usize| (views.x.strides[axis] * pad, pad);
             let (up, left) = (wide(case.pads[0], 2), wide(case.pads[1], 3));
@@ -555,7 +555,10 @@ fn qconv2d_largest_codes_and_weights_do_not_saturate() {
         for isa in Isa::available() {
             let conv = PackedQConv::new(&spec, isa).expect("valid");
             let pool = ThreadPool::new(1);
-            let (mut arena, mut codes) = (Arena::new(64 * 9), Arena::new(views.codes));
+            let (mut arena, mut codes) = (
+                Arena::new(64 * 9).expect("a small arena"),
+                Arena::new(views.codes).expect("a small arena"),
+            );
             codes.fill(&views.x, 255).expect("fits");
             let mut ctx = Context {
                 arena: &mut arena,
@@ -608,7 +611,10 @@ fn qconv2d_bad_arguments_are_typed_errors() {
     let views = case.views();
     let conv = PackedQConv::new(&case.spec(), Isa::Scalar).expect("valid");
     let pool = ThreadPool::new(1);
-    let (mut arena, mut codes) = (Arena::new(8), Arena::new(views.codes));
+    let (mut arena, mut codes) = (
+        Arena::new(8).expect("a small arena"),
+        Arena::new(views.codes).expect("a small arena"),
+    );
     let mut ctx = Context {
         arena: &mut arena,
         codes: &mut codes,

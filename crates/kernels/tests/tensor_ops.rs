@@ -16,10 +16,10 @@ fn with(len: usize, f: &mut dyn FnMut(&mut Context)) {
     for isa in Isa::available() {
         for threads in [1, 2] {
             let pool = ThreadPool::new(threads);
-            let mut arena = Arena::new(len);
+            let mut arena = Arena::new(len).expect("a small arena");
             f(&mut Context {
                 arena: &mut arena,
-                codes: &mut Arena::new(0),
+                codes: &mut Arena::new(0).expect("a small arena"),
                 pool: &pool,
                 isa,
             });
@@ -511,7 +511,7 @@ fn arena_write_puts_every_value_where_read_finds_it() {
         View::contiguous(9, &[0, 3]),
     ];
     for view in views {
-        let mut arena = Arena::new(1000);
+        let mut arena = Arena::new(1000).expect("a small arena");
         let all = View::contiguous(0, &[1000]);
         arena.fill(&all, -99.0).expect("within");
         let values = noise(view.elements(), 5);

@@ -1,8 +1,8 @@
 //! `AttributeProto` to attribute and back.
+use crate::external::Folder;
 use crate::proto::{AttributeProto, NodeProto};
 use crate::{OnnxError, tensors};
 use ir::{Attribute, Attributes};
-use std::path::Path;
 
 /// Codes of `AttributeProto.AttributeType`.
 mod kind {
@@ -34,7 +34,7 @@ fn kind_of(a: &AttributeProto) -> i32 {
 ///
 /// # Errors
 /// What is wrong with a tensor attribute.
-pub(crate) fn decode(node: &NodeProto, folder: Option<&Path>) -> Result<Attributes, OnnxError> {
+pub(crate) fn decode(node: &NodeProto, folder: &Folder) -> Result<Attributes, OnnxError> {
     let one = |a: &AttributeProto| Ok((a.name().to_owned(), decode_one(a, folder)?));
     Ok(Attributes::new(
         node.attribute
@@ -44,7 +44,7 @@ pub(crate) fn decode(node: &NodeProto, folder: Option<&Path>) -> Result<Attribut
     ))
 }
 
-fn decode_one(a: &AttributeProto, folder: Option<&Path>) -> Result<Attribute, OnnxError> {
+fn decode_one(a: &AttributeProto, folder: &Folder) -> Result<Attribute, OnnxError> {
     Ok(match kind_of(a) {
         kind::FLOAT => Attribute::Float(a.f()),
         kind::INT => Attribute::Int(a.i()),

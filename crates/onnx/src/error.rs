@@ -23,10 +23,24 @@ pub enum OnnxError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("{}", ir::git_lfs::POINTER)]
+    GitLfsPointer,
     #[error("not an ONNX model, or a truncated one: {0}")]
     Decode(#[from] prost::DecodeError),
     #[error("not an ONNX model, or a truncated one: it holds no graph")]
     NoGraph,
+    #[error("the model has no outputs: there is nothing to compute")]
+    NoOutputs,
+    #[error(
+        "input `{input}`: its shape {shape:?} holds {found} elements ({bytes} bytes), more than the {allowed} that are allowed; pass a smaller --imgsz, or export the model with a smaller one"
+    )]
+    InputTooLarge {
+        input: String,
+        shape: Vec<usize>,
+        found: u128,
+        bytes: u128,
+        allowed: u128,
+    },
     #[error(
         "opset of the default domain: expected {first} to {last}, found {found}; export the model with one of those, such as 17"
     )]
@@ -69,6 +83,14 @@ pub enum OnnxError {
         offset: u64,
         end: u128,
         file_bytes: u64,
+    },
+    #[error(
+        "tensor `{tensor}`: with it, external data of {found} bytes are asked for, more than the {allowed} that files of this size may give: its tensors overlap"
+    )]
+    ExternalOverlap {
+        tensor: String,
+        found: u64,
+        allowed: u64,
     },
     #[error("tensor `{tensor}`: external data key `{key}`: expected a number, found `{found}`")]
     ExternalKey {

@@ -10,27 +10,42 @@ const MAX_MADE_ELEMENTS: usize = 1 << 19;
 const MAX_FOLDED_ELEMENTS: usize = 1 << 22;
 /// What all folded constants may take beside the size of the file.
 const MAX_FOLDED_BYTES: usize = 16 << 20;
+/// What all folding may compute beside some operations for each byte of the file: folding must not take longer than reading.
+const MAX_FOLDED_WORK: u64 = 1 << 28;
+const WORK_PER_BYTE: u64 = 8;
 
-/// Bytes that folded constants may still take.
+/// Bytes and operations that folding may still take.
 #[derive(Debug)]
-pub(crate) struct FoldBudget(Cell<usize>);
+pub(crate) struct FoldBudget {
+    bytes: Cell<usize>,
+    work: Cell<u64>,
+}
 
 impl FoldBudget {
     /// The budget of a file of that size.
     pub(crate) fn of_file(bytes: usize) -> Self {
-        Self(Cell::new(bytes.saturating_add(MAX_FOLDED_BYTES)))
+        let work = (bytes as u64).saturating_mul(WORK_PER_BYTE);
+        Self {
+            bytes: Cell::new(bytes.saturating_add(MAX_FOLDED_BYTES)),
+            work: Cell::new(work.saturating_add(MAX_FOLDED_WORK)),
+        }
     }
 
     /// Takes what a constant needs; false, and nothing is taken, where too little is left.
-    pub(crate) fn take(&self, types: &[TensorType]) -> bool {
+    pub(crate) fn take(&self, types: &[TensorType], work: u64) -> bool {
         let bytes = |t: &TensorType| {
             t.elements()
                 .saturating_mul(t.dtype.size_bytes().unwrap_or(0))
         };
         let wanted = types.iter().fold(0usize, |n, t| n.saturating_add(bytes(t)));
-        let left = self.0.get().checked_sub(wanted);
-        self.0.set(left.unwrap_or(self.0.get()));
-        left.is_some()
+        let left = self.bytes.get().checked_sub(wanted);
+        let work_left = self.work.get().checked_sub(work);
+        let (Some(left), Some(work_left)) = (left, work_left) else {
+            return false;
+        };
+        self.bytes.set(left);
+        self.work.set(work_left);
+        true
     }
 }
 

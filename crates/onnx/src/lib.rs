@@ -5,6 +5,7 @@
 
 mod attributes;
 mod error;
+mod external;
 mod fold;
 mod load;
 mod opsets;

@@ -1,11 +1,12 @@
 //! Reading a file into a graph.
+use crate::external::Folder;
 use crate::fold::FoldBudget;
 use crate::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 use crate::sweep::{Slot, Sweep};
 use crate::{OnnxError, opsets, subgraphs, tensors, topology, types};
-use ir::{Graph, Tensor, TensorType, ValueId};
+use ir::{Graph, Tensor, TensorType, ValueId, git_lfs};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,12 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         source,
     })?;
     let file_bytes = bytes.len();
+    if git_lfs::is_pointer(&bytes) {
+        return Err(OnnxError::File {
+            path: path.to_owned(),
+            source: Box::new(OnnxError::GitLfsPointer),
+        });
+    }
     // The initializers share this memory until they become tensors.
     let model = ModelProto::decode(Bytes::from(bytes)).map_err(OnnxError::from);
     let parsed = model.and_then(|m| graph_of(m, file_bytes, path.parent(), options));
@@ -77,15 +84,19 @@ fn graph_of(
 ) -> Result<Graph, OnnxError> {
     let mut file = model.graph.take().ok_or(OnnxError::NoGraph)?;
     let opset = default_opset(&model.opset_import)?;
+    if file.output.is_empty() {
+        return Err(OnnxError::NoOutputs);
+    }
     check_supported(&model, &file)?;
     let metadata: BTreeMap<String, String> = model
         .metadata_props
         .iter()
         .map(|e| (e.key().to_owned(), e.value().to_owned()))
         .collect();
+    let folder = Folder::new(folder);
     let stated = metadata.get("imgsz").and_then(|text| stated_imgsz(text));
     let mut sweep = Sweep {
-        folder,
+        folder: &folder,
         opset,
         budget: FoldBudget::of_file(file_bytes),
         slots: BTreeMap::new(),
@@ -197,14 +208,15 @@ fn given_values(
             });
         }
     }
-    let mut inputs = Vec::new();
+    let mut inputs: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     for info in given {
         let name = info.name();
         if let Some(tensor) = options.constants.get(name) {
             sweep
                 .slots
                 .insert(name.to_owned(), Slot::constant(name, tensor.clone()));
-        } else if inputs.iter().any(|n| n == name) {
+        } else if !seen.insert(name) {
             return Err(OnnxError::TwoProducers {
                 value: name.to_owned(),
             });
@@ -295,6 +307,7 @@ fn settle_outputs(
         .iter()
         .flat_map(|p| p.outputs.iter().map(|(n, _)| n.clone()))
         .collect();
+    let outputs: BTreeSet<&String> = names.iter().collect();
     let mut renamed = BTreeMap::new();
     for name in names {
         let slot = sweep.slots.get(name).cloned();
@@ -306,7 +319,7 @@ fn settle_outputs(
             continue;
         }
         if computed.contains(&slot.name)
-            && !names.contains(&slot.name)
+            && !outputs.contains(&slot.name)
             && !renamed.contains_key(&slot.name)
         {
             renamed.insert(slot.name, name.clone());

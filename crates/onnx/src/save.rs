@@ -4,7 +4,7 @@ use crate::proto::{
 };
 use crate::{OnnxError, attributes, opsets, subgraphs, tensors, types};
 use ir::ops::Opaque;
-use ir::{Graph, LoweredInput, LoweredNode, LoweredOutput, Node, Op, Tensor, ValueId};
+use ir::{Graph, LoweredInput, LoweredNode, LoweredOutput, Node, Op, Tensor, UniqueNames, ValueId};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -55,6 +55,17 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// `TooLarge` for more than a protobuf message may hold, `Decode` when an opaque node's bytes are none.
 pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
+    let constants = graph
+        .values()
+        .filter_map(|(_, v)| v.ty.as_ref().filter(|_| v.constant.is_some()));
+    let found = constants.fold(0usize, |n, t| {
+        let size = t.dtype.size_bytes().unwrap_or(0);
+        n.saturating_add(t.elements().saturating_mul(size))
+    });
+    if found > MAX_FILE_BYTES {
+        let expected = MAX_FILE_BYTES;
+        return Err(OnnxError::TooLarge { expected, found });
+    }
     let mut writer = Writer::new(graph)?;
     let initializers = graph
         .values()
@@ -114,9 +125,9 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
 struct Writer {
     opset: i64,
     names: BTreeMap<ValueId, String>,
-    used: BTreeSet<String>,
+    used: UniqueNames,
     /// Names of nodes so far; ONNX Runtime refuses a name that two nodes have.
-    node_names: BTreeSet<String>,
+    node_names: UniqueNames,
     /// Number of values between the nodes of lowerings so far.
     temporaries: usize,
     /// Constants of lowerings by type, shape and bytes: equal ones are written once.
@@ -136,11 +147,8 @@ impl Writer {
                 )?));
             }
         }
-        let mut used: BTreeSet<String> = graph
-            .values()
-            .map(|(_, v)| v.name.clone())
-            .chain(inner.iter().cloned())
-            .collect();
+        let own = graph.values().map(|(_, v)| v.name.clone());
+        let mut used = UniqueNames::new(own.chain(inner.iter().cloned()));
         let boundary: BTreeSet<ValueId> = graph
             .inputs()
             .iter()
@@ -151,7 +159,7 @@ impl Writer {
         for (id, value) in graph.values() {
             let clashes = inner.contains(&value.name) && !boundary.contains(&id);
             let name = if clashes {
-                unique(&mut used, &value.name)
+                used.unique(&value.name)
             } else {
                 value.name.clone()
             };
@@ -162,7 +170,7 @@ impl Writer {
             opset,
             names,
             used,
-            node_names: BTreeSet::new(),
+            node_names: UniqueNames::default(),
             temporaries: 0,
             shared: BTreeMap::new(),
             nodes: Vec::new(),
@@ -187,7 +195,7 @@ impl Writer {
         for (i, part) in lowered.iter().enumerate() {
             let proto = self.part(node, part, &base, &mut temporaries)?;
             // Names of nodes are optional; the node that the others lead to has the name.
-            let name = (i == last).then(|| unique(&mut self.node_names, &node.name));
+            let name = (i == last).then(|| self.node_names.unique(&node.name));
             self.nodes.push(NodeProto { name, ..proto });
         }
         Ok(())
@@ -238,7 +246,7 @@ impl Writer {
         let (used, count) = (&mut self.used, &mut self.temporaries);
         let name = temporaries.entry(n).or_insert_with(|| {
             *count += 1;
-            unique(used, &format!("t{count}"))
+            used.unique(&format!("t{count}"))
         });
         name.clone()
     }
@@ -252,7 +260,7 @@ impl Writer {
         if let Some(name) = self.shared.get(&key) {
             return Ok(name.clone());
         }
-        let name = unique(&mut self.used, &format!("{base}_{suffix}"));
+        let name = self.used.unique(&format!("{base}_{suffix}"));
         self.initializers
             .push(tensors::encode(Some(&name), tensor)?);
         self.shared.insert(key, name.clone());
@@ -273,21 +281,8 @@ impl Writer {
         for slot in proto.output.iter_mut().filter(|n| !n.is_empty()) {
             *slot = now.next().unwrap_or_default();
         }
-        proto.name = Some(unique(&mut self.node_names, &node.name));
+        proto.name = Some(self.node_names.unique(&node.name));
         self.nodes.push(proto);
         Ok(())
     }
-}
-
-fn unique(used: &mut BTreeSet<String>, name: &str) -> String {
-    let name = if used.contains(name) {
-        (1..)
-            .map(|i| format!("{name}_{i}"))
-            .find(|n| !used.contains(n))
-            .expect("a free suffix exists")
-    } else {
-        name.to_owned()
-    };
-    used.insert(name.clone());
-    name
 }

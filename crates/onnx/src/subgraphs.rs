@@ -1,8 +1,8 @@
 //! Graphs inside attributes (If, Loop, Scan): what they take from outside, and how that is renamed.
+use crate::external::Folder;
 use crate::proto::{GraphProto, NodeProto};
 use crate::{OnnxError, tensors};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute
@@ -97,7 +97,7 @@ pub(crate) fn rename_captures(node: &mut NodeProto, names: &BTreeMap<String, Str
 ///
 /// # Errors
 /// As [`tensors::decode`].
-pub(crate) fn embed(node: &mut NodeProto, folder: Option<&Path>) -> Result<(), OnnxError> {
+pub(crate) fn embed(node: &mut NodeProto, folder: &Folder) -> Result<(), OnnxError> {
     for attribute in &mut node.attribute {
         for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
             tensors::embed(tensor, folder)?;

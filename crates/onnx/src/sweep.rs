@@ -1,4 +1,5 @@
 //! One pass over a file's nodes in execution order: types, constants, operators.
+use crate::external::Folder;
 use crate::fold::{FoldBudget, Folded, fold, is_small};
 use crate::proto::NodeProto;
 use crate::{OnnxError, attributes, opsets, subgraphs, topology};
@@ -7,10 +8,6 @@ use ir::{
 };
 use prost::Message;
 use std::collections::BTreeMap;
-use std::path::Path;
-
-/// Folding must not take longer than reading.
-const MAX_FOLDED_MACS: u64 = 1 << 26;
 
 /// What is known of one name of the file.
 #[derive(Clone, Debug)]
@@ -55,7 +52,7 @@ pub(crate) struct Planned {
 /// The state of the pass.
 #[derive(Debug)]
 pub(crate) struct Sweep<'a> {
-    pub(crate) folder: Option<&'a Path>,
+    pub(crate) folder: &'a Folder,
     /// Opset of the file.
     pub(crate) opset: i64,
     /// Every name seen so far.
@@ -83,7 +80,8 @@ impl Sweep<'_> {
         let spec = self.spec(node)?;
         match fold(&spec).map_err(|e| self.node_error(node, &name, e))? {
             Folded::Constant(tensor)
-                if node.output.len() == 1 && self.budget.take(&[tensor.ty()]) =>
+                if node.output.len() == 1
+                    && self.budget.take(&[tensor.ty()], tensor.len() as u64) =>
             {
                 let output = &node.output[0];
                 self.slots
@@ -179,8 +177,8 @@ impl Sweep<'_> {
                 return Err(self.node_error(node, &name, source));
             }
             let may_fold = is_foldable(&parsed.op, &slots, &inputs, &inferred);
-            let folded = match may_fold && self.budget.take(&inferred) {
-                true => fold_known(&parsed.op, &slots),
+            let folded = match may_fold {
+                true => self.fold_known(&parsed.op, &slots, &inferred),
                 false => None,
             };
             if let Some(tensors) = folded {
@@ -200,6 +198,21 @@ impl Sweep<'_> {
             outputs: outputs.into_iter().zip(types).collect(),
         });
         Ok(())
+    }
+
+    /// Computes a node now, where that is within the budget.
+    fn fold_known(&self, op: &Op, slots: &[&Slot], outputs: &[TensorType]) -> Option<Vec<Tensor>> {
+        let constants: Vec<&Tensor> = slots
+            .iter()
+            .map(|s| s.constant.as_ref())
+            .collect::<Option<_>>()?;
+        let given: Vec<TensorType> = constants.iter().map(|t| t.ty()).collect();
+        let shapes = Shapes {
+            inputs: given.iter().collect(),
+            outputs: outputs.iter().collect(),
+        };
+        let within = self.budget.take(outputs, work(op, &shapes));
+        within.then(|| op.forward(&constants).ok()).flatten()
     }
 
     /// Keeps a node as it was read.
@@ -327,20 +340,21 @@ fn is_foldable(op: &Op, slots: &[&Slot], inputs: &[&TensorType], outputs: &[Tens
     let is_boundary = matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
     let carried = |t: &&TensorType| matches!(t.dtype, DataType::Other(_));
     let constant = !slots.is_empty() && slots.iter().all(|s| s.constant.is_some());
-    if is_boundary || !constant || !is_small(inputs, outputs) || inputs.iter().any(carried) {
-        return false;
-    }
-    let shapes = Shapes {
-        inputs: inputs.to_vec(),
-        outputs: outputs.iter().collect(),
-    };
-    op.macs(&shapes) <= MAX_FOLDED_MACS
+    !is_boundary && constant && is_small(inputs, outputs) && !inputs.iter().any(carried)
 }
 
-fn fold_known(op: &Op, slots: &[&Slot]) -> Option<Vec<Tensor>> {
-    let constants = slots
-        .iter()
-        .map(|s| s.constant.as_ref())
-        .collect::<Option<Vec<_>>>()?;
-    op.forward(&constants).ok()
+/// Operations of an operator: elements read and made, products, and taps of windows.
+fn work(op: &Op, shapes: &Shapes<'_>) -> u64 {
+    let types = shapes.inputs.iter().chain(&shapes.outputs);
+    let elements = types.fold(0u64, |n, t| n.saturating_add(t.elements() as u64));
+    let made = shapes.outputs.first().map_or(0, |t| t.elements() as u64);
+    let taps = match op {
+        Op::MaxPool(pool) => pool.kernel_shape,
+        Op::AveragePool(pool) => pool.kernel_shape,
+        _ => [0; 2],
+    };
+    let taps = (taps[0] as u64).saturating_mul(taps[1] as u64);
+    elements
+        .saturating_add(op.macs(shapes))
+        .saturating_add(made.saturating_mul(taps))
 }

@@ -1,14 +1,12 @@
 //! `TensorProto` to tensor and back, in every encoding that exporters use.
 use crate::OnnxError;
+use crate::external::Folder;
 use crate::proto::TensorProto;
 use half::{bf16, f16};
 use ir::{DataType, Tensor, TensorData};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
 
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
@@ -17,7 +15,14 @@ const EXTERNAL: i32 = 1;
 ///
 /// # Errors
 /// Names the tensor when its bytes do not fit its shape or lie outside `folder`.
-pub(crate) fn decode(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor, OnnxError> {
+pub(crate) fn decode(proto: &TensorProto, folder: &Folder) -> Result<Tensor, OnnxError> {
+    if proto.data_location() != EXTERNAL {
+        return decode_one(proto, folder);
+    }
+    folder.shared(proto, || decode_one(proto, folder))
+}
+
+fn decode_one(proto: &TensorProto, folder: &Folder) -> Result<Tensor, OnnxError> {
     let shape = shape_of(proto)?;
     let dtype = DataType::from_onnx(proto.data_type());
     let data = match dtype.size_bytes() {
@@ -76,7 +81,7 @@ pub(crate) fn encode(name: Option<&str>, tensor: &Tensor) -> Result<TensorProto,
 ///
 /// # Errors
 /// As [`decode`].
-pub(crate) fn embed(proto: &mut TensorProto, folder: Option<&Path>) -> Result<(), OnnxError> {
+pub(crate) fn embed(proto: &mut TensorProto, folder: &Folder) -> Result<(), OnnxError> {
     if proto.data_location() != EXTERNAL {
         return Ok(());
     }
@@ -109,7 +114,11 @@ fn expected_bytes(proto: &TensorProto, size: usize) -> u128 {
         .fold(size as u128, |n, &d| n.saturating_mul(d as u128))
 }
 
-fn check_bytes(proto: &TensorProto, expected: u128, found: u128) -> Result<(), OnnxError> {
+pub(crate) fn check_bytes(
+    proto: &TensorProto,
+    expected: u128,
+    found: u128,
+) -> Result<(), OnnxError> {
     if expected == found {
         return Ok(());
     }
@@ -123,89 +132,13 @@ fn check_bytes(proto: &TensorProto, expected: u128, found: u128) -> Result<(), O
 
 fn raw_bytes<'a>(
     proto: &'a TensorProto,
-    folder: Option<&Path>,
+    folder: &Folder,
     expected: Option<u128>,
 ) -> Result<Option<Cow<'a, [u8]>>, OnnxError> {
     if proto.data_location() == EXTERNAL {
-        return external(proto, folder, expected).map(|v| Some(Cow::Owned(v)));
+        return folder.read(proto, expected).map(|v| Some(Cow::Owned(v)));
     }
     Ok(proto.raw_data.as_deref().map(Cow::Borrowed))
-}
-
-fn external(
-    proto: &TensorProto,
-    folder: Option<&Path>,
-    expected: Option<u128>,
-) -> Result<Vec<u8>, OnnxError> {
-    let tensor = || proto.name().to_owned();
-    let entry = |key: &str| {
-        proto
-            .external_data
-            .iter()
-            .find(|e| e.key() == key)
-            .map(|e| e.value().to_owned())
-    };
-    let number = |key: &str| {
-        entry(key)
-            .map(|v| {
-                v.parse::<u64>().map_err(|_| OnnxError::ExternalKey {
-                    tensor: tensor(),
-                    key: key.to_owned(),
-                    found: v,
-                })
-            })
-            .transpose()
-    };
-    let location = entry("location").unwrap_or_default();
-    let outside = || OnnxError::ExternalOutside {
-        tensor: tensor(),
-        location: location.clone(),
-    };
-    let unreadable = |source| OnnxError::ExternalRead {
-        tensor: tensor(),
-        location: location.clone(),
-        source,
-    };
-    let relative = Path::new(&location);
-    let inside = relative
-        .components()
-        .all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-    let folder = folder
-        .filter(|_| inside && !location.is_empty())
-        .ok_or_else(outside)?;
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let root = folder.canonicalize().map_err(unreadable)?;
-    let path = root.join(relative).canonicalize().map_err(unreadable)?;
-    if !path.starts_with(&root) || !path.is_file() {
-        return Err(outside());
-    }
-    let mut file = File::open(&path).map_err(unreadable)?;
-    let file_bytes = file.metadata().map_err(unreadable)?.len();
-    let offset = number("offset")?.unwrap_or(0);
-    let length = number("length")?.unwrap_or(file_bytes.saturating_sub(offset));
-    let end = u128::from(offset) + u128::from(length);
-    if end > u128::from(file_bytes) {
-        return Err(OnnxError::ExternalRange {
-            tensor: tensor(),
-            location,
-            offset,
-            end,
-            file_bytes,
-        });
-    }
-    if let Some(expected) = expected {
-        check_bytes(proto, expected, u128::from(length))?;
-    }
-    file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(length)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    Ok(bytes)
 }
 
 fn typed_len(proto: &TensorProto, dtype: DataType) -> usize {

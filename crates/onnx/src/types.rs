@@ -3,6 +3,10 @@ use crate::OnnxError;
 use crate::proto::{Dimension, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
 use ir::{DataType, TensorType};
 
+/// Most elements of an input: an image of three channels and 16 384 pixels a side, the largest that is read, holds three
+/// quarters of it.
+const MAX_INPUT_ELEMENTS: u128 = 1 << 30;
+
 /// The declared type, if it is a tensor with a static shape.
 pub(crate) fn static_type(info: &ValueInfoProto) -> Option<TensorType> {
     let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
@@ -101,10 +105,19 @@ pub(crate) fn input_type(
             }
         });
     }
-    Ok(TensorType::new(
-        DataType::from_onnx(tensor.elem_type()),
-        lengths.into_iter().flatten().collect::<Vec<_>>(),
-    ))
+    let shape: Vec<usize> = lengths.into_iter().flatten().collect();
+    let ty = TensorType::new(DataType::from_onnx(tensor.elem_type()), shape);
+    let found = (ty.shape.iter()).fold(1u128, |n, &d| n.saturating_mul(d as u128));
+    if found > MAX_INPUT_ELEMENTS {
+        return Err(OnnxError::InputTooLarge {
+            input: input(),
+            bytes: found.saturating_mul(ty.dtype.size_bytes().unwrap_or(1) as u128),
+            found,
+            shape: ty.shape,
+            allowed: MAX_INPUT_ELEMENTS,
+        });
+    }
+    Ok(ty)
 }
 
 fn axis_name(axis: usize, dim: &Dimension) -> String {

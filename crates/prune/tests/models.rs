@@ -163,7 +163,7 @@ fn shrunk(graph: &Graph) -> Graph {
         match &mut op {
             Op::Resize(r) => {
                 if let Extent::Sizes([_, _, h, w]) = &mut r.extent {
-                    [h, w].map(|s| *s = *s * SIDE_PX / side);
+                    (*h, *w) = (*h * SIDE_PX / side, *w * SIDE_PX / side);
                 }
             }
             Op::Slice(s) => {

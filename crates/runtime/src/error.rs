@@ -30,6 +30,23 @@ pub enum RuntimeError {
         expected: usize,
         found: usize,
     },
+    #[error(
+        "running the model needs {needed} bytes of memory, and {available} are available; its largest value is {largest}: use a smaller image size or a smaller model"
+    )]
+    Memory {
+        needed: usize,
+        available: usize,
+        largest: String,
+    },
+    #[error(
+        "node `{node}`: what is computed from constants alone would take {found} {unit}, more than the {allowed} that are allowed"
+    )]
+    Constants {
+        node: String,
+        unit: &'static str,
+        found: u64,
+        allowed: u64,
+    },
     #[error("node `{node}`: {source}")]
     Kernel { node: String, source: KernelError },
     #[error("node `{node}`: {source}")]

@@ -42,6 +42,13 @@ pub(crate) fn fresh(shape: &[usize], halo: Halo) -> Result<(View, usize), Kernel
     };
     let [top, left, bottom, right] = halo;
     let (rows, columns) = (h + top + bottom, w + left + right);
+    let counted = [n, c, rows, columns]
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d));
+    if counted.is_none_or(|n| n > isize::MAX as usize / size_of::<f32>()) {
+        let bytes = usize::MAX;
+        return Err(KernelError::Memory { bytes });
+    }
     let wide = View::nhwc(0, [n, c, rows, columns]);
     let view = wide.slice(2, top, h)?.slice(3, left, w)?;
     Ok((view, wide.elements()))

@@ -17,6 +17,11 @@ pub(crate) use chains::{ChainLink, MAX_LINKS};
 pub(crate) use focus::Blocks;
 pub(crate) use integer::{QuantizedWeight, Table, code, requantize};
 
+/// Most that constants computed from constants may take, and may take to compute: a file of a few bytes can ask for more
+/// than any machine has.
+const MAX_FOLDED_BYTES: u64 = 4 << 30;
+const MAX_FOLDED_MACS: u64 = 1 << 34;
+
 /// How a value is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
@@ -117,6 +122,49 @@ pub(crate) struct Item {
     pub(crate) macs: u64,
 }
 
+/// What computing constants from constants has made so far, and what it may.
+#[derive(Clone, Copy, Debug)]
+struct Folding {
+    bytes: u64,
+    macs: u64,
+    allowed_bytes: u64,
+}
+
+impl Folding {
+    fn new() -> Self {
+        let available = kernels::available_bytes().map_or(u64::MAX, |bytes| bytes as u64);
+        Self {
+            bytes: 0,
+            macs: 0,
+            allowed_bytes: MAX_FOLDED_BYTES.min(available / 4),
+        }
+    }
+
+    /// After one more node.
+    fn with(mut self, graph: &Graph, id: NodeId) -> Result<Self, RuntimeError> {
+        let node = graph.node(id);
+        for &v in &node.outputs {
+            let bytes = graph.ty(v)?.elements().saturating_mul(size_of::<f64>());
+            self.bytes = self.bytes.saturating_add(bytes as u64);
+        }
+        self.macs = self.macs.saturating_add(graph.node_macs(id));
+        let (unit, found, allowed) = match self.bytes > self.allowed_bytes {
+            true => ("bytes", self.bytes, self.allowed_bytes),
+            false => ("multiply-accumulate operations", self.macs, MAX_FOLDED_MACS),
+        };
+        if found > allowed {
+            let node = node.name.clone();
+            return Err(RuntimeError::Constants {
+                node,
+                unit,
+                found,
+                allowed,
+            });
+        }
+        Ok(self)
+    }
+}
+
 /// The list and the constants it reads.
 pub(crate) struct Lowered<'g> {
     pub(crate) graph: &'g Graph,
@@ -130,6 +178,7 @@ pub(crate) struct Lowered<'g> {
     folded: BTreeMap<ValueId, Tensor>,
     /// Dequantized weights that only convolutions read: computed where they are packed.
     deferred: BTreeSet<ValueId>,
+    folding: Folding,
 }
 
 impl<'g> Lowered<'g> {
@@ -195,6 +244,7 @@ pub(crate) fn lower<'g>(
         params: BTreeMap::new(),
         folded: BTreeMap::new(),
         deferred: deferred(graph, keep),
+        folding: Folding::new(),
     };
     for (id, node) in graph.nodes() {
         if let Op::Opaque(op) = &node.op {
@@ -203,7 +253,7 @@ pub(crate) fn lower<'g>(
                 op_type: op.op_type.clone(),
             });
         }
-        if !lowered.fold(node)? {
+        if !lowered.fold(id, node)? {
             let item = lowered.item(id, node)?;
             lowered.items.extend(item);
         }
@@ -247,7 +297,7 @@ fn deferred(graph: &Graph, keep: &BTreeSet<ValueId>) -> BTreeSet<ValueId> {
 
 impl Lowered<'_> {
     /// Computes a node of constants now.
-    fn fold(&mut self, node: &Node) -> Result<bool, RuntimeError> {
+    fn fold(&mut self, id: NodeId, node: &Node) -> Result<bool, RuntimeError> {
         if self.deferred.contains(&node.outputs[0]) {
             return Ok(true);
         }
@@ -255,10 +305,12 @@ impl Lowered<'_> {
         let Some(inputs) = inputs else {
             return Ok(false);
         };
+        let folding = self.folding.with(self.graph, id)?;
         let outputs = node
             .op
             .forward(&inputs)
             .map_err(|source| self.graph.op_error(node, source))?;
+        self.folding = folding;
         self.folded
             .extend(node.outputs.iter().copied().zip(outputs));
         Ok(true)

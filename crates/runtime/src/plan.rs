@@ -87,6 +87,10 @@ pub struct Plan {
     pub(crate) constants: Vec<(View, Vec<f32>)>,
     pub(crate) reals: usize,
     pub(crate) codes: usize,
+    /// Bytes that the most demanding step takes beside the arena.
+    scratch: usize,
+    /// The largest value, for messages.
+    largest: String,
 }
 
 impl Plan {
@@ -172,6 +176,12 @@ impl Plan {
             view: resolve(at),
             ready,
         };
+        let steps: Vec<Step<View>> = schedule
+            .steps
+            .iter()
+            .cloned()
+            .map(|s| s.map(resolve))
+            .collect();
         Ok(Plan {
             isa,
             inputs: graph
@@ -189,18 +199,29 @@ impl Plan {
             constants: schedule.buffers.iter().filter_map(constant).collect(),
             reals,
             codes,
-            steps: schedule
-                .steps
-                .iter()
-                .cloned()
-                .map(|s| s.map(resolve))
-                .collect(),
+            scratch: steps.iter().map(Step::scratch_bytes).max().unwrap_or(0),
+            largest: largest(graph),
+            steps,
         })
     }
 
     /// Memory of one session's arena.
     pub fn arena_bytes(&self) -> usize {
-        self.reals * size_of::<f32>() + self.codes
+        let reals = self.reals.saturating_mul(size_of::<f32>());
+        reals.saturating_add(self.codes)
+    }
+
+    /// Memory that one session needs.
+    pub(crate) fn needed_bytes(&self) -> usize {
+        self.arena_bytes().saturating_add(self.scratch)
+    }
+
+    pub(crate) fn short_of_memory(&self, available: usize) -> RuntimeError {
+        RuntimeError::Memory {
+            needed: self.needed_bytes(),
+            available,
+            largest: self.largest.clone(),
+        }
     }
 
     /// The steps in order, for listings.
@@ -219,6 +240,16 @@ impl Plan {
     pub fn isa(&self) -> Isa {
         self.isa
     }
+}
+
+/// Name and type of the largest value.
+fn largest(graph: &Graph) -> String {
+    let sized = |(_, v): (ValueId, &ir::Value)| {
+        let ty = v.ty.as_ref()?;
+        Some((ty.elements(), format!("`{}` {ty}", v.name)))
+    };
+    let largest = graph.values().filter_map(sized).max();
+    largest.map_or_else(|| "none".to_owned(), |(_, text)| text)
 }
 
 fn output_view(view: View) -> Output {

@@ -165,47 +165,62 @@ impl<'a> Schedule<'a> {
 
     /// The place that a step writes a value to: a slice of the Concat it ends up in, or a buffer of its own.
     fn place(&mut self, name: &str, v: Operand) -> Result<At, RuntimeError> {
-        if let Some(&at) = self.places.get(&v) {
-            return Ok(at);
+        // Concats of Concats nest as deep as a file says: from the value out to the first that has a place, and back.
+        let mut waiting = Vec::new();
+        let mut at = v;
+        while !self.places.contains_key(&at) {
+            waiting.push(at);
+            let Some(parent) = self.parents.of.get(&at) else {
+                break;
+            };
+            at = parent.value;
         }
+        for &v in waiting.iter().rev() {
+            let at = match self.inside(name, v)? {
+                Some(at) => at,
+                None => self.own(name, v)?,
+            };
+            self.places.insert(v, at);
+        }
+        Ok(self.places[&v])
+    }
+
+    /// The part of its parent's place that a value is; `None` where it has no parent or no view says so.
+    fn inside(&mut self, name: &str, v: Operand) -> Result<Option<At>, RuntimeError> {
+        let Some(parent) = self.parents.of.get(&v) else {
+            return Ok(None);
+        };
         let shape = self.shape(v.value)?;
-        let inside = match self.parents.of.get(&v) {
-            None => None,
-            Some(parent) => {
-                let whole = self.place(name, parent.value)?;
-                let view = whole
-                    .view
-                    .slice(parent.axis, parent.start, parent.len)
-                    .map_err(RuntimeError::kernel(name))?;
-                let same = *view.shape == *shape;
-                let view = if same {
-                    Some(view)
-                } else {
-                    layout::reshape(&view, shape)
-                };
-                view.map(|view| At {
-                    view,
-                    plane: same && whole.plane && parent.axis == 1,
-                    ..whole
-                })
-            }
+        let whole = self.places[&parent.value];
+        let view = whole
+            .view
+            .slice(parent.axis, parent.start, parent.len)
+            .map_err(RuntimeError::kernel(name))?;
+        let same = *view.shape == *shape;
+        let view = if same {
+            Some(view)
+        } else {
+            layout::reshape(&view, shape)
         };
-        let at = match inside {
-            Some(at) => at,
-            None => {
-                let halo = self.halos.get(&v).copied().unwrap_or_default();
-                let flat = layout::channels_last(shape);
-                let at = match flat.filter(|_| self.parents.channels_last.contains(&v)) {
-                    Some(view) => self.flat(v.form, view),
-                    None => self
-                        .buffer(v, shape, halo)
-                        .map_err(RuntimeError::kernel(name))?,
-                };
-                self.buffers[at.buffer].owner = Some(v);
-                at
-            }
+        Ok(view.map(|view| At {
+            view,
+            plane: same && whole.plane && parent.axis == 1,
+            ..whole
+        }))
+    }
+
+    /// A buffer of its own for a value.
+    fn own(&mut self, name: &str, v: Operand) -> Result<At, RuntimeError> {
+        let shape = self.shape(v.value)?;
+        let halo = self.halos.get(&v).copied().unwrap_or_default();
+        let flat = layout::channels_last(shape);
+        let at = match flat.filter(|_| self.parents.channels_last.contains(&v)) {
+            Some(view) => self.flat(v.form, view),
+            None => self
+                .buffer(v, shape, halo)
+                .map_err(RuntimeError::kernel(name))?,
         };
-        self.places.insert(v, at);
+        self.buffers[at.buffer].owner = Some(v);
         Ok(at)
     }
 

@@ -56,7 +56,7 @@ impl Session {
     /// A session with `threads` threads of its own, the caller's included.
     ///
     /// # Errors
-    /// `Kernel` when there is not enough memory.
+    /// `Memory` when there is not enough memory.
     pub fn new(plan: &Arc<Plan>, threads: usize) -> Result<Session, RuntimeError> {
         Session::with_pool(plan, Arc::new(ThreadPool::new(threads)))
     }
@@ -64,10 +64,16 @@ impl Session {
     /// A session on threads that others use too.
     ///
     /// # Errors
-    /// `Kernel` when there is not enough memory.
+    /// `Memory` when there is not enough memory.
     pub fn with_pool(plan: &Arc<Plan>, pool: Arc<ThreadPool>) -> Result<Session, RuntimeError> {
         let failed = "the arena";
-        let mut arena = Arena::new(plan.reals);
+        let available = kernels::available_bytes().unwrap_or(usize::MAX);
+        let short = |_| plan.short_of_memory(available);
+        if plan.needed_bytes() > available {
+            return Err(plan.short_of_memory(available));
+        }
+        let mut arena = Arena::new(plan.reals).map_err(short)?;
+        let codes = Arena::new(plan.codes).map_err(short)?;
         for (view, data) in &plan.constants {
             arena
                 .write(view, data)
@@ -77,7 +83,7 @@ impl Session {
             plan: Arc::clone(plan),
             pool,
             arena,
-            codes: Arena::new(plan.codes),
+            codes,
             reals: Vec::new(),
         })
     }

@@ -88,6 +88,25 @@ pub(crate) struct Step<V> {
     pub(crate) macs: u64,
 }
 
+impl Step<View> {
+    /// Bytes that a reference computation takes: each element several times, as f64.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        const BYTES: usize = 3 * size_of::<f64>();
+        let elements = match &self.kernel {
+            Kernel::Reference { .. } => {
+                let views = self.inputs.iter().chain(&self.outputs);
+                views.fold(0usize, |n, v| n.saturating_add(v.elements()))
+            }
+            Kernel::Island(graph) => {
+                let types = graph.values().filter_map(|(_, v)| v.ty.as_ref());
+                types.fold(0usize, |n, t| n.saturating_add(t.elements()))
+            }
+            _ => 0,
+        };
+        elements.saturating_mul(BYTES)
+    }
+}
+
 impl<V> Step<V> {
     /// The same step with its operands elsewhere.
     pub(crate) fn map<W>(self, f: impl Fn(V) -> W) -> Step<W> {

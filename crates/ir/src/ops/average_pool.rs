@@ -1,6 +1,6 @@
 //! AveragePool over two spatial axes.
 //! Spec: onnx.ai/onnx/operators/onnx__AveragePool.html, opset 1 to 22.
-use super::conv::{Window, window};
+use super::conv::{Window, taps, window};
 use super::max_pool::pooled_type;
 use crate::Port::{Input, Output};
 use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
@@ -23,12 +23,16 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
+    fn window(&self) -> Window {
+        Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads }
+    }
+
     /// Input indices that window `o` covers along an axis, and how many of its taps lie in the input or its padding.
     fn taps(&self, axis: usize, o: usize, len: usize) -> (Vec<usize>, usize) {
-        let (before, after) = (self.pads[axis], self.pads[axis + 2]);
-        let padded = (0..self.kernel_shape[axis]).map(|k| o * self.strides[axis] + k * self.dilations[axis]).filter(|&p| p < len + before + after);
-        let inside = padded.clone().filter(|&p| p >= before && p - before < len).map(|p| p - before);
-        (inside.collect(), padded.count())
+        let (start, before) = (o * self.strides[axis], self.pads[axis]);
+        let inside = taps(&self.window(), axis, o, len).map(|k| start + k * self.dilations[axis] - before);
+        let end = (len + before + self.pads[axis + 2]).saturating_sub(start);
+        (inside.collect(), end.div_ceil(self.dilations[axis]).min(self.kernel_shape[axis]))
     }
 }
 
@@ -48,8 +52,7 @@ impl Operator for AveragePool {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
-        let w = Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads };
-        pooled_type(inputs[0], &w, self.ceil_mode).map(|t| vec![t])
+        pooled_type(inputs[0], &self.window(), self.ceil_mode).map(|t| vec![t])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {

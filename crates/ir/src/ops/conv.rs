@@ -78,7 +78,19 @@ pub(super) fn out_len(len: usize, kernel: usize, stride: usize, dilation: usize,
     Some(if ceil { free.div_ceil(stride) } else { free / stride } + 1)
 }
 
+/// Taps of window `o` that lie in the input: a window may be far larger than what it is laid over.
+pub(super) fn taps(w: &Window, axis: usize, o: usize, len: usize) -> std::ops::Range<usize> {
+    let (start, before, dilation) = (o * w.strides[axis], w.pads[axis], w.dilations[axis]);
+    let first = before.saturating_sub(start).div_ceil(dilation);
+    let end = (before + len).saturating_sub(start).div_ceil(dilation).min(w.kernel_shape[axis]);
+    first.min(end)..end
+}
+
 impl Conv {
+    fn window(&self) -> Window {
+        Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads }
+    }
+
     /// Whether each input channel has a filter of its own.
     pub fn is_depthwise(&self, in_channels: usize, out_channels: usize) -> bool {
         self.group > 1 && self.group == in_channels && self.group == out_channels
@@ -135,19 +147,19 @@ impl Operator for Conv {
         let bias = inputs.get(2).map(|b| b.to_f64()).transpose()?;
         let (xs, ws, os) = (&types[0].shape, &types[1].shape, &out.shape);
         let per_group = os[1] / self.group;
+        let window = self.window();
         let mut y = vec![0.0; out.elements()];
         for (i, y) in y.iter_mut().enumerate() {
             let (ox, oy, o, n) = (i % os[3], i / os[3] % os[2], i / (os[3] * os[2]) % os[1], i / (os[3] * os[2] * os[1]));
             let mut sum = bias.as_ref().map_or(0.0, |b| b[o]);
+            let (rows, columns) = (taps(&window, 0, oy, xs[2]), taps(&window, 1, ox, xs[3]));
             for c in 0..ws[1] {
                 let channel = o / per_group * ws[1] + c;
-                for ky in 0..ws[2] {
-                    let iy = (oy * self.strides[0] + ky * self.dilations[0]).wrapping_sub(self.pads[0]);
-                    for kx in 0..ws[3] {
-                        let ix = (ox * self.strides[1] + kx * self.dilations[1]).wrapping_sub(self.pads[1]);
-                        if iy < xs[2] && ix < xs[3] {
-                            sum += x[((n * xs[1] + channel) * xs[2] + iy) * xs[3] + ix] * w[((o * ws[1] + c) * ws[2] + ky) * ws[3] + kx];
-                        }
+                for ky in rows.clone() {
+                    let iy = oy * self.strides[0] + ky * self.dilations[0] - self.pads[0];
+                    for kx in columns.clone() {
+                        let ix = ox * self.strides[1] + kx * self.dilations[1] - self.pads[1];
+                        sum += x[((n * xs[1] + channel) * xs[2] + iy) * xs[3] + ix] * w[((o * ws[1] + c) * ws[2] + ky) * ws[3] + kx];
                     }
                 }
             }

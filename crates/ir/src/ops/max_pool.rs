@@ -1,10 +1,12 @@
 //! MaxPool over two spatial axes.
 //! Spec: onnx.ai/onnx/operators/onnx__MaxPool.html, opset 1 to 22; the Indices output is not supported.
-use super::conv::{Window, out_len, window};
+use super::conv::{Window, out_len, taps, window};
 use crate::Port::{Input, Output};
-use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{Attribute, Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use half::{bf16, f16};
 
-/// Maximum over windows of `x: [N, C, H, W]`; padding never wins.
+/// Maximum over windows of `x: [N, C, H, W]`; padding never wins. A window wholly in the padding gives the least finite
+/// number, as in ONNX Runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaxPool {
     /// Rows and columns of the window.
@@ -38,6 +40,12 @@ pub(super) fn pooled_type(x: &TensorType, w: &Window, ceil_mode: bool) -> Result
     Ok(TensorType::new(x.dtype, shape))
 }
 
+impl MaxPool {
+    fn window(&self) -> Window {
+        Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads }
+    }
+}
+
 impl Operator for MaxPool {
     const OP_TYPES: &'static [&'static str] = &["MaxPool"];
 
@@ -57,24 +65,28 @@ impl Operator for MaxPool {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
-        let w = Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads };
-        pooled_type(inputs[0], &w, self.ceil_mode).map(|t| vec![t])
+        pooled_type(inputs[0], &self.window(), self.ceil_mode).map(|t| vec![t])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let ty = inputs[0].ty();
         let out = self.infer(&[&ty])?.remove(0);
         let (x, xs, os) = (inputs[0].to_f64()?, &ty.shape, &out.shape);
-        let mut y = vec![f64::NEG_INFINITY; out.elements()];
+        let least = match out.dtype {
+            DataType::F32 => f64::from(f32::MIN),
+            DataType::F16 => f16::MIN.to_f64(),
+            DataType::BF16 => bf16::MIN.to_f64(),
+            _ => f64::MIN,
+        };
+        let window = self.window();
+        let mut y = vec![least; out.elements()];
         for (i, y) in y.iter_mut().enumerate() {
             let (ox, oy, plane) = (i % os[3], i / os[3] % os[2], i / (os[3] * os[2]));
-            for ky in 0..self.kernel_shape[0] {
-                let iy = (oy * self.strides[0] + ky * self.dilations[0]).wrapping_sub(self.pads[0]);
-                for kx in 0..self.kernel_shape[1] {
-                    let ix = (ox * self.strides[1] + kx * self.dilations[1]).wrapping_sub(self.pads[1]);
-                    if iy < xs[2] && ix < xs[3] {
-                        *y = y.max(x[(plane * xs[2] + iy) * xs[3] + ix]);
-                    }
+            for ky in taps(&window, 0, oy, xs[2]) {
+                let iy = oy * self.strides[0] + ky * self.dilations[0] - self.pads[0];
+                for kx in taps(&window, 1, ox, xs[3]) {
+                    let ix = ox * self.strides[1] + kx * self.dilations[1] - self.pads[1];
+                    *y = y.max(x[(plane * xs[2] + iy) * xs[3] + ix]);
                 }
             }
         }

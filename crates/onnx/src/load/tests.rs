@@ -494,3 +494,106 @@ fn encode_of_nodes_with_one_name_gives_each_its_own() {
     let names: Vec<&str> = written.node.iter().map(NodeProto::name).collect();
     assert_eq!(names, ["same", "same_1"]);
 }
+
+#[test]
+fn load_git_lfs_pointer_says_how_to_get_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.onnx");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 132\n";
+    std::fs::write(&path, pointer).unwrap();
+    let found = load(&path, &LoadOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        found.contains("m.onnx: this is a Git LFS pointer"),
+        "{found}"
+    );
+    assert!(found.contains("git lfs pull"), "{found}");
+}
+
+#[test]
+fn parse_model_without_outputs_is_an_error() {
+    let mut m = model(vec![node("Relu", &["x"], &["y"])], vec![]);
+    m.graph.as_mut().unwrap().output.clear();
+    expect_error(&m, "the model has no outputs");
+}
+
+#[test]
+fn parse_input_larger_than_any_image_names_its_bytes() {
+    let m = model(vec![node("Relu", &["x"], &["y"])], vec![]);
+    let large = with_input(m.clone(), &["1", "3", "40960", "40960"]);
+    expect_error(
+        &large,
+        "input `x`: its shape [1, 3, 40960, 40960] holds 5033164800 elements (20132659200 bytes)",
+    );
+    let beyond = i64::MAX.to_string();
+    let counted = with_input(m.clone(), &["1", &beyond, &beyond, &beyond]);
+    expect_error(&counted, "more than the 1073741824 that are allowed");
+    let mut stated = with_input(m, &["1", "3", "h", "w"]);
+    stated.metadata_props = vec![crate::proto::StringStringEntryProto {
+        key: Some("imgsz".to_owned()),
+        value: Some("[1000000, 1000000]".to_owned()),
+    }];
+    expect_error(&stated, "its shape [1, 3, 1000000, 1000000]");
+}
+
+#[test]
+fn parse_windows_far_larger_than_what_they_cover_ends() {
+    let huge = |name: &str, v: &[i64]| AttributeProto {
+        name: Some(name.to_owned()),
+        ints: v.to_vec(),
+        ..AttributeProto::default()
+    };
+    let mut pool = node("MaxPool", &["c"], &["p"]);
+    pool.attribute = vec![
+        huge("kernel_shape", &[65536, 65536]),
+        huge("pads", &[65535; 4]),
+        huge("strides", &[64, 64]),
+    ];
+    let mut average = pool.clone();
+    average.op_type = Some("AveragePool".to_owned());
+    average.output = vec!["q".to_owned()];
+    let ones = Tensor::new([1, 1, 2, 2], vec![1f32; 4]).unwrap();
+    let constant = tensors::encode(Some("c"), &ones).unwrap();
+    let nodes = vec![
+        pool,
+        average,
+        node("Add", &["p", "q"], &["s"]),
+        node("Add", &["x", "x"], &["z"]),
+    ];
+    let mut m = model(nodes, vec![constant]);
+    m.graph.as_mut().unwrap().output = vec![value("s", &[]), value("z", &[])];
+    let graph = read_default(&m).unwrap();
+    assert_eq!(graph.outputs().len(), 2);
+}
+
+#[test]
+fn parse_and_encode_of_a_hundred_thousand_nodes_take_as_long_as_they_are_many() {
+    // All nodes and most values have one name for people; each is written under its own.
+    let name = |i: usize| {
+        if i == 0 {
+            "x".to_owned()
+        } else {
+            format!("v{i}")
+        }
+    };
+    let count = 100_000;
+    let nodes = (0..count).map(|i| NodeProto {
+        op_type: Some(["Relu", "Neg"][i % 2].to_owned()),
+        name: Some("one".to_owned()),
+        input: vec![name(i)],
+        output: vec![name(i + 1)],
+        ..NodeProto::default()
+    });
+    let mut m = model(nodes.collect(), vec![]);
+    m.graph.as_mut().unwrap().output = (1..=count / 2).map(|i| value(&name(2 * i), &[])).collect();
+    let graph = read_default(&m).unwrap();
+    assert_eq!(graph.node_count(), count);
+    let written = crate::encode(&graph).unwrap();
+    assert_eq!(
+        parse(&written, None, &LoadOptions::default())
+            .unwrap()
+            .node_count(),
+        count
+    );
+}

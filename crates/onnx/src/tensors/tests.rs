@@ -1,5 +1,6 @@
 use super::*;
 use crate::proto::StringStringEntryProto;
+use std::path::Path;
 
 fn entry(key: &str, value: &str) -> StringStringEntryProto {
     StringStringEntryProto {
@@ -31,7 +32,8 @@ fn external(location: &str, offset: u64, length: u64) -> TensorProto {
 }
 
 fn message(proto: &TensorProto, folder: Option<&Path>) -> String {
-    decode(proto, folder).map_or_else(|e| e.to_string(), |t| format!("read {}", t.ty()))
+    decode(proto, &Folder::new(folder))
+        .map_or_else(|e| e.to_string(), |t| format!("read {}", t.ty()))
 }
 
 #[test]
@@ -69,13 +71,13 @@ fn decode_every_typed_field_equals_raw_data() {
         narrow(16, &[0x3f80, 0xc000]),
     ];
     for typed in cases {
-        let read = decode(&typed, None).unwrap();
+        let read = decode(&typed, &Folder::default()).unwrap();
         let raw = encode(Some("w"), &read).unwrap();
         assert!(raw.raw_data.is_some(), "{}", read.ty());
-        assert_eq!(decode(&raw, None).unwrap(), read);
+        assert_eq!(decode(&raw, &Folder::default()).unwrap(), read);
         assert_eq!(read.dtype().to_onnx(), typed.data_type());
     }
-    let halves = decode(&narrow(10, &[0x3c00, 0xc000]), None).unwrap();
+    let halves = decode(&narrow(10, &[0x3c00, 0xc000]), &Folder::default()).unwrap();
     assert_eq!(halves.to_f64().unwrap(), [1.0, -2.0]);
 }
 
@@ -85,7 +87,7 @@ fn decode_unknown_type_is_carried_and_written_back() {
         string_data: vec![b"a".to_vec()],
         ..tensor(8, &[1])
     };
-    let read = decode(&strings, None).unwrap();
+    let read = decode(&strings, &Folder::default()).unwrap();
     assert_eq!(read.dtype(), DataType::Other(8));
     let back = encode(Some("v"), &read).unwrap();
     assert_eq!(
@@ -124,11 +126,11 @@ fn decode_external_data_reads_its_range_only() {
         .flat_map(|v| v.to_le_bytes())
         .collect();
     std::fs::write(folder.path().join("w.bin"), bytes).unwrap();
-    let read = decode(&external("w.bin", 4, 8), Some(folder.path())).unwrap();
+    let read = decode(&external("w.bin", 4, 8), &Folder::new(Some(folder.path()))).unwrap();
     assert_eq!(read.as_slice::<f32>().unwrap(), [1.0, 2.0]);
     let mut embedded = external("w.bin", 4, 8);
-    embed(&mut embedded, Some(folder.path())).unwrap();
-    assert_eq!(decode(&embedded, None).unwrap(), read);
+    embed(&mut embedded, &Folder::new(Some(folder.path()))).unwrap();
+    assert_eq!(decode(&embedded, &Folder::default()).unwrap(), read);
 }
 
 #[test]
@@ -170,4 +172,45 @@ fn decode_bad_external_data_says_what_is_wrong() {
         assert!(found.contains(expected), "{found}");
     }
     assert!(message(&external("w.bin", 0, 8), None).contains(outside));
+}
+
+#[test]
+fn decode_external_data_of_a_git_lfs_pointer_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 900\n";
+    std::fs::write(folder.path().join("w.bin"), pointer).unwrap();
+    let found = message(&external("w.bin", 800, 8), Some(folder.path()));
+    assert!(found.contains("git lfs pull"), "{found}");
+}
+
+#[test]
+fn decode_external_data_that_many_tensors_share_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(folder.path().join("w.bin")).unwrap();
+    // A sparse file, which takes no room.
+    file.set_len(1 << 30).unwrap();
+    let all = Folder::new(Some(folder.path()));
+    let length = 8 << 20;
+    let mut proto = external("w.bin", 0, length);
+    proto.dims = vec![(length / 4) as i64];
+    let first = decode(&proto, &all).unwrap();
+    for _ in 0..2_000 {
+        let again = decode(&proto, &all).unwrap();
+        assert!(std::ptr::eq(first.data(), again.data()));
+    }
+}
+
+#[test]
+fn decode_external_data_that_overlaps_beyond_measure_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("w.bin"), vec![0; 4 << 20]).unwrap();
+    let all = Folder::new(Some(folder.path()));
+    let length = 2 << 20;
+    let refused = (0..200).find_map(|i| {
+        let mut proto = external("w.bin", 4 * i, length);
+        proto.dims = vec![(length / 4) as i64];
+        decode(&proto, &all).err()
+    });
+    let refused = refused.expect("400 MiB of 4").to_string();
+    assert!(refused.contains("its tensors overlap"), "{refused}");
 }

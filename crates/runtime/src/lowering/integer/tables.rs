@@ -21,7 +21,7 @@ pub(super) fn collapse(lowered: &mut Lowered<'_>) -> Result<(), RuntimeError> {
     let mut finder = Finder {
         wiring: Wiring::new(&lowered.items),
         tables: BTreeMap::new(),
-        calculator: Calculator::new(),
+        calculator: Calculator::new().map_err(RuntimeError::kernel("the tables of codes"))?,
     };
     for k in 0..lowered.items.len() {
         let Some(params) = grid(&lowered.items[k]) else {
@@ -155,12 +155,12 @@ struct Calculator {
 }
 
 impl Calculator {
-    fn new() -> Self {
-        Self {
-            reals: Arena::new(3 * 256),
-            codes: Arena::new(0),
+    fn new() -> Result<Self, kernels::KernelError> {
+        Ok(Self {
+            reals: Arena::new(3 * 256)?,
+            codes: Arena::new(0)?,
             pool: ThreadPool::new(1),
-        }
+        })
     }
 
     fn calculate(
