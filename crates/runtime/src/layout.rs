@@ -72,12 +72,13 @@ pub(crate) fn same_elements(a: &View, b: &View) -> bool {
     a.offset == b.offset && a.shape == b.shape && steps.zip(a.shape.iter()).all(equal)
 }
 
-/// One view of two that follow each other along an axis.
+/// One view of two that follow each other along an axis. A view does not follow itself: its axis of length 1 may have the
+/// stride 0, so that it seems to.
 pub(crate) fn join(a: &View, b: &View, axis: usize) -> Option<View> {
     let same = |i: usize| i == axis || a.shape[i] == b.shape[i];
     let aligned = a.shape.len() == b.shape.len() && (0..a.shape.len()).all(same);
     let next = a.offset + a.shape[axis] * a.strides[axis];
-    if !aligned || a.strides != b.strides || b.offset != next {
+    if !aligned || a.strides != b.strides || b.offset != next || a.strides[axis] == 0 {
         return None;
     }
     let mut shape = a.shape.to_vec();

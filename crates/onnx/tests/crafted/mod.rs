@@ -142,7 +142,7 @@ impl Model {
         for _ in 0..=random.below(3) {
             let at = random.below(model.nodes.len());
             match random.below(10) {
-                0 => model.opset = 9 + random.below(13) as i64,
+                0 => model.opset = 9 + random.below(20) as i64,
                 1 => {
                     let axis = random.below(model.input.len());
                     if let Some(d) = model.input.get_mut(axis) {
