@@ -359,7 +359,7 @@ pub(crate) struct QuantArgs {
     #[arg(long, default_value = "builtin", value_parser = names(quant::TARGETS, |t| t.name))]
     pub(crate) target: String,
     /// How ranges are chosen.
-    #[arg(long, default_value = "percentile", value_parser = names(quant::OBSERVERS, |o| o.0))]
+    #[arg(long, default_value = "auto", value_parser = names(quant::OBSERVERS, |o| o.0))]
     pub(crate) calibrator: String,
 }
 
@@ -378,8 +378,8 @@ pub(crate) struct QuantizeArgs {
     /// The quantization.
     #[command(flatten)]
     pub(crate) quant: QuantArgs,
-    /// How much time goes into accuracy: fast tries nothing, normal tries improvements on images held out,
-    /// thorough also tries tensors one by one.
+    /// How much time goes into accuracy: fast takes the ranges, normal also equalizes channels and corrects biases,
+    /// thorough also tries other ranges and rounding on images held out.
     #[arg(long, default_value = "normal", value_parser = names(compress::QUANTIZE_BUDGETS, |b| b.0))]
     pub(crate) budget: String,
     /// Also list what was tried and the range of every tensor.

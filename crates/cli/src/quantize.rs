@@ -84,9 +84,11 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
 
 /// What was tried and what was decided, as tables.
 fn explain(quantized: &Quantized) {
-    let mut steps = table(&["tried", "detections changed", ""]);
+    let mut steps = table(&["step", "precision lost", ""]);
     for s in &quantized.steps {
-        let error = format!("{:.2} %", 100.0 * s.detection_error);
+        let error = s
+            .detection_error
+            .map_or("not judged".to_owned(), |e| format!("{:.2} %", 100.0 * e));
         steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
     }
     say!("{steps}");

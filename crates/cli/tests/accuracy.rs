@@ -53,7 +53,7 @@ fn val_of_every_family_agrees_with_onnx_runtime_and_pycocotools() {
 }
 
 #[test]
-fn quantize_by_percentile_keeps_96_percent_of_the_map() {
+fn quantize_as_typed_keeps_96_percent_of_the_map() {
     let Some(assets) = assets() else { return };
     let dir = tempfile::tempdir().unwrap();
     for (model, data, float) in [

@@ -1,7 +1,7 @@
 //! Pruning: what each group's channels are worth, a plan, and repair of what it breaks.
 
 mod account;
-mod agreement;
+pub(crate) mod agreement;
 mod allocation;
 mod curves;
 mod options;

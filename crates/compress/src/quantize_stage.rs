@@ -1,4 +1,4 @@
-//! Quantization: ranges observed on images, a ladder of improvements, a plan, a QDQ graph.
+//! Quantization: ranges observed on images, equalized channels, corrected biases, a plan, a QDQ graph.
 
 use ir::{DataType, Graph, QuantParams};
 use quant::{QuantPlan, Target};
@@ -7,7 +7,6 @@ use yolo::BadInput;
 
 use crate::{CompressError, Observation};
 
-mod agreement;
 mod calibrate;
 mod ladder;
 mod moments;
@@ -17,11 +16,11 @@ use ladder::Ladder;
 /// How much time goes into accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuantizeBudget {
-    /// One pass over the images, nothing is tried.
+    /// One pass over the images for the ranges.
     Fast,
-    /// Improvements are tried on images held out.
+    /// Channels that drown in noise are equalized, and biases corrected.
     Normal,
-    /// Every tensor's range is tried as well.
+    /// Other ranges, for all tensors and for single ones, and rounding by second moments are tried on images held out.
     Thorough,
 }
 
@@ -43,14 +42,14 @@ pub struct QuantizeOptions<'a> {
     pub budget: QuantizeBudget,
 }
 
-/// One thing that was tried.
+/// One step that was taken or tried.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LadderStep {
     /// What.
     pub step: String,
-    /// Share of the float model's detections that were lost or changed on the images held out, 0 to 1; without a decoder
-    /// the relative error of the outputs.
-    pub detection_error: f64,
+    /// 1 minus the average precision on the images held out, with the float model's sure detections as truth; without a
+    /// decoder the relative error of the outputs. `None` where no image was held out.
+    pub detection_error: Option<f64>,
     /// Whether it stayed.
     pub kept: bool,
 }
@@ -108,7 +107,7 @@ pub fn quantize_detector(
 
 /// Calibrates on the observation's images and quantizes.
 ///
-/// Within more than the fast budget every third image, at most 48, is held out: an improvement stays if the quantized
+/// Within the thorough budget every third image, at most 48, is held out: a step that is tried stays if the quantized
 /// model's detections on them come clearly closer to the float model's.
 ///
 /// # Errors

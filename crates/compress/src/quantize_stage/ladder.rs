@@ -1,15 +1,17 @@
-//! Improvements, each kept only if the model's detections on images held out come closer to the float model's.
+//! The steps of quantization: ranges, equalized channels and corrected biases, and, within the thorough budget, further
+//! ones that stay only if the model's detections on images held out come closer to the float model's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ir::{Graph, QuantParams, ValueId};
 use quant::{QuantPlan, Range};
+use yolo::BadInput;
 
-use super::agreement::HoldOut;
 use super::calibrate::Calibration;
 use super::moments::moments;
 use super::{LadderStep, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision};
+use crate::prune_stage::agreement::Agreement;
 use crate::{CompressError, Observation};
 
 /// Fewest images of which some can be held out.
@@ -19,17 +21,23 @@ const EVERY: usize = 3;
 const MOST_HELD_OUT: usize = 48;
 /// Least noise that equalizing a value must take away, as a power ratio.
 const EQUALIZING_GAIN: f64 = 100.0;
-/// Tensors whose range is tried on its own, in the normal and the thorough budget.
-const TRIED_TENSORS: [usize; 2] = [0, 40];
-/// Largest filters whose second moments are summed, in the normal and the thorough budget.
-const MOMENT_ELEMENTS: [usize; 2] = [640, 2304];
-/// An improvement must be this much of the error, or it is noise: steps that brought less lost mAP on labelled images.
-const WORTH: f64 = 0.05;
+/// Tensors whose range is tried on its own.
+const TRIED_TENSORS: usize = 40;
+/// Elements of the largest filters whose second moments are summed.
+const MOMENT_ELEMENTS: usize = 2304;
+/// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
+const WORTH: f64 = 0.2;
 
 /// Ranges by tensor, each with the search that gave it.
 type Choices = BTreeMap<ValueId, (&'static str, Range)>;
 
-/// The state of the climb.
+/// Images held out, on which steps are judged.
+struct HoldOut<'a> {
+    agreement: Agreement<'a>,
+    bad_images: Vec<BadInput>,
+}
+
+/// What does not change from step to step, and the steps taken.
 pub(super) struct Ladder<'a> {
     observation: &'a Observation<'a>,
     options: &'a QuantizeOptions<'a>,
@@ -40,31 +48,42 @@ pub(super) struct Ladder<'a> {
     steps: Vec<LadderStep>,
 }
 
-/// A graph with the ranges of its tensors, and how far its detections are from the float model's.
+/// A float graph with the ranges of its tensors, the quantized graph that they give, and, where images are held out, how
+/// far its detections are from the float model's.
 struct Rung {
     graph: Graph,
     choices: Choices,
     plan: QuantPlan,
     quantized: Graph,
-    error: f64,
+    error: Option<f64>,
 }
 
 impl<'a> Ladder<'a> {
-    /// Holds images out and runs the float model on them.
+    /// Holds images out where the budget asks for it, and runs the float model on them.
     pub(super) fn new(
         observation: &'a Observation<'a>,
         options: &'a QuantizeOptions<'a>,
         input_params: QuantParams,
     ) -> Result<Self, CompressError> {
         let all = observation.images;
-        let may_hold_out = options.budget != QuantizeBudget::Fast && all.len() >= FEWEST;
-        let held = |i: usize| may_hold_out && i % EVERY == EVERY - 1 && i / EVERY < MOST_HELD_OUT;
+        let holds_out = options.budget == QuantizeBudget::Thorough && all.len() >= FEWEST;
+        let held = |i: usize| holds_out && i % EVERY == EVERY - 1 && i / EVERY < MOST_HELD_OUT;
         let part = |wanted: bool| {
             let chosen = all.iter().enumerate().filter(|&(i, _)| held(i) == wanted);
             chosen.map(|(_, p)| p.clone()).collect::<Vec<_>>()
         };
-        let hold_out = if may_hold_out {
-            Some(HoldOut::new(observation, part(true))?)
+        let hold_out = if holds_out {
+            let held = part(true);
+            let (images, bad_images) = Observation {
+                images: &held,
+                ..*observation
+            }
+            .readable()?;
+            let agreement = Agreement::new(*observation, images)?;
+            Some(HoldOut {
+                agreement,
+                bad_images,
+            })
         } else {
             None
         };
@@ -80,20 +99,28 @@ impl<'a> Ladder<'a> {
         })
     }
 
-    /// The whole ladder.
+    /// All steps of the budget.
     pub(super) fn climb(mut self) -> Result<Quantized, CompressError> {
-        let graph = self.observation.graph.clone();
+        let mut graph = self.observation.graph.clone();
         let mut calibration = self.calibrate(&graph)?;
-        let mut rung = self.first(graph, &calibration)?;
-        if let Some(equalized) = self.equalized(&rung.graph, &calibration)? {
-            let again = self.calibrate(&equalized)?;
-            let candidate = self.first(equalized, &again)?;
-            if self.keeps("equalized channels", &rung, &candidate) {
-                (rung, calibration) = (candidate, again);
-            }
+        if self.options.budget != QuantizeBudget::Fast
+            && let Some(equalized) = self.equalized(&graph, &calibration)?
+        {
+            graph = equalized;
+            calibration = self.calibrate(&graph)?;
+            self.note("equalized channels", None, true);
         }
-        rung = self.best_ranges(rung, &calibration)?;
-        rung = self.corrected(rung, &calibration)?;
+        let named = |(v, range)| (v, (self.calibrator, range));
+        let choices = calibration.ranges().into_iter().map(named).collect();
+        let mut rung = self.rung(graph, choices, &calibration)?;
+        self.note(&format!("ranges by {}", self.calibrator), rung.error, true);
+        if self.options.budget != QuantizeBudget::Fast {
+            self.note("corrected biases", rung.error, true);
+        }
+        if self.hold_out.is_some() {
+            rung = self.best_ranges(rung, &calibration)?;
+            rung = self.rounded(rung, &calibration)?;
+        }
         self.finish(rung, calibration)
     }
 
@@ -107,23 +134,22 @@ impl<'a> Ladder<'a> {
         )
     }
 
-    fn rung(&self, graph: Graph, choices: Choices) -> Result<Rung, CompressError> {
-        let ranges: BTreeMap<ValueId, Range> = choices.iter().map(|(&v, c)| (v, c.1)).collect();
-        let plan = quant::plan(&graph, &ranges, &self.input_params, self.options.target)?;
-        self.planned(graph, choices, plan)
-    }
-
-    fn planned(
-        &self,
+    /// The graph quantized with these ranges; biases are corrected in every budget but the fast one.
+    fn rung(
+        &mut self,
         graph: Graph,
         choices: Choices,
-        plan: QuantPlan,
+        calibration: &Calibration,
     ) -> Result<Rung, CompressError> {
-        let quantized = quant::apply(&graph, &plan)?;
-        let error = match &self.hold_out {
-            Some(images) => images.error(&quantized)?,
-            None => 0.0,
+        let ranges: BTreeMap<ValueId, Range> = choices.iter().map(|(&v, c)| (v, c.1)).collect();
+        let plan = quant::plan(&graph, &ranges, &self.input_params, self.options.target)?;
+        let quantized = if self.options.budget == QuantizeBudget::Fast {
+            quant::apply(&graph, &plan)?
+        } else {
+            let corrected = quant::correct_biases(&graph, &plan, &calibration.means)?;
+            quant::apply(&corrected, &plan)?
         };
+        let error = self.error(&quantized)?;
         Ok(Rung {
             graph,
             choices,
@@ -133,17 +159,12 @@ impl<'a> Ladder<'a> {
         })
     }
 
-    fn first(&mut self, graph: Graph, calibration: &Calibration) -> Result<Rung, CompressError> {
-        let named = |(v, range)| (v, (self.calibrator, range));
-        let choices = calibration.ranges().into_iter().map(named).collect();
-        let rung = self.rung(graph, choices)?;
-        if self.hold_out.is_some() && self.steps.is_empty() {
-            self.note(&format!("ranges by {}", self.calibrator), rung.error, true);
-        }
-        Ok(rung)
+    fn error(&mut self, quantized: &Graph) -> Result<Option<f64>, CompressError> {
+        let judge = self.hold_out.as_mut();
+        judge.map(|h| h.agreement.error(quantized)).transpose()
     }
 
-    fn note(&mut self, step: &str, detection_error: f64, kept: bool) {
+    fn note(&mut self, step: &str, detection_error: Option<f64>, kept: bool) {
         self.steps.push(LadderStep {
             step: step.to_owned(),
             detection_error,
@@ -151,11 +172,14 @@ impl<'a> Ladder<'a> {
         });
     }
 
-    /// Whether the candidate is better by more than noise; what was tried is noted.
-    fn keeps(&mut self, step: &str, rung: &Rung, candidate: &Rung) -> bool {
-        let kept = candidate.error < rung.error * (1.0 - WORTH);
+    /// The better of two rungs; the candidate must be better by more than noise. What was tried is noted.
+    fn better(&mut self, step: &str, rung: Rung, candidate: Rung) -> Rung {
+        let kept = rung
+            .error
+            .zip(candidate.error)
+            .is_some_and(|(before, after)| after < before * (1.0 - WORTH));
         self.note(step, candidate.error, kept);
-        kept
+        if kept { candidate } else { rung }
     }
 
     /// The graph with channels scaled where one scale for the tensor drowns most of them in noise.
@@ -164,9 +188,6 @@ impl<'a> Ladder<'a> {
         graph: &Graph,
         calibration: &Calibration,
     ) -> Result<Option<Graph>, CompressError> {
-        if self.hold_out.is_none() {
-            return Ok(None);
-        }
         let mut scales = BTreeMap::new();
         for v in quant::depthwise_inputs(graph)? {
             let Some(ranges) = calibration.channel_ranges.get(&v) else {
@@ -190,9 +211,6 @@ impl<'a> Ladder<'a> {
         calibration: &Calibration,
     ) -> Result<Rung, CompressError> {
         let candidates = calibration.candidates();
-        if self.hold_out.is_none() || candidates.is_empty() {
-            return Ok(rung);
-        }
         let names: Vec<&'static str> = candidates
             .values()
             .next()
@@ -202,50 +220,39 @@ impl<'a> Ladder<'a> {
                 c.iter().find(|(n, _)| *n == name).map(|c| (v, *c))
             };
             let choices = candidates.iter().filter_map(of_name).collect();
-            let candidate = self.rung(rung.graph.clone(), choices)?;
-            if self.keeps(&format!("ranges by {name}"), &rung, &candidate) {
-                rung = candidate;
-            }
+            let candidate = self.rung(rung.graph.clone(), choices, calibration)?;
+            rung = self.better(&format!("ranges by {name}"), rung, candidate);
         }
-        let most = TRIED_TENSORS[usize::from(self.options.budget == QuantizeBudget::Thorough)];
-        for v in most_ambiguous(&candidates).into_iter().take(most) {
+        for v in most_ambiguous(&candidates).into_iter().take(TRIED_TENSORS) {
             for &choice in &candidates[&v] {
-                if choice.1 == rung.choices[&v].1 {
+                if rung.choices.get(&v).is_none_or(|now| now.1 == choice.1) {
                     continue;
                 }
                 let mut choices = rung.choices.clone();
                 choices.insert(v, choice);
-                let candidate = self.rung(rung.graph.clone(), choices)?;
+                let candidate = self.rung(rung.graph.clone(), choices, calibration)?;
                 let step = format!("{} by {}", rung.graph.value(v).name, choice.0);
-                if self.keeps(&step, &rung, &candidate) {
-                    rung = candidate;
-                }
+                rung = self.better(&step, rung, candidate);
             }
         }
         Ok(rung)
     }
 
-    /// Biases corrected, and instead of that weights rounded by second moments.
-    fn corrected(&mut self, rung: Rung, calibration: &Calibration) -> Result<Rung, CompressError> {
-        if self.hold_out.is_none() {
-            return Ok(rung);
-        }
-        let (float, plan, means) = (rung.graph.clone(), rung.plan.clone(), &calibration.means);
-        let graph = quant::correct_biases(&float, &plan, means)?;
-        let mut best = rung;
-        let candidate = self.planned(graph, best.choices.clone(), plan.clone())?;
-        if self.keeps("corrected biases", &best, &candidate) {
-            best = candidate;
-        }
-        let most = MOMENT_ELEMENTS[usize::from(self.options.budget == QuantizeBudget::Thorough)];
-        let moments = moments(self.observation, (&float, &self.images), &plan, most)?;
-        let graph = quant::round_weights(&float, &plan, &moments, means)?;
-        let graph = quant::correct_biases(&graph, &plan, means)?;
-        let candidate = self.planned(graph, best.choices.clone(), plan)?;
-        if self.keeps("weights rounded by second moments", &best, &candidate) {
-            best = candidate;
-        }
-        Ok(best)
+    /// Weights rounded by second moments.
+    fn rounded(&mut self, rung: Rung, calibration: &Calibration) -> Result<Rung, CompressError> {
+        let (float, plan, means) = (&rung.graph, &rung.plan, &calibration.means);
+        let images = (float, self.images.as_slice());
+        let moments = moments(self.observation, images, plan, MOMENT_ELEMENTS)?;
+        let graph = quant::round_weights(float, plan, &moments, means)?;
+        let quantized = quant::apply(&quant::correct_biases(&graph, plan, means)?, plan)?;
+        let candidate = Rung {
+            graph: rung.graph.clone(),
+            choices: rung.choices.clone(),
+            plan: rung.plan.clone(),
+            error: self.error(&quantized)?,
+            quantized,
+        };
+        Ok(self.better("weights rounded by second moments", rung, candidate))
     }
 
     /// The ranges that the plan's codes represent, beside what was seen.
