@@ -56,6 +56,9 @@ impl Pixels {
     }
 }
 
+/// Longest side of a frame.
+const MAX_SIDE_PX: u32 = 16_384;
+
 /// How rows of pixels lie in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
@@ -74,7 +77,7 @@ impl Frame {
             found,
         };
         let (width, height) = (self.width_px as usize, self.height_px as usize);
-        if width == 0 || height == 0 || self.width_px.max(self.height_px) > yolo::MAX_SIDE_PX {
+        if width == 0 || height == 0 || self.width_px.max(self.height_px) > MAX_SIDE_PX {
             let found = format!("{width} x {height}");
             return Err(refuse("width, height", "1 to 16384 pixels", found));
         }

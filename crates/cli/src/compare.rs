@@ -1,9 +1,9 @@
 //! `compare`: two models side by side, by layer, by detection and by mAP.
 use crate::args::{CommonArgs, CompareArgs};
-use crate::engine;
 use crate::model::{self, Model};
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
+use crate::{data, engine};
 use anyhow::{Context, Result, ensure};
 use compress::{Agreement, LayerError, Watched, agreement, sample};
 use ir::{Graph, rewrites};
@@ -35,7 +35,9 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let models = [&args.first, &args.second];
     let [first, second] = models.map(|path| model::read(path, &args.reading));
     let (first, second) = (first?, second?);
-    let dataset = model::dataset(&args.data, &args.split, common)?;
+    let head = yolo::families::identify(&first.graph, first.family.as_deref());
+    let head = head.with_context(|| first.path.display().to_string())?;
+    let dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     }

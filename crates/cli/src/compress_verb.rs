@@ -2,7 +2,7 @@
 use crate::args::{CommonArgs, CompressArgs, ReadingArgs};
 use crate::output::{align_right, grouped, joules, megabytes, table, write_json};
 use crate::progress::Stages;
-use crate::{engine, memory, model};
+use crate::{data, engine, memory, model};
 use anyhow::{Context, Result, bail};
 use compress::{
     Attempt, CompressData, CompressRecord, Drawn, GateRecipe, ImagesRecipe, PruneRecipe,
@@ -31,12 +31,15 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
     recipe.model = std::path::absolute(&model.path)?;
     recipe.model_sha256 = file_digest(&model.path)?;
     recipe.data = std::path::absolute(&args.images.data)?;
-    let val = model::dataset(&recipe.data, "val", common)?;
-    let train = model::dataset(&recipe.data, &recipe.images.split, common)?;
-    let drawn = Drawn::new(&recipe, train, &val)?;
     // What no decoder reads cannot be judged, and is refused before an earlier run's files are removed.
-    families::identify(&model.graph, model.family.as_deref())
+    let head = families::identify(&model.graph, model.family.as_deref())
         .with_context(|| model.path.display().to_string())?;
+    let val = data::open(&recipe.data, "val", common, Some(&head))?;
+    let split = &recipe.images.split;
+    let mut train = data::open(&recipe.data, split, common, Some(&head))?;
+    let left_out = data::leave_out((&mut train, split), &val);
+    let mut drawn = Drawn::new(&recipe, train, &val)?;
+    drawn.warnings.splice(0..0, left_out);
     let dir = run_dir(args, &recipe)?;
     let stages = Stages::default();
     let runner = Runner {

@@ -2,14 +2,14 @@
 use crate::args::{CommonArgs, DetectArgs};
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
-use crate::{engine, model};
+use crate::{data, engine, model};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use yolo::{Detection, Streams, Thresholds, draw_detections, save_image};
-
-const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "bmp", "webp"];
+use yolo::{
+    Detection, IMAGE_EXTENSIONS, Streams, Thresholds, draw_detections, is_image_name, save_image,
+};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,8 @@ struct Record {
     model: String,
     images: Vec<ImageRecord>,
     bad_images: Vec<String>,
+    /// JPEGs that were read although they lack the marker of their end.
+    repaired_images: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
         model: model.path.display().to_string(),
         images: vec![],
         bad_images: vec![],
+        repaired_images: vec![],
     };
     let progress = Progress::new("images", images.len());
     for (i, path) in images.iter().enumerate() {
@@ -80,6 +83,9 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
                 continue;
             }
         };
+        record
+            .repaired_images
+            .extend(data::repaired([path.as_path()].into_iter()));
         let found = detector.detect(&scene, thresholds)?;
         let target = pictures.get(i);
         if let Some(target) = target {
@@ -101,6 +107,7 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     }
     progress.at(images.len());
     drop(progress);
+    data::warn_of_repaired(&record.repaired_images);
     print(&record);
     write_json(common.json.as_deref(), &record)?;
     let allowed = 3.max(images.len() / 100);
@@ -112,14 +119,6 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
-    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
 /// Files as they are named, folders as their images by name.
@@ -135,13 +134,13 @@ fn list_images(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let mut inside: Vec<PathBuf> = entries
             .flatten()
             .map(|e| e.path())
-            .filter(|p| is_image(p))
+            .filter(|p| is_image_name(p))
             .collect();
         if inside.is_empty() {
             bail!(
                 "{}: no images ({})",
                 source.display(),
-                EXTENSIONS.join(", ")
+                IMAGE_EXTENSIONS.join(", ")
             );
         }
         inside.sort();

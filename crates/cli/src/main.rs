@@ -15,6 +15,7 @@ mod args;
 mod bench;
 mod compare;
 mod compress_verb;
+mod data;
 mod detect;
 mod engine;
 mod export;

@@ -1,14 +1,14 @@
 //! Reading the model and the images that the user names.
 use crate::args::{CommonArgs, ImagesArgs, ModelArgs, ReadingArgs};
-use crate::engine;
 use crate::progress::Progress;
+use crate::{data, engine};
 use anyhow::{Context, Result, bail};
 use compress::Observation;
 use ir::{Graph, rewrites};
 use runtime::PlanOptions;
 use std::path::{Path, PathBuf};
-use yolo::families::{self, FAMILIES, Family, LETTERBOX};
-use yolo::{BadInput, Dataset, ModelInput, Streams, YoloError};
+use yolo::families::{self, FAMILIES, Family, Head, LETTERBOX};
+use yolo::{BadInput, ModelInput, Streams, YoloError};
 
 /// A model as it was read.
 pub(crate) struct Model {
@@ -99,15 +99,15 @@ impl<'a> Subject<'a> {
         common: &CommonArgs,
         verb: &str,
     ) -> Result<Self> {
-        let (input, family) = ends(model).with_context(|| model.path.display().to_string())?;
+        let (input, head) = ends(model).with_context(|| model.path.display().to_string())?;
         let options = engine::builtin_options(common, verb)?;
-        let (images, streams) = self::images(images, common)?;
+        let (images, streams) = self::images(images, common, head.as_ref())?;
         let progress = Progress::new("progress", images.len());
         Ok(Self {
             model,
             input,
             streams,
-            family,
+            family: head.map(|h| h.family),
             images,
             options,
             threads: engine::threads(common),
@@ -131,9 +131,9 @@ impl<'a> Subject<'a> {
 }
 
 /// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
-fn ends(model: &Model) -> Result<(ModelInput, Option<&'static Family>)> {
+fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
     match families::identify(&model.graph, model.family.as_deref()) {
-        Ok(head) => Ok((head.input, Some(head.family))),
+        Ok(head) => Ok((head.input.clone(), Some(head))),
         Err(YoloError::OtherTask { .. } | YoloError::NoFamily { .. }) => {
             let named = |f: &&&Family| model.family.as_deref() == Some(f.name);
             let named = FAMILIES.iter().find(named);
@@ -149,16 +149,13 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<&'static Family>)> {
     }
 }
 
-/// A split of a data set, which no output of the command may replace.
-pub(crate) fn dataset(data: &Path, split: &str, common: &CommonArgs) -> Result<Dataset> {
-    let dataset = Dataset::open(data, split)?;
-    common.files.spare(&dataset)?;
-    Ok(dataset)
-}
-
 /// The sampled images of a data set, and where the others of their scenes lie.
-fn images(args: &ImagesArgs, common: &CommonArgs) -> Result<(Vec<PathBuf>, Streams)> {
-    let dataset = dataset(&args.data, &args.split, common)?;
+fn images(
+    args: &ImagesArgs,
+    common: &CommonArgs,
+    head: Option<&Head>,
+) -> Result<(Vec<PathBuf>, Streams)> {
+    let dataset = data::open(&args.data, &args.split, common, head)?;
     let paths: Vec<PathBuf> = dataset.images.into_iter().map(|i| i.path).collect();
     let sampled = compress::sample(&paths, args.images as usize, common.seed());
     if sampled.len() < args.images as usize {
@@ -170,6 +167,9 @@ fn images(args: &ImagesArgs, common: &CommonArgs) -> Result<(Vec<PathBuf>, Strea
             args.images
         );
     }
+    let copies = data::copies(&sampled, (&args.data, &args.split, "val"));
+    data::warn(&args.data, &copies);
+    data::warn_of_repaired(&data::repaired(sampled.iter().map(PathBuf::as_path)));
     Ok((sampled, dataset.streams))
 }
 

@@ -7,11 +7,18 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Once;
 
+/// A text as it may be printed: names and labels come from files, and must not steer the terminal.
+fn shown(text: Arguments<'_>) -> String {
+    let text = text.to_string();
+    let lines: Vec<_> = text.split('\n').map(yolo::printable).collect();
+    lines.join("\n")
+}
+
 /// Prints a line of the result. The work is done and its files are written all the same, so what cannot be printed decides
 /// nothing: a reader that has seen enough (`| head`) is passed over, anything else is told once.
 pub(crate) fn line(text: Arguments<'_>) {
     static TOLD: Once = Once::new();
-    match writeln!(io::stdout().lock(), "{text}") {
+    match writeln!(io::stdout().lock(), "{}", shown(text)) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => TOLD.call_once(|| {
             note!("warning: the result could not be printed: {error} (--json FILE keeps it)");
         }),
@@ -22,7 +29,7 @@ pub(crate) fn line(text: Arguments<'_>) {
 /// Prints a line beside the result, on stderr, where somebody reads it.
 pub(crate) fn note(text: Arguments<'_>) {
     // Nobody is left to be told.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown(text));
 }
 
 /// Refuses a file that cannot be written, before the work.

@@ -2,11 +2,13 @@
 use crate::args::{CommonArgs, ValArgs};
 use crate::output::{align_right, check_writable, table, write_json};
 use crate::progress::Progress;
-use crate::{engine, model};
+use crate::{data, engine, model};
 use anyhow::{Context, Result};
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use yolo::metrics::Metrics;
-use yolo::{BadInput, Thresholds, evaluate_sessions, write_results};
+use yolo::{BadInput, Evaluation, Thresholds, YoloError, evaluate_sessions, write_results};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -26,6 +28,12 @@ struct Record {
     images_per_s: f64,
     bad_images: Vec<BadInput>,
     bad_labels: Vec<BadInput>,
+    /// Labels that a label file has twice, and that count once.
+    duplicate_labels: usize,
+    /// JPEGs that were read although they lack the marker of their end.
+    repaired_images: Vec<String>,
+    /// What was assumed, replaced or looks wrong.
+    warnings: Vec<String>,
     #[serde(flatten)]
     metrics: Metrics,
 }
@@ -36,20 +44,42 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     check_writable(args.dets.as_deref())?;
     let threads = engine::threads(common);
     let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
-    let dataset = model::dataset(&args.data, &args.split, common)?;
+    let mut dataset = data::open(&args.data, &args.split, common, Some(&head))?;
+    let images: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
+    let copies = data::copies(&images, (&args.data, &args.split, "train"));
+    data::warn(&args.data, &copies);
+    dataset.warnings.extend(copies);
     let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: args.conf,
         iou: args.overlap.iou,
     };
-    let evaluation = evaluate_sessions(&mut sessions, &dataset, thresholds, &|done| {
+    let measured = evaluate_sessions(&mut sessions, &dataset, thresholds, &|done| {
         progress.at(done)
-    })
-    .with_context(|| args.data.display().to_string())?;
+    });
     drop(progress);
+    let (evaluation, nothing) = match measured {
+        Ok(evaluation) => (evaluation, None),
+        // There is no figure, and the record says so too.
+        Err(error @ YoloError::NothingMeasured { .. }) => {
+            (Evaluation::nothing(&error), Some(error))
+        }
+        Err(error) => return Err(error).with_context(|| args.data.display().to_string()),
+    };
     if let Some(path) = &args.dets {
         write_results(path, &evaluation.results)?;
     }
+    let bad: BTreeSet<&Path> = evaluation
+        .bad_images
+        .iter()
+        .map(|b| b.file.as_path())
+        .collect();
+    let read = images
+        .iter()
+        .map(PathBuf::as_path)
+        .filter(|path| !bad.contains(path));
+    let repaired_images = data::repaired(read);
+    data::warn_of_repaired(&repaired_images);
     let record = Record {
         model: model.path.display().to_string(),
         data: args.data.display().to_string(),
@@ -65,18 +95,30 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         images_per_s: evaluation.images_per_s,
         bad_images: evaluation.bad_images,
         bad_labels: dataset.bad_labels,
+        duplicate_labels: dataset.duplicate_labels,
+        repaired_images,
+        warnings: dataset.warnings,
         metrics: evaluation.metrics,
     };
-    print(&record);
-    write_json(common.json.as_deref(), &record)
+    print_skipped(&record);
+    if nothing.is_none() {
+        print(&record);
+    }
+    write_json(common.json.as_deref(), &record)?;
+    nothing.map_or(Ok(()), |error| {
+        Err(error).with_context(|| args.data.display().to_string())
+    })
 }
 
-fn print(r: &Record) {
+fn print_skipped(r: &Record) {
     for (what, bad) in [("image", &r.bad_images), ("label", &r.bad_labels)] {
         for b in bad {
             note!("skipped {what}: {b}");
         }
     }
+}
+
+fn print(r: &Record) {
     let coco = &r.metrics.coco;
     let mut per_class = table(&["class", "map_50_95", "map_50"]);
     for class in &coco.per_class {

@@ -1,27 +1,41 @@
-//! Labelled images: Ultralytics' data.yaml layout and COCO instances JSON.
+//! Labelled images: Ultralytics' data.yaml layout and COCO instances JSON; images alone: a folder.
 
 mod bad_input;
+mod classes;
+mod coco_images;
 mod coco_json;
+mod copies;
 mod data_yaml;
 mod image_file;
+mod jpeg;
+mod label_file;
 mod labels;
+mod listing;
+mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use bad_input::BadInput;
+pub use copies::first_of_content;
 pub(crate) use data_yaml::streams;
-pub use image_file::{MAX_DECODED_BYTES, MAX_SIDE_PX, read_rgb, read_size};
+pub use image_file::{
+    IMAGE_EXTENSIONS, MAX_DECODING_BYTES, MAX_PIXELS, is_image_name, read_rgb, read_size,
+};
+pub use jpeg::lacks_end_marker;
+use label_file::label_path;
 pub use labels::{Label, LabelBox};
+use listing::Listing;
 
 use crate::metrics::{Category, GroundTruth, GroundTruthObject};
 use crate::{Streams, YoloError};
 
 /// One split of a data set: images with their labels.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     /// Images by file name.
     pub images: Vec<ImageItem>,
-    /// Class names by class index.
+    /// Class names by class index; empty where none are given, and then nothing is labelled.
     pub names: Vec<String>,
     /// Where the other images of a scene lie, for models that read several.
     pub streams: Streams,
@@ -31,6 +45,13 @@ pub struct Dataset {
     pub bad_images: Vec<BadInput>,
     /// Labels that were skipped.
     pub bad_labels: Vec<BadInput>,
+    /// Labels of a label file that were dropped, since the file has the same object already.
+    pub duplicate_labels: usize,
+    /// What was assumed, replaced or looks wrong, in sentences.
+    pub warnings: Vec<String>,
+    /// Classes that nothing is labelled as and that all others name as their supercategory: whether they are classes
+    /// depends on the model.
+    supercategories: BTreeSet<usize>,
 }
 
 /// An image and what is labelled in it.
@@ -56,25 +77,17 @@ impl ImageItem {
 
 impl Dataset {
     /// Reads the `split` of a data.yaml, or all of a COCO instances JSON (its images are looked for
-    /// beside it). Images are listed, not opened.
+    /// beside it), or all images of a folder, which are not labelled. Images are listed, not opened.
     ///
     /// # Errors
-    /// `DataFormat`, `DataYaml`, `CocoJson`, `Read` if there is no usable description; `MissingSplit`,
+    /// `DataFormat`, `DataYaml`, `CocoJson`, `Read` if there is no usable description; `MissingSplit`, `SplitNotFound`,
     /// `ClassCount`, `ClassNames` if it contradicts itself; `NoImages`; `TooManyBadInputs` if more than
     /// max(3, 1 %) of the labels are bad.
     pub fn open(data: &Path, split: &str) -> Result<Self, YoloError> {
-        let extension = data
-            .extension()
-            .and_then(|e| e.to_str())
-            .map(str::to_ascii_lowercase);
-        let (dataset, labels) = match extension.as_deref() {
-            Some("yaml" | "yml") => data_yaml::open(data, split)?,
-            Some("json") => coco_json::open(data, split)?,
-            _ => {
-                return Err(YoloError::DataFormat {
-                    path: data.to_owned(),
-                });
-            }
+        let (dataset, labels) = match Description::of(data)? {
+            Description::Yaml => data_yaml::open(data, split)?,
+            Description::Coco => coco_json::open(data, split)?,
+            Description::Folder => (Self::unlabelled(folder(data, split)?), 0),
         };
         bad_input::check("labels", &dataset.bad_labels, labels)?;
         dataset.check_bad_images(&[])?;
@@ -86,10 +99,44 @@ impl Dataset {
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
         self.images.iter().flat_map(|image| {
             let scene = self.streams.all(&image.path);
-            scene
-                .into_iter()
-                .chain([data_yaml::label_path(&image.path)])
+            scene.into_iter().chain([label_path(&image.path)])
         })
+    }
+
+    /// The images of another split of the same data.yaml, without their labels; `None` where there is no such split that
+    /// could be read, or nothing that has splits.
+    pub fn images_of(data: &Path, split: &str) -> Option<Vec<PathBuf>> {
+        match Description::of(data) {
+            Ok(Description::Yaml) => data_yaml::images(data, split).ok(),
+            _ => None,
+        }
+    }
+
+    /// Images in which nothing is labelled, numbered by file name.
+    fn unlabelled(listing: Listing) -> Self {
+        let repeated = listing.repeated;
+        let bad_images = listing.bad.clone();
+        let images = (0..).zip(listing.into_images());
+        let images = images.map(|(image_id, path)| ImageItem {
+            image_id,
+            path,
+            labels: Vec::new(),
+        });
+        let mut dataset = Self {
+            images: images.collect(),
+            bad_images,
+            ..Self::default()
+        };
+        if repeated > 0 {
+            let warning = "images are listed more than once: each counts once";
+            dataset.warnings.push(format!("{repeated} {warning}"));
+        }
+        dataset
+    }
+
+    /// Whether anything is labelled.
+    pub fn is_labelled(&self) -> bool {
+        self.images.iter().any(|image| !image.labels.is_empty())
     }
 
     /// Checks the images that turned out bad while they were decoded, together with those known before.
@@ -104,11 +151,14 @@ impl Dataset {
     /// Refuses a data set in which no image has a label: there would be nothing to measure.
     ///
     /// # Errors
-    /// `NoLabels`.
+    /// `NoNames`, `NoLabels`.
     pub fn check_labelled(&self) -> Result<(), YoloError> {
+        if self.names.is_empty() {
+            return Err(YoloError::NoNames);
+        }
         match self.images.first() {
-            Some(first) if self.images.iter().all(|image| image.labels.is_empty()) => {
-                let expected_at = data_yaml::label_path(&first.path);
+            Some(first) if !self.is_labelled() => {
+                let expected_at = label_path(&first.path);
                 Err(YoloError::NoLabels {
                     images: self.images.len(),
                     expected_at,
@@ -141,4 +191,44 @@ impl Dataset {
         }
         ground_truth
     }
+}
+
+/// What describes a data set.
+enum Description {
+    Yaml,
+    Coco,
+    Folder,
+}
+
+impl Description {
+    fn of(data: &Path) -> Result<Self, YoloError> {
+        let extension = image_file::extension_of(data);
+        match extension.as_deref() {
+            _ if data.is_dir() => Ok(Self::Folder),
+            Some("yaml" | "yml") => Ok(Self::Yaml),
+            Some("json") => Ok(Self::Coco),
+            _ => Err(YoloError::DataFormat {
+                path: data.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The images of a folder, which has no splits.
+fn folder(folder: &Path, split: &str) -> Result<Listing, YoloError> {
+    let mut listing = Listing::default();
+    listing.add(folder, &[])?;
+    if listing.is_empty() {
+        return Err(YoloError::NoImages {
+            split: split.to_owned(),
+            searched: vec![folder.to_owned()],
+            example: None,
+        });
+    }
+    Ok(listing)
+}
+
+/// A path with Windows' separators, as this system writes it.
+fn slashed(path: &str) -> Option<String> {
+    path.contains('\\').then(|| path.replace('\\', "/"))
 }

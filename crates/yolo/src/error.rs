@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::BadInput;
+use crate::{BadInput, IMAGE_EXTENSIONS};
 
 /// An error of the `yolo` room.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum YoloError {
         source: io::Error,
     },
     /// `--data` names neither a data.yaml nor a COCO JSON.
-    #[error("{} is not a data set: expected a data.yaml (.yaml, .yml) or COCO instances (.json)", path.display())]
+    #[error("{} is not a data set: expected a data.yaml (.yaml, .yml), COCO instances (.json), or a folder of images where no labels are needed", path.display())]
     DataFormat {
         /// The path given.
         path: PathBuf,
@@ -48,6 +48,18 @@ pub enum YoloError {
         split: String,
         /// The splits that are there.
         found: Vec<String>,
+    },
+    /// A split whose folder or list is nowhere where it is looked for.
+    #[error("{}: `{entry}`, which is to hold the split `{split}`, is not there; looked for at {}", path.display(), listed_paths(searched))]
+    SplitNotFound {
+        /// The data.yaml.
+        path: PathBuf,
+        /// The split asked for.
+        split: String,
+        /// What the data.yaml says of it.
+        entry: String,
+        /// Where it was looked for.
+        searched: Vec<PathBuf>,
     },
     /// The detector was trained on other classes than the data set has.
     #[error("the model's head has {head} classes, the data set names {names}")]
@@ -180,14 +192,34 @@ pub enum YoloError {
     },
     /// A split without a single image.
     #[error(
-        "no images (jpg, jpeg, png, bmp, webp) for split `{split}` in {}",
-        listed_paths(searched)
+        "no images ({}) for split `{split}` in {}{}",
+        IMAGE_EXTENSIONS.join(", "),
+        listed_paths(searched),
+        named(example.as_deref())
     )]
     NoImages {
         /// The split.
         split: String,
         /// Where images were looked for.
         searched: Vec<PathBuf>,
+        /// One of the names that were looked for, where there are names.
+        example: Option<String>,
+    },
+    /// A data set whose classes have no names, so that no label could be read.
+    #[error(
+        "the data set names no classes, and mAP needs labelled images: expected `names` or `nc` in a data.yaml, or COCO instances (.json)"
+    )]
+    NoNames,
+    /// A data set of which nothing that is labelled could be read.
+    #[error(
+        "there is no mAP: none of {images} images could be read with something labelled in it{}",
+        first_of(bad)
+    )]
+    NothingMeasured {
+        /// How many images there are.
+        images: usize,
+        /// Those that could not be read.
+        bad: Vec<BadInput>,
     },
     /// A split with images but not one label.
     #[error("no labels for any of {images} images; the first was looked for at {}", expected_at.display())]
@@ -228,7 +260,7 @@ pub enum YoloError {
         reason: String,
     },
     /// An image whose header claims more than the decoder is allowed.
-    #[error("{}: image claims {width_px}x{height_px} pixels; at most {max_side_px} a side and {max_bytes} bytes decoded are read", path.display())]
+    #[error("{}: image claims {width_px}x{height_px} pixels; at most {max_pixels} are read, and as many as take {max_bytes} bytes of memory to decode", path.display())]
     ImageTooLarge {
         /// The image.
         path: PathBuf,
@@ -236,9 +268,9 @@ pub enum YoloError {
         width_px: u32,
         /// Claimed height.
         height_px: u32,
-        /// Longest side read.
-        max_side_px: u32,
-        /// Most bytes decoded.
+        /// Most pixels read.
+        max_pixels: u64,
+        /// Most memory that decoding may take.
         max_bytes: u64,
     },
     /// An output name whose extension is no image format we write.
@@ -308,6 +340,15 @@ fn listed(items: &[String]) -> String {
     } else {
         items.join(", ")
     }
+}
+
+fn named(example: Option<&str>) -> String {
+    example.map_or(String::new(), |name| format!(", `{name}` for one"))
+}
+
+fn first_of(bad: &[BadInput]) -> String {
+    let first = bad.first();
+    first.map_or(String::new(), |first| format!("; the first: {first}"))
 }
 
 fn listed_paths(paths: &[PathBuf]) -> String {

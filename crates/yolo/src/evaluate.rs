@@ -25,6 +25,23 @@ pub struct Evaluation {
     pub images_per_s: f64,
 }
 
+impl Evaluation {
+    /// Of a data set of which nothing could be read: no figures, and what an error tells of the images.
+    pub fn nothing(error: &YoloError) -> Self {
+        let bad_images = match error {
+            YoloError::NothingMeasured { bad, .. } => bad.clone(),
+            _ => Vec::new(),
+        };
+        Self {
+            metrics: Metrics::unmeasured(),
+            matches: Matches::default(),
+            results: Vec::new(),
+            bad_images,
+            images_per_s: 0.0,
+        }
+    }
+}
+
 type Outcome = Result<((u32, u32), Vec<Detection>), YoloError>;
 
 /// Runs the detector on every image, one single-threaded session on each of `threads` threads, and scores it.
@@ -32,7 +49,7 @@ type Outcome = Result<((u32, u32), Vec<Detection>), YoloError>;
 /// `progress` is told the number of finished images.
 ///
 /// # Errors
-/// `HeadClasses` when head and data set disagree, `NoLabels`, `TooManyBadInputs`; `Runtime` when the plan complains.
+/// `HeadClasses` when head and data set disagree, `NoNames`, `NoLabels`, `NothingMeasured`, `TooManyBadInputs`; `Runtime` when the plan complains.
 pub fn evaluate_detector(
     detector: &CompiledDetector,
     dataset: &Dataset,
@@ -56,10 +73,10 @@ pub fn evaluate_sessions(
     thresholds: Thresholds,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, YoloError> {
+    dataset.check_labelled()?;
     for session in &*sessions {
         check_classes(session, dataset)?;
     }
-    dataset.check_labelled()?;
     let start = Instant::now();
     let outcomes = run_all(sessions, dataset, thresholds, progress);
     let seconds = start.elapsed().as_secs_f64();
@@ -79,6 +96,7 @@ pub fn evaluate_sessions(
             }
         }
     }
+    check_measurable(dataset, &sizes, &bad_images)?;
     dataset.check_bad_images(&bad_images)?;
     let (metrics, matches) = metrics::evaluate(&dataset.ground_truth(&sizes), &results)?;
     bad_images.splice(0..0, dataset.bad_images.iter().cloned());
@@ -88,6 +106,27 @@ pub fn evaluate_sessions(
         results,
         bad_images,
         images_per_s: dataset.images.len() as f64 / seconds.max(1e-9),
+    })
+}
+
+/// Refuses a data set of which nothing labelled could be read: without an object there is no mAP, not one of 0.
+fn check_measurable(
+    dataset: &Dataset,
+    sizes: &[Option<(u32, u32)>],
+    bad_images: &[BadInput],
+) -> Result<(), YoloError> {
+    let read = dataset
+        .images
+        .iter()
+        .zip(sizes)
+        .filter(|(_, size)| size.is_some());
+    let mut labels = read.flat_map(|(image, _)| &image.labels);
+    if labels.any(|label| !label.crowd) {
+        return Ok(());
+    }
+    Err(YoloError::NothingMeasured {
+        images: dataset.images.len() + dataset.bad_images.len(),
+        bad: [&dataset.bad_images[..], bad_images].concat(),
     })
 }
 

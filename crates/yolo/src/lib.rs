@@ -13,13 +13,15 @@ pub mod metrics;
 mod model_input;
 mod nms;
 mod preprocess;
+mod printable;
+mod regular_file;
 mod results;
 mod streams;
 mod whole_file;
 
 pub use dataset::{
-    BadInput, Dataset, ImageItem, Label, LabelBox, MAX_DECODED_BYTES, MAX_SIDE_PX, read_rgb,
-    read_size,
+    BadInput, Dataset, IMAGE_EXTENSIONS, ImageItem, Label, LabelBox, MAX_DECODING_BYTES,
+    MAX_PIXELS, first_of_content, is_image_name, lacks_end_marker, read_rgb, read_size,
 };
 pub use detection::{BoxXyxy, Detection};
 pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds};
@@ -29,6 +31,7 @@ pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};
 pub use model_input::{ModelInput, Pixels, Planes};
 pub use nms::{MAX_CANDIDATES, nms};
 pub use preprocess::{Letterbox, Placement, letterbox};
+pub use printable::printable;
 pub use results::{CocoResult, read_results, results_json, write_results};
 pub use streams::Streams;
 pub use whole_file::{between_files, check_writable, is_partial, write_file};

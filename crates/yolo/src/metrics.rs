@@ -29,6 +29,24 @@ pub struct Metrics {
     pub detections: usize,
 }
 
+impl Metrics {
+    /// Of a data set of which nothing could be read: figures that are not there, null in JSON.
+    pub fn unmeasured() -> Self {
+        let none = f64::NAN;
+        Self {
+            coco: CocoMetrics::unmeasured(),
+            ultralytics: UltralyticsMetrics {
+                ultralytics_map_50_95: none,
+                ultralytics_map_50: none,
+                ultralytics_precision: none,
+                ultralytics_recall: none,
+            },
+            images: 0,
+            detections: 0,
+        }
+    }
+}
+
 /// Metrics of one set of detections by both definitions, with the matches for a paired comparison.
 ///
 /// # Errors

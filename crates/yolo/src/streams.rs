@@ -5,15 +5,12 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use image::RgbImage;
-use serde::Deserialize;
-
 use crate::{YoloError, read_rgb};
+use image::RgbImage;
 
 /// Folders of the images of one scene, in the order in which a model reads them. An image's path names one of them;
 /// the other images lie where that folder is replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Streams(Vec<String>);
 
 impl Default for Streams {
@@ -23,6 +20,11 @@ impl Default for Streams {
 }
 
 impl Streams {
+    /// Images of a scene in these folders.
+    pub(crate) fn new(folders: Vec<String>) -> Self {
+        Self(folders)
+    }
+
     /// What a data.yaml says under `streams`.
     ///
     /// # Errors
@@ -76,6 +78,9 @@ impl Streams {
     /// [`Streams::paths`].
     pub fn read(&self, image: &Path, count: usize) -> Result<Vec<RgbImage>, YoloError> {
         let first = read_rgb(image)?;
+        if count == 1 {
+            return Ok(vec![first]);
+        }
         let partner = |path: PathBuf| {
             if path == image {
                 return Ok(first.clone());

@@ -36,6 +36,11 @@ fn names_of(dataset: &Dataset) -> Vec<String> {
         .collect()
 }
 
+/// Words of a parser, which a user does not know.
+const RUST_WORDS: [&str; 9] = [
+    "untagged", "enum", "variant", "struct", "Option", "serde", "Policy", "u64", "usize",
+];
+
 const BOX: &str = "0 0.5 0.5 0.5 1\n";
 
 #[test]
@@ -144,23 +149,49 @@ fn data_yaml_unusable_says_what_and_where() {
             "val: images\nnames: {0: a, 2: b}",
             "`names` has 2 entries but none for class 1",
         ),
-        ("val: images", "neither `names` nor a usable `nc`"),
         (
             "val: images\nnc: 99999999999",
-            "neither `names` nor a usable `nc`",
+            "`nc` is 99999999999: expected a number of classes from 1 to 65536",
+        ),
+        ("val: images\nnc: many", "`nc` is many: expected a number"),
+        ("val: empty\nnames: [a]", "webp) for split `val` in"),
+        (
+            "val: gone\nnames: [a]",
+            "`gone`, which is to hold the split `val`, is not there; looked for at",
         ),
         (
-            "val: empty\nnames: [a]",
-            "no images (jpg, jpeg, png, bmp, webp) for split `val` in",
+            "path: nowhere\nval: images\nnames: [a]",
+            "/datasets/nowhere/images",
         ),
-        ("val: gone\nnames: [a]", "gone: No such file or directory"),
-        ("val: [images\nnames: [a]", "not a usable data.yaml"),
-        ("val: 7.5\nnames: {a: b}", "not a usable data.yaml"),
+        ("val: [images\nnames: [a]", "not a usable data.yaml: line 2"),
+        (
+            "val: images\nnames: {a: b}",
+            "`names` has the key `a`: classes are numbered from 0",
+        ),
+        (
+            "val: images\nnames: part",
+            "`names` is a text: expected a list",
+        ),
+        (
+            "val: {a: b}\nnames: [a]",
+            "`val` is a map: expected a folder",
+        ),
+        (
+            "path: [a]\nval: images\nnames: [a]",
+            "`path` is a list: expected a folder",
+        ),
+        ("- val: images", "expected the keys `path`"),
+        ("", "expected the keys `path`"),
+        ("val:\timages\n\tnames: [a]", "not a usable data.yaml: line"),
+        ("val: images\n---\nval: images", "a second document begins"),
     ];
     for (text, expected) in cases {
         fs::write(&yaml, text).expect("writable");
         let message = Dataset::open(&yaml, "val").expect_err(text).to_string();
         assert!(message.contains(expected), "{text}\n{message}");
+        for word in RUST_WORDS {
+            assert!(!message.contains(word), "{text}\n{message}");
+        }
         assert!(
             message.contains(&root.path().display().to_string()),
             "{message}"
@@ -169,7 +200,7 @@ fn data_yaml_unusable_says_what_and_where() {
     let cases = [
         (
             "data.csv",
-            "data.csv is not a data set: expected a data.yaml (.yaml, .yml) or COCO",
+            "data.csv is not a data set: expected a data.yaml (.yaml, .yml), COCO",
         ),
         ("gone.yaml", "gone.yaml: No such file or directory"),
         ("gone.json", "gone.json: No such file or directory"),
@@ -231,13 +262,13 @@ fn images_unreadable_are_reported_and_counted() {
     let root = folder(&[
         ("data.yaml", "val: [images, list.txt]\nnames: [a]\n"),
         ("images/a.jpg", ""),
-        ("images/b.tif", ""),
-        ("list.txt", "images/gone.jpg\nimages/b.tif\n"),
+        ("images/b.heic", ""),
+        ("list.txt", "images/gone.jpg\nimages/b.heic\n"),
     ]);
     let dataset = Dataset::open(&root.path().join("data.yaml"), "val").expect("three bad images");
     let said: Vec<String> = dataset.bad_images.iter().map(BadInput::to_string).collect();
     assert!(
-        said[0].ends_with("b.tif: .tif images are not read"),
+        said[0].ends_with("b.heic: .heic images are not read"),
         "{said:?}"
     );
     assert!(
@@ -245,7 +276,7 @@ fn images_unreadable_are_reported_and_counted() {
         "{said:?}"
     );
     assert!(
-        said[2].contains("list.txt:2: `images/b.tif` is no image that is read"),
+        said[2].contains("list.txt:2: `images/b.heic` is no image that is read"),
         "{said:?}"
     );
 
@@ -254,7 +285,7 @@ fn images_unreadable_are_reported_and_counted() {
     let bad = BadInput::image(&dataset.images[0].path, &error);
     assert!(
         bad.to_string()
-            .ends_with("a.jpg: not a JPEG, PNG, BMP or WebP image"),
+            .ends_with("a.jpg: not a JPEG, PNG, BMP, WebP, TIFF or PNM image"),
         "{bad}"
     );
     let message = dataset
@@ -393,9 +424,29 @@ fn coco_json_unusable_says_what_and_where() {
     let cases = [
         (
             INSTANCES[..INSTANCES.len() / 2].to_owned(),
-            "not usable COCO instances: EOF",
+            ": the file ends too early",
         ),
-        ("{\"images\": []}".to_owned(), "missing field `categories`"),
+        (
+            "{\"images\": []}".to_owned(),
+            "there is no list `categories`",
+        ),
+        ("[]".to_owned(), "expected one object with the lists"),
+        (
+            "{\"images\": {}, \"categories\": []}".to_owned(),
+            "expected one object with the lists",
+        ),
+        (
+            INSTANCES.replace("\"area\": 6.5", "\"area\": NaN"),
+            "no JSON (NaN and Infinity are none either)",
+        ),
+        (
+            INSTANCES.replace("\"id\": 9", "\"id\": -9"),
+            "image number 1 has no usable `id` and `file_name`",
+        ),
+        (
+            INSTANCES.replace("\"name\": \"person\"", "\"title\": \"person\""),
+            "category number 1 has no usable `id` and `name`",
+        ),
         (
             INSTANCES.replace("\"id\": 9", "\"id\": 7"),
             "image id 7 appears twice",
@@ -404,15 +455,15 @@ fn coco_json_unusable_says_what_and_where() {
             INSTANCES.replace("\"id\": 90", "\"id\": 1"),
             "category id 1 appears twice",
         ),
-        (
-            INSTANCES.replace(".jpg", ".gone"),
-            "no images (jpg, jpeg, png, bmp, webp) for split `val`",
-        ),
+        (INSTANCES.replace(".jpg", ".gone"), "`a.gone` for one"),
     ];
     for (text, expected) in cases {
         fs::write(&json, &text).expect("writable");
         let message = Dataset::open(&json, "val").expect_err(expected).to_string();
         assert!(message.contains(expected), "{message}");
+        for word in RUST_WORDS {
+            assert!(!message.contains(word), "{message}");
+        }
     }
     let one_gone = INSTANCES.replace("\"a.jpg\"", "\"gone.jpg\"");
     fs::write(&json, one_gone).expect("writable");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
-use yolo::{read_rgb, read_size};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
+use yolo::{is_image_name, lacks_end_marker, read_rgb, read_size};
 
 fn gradient(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
@@ -39,8 +39,17 @@ fn read_rgb_kinds_of_pixels_become_rgb() {
     let gray_deep = ImageBuffer::from_pixel(3, 2, Luma([0x4dff_u16]));
     let rgba = ImageBuffer::from_pixel(3, 2, Rgba([1u8, 2, 3, 0]));
     let deep = ImageBuffer::from_pixel(3, 2, Rgb([0x01ff_u16, 0x0280, 0x0300]));
+    let faded = ImageBuffer::from_pixel(3, 2, Rgba([100u8, 200, 255, 128]));
+    let faded = DynamicImage::from(faded);
     let deep_alpha = ImageBuffer::from_pixel(3, 2, Rgba([0x01ff_u16, 0x0280, 0x0300, 5]));
-    let cases: [(&str, DynamicImage, [u8; 3]); 8] = [
+    // Rounded, as libtiff does it: 0x0280 is 2.49 of 257, 0x01ff 1.99.
+    let cases: [(&str, DynamicImage, [u8; 3]); 14] = [
+        ("gray.tif", gray.clone().into(), [77; 3]),
+        ("gray_16.tiff", gray_deep.clone().into(), [77; 3]),
+        ("rgb_16.tif", deep.clone().into(), [2, 2, 3]),
+        ("rgba.tif", faded, [50, 100, 128]),
+        ("gray.pgm", gray.clone().into(), [77; 3]),
+        ("rgb_16.ppm", deep.clone().into(), [1, 2, 3]),
         ("gray.png", gray.clone().into(), [77; 3]),
         ("gray.bmp", gray.into(), [77; 3]),
         ("gray_alpha.png", gray_alpha.into(), [77; 3]),
@@ -105,29 +114,26 @@ fn read_rgb_broken_says_what() {
     ]
     .concat();
     let bomb = bmp_header(60_000, 60_000);
-    let heavy = bmp_header(16_000, 16_000);
-    let cases: [(&[u8], &str); 9] = [
-        (b"", "not a JPEG, PNG, BMP or WebP image"),
-        (
-            b"GIF89a\x01\0\x01\0\0\0\0;",
-            "not a JPEG, PNG, BMP or WebP image",
-        ),
-        (
-            &good[..good.len() / 2],
-            "truncated JPEG: no end-of-image marker",
-        ),
-        (
-            &thumbnail[..thumbnail.len() / 2],
-            "truncated JPEG: no end-of-image marker",
-        ),
-        (&good[..3], "truncated JPEG"),
+    let just_too_large = bmp_header(13_378, 13_378);
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+    let unread = "not a JPEG, PNG, BMP, WebP, TIFF or PNM image";
+    // An end-of-image marker behind half an image makes it no whole one.
+    let closed = [&good[..good.len() / 2], &[0xff, 0xd9]].concat();
+    let cases: [(&[u8], &str); 11] = [
+        (b"", "the file is empty"),
+        (b"GIF89a\x01\0\x01\0\0\0\0;", unread),
+        (pointer, "git lfs pull"),
+        (&good[..good.len() / 2], "truncated JPEG"),
+        (&thumbnail[..thumbnail.len() / 2], "truncated JPEG"),
+        (&closed, "truncated JPEG"),
+        (&good[..3], "JPEG"),
         (&png[..png.len() / 2], "broken: "),
         (&png[..20], "broken: "),
         (
             &bomb,
-            "image claims 60000x60000 pixels; at most 16384 a side and 536870912 bytes",
+            "image claims 60000x60000 pixels; at most 178956970 are read",
         ),
-        (&heavy, "image claims 16000x16000 pixels"),
+        (&just_too_large, "image claims 13378x13378 pixels"),
     ];
     for (bytes, expected) in cases {
         fs::write(&path, bytes).expect("writable");
@@ -150,6 +156,61 @@ fn bmp_header(width: u32, height: u32) -> Vec<u8> {
     bytes.extend([1, 0, 24, 0]);
     bytes.resize(54, 0);
     bytes
+}
+
+#[test]
+fn read_rgb_without_end_marker_is_the_whole_image() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("camera.jpg");
+    let good = jpeg(&gradient(64, 48));
+    fs::write(&path, &good).expect("writable");
+    let whole = read_rgb(&path).expect("a good JPEG");
+    assert!(!lacks_end_marker(&path));
+    fs::write(&path, &good[..good.len() - 2]).expect("writable");
+    assert_eq!(read_rgb(&path).expect("whole but for its marker"), whole);
+    assert!(lacks_end_marker(&path));
+    let padded = [&good[..], &[0; 512]].concat();
+    fs::write(&path, padded).expect("writable");
+    assert_eq!(read_rgb(&path).expect("a JPEG and more"), whole);
+    assert!(!lacks_end_marker(&path));
+    gradient(8, 8)
+        .save_with_format(&path, ImageFormat::Png)
+        .expect("writable");
+    assert!(!lacks_end_marker(&path));
+    assert!(!lacks_end_marker(&folder.path().join("gone.jpg")));
+}
+
+#[test]
+fn read_rgb_is_told_by_content_and_found_by_any_case_of_its_ending() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("lies.JPG");
+    gradient(9, 7)
+        .save_with_format(&path, ImageFormat::Tiff)
+        .expect("writable");
+    assert_eq!(read_rgb(&path).expect("a TIFF"), gradient(9, 7));
+    for name in ["a.JPG", "b.Jpeg", "c.TIFF", "d.mpo", "e.webp", "f.ppm"] {
+        assert!(is_image_name(Path::new(name)), "{name}");
+    }
+    for name in ["a.gif", "jpg", "b.jpg.txt", "c.dng"] {
+        assert!(!is_image_name(Path::new(name)), "{name}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn read_rgb_of_a_pipe_or_a_device_is_an_error_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipe = folder.path().join("pipe.jpg");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    let mut paths = vec![PathBuf::from("/dev/zero")];
+    paths.extend(made.is_ok_and(|m| m.success()).then_some(pipe));
+    for path in paths {
+        for message in [read_rgb(&path).err(), read_size(&path).err()] {
+            let message = message.expect("no image").to_string();
+            assert!(message.contains("not a regular file"), "{message}");
+        }
+        assert!(!lacks_end_marker(&path));
+    }
 }
 
 #[test]
@@ -181,54 +242,70 @@ fn read_rgb_any_damage_is_an_image_or_an_error() {
     }
 }
 
-/// OpenCV's decoder is the referee: mAP of the same weights is compared with pipelines built on it.
+/// OpenCV's decoder is the referee: mAP of the same weights is compared with pipelines built on it. It also writes the
+/// images: JPEGs of every subsampling, and of the other formats what they differ in.
 #[test]
-fn read_rgb_jpegs_are_close_to_opencv() {
+fn read_rgb_pixels_equal_those_of_opencv() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let image = gradient(96, 64);
+    fs::write(
+        folder.path().join("turned.jpg"),
+        jpeg_with_orientation(&image, 6),
+    )
+    .expect("writable");
+    fs::write(folder.path().join("inks.jpg"), jpeg_of_inks(31, 17)).expect("writable");
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
-    if !assets.is_dir() {
-        println!("skipped: decoded pixels against OpenCV (no ../shared/assets)");
-        return;
+    let mut files = Vec::new();
+    if assets.is_dir() {
+        files.extend(["bus.jpg", "zidane.jpg"].map(|name| assets.join("photos").join(name)));
+        files.extend(first_files(&assets.join("coco/images/val"), 8));
+        files.extend(first_files(&assets.join("deeppcb/images/val"), 4));
+    } else {
+        println!("skipped: pixels of real photos against OpenCV (no ../shared/assets)");
     }
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let turned = folder.path().join("turned.jpg");
-    fs::write(&turned, jpeg_with_orientation(&gradient(96, 64), 6)).expect("writable");
-    let mut files = vec![
-        assets.join("photos/bus.jpg"),
-        assets.join("photos/zidane.jpg"),
-        turned,
-    ];
-    files.extend(first_files(&assets.join("coco/images/val"), 8));
-    files.extend(first_files(&assets.join("deeppcb/images/val"), 4));
-    let script = "import sys, cv2\nfor i, f in enumerate(sys.argv[2:]): \
-                  open(f'{sys.argv[1]}/{i}.rgb', 'wb').write(cv2.imread(f)[:, :, ::-1].tobytes())";
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/referee_pixels.py");
     let run = Command::new(&python)
-        .args(["-c", script])
+        .arg(script)
         .arg(folder.path())
         .args(&files)
         .output();
-    if !run.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("skipped: decoded pixels against OpenCV (no {python} with cv2)");
-        return;
-    }
-    for (index, file) in files.iter().enumerate() {
-        let theirs = fs::read(folder.path().join(format!("{index}.rgb"))).expect("just written");
-        let ours = read_rgb(file).expect("a good JPEG").into_raw();
-        assert_eq!(ours.len(), theirs.len(), "{}", file.display());
-        let differences: Vec<u8> = ours
+    let listed = match run {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        _ => {
+            println!("skipped: decoded pixels against OpenCV (no {python} with cv2)");
+            return;
+        }
+    };
+    assert!(listed.lines().count() >= 50, "{listed}");
+    for line in listed.lines() {
+        let (pixels, file) = line.split_once('\t').expect("two columns");
+        let theirs = fs::read(pixels).expect("just written");
+        let ours = read_rgb(Path::new(file)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(ours.as_raw().len(), theirs.len(), "{file}");
+        let differences = ours
+            .as_raw()
             .iter()
             .zip(&theirs)
-            .map(|(a, b)| a.abs_diff(*b))
-            .collect();
-        let most = differences.iter().max().copied().unwrap_or(0);
-        let mean = differences.iter().map(|&d| f64::from(d)).sum::<f64>() / ours.len() as f64;
-        println!("{}: max {most}, mean {mean:.4}", file.display());
-        assert!(
-            most <= 4 && mean < 0.2,
-            "{}: max {most}, mean {mean}",
-            file.display()
-        );
+            .map(|(a, b)| a.abs_diff(*b));
+        let most = differences.clone().max().unwrap_or(0);
+        let mean = differences.map(f64::from).sum::<f64>() / theirs.len() as f64;
+        assert!(mean < 0.02 && most <= 4, "{file}: max {most}, mean {mean}");
     }
+}
+
+/// A JPEG of four inks, as Adobe writes them.
+fn jpeg_of_inks(width: usize, height: usize) -> Vec<u8> {
+    let inks: Vec<u8> = (0..width * height * 4)
+        .map(|i| (i * 37 % 251) as u8)
+        .collect();
+    let (format, subsampling) = (
+        libjpeg_turbo_rs::PixelFormat::Cmyk,
+        libjpeg_turbo_rs::Subsampling::S444,
+    );
+    libjpeg_turbo_rs::compress(&inks, width, height, format, 95, subsampling).expect("encodable")
 }
 
 fn first_files(folder: &Path, count: usize) -> Vec<PathBuf> {

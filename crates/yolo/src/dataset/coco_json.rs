@@ -3,41 +3,41 @@
 //! Source: cocodataset.org, "Data Format", object detection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::error::Category as Kind;
 
+use super::coco_images::ImageFinder;
 use super::{BadInput, Dataset, ImageItem, Label, LabelBox};
-use crate::{Streams, YoloError};
+use crate::{YoloError, regular_file};
 
 #[derive(Deserialize)]
 struct Instances {
-    images: Vec<ImageRecord>,
-    #[serde(default)]
-    annotations: Vec<Annotation>,
-    categories: Vec<CategoryRecord>,
+    images: Option<Vec<ImageRecord>>,
+    annotations: Option<Vec<Annotation>>,
+    categories: Option<Vec<CategoryRecord>>,
 }
 
 #[derive(Deserialize)]
 struct ImageRecord {
-    id: u64,
-    file_name: String,
+    id: Option<Field<Id>>,
+    file_name: Option<Field<String>>,
 }
 
 #[derive(Deserialize)]
 struct CategoryRecord {
-    id: u64,
-    name: String,
+    id: Option<Field<Id>>,
+    name: Option<Field<String>>,
+    supercategory: Option<Field<String>>,
 }
 
 #[derive(Deserialize)]
 struct Annotation {
-    id: Option<Field<u64>>,
-    image_id: Option<Field<u64>>,
-    category_id: Option<Field<u64>>,
+    id: Option<Field<Id>>,
+    image_id: Option<Field<Id>>,
+    category_id: Option<Field<Id>>,
     bbox: Option<Field<[f64; 4]>>,
     area: Option<Field<f64>>,
     iscrowd: Option<Field<Crowd>>,
@@ -51,6 +51,29 @@ enum Field<T> {
     Bad(IgnoredAny),
 }
 
+/// A number; some tools write it as a text.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "WrittenId")]
+struct Id(u64);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenId {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<WrittenId> for Id {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(written: WrittenId) -> Result<Self, Self::Error> {
+        match written {
+            WrittenId::Number(number) => Ok(Self(number)),
+            WrittenId::Text(text) => text.trim().parse().map(Self),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Crowd {
@@ -58,57 +81,57 @@ enum Crowd {
     Flag(bool),
 }
 
-impl<T: Copy> Field<T> {
-    fn good(field: &Option<Self>) -> Option<T> {
+impl<T> Field<T> {
+    fn good(field: Option<&Self>) -> Option<&T> {
         match field {
-            Some(Self::Good(value)) => Some(*value),
+            Some(Self::Good(value)) => Some(value),
             Some(Self::Bad(_)) | None => None,
         }
     }
 }
 
+fn number(id: Option<&Field<Id>>) -> Option<u64> {
+    Field::good(id).map(|id| id.0)
+}
+
+/// An image that the file names.
+struct NamedImage {
+    id: u64,
+    file_name: String,
+}
+
+/// A class that the file names.
+struct NamedCategory {
+    id: u64,
+    name: String,
+    supercategory: Option<String>,
+}
+
 /// Opens the file; also returns how many annotations were seen, bad ones included.
 pub(super) fn open(json: &Path, split: &str) -> Result<(Dataset, usize), YoloError> {
-    let file = File::open(json).map_err(|source| read_error(json, source))?;
-    let mut instances: Instances =
-        serde_json::from_reader(BufReader::new(file)).map_err(|error| refuse(json, error))?;
-    instances.categories.sort_by_key(|category| category.id);
-    instances
-        .images
-        .sort_by(|a, b| (&a.file_name, a.id).cmp(&(&b.file_name, b.id)));
-    if instances.categories.is_empty() {
-        return Err(refuse(json, "no categories"));
-    }
-    check_unique(
-        "category",
-        json,
-        instances.categories.iter().map(|category| category.id),
-    )?;
-    check_unique("image", json, instances.images.iter().map(|image| image.id))?;
+    let reader = regular_file::open_text(json)?;
+    let instances: Instances =
+        serde_json::from_reader(reader).map_err(|error| refuse(json, explain(&error)))?;
+    let lacks = |key: &str| refuse(json, format!("there is no list `{key}`"));
+    let images = named_images(json, instances.images.ok_or_else(|| lacks("images"))?)?;
+    let categories = instances.categories.ok_or_else(|| lacks("categories"))?;
+    let categories = named_categories(json, categories)?;
+    let annotations = instances.annotations.unwrap_or_default();
 
     let mut dataset = Dataset {
-        images: Vec::with_capacity(instances.images.len()),
-        names: instances
-            .categories
-            .iter()
-            .map(|category| category.name.clone())
-            .collect(),
-        category_ids: instances
-            .categories
-            .iter()
-            .map(|category| category.id)
-            .collect(),
-        streams: Streams::default(),
-        bad_images: Vec::new(),
-        bad_labels: Vec::new(),
+        names: categories.iter().map(|c| c.name.clone()).collect(),
+        category_ids: categories.iter().map(|c| c.id).collect(),
+        ..Dataset::default()
     };
-    let count = instances.annotations.len();
-    let ids: BTreeSet<u64> = instances.images.iter().map(|image| image.id).collect();
-    let mut labels = sort_labels(instances.annotations, &ids, json, &mut dataset);
+    let count = annotations.len();
+    let ids: BTreeSet<u64> = images.iter().map(|image| image.id).collect();
+    let mut labels = sort_labels(annotations, &ids, json, &mut dataset);
+    dataset.supercategories = empty_supercategories(&categories, &labels);
     let mut finder = ImageFinder::new(json);
-    for ImageRecord { id, file_name } in instances.images {
+    let example = images.first().map(|image| image.file_name.clone());
+    for NamedImage { id, file_name } in images {
         match finder.find(&file_name) {
-            Some(path) => {
+            Ok(path) => {
                 let labels = labels.remove(&id).unwrap_or_default();
                 dataset.images.push(ImageItem {
                     image_id: id,
@@ -116,45 +139,115 @@ pub(super) fn open(json: &Path, split: &str) -> Result<(Dataset, usize), YoloErr
                     labels,
                 });
             }
-            None => {
-                let reason = format!("image {id}: `{file_name}` not found");
+            Err(reason) => {
+                let reason = format!("image {id}: `{file_name}` {reason}");
                 dataset.bad_images.push(BadInput::file(json, reason));
             }
         }
     }
+    dataset.warnings.extend(finder.warning());
     if dataset.images.is_empty() {
         return Err(YoloError::NoImages {
             split: split.to_owned(),
-            searched: finder.folders,
+            searched: finder.folders(),
+            example,
         });
     }
     Ok((dataset, count))
 }
 
-/// Good annotations by image, in file order; bad ones go to the data set's list.
+/// The images by file name.
+fn named_images(json: &Path, records: Vec<ImageRecord>) -> Result<Vec<NamedImage>, YoloError> {
+    let named = records.iter().enumerate().map(|(index, record)| {
+        let id = number(record.id.as_ref());
+        let file_name = Field::good(record.file_name.as_ref()).cloned();
+        let named = id.zip(file_name);
+        let (id, file_name) = named.ok_or_else(|| {
+            let reason = format!("image number {index} has no usable `id` and `file_name`");
+            refuse(json, reason)
+        })?;
+        Ok(NamedImage { id, file_name })
+    });
+    let mut images = named.collect::<Result<Vec<_>, YoloError>>()?;
+    check_unique("image", json, images.iter().map(|image| image.id))?;
+    images.sort_by(|a, b| (&a.file_name, a.id).cmp(&(&b.file_name, b.id)));
+    Ok(images)
+}
+
+/// The categories by id.
+fn named_categories(
+    json: &Path,
+    records: Vec<CategoryRecord>,
+) -> Result<Vec<NamedCategory>, YoloError> {
+    let named = records.iter().enumerate().map(|(index, record)| {
+        let text = |field: &Option<Field<String>>| Field::good(field.as_ref()).cloned();
+        let named = number(record.id.as_ref()).zip(text(&record.name));
+        let (id, name) = named.ok_or_else(|| {
+            let reason = format!("category number {index} has no usable `id` and `name`");
+            refuse(json, reason)
+        })?;
+        let supercategory = text(&record.supercategory);
+        Ok(NamedCategory {
+            id,
+            name,
+            supercategory,
+        })
+    });
+    let mut categories = named.collect::<Result<Vec<_>, YoloError>>()?;
+    if categories.is_empty() {
+        return Err(refuse(json, "no categories"));
+    }
+    check_unique("category", json, categories.iter().map(|c| c.id))?;
+    categories.sort_by_key(|category| category.id);
+    Ok(categories)
+}
+
+/// Categories that others name as what they belong to, and that nothing is labelled as: Roboflow writes the project's
+/// name so.
+fn empty_supercategories(
+    categories: &[NamedCategory],
+    labels: &BTreeMap<u64, Vec<Label>>,
+) -> BTreeSet<usize> {
+    let labelled: BTreeSet<usize> = labels.values().flatten().map(|l| l.class).collect();
+    let is_super = |class: usize| {
+        let mut others = categories.iter().enumerate().filter(|(c, _)| *c != class);
+        let name = Some(categories[class].name.as_str());
+        others.any(|(_, other)| other.supercategory.as_deref() == name)
+    };
+    let empty = (0..categories.len()).filter(|class| !labelled.contains(class));
+    empty.filter(|class| is_super(*class)).collect()
+}
+
+/// Good annotations by image, in file order; bad ones go to the data set's list. Equal ones all count, as pycocotools
+/// counts them, and it is said.
 fn sort_labels(
     annotations: Vec<Annotation>,
     image_ids: &BTreeSet<u64>,
     json: &Path,
     dataset: &mut Dataset,
 ) -> BTreeMap<u64, Vec<Label>> {
-    let classes: BTreeMap<u64, usize> = dataset
-        .category_ids
-        .iter()
-        .enumerate()
-        .map(|(class, &id)| (id, class))
-        .collect();
+    let classes: BTreeMap<u64, usize> = dataset.category_ids.iter().copied().zip(0..).collect();
     let mut labels: BTreeMap<u64, Vec<Label>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut equal = 0;
     for (index, annotation) in annotations.into_iter().enumerate() {
         match label(&annotation, &classes, image_ids) {
-            Ok((image_id, label)) => labels.entry(image_id).or_default().push(label),
+            Ok((image_id, label)) => {
+                equal += usize::from(!seen.insert((image_id, label.key())));
+                labels.entry(image_id).or_default().push(label);
+            }
             Err(reason) => {
-                let id = Field::good(&annotation.id);
+                let id = number(annotation.id.as_ref());
                 let name = id.map_or_else(|| format!("number {index}"), |id| id.to_string());
                 let reason = format!("annotation {name}: {reason}");
                 dataset.bad_labels.push(BadInput::file(json, reason));
             }
         }
+    }
+    if equal > 0 {
+        dataset.warnings.push(format!(
+            "{equal} annotations are exact duplicates of others: all count, as pycocotools counts them (Ultralytics drops them when it converts the file)"
+        ));
     }
     labels
 }
@@ -164,15 +257,15 @@ fn label(
     classes: &BTreeMap<u64, usize>,
     image_ids: &BTreeSet<u64>,
 ) -> Result<(u64, Label), String> {
-    let image_id = Field::good(&annotation.image_id).ok_or("no usable image_id")?;
+    let image_id = number(annotation.image_id.as_ref()).ok_or("no usable image_id")?;
     if !image_ids.contains(&image_id) {
         return Err(format!("image_id {image_id} is not among the images"));
     }
-    let category_id = Field::good(&annotation.category_id).ok_or("no usable category_id")?;
+    let category_id = number(annotation.category_id.as_ref()).ok_or("no usable category_id")?;
     let &class = classes
         .get(&category_id)
         .ok_or_else(|| format!("category_id {category_id} is not among the categories"))?;
-    let bbox = Field::good(&annotation.bbox).ok_or("no bbox of four numbers")?;
+    let &bbox = Field::good(annotation.bbox.as_ref()).ok_or("no bbox of four numbers")?;
     if bbox.iter().any(|value| !value.is_finite()) || bbox[2] < 0.0 || bbox[3] < 0.0 {
         return Err(format!("bbox {bbox:?} is no box"));
     }
@@ -198,54 +291,6 @@ fn label(
     ))
 }
 
-/// Looks for images in the folders where people keep them relative to the JSON.
-struct ImageFinder {
-    folders: Vec<PathBuf>,
-    /// The folder of the image found last: the next one is most likely there too.
-    last: usize,
-}
-
-impl ImageFinder {
-    /// For `instances_val.json` in `D` or in `D/annotations`: `D`, `D/images/val`, `D/images`, `D/val`,
-    /// `D/val2017` and the like.
-    fn new(json: &Path) -> Self {
-        let stem = json
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
-        let split = stem.rsplit_once('_').map_or(stem, |(_, split)| split);
-        let bare = split.trim_end_matches(|c: char| c.is_ascii_digit());
-        let mut relative = vec![
-            String::new(),
-            format!("images/{split}"),
-            "images".to_owned(),
-        ];
-        relative.extend([
-            split.to_owned(),
-            format!("{split}2017"),
-            format!("images/{split}2017"),
-        ]);
-        relative.extend([format!("images/{bare}"), bare.to_owned()]);
-        let beside = json.parent().unwrap_or(Path::new(""));
-        let folders = [beside.to_owned(), beside.join("..")]
-            .iter()
-            .flat_map(|base| relative.iter().map(|folder| base.join(folder)))
-            .collect();
-        Self { folders, last: 0 }
-    }
-
-    fn find(&mut self, file_name: &str) -> Option<PathBuf> {
-        let found = |folder: usize| {
-            let path = self.folders[folder].join(file_name);
-            path.is_file().then_some((folder, path))
-        };
-        let (folder, path) =
-            found(self.last).or_else(|| (0..self.folders.len()).find_map(found))?;
-        self.last = folder;
-        Some(path)
-    }
-}
-
 fn check_unique(what: &str, json: &Path, ids: impl Iterator<Item = u64>) -> Result<(), YoloError> {
     let mut seen = BTreeSet::new();
     match ids.into_iter().find(|id| !seen.insert(*id)) {
@@ -261,9 +306,15 @@ fn refuse(json: &Path, reason: impl ToString) -> YoloError {
     }
 }
 
-fn read_error(path: &Path, source: std::io::Error) -> YoloError {
-    YoloError::Read {
-        path: path.to_owned(),
-        source,
+/// A parser's error in words of the file.
+fn explain(error: &serde_json::Error) -> String {
+    let at = format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Kind::Eof => format!("{at}: the file ends too early"),
+        Kind::Syntax => format!("{at}: no JSON (NaN and Infinity are none either)"),
+        Kind::Io => error.to_string(),
+        Kind::Data => format!(
+            "{at}: expected one object with the lists `images`, `annotations` and `categories`, each of objects"
+        ),
     }
 }

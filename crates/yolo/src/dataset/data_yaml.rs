@@ -2,119 +2,61 @@
 //!
 //! Source: docs.ultralytics.com, "Object Detection Datasets Overview".
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::labels::parse_line;
-use super::{BadInput, Dataset, ImageItem, Label};
-use crate::{Streams, YoloError};
-
-const READ_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
-
-/// Images by name, but of kinds that are not read: reported instead of passed over.
-const UNREAD_EXTENSIONS: [&str; 8] = ["tif", "tiff", "dng", "heic", "heif", "mpo", "pfm", "gif"];
+use super::label_file::{LabelTally, label_path};
+use super::listing::Listing;
+use super::yaml::Yaml;
+use super::{Dataset, slashed};
+use crate::{Streams, YoloError, regular_file};
 
 const MAX_CLASSES: usize = 65_536;
 
-#[derive(Deserialize)]
-struct DataYaml {
+/// Longest data.yaml that is read.
+const MAX_YAML_BYTES: u64 = 16 << 20;
+
+const SPLITS: [&str; 3] = ["train", "val", "test"];
+
+/// What a data.yaml says.
+struct Description {
+    yaml: PathBuf,
     path: Option<String>,
-    train: Option<Split>,
-    val: Option<Split>,
-    test: Option<Split>,
-    nc: Option<usize>,
-    names: Option<Names>,
-    #[serde(default)]
+    /// Folders and lists by split.
+    splits: BTreeMap<&'static str, Vec<String>>,
+    /// Class names; empty where the file names none.
+    names: Vec<String>,
     streams: Streams,
+    /// What was assumed or replaced.
+    warnings: Vec<String>,
 }
 
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum Split {
-    One(String),
-    Many(Vec<String>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Names {
-    List(Vec<Name>),
-    Map(BTreeMap<usize, Name>),
-}
-
-/// A class name; one that YAML takes for a number or a truth value is still a name.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Name {
-    Text(String),
-    Integer(i64),
-    Real(f64),
-    Truth(bool),
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        match name {
-            Name::Text(text) => text,
-            Name::Integer(number) => number.to_string(),
-            Name::Real(number) => number.to_string(),
-            Name::Truth(truth) => truth.to_string(),
+/// Opens one split; also returns how many labels were seen, bad ones included. Without class names no label is read.
+pub(super) fn open(yaml: &Path, split: &str) -> Result<(Dataset, usize), YoloError> {
+    let mut data = read(yaml)?;
+    let listing = data.list(split)?;
+    let mut dataset = Dataset {
+        category_ids: (0..data.names.len() as u64).collect(),
+        names: data.names,
+        streams: data.streams,
+        ..Dataset::unlabelled(listing)
+    };
+    dataset.warnings.splice(0..0, data.warnings);
+    let mut tally = LabelTally::default();
+    if !dataset.names.is_empty() {
+        for image in &mut dataset.images {
+            image.labels = tally.read(&label_path(&image.path), dataset.names.len());
         }
     }
+    dataset.warnings.extend(tally.warnings());
+    dataset.duplicate_labels = tally.duplicates;
+    dataset.bad_labels = tally.bad;
+    Ok((dataset, tally.lines))
 }
 
-/// Opens one split; also returns how many labels were seen, bad ones included.
-pub(super) fn open(yaml: &Path, split: &str) -> Result<(Dataset, usize), YoloError> {
-    let data = read(yaml)?;
-    let entries = data.split(yaml, split)?;
-    let folder = yaml.parent().unwrap_or(Path::new(""));
-    let root = folder.join(data.path.as_deref().unwrap_or(""));
-    let streams = data.streams.clone();
-    let names = data.class_names(yaml)?;
-
-    let mut listing = Listing::default();
-    let mut searched = Vec::new();
-    for entry in &entries {
-        let place = resolve(&root, entry);
-        listing.add(&place, &root)?;
-        searched.push(place);
-    }
-    if listing.images.is_empty() {
-        return Err(YoloError::NoImages {
-            split: split.to_owned(),
-            searched,
-        });
-    }
-    let mut images: Vec<PathBuf> = listing.images.into_iter().collect();
-    images.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
-
-    let mut dataset = Dataset {
-        images: Vec::with_capacity(images.len()),
-        category_ids: (0..names.len() as u64).collect(),
-        names,
-        streams,
-        bad_images: listing.bad,
-        bad_labels: Vec::new(),
-    };
-    let mut count = 0;
-    for (image_id, path) in (0..).zip(images) {
-        let found = read_labels(
-            &label_path(&path),
-            dataset.names.len(),
-            &mut dataset.bad_labels,
-        );
-        count += found.count;
-        dataset.images.push(ImageItem {
-            image_id,
-            path,
-            labels: found.labels,
-        });
-    }
-    Ok((dataset, count))
+/// The images of a split, without their labels.
+pub(super) fn images(yaml: &Path, split: &str) -> Result<Vec<PathBuf>, YoloError> {
+    Ok(read(yaml)?.list(split)?.into_images())
 }
 
 /// Where the other images of a scene lie.
@@ -122,265 +64,252 @@ pub(crate) fn streams(yaml: &Path) -> Result<Streams, YoloError> {
     Ok(read(yaml)?.streams)
 }
 
-fn read(yaml: &Path) -> Result<DataYaml, YoloError> {
-    let text = fs::read_to_string(yaml).map_err(|source| read_error(yaml, source))?;
-    // YAML 1.2: a class called `no` is no truth value.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let data = serde_saphyr::from_str_with_options(&text, options);
-    data.map_err(|error| YoloError::DataYaml {
+fn read(yaml: &Path) -> Result<Description, YoloError> {
+    let refuse = |reason: String| YoloError::DataYaml {
         path: yaml.to_owned(),
-        reason: error.to_string(),
+        reason,
+    };
+    let text = regular_file::read_text(yaml, MAX_YAML_BYTES)?;
+    // Ultralytics drops bytes that are no UTF-8 and characters that steer.
+    let kept = |c: char| c != '\u{fffd}' && (!c.is_control() || "\t\n\r\u{85}".contains(c));
+    let clean: String = text.chars().filter(|c| kept(*c)).collect();
+    let Yaml::Map(entries) = Yaml::parse(&clean).map_err(refuse)? else {
+        let reason = "expected the keys `path`, `train`, `val` and `names`";
+        return Err(refuse(reason.to_owned()));
+    };
+    let mut warnings = Vec::new();
+    if clean.len() < text.len() {
+        let warning =
+            "the text is not UTF-8 throughout, or has control characters: they are left out";
+        warnings.push(warning.to_owned());
+    }
+    let entries = last_of_each(entries, &mut warnings);
+    let get = |key: &str| entries.get(key).filter(|value| **value != Yaml::Null);
+    let mut splits = BTreeMap::new();
+    for split in SPLITS {
+        let other_name = (split == "val").then(|| get("validation")).flatten();
+        if let Some(value) = get(split).or(other_name) {
+            splits.insert(split, places(split, value).map_err(refuse)?);
+        }
+    }
+    let path = match get("path") {
+        None => None,
+        Some(Yaml::Text(path)) => Some(path.clone()),
+        Some(other) => {
+            let reason = format!("`path` is {}: expected a folder", other.kind());
+            return Err(refuse(reason));
+        }
+    };
+    let streams = get("streams").map(|value| places("streams", value));
+    let streams = streams.transpose().map_err(refuse)?;
+    Ok(Description {
+        yaml: yaml.to_owned(),
+        path,
+        splits,
+        names: class_names(yaml, get("names"), get("nc"), &mut warnings)?,
+        streams: streams.map_or_else(Streams::default, Streams::new),
+        warnings,
     })
 }
 
-impl DataYaml {
-    fn split(&self, yaml: &Path, split: &str) -> Result<Vec<String>, YoloError> {
-        let known = [
-            ("train", &self.train),
-            ("val", &self.val),
-            ("test", &self.test),
-        ];
-        let entry = known
-            .iter()
-            .find(|(name, _)| *name == split)
-            .and_then(|(_, entry)| entry.as_ref());
-        match entry {
-            Some(Split::One(entry)) => Ok(vec![entry.clone()]),
-            Some(Split::Many(entries)) => Ok(entries.clone()),
-            None => Err(YoloError::MissingSplit {
-                path: yaml.to_owned(),
-                split: split.to_owned(),
-                found: known
-                    .iter()
-                    .filter(|(_, entry)| entry.is_some())
-                    .map(|(name, _)| (*name).to_owned())
-                    .collect(),
-            }),
+/// The entries by key. Of two with one key the last counts, as for Python's YAML.
+fn last_of_each(
+    entries: Vec<(String, Yaml)>,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<String, Yaml> {
+    let mut last = BTreeMap::new();
+    for (key, value) in entries {
+        if last.insert(key.clone(), value).is_some() {
+            warnings.push(format!("`{key}` is given twice: the last one counts"));
         }
     }
-
-    fn class_names(self, yaml: &Path) -> Result<Vec<String>, YoloError> {
-        let names: Vec<String> = match (self.names, self.nc) {
-            (Some(Names::List(names)), _) => names.into_iter().map(String::from).collect(),
-            (Some(Names::Map(names)), _) => {
-                if let Some(missing) = (0..names.len()).find(|class| !names.contains_key(class)) {
-                    let count = names.len();
-                    return Err(YoloError::ClassNames {
-                        path: yaml.to_owned(),
-                        count,
-                        missing,
-                    });
-                }
-                names.into_values().map(String::from).collect()
-            }
-            (None, Some(count)) if count <= MAX_CLASSES => {
-                (0..count).map(|class| format!("class_{class}")).collect()
-            }
-            (None, _) => Vec::new(),
-        };
-        if names.is_empty() {
-            return Err(YoloError::DataYaml {
-                path: yaml.to_owned(),
-                reason: "neither `names` nor a usable `nc`".to_owned(),
-            });
-        }
-        match self.nc {
-            Some(expected) if expected != names.len() => Err(YoloError::ClassCount {
-                path: yaml.to_owned(),
-                expected,
-                expected_by: "nc".to_owned(),
-                found: names.len(),
-                found_by: "names".to_owned(),
-            }),
-            _ => Ok(names),
-        }
-    }
+    last
 }
 
-/// Where a split entry is. Exported archives often say `../train/images` and mean `train/images`.
-fn resolve(root: &Path, entry: &str) -> PathBuf {
-    let place = root.join(entry);
-    match entry.strip_prefix("../") {
-        Some(inside) if !place.exists() && root.join(inside).exists() => root.join(inside),
-        _ => place,
-    }
+/// A text, or a list of texts.
+fn places(key: &str, value: &Yaml) -> Result<Vec<String>, String> {
+    let list = match value {
+        Yaml::List(list) => list.iter().map(Yaml::text).collect(),
+        other => other.text().map(|text| vec![text]),
+    };
+    let list = list.filter(|l| !l.is_empty());
+    let list = list.ok_or_else(|| {
+        format!(
+            "`{key}` is {}: expected a folder, a text file that lists images, or a list of them",
+            value.kind()
+        )
+    })?;
+    Ok(list.into_iter().map(str::to_owned).collect())
 }
 
-#[derive(Default)]
-struct Listing {
-    images: BTreeSet<PathBuf>,
-    bad: Vec<BadInput>,
-    /// Folders walked: links may lead in circles.
-    walked: BTreeSet<PathBuf>,
-}
-
-impl Listing {
-    /// Adds a folder, with its folders, or a .txt list.
-    fn add(&mut self, place: &Path, root: &Path) -> Result<(), YoloError> {
-        if extension_of(place).as_deref() == Some("txt") && !place.is_dir() {
-            self.add_list(place, root)
-        } else {
-            self.add_folder(place)
-        }
-    }
-
-    fn add_folder(&mut self, folder: &Path) -> Result<(), YoloError> {
-        let real = fs::canonicalize(folder).map_err(|source| read_error(folder, source))?;
-        if !self.walked.insert(real) {
-            return Ok(());
-        }
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|source| read_error(folder, source))? {
-            entries.push(entry.map_err(|source| read_error(folder, source))?.path());
-        }
-        entries.sort();
-        for path in entries {
-            let hidden = path
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
-            if hidden {
-                continue;
-            }
-            if path.is_dir() {
-                self.add_folder(&path)?;
-            } else if let Some(extension) = extension_of(&path) {
-                self.add_image(path, &extension);
-            }
-        }
-        Ok(())
-    }
-
-    fn add_image(&mut self, path: PathBuf, extension: &str) {
-        if READ_EXTENSIONS.contains(&extension) {
-            self.images.insert(path);
-        } else if UNREAD_EXTENSIONS.contains(&extension) {
-            self.bad.push(BadInput::file(
-                path,
-                format!(".{extension} images are not read"),
-            ));
-        }
-    }
-
-    /// Lines are absolute, or relative to the list's folder, or else to the data set's root.
-    fn add_list(&mut self, list: &Path, root: &Path) -> Result<(), YoloError> {
-        let text = fs::read_to_string(list).map_err(|source| read_error(list, source))?;
-        let beside = list.parent().unwrap_or(Path::new(""));
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() {
-                continue;
-            }
-            let line = line.strip_prefix("./").unwrap_or(line);
-            let found = [beside.join(line), root.join(line)]
-                .into_iter()
-                .find(|path| path.is_file());
-            let reason = match found {
-                Some(path) => match extension_of(&path) {
-                    Some(extension) if READ_EXTENSIONS.contains(&extension.as_str()) => {
-                        self.images.insert(path);
-                        continue;
-                    }
-                    _ => format!(
-                        "`{line}` is no image that is read ({})",
-                        READ_EXTENSIONS.join(", ")
-                    ),
-                },
-                None => format!("image `{line}` not found"),
-            };
-            self.bad.push(BadInput {
-                file: list.to_owned(),
-                line: Some(index + 1),
-                reason,
-            });
-        }
-        Ok(())
-    }
-}
-
-fn extension_of(path: &Path) -> Option<String> {
-    path.extension()
-        .and_then(OsStr::to_str)
-        .map(str::to_ascii_lowercase)
-}
-
-/// The label file of an image: its last `images` folder becomes `labels`, its extension `txt`.
-pub(super) fn label_path(image: &Path) -> PathBuf {
-    let components: Vec<Component<'_>> = image.components().collect();
-    let folders = &components[..components.len().saturating_sub(1)];
-    let images = folders
-        .iter()
-        .rposition(|folder| folder.as_os_str() == "images");
-    let renamed = components.iter().enumerate().map(|(index, component)| {
-        if Some(index) == images {
-            OsStr::new("labels")
-        } else {
-            component.as_os_str()
-        }
+/// Class names by number; made up where the file gives only their count, none where it gives nothing.
+fn class_names(
+    yaml: &Path,
+    names: Option<&Yaml>,
+    count: Option<&Yaml>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, YoloError> {
+    let refuse = |reason: String| YoloError::DataYaml {
+        path: yaml.to_owned(),
+        reason,
+    };
+    let count = count.map(|count| {
+        let number = count.text().and_then(|text| text.trim().parse().ok());
+        let number = number.filter(|n| (1..=MAX_CLASSES).contains(n));
+        let found = count.text().unwrap_or(count.kind());
+        number.ok_or_else(|| {
+            refuse(format!(
+                "`nc` is {found}: expected a number of classes from 1 to {MAX_CLASSES}"
+            ))
+        })
     });
-    renamed.collect::<PathBuf>().with_extension("txt")
-}
-
-struct FileLabels {
-    labels: Vec<Label>,
-    /// Lines with something on them.
-    count: usize,
-}
-
-/// Labels of one image; no file means nothing is in the image.
-fn read_labels(path: &Path, classes: usize, bad: &mut Vec<BadInput>) -> FileLabels {
-    let mut found = FileLabels {
-        labels: Vec::new(),
-        count: 0,
-    };
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
-        Err(error) => {
-            bad.push(BadInput::file(path, error));
-            return FileLabels { count: 1, ..found };
+    let count = count.transpose()?;
+    let names = match names {
+        None => {
+            let made_up = (0..count.unwrap_or(0)).map(|class| format!("class_{class}"));
+            return Ok(made_up.collect());
+        }
+        Some(Yaml::List(names)) => names.iter().map(name).collect(),
+        Some(Yaml::Map(names)) => numbered(yaml, names, warnings)?,
+        Some(other) => {
+            return Err(refuse(format!(
+                "`names` is {}: expected a list of names, or a map from numbers to names",
+                other.kind()
+            )));
         }
     };
-    for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        found.count += 1;
-        match parse_line(line, classes) {
-            Ok(label) => found.labels.push(label),
-            Err(reason) => {
-                bad.push(BadInput {
-                    file: path.to_owned(),
-                    line: Some(index + 1),
-                    reason,
-                });
+    match count {
+        Some(expected) if expected != names.len() => Err(YoloError::ClassCount {
+            path: yaml.to_owned(),
+            expected,
+            expected_by: "nc".to_owned(),
+            found: names.len(),
+            found_by: "names".to_owned(),
+        }),
+        _ => Ok(names),
+    }
+}
+
+/// The names of a map, whose keys may be numbers or texts.
+fn numbered(
+    yaml: &Path,
+    names: &[(String, Yaml)],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, YoloError> {
+    let mut by_class = BTreeMap::new();
+    for (key, value) in last_of_each(names.to_vec(), warnings) {
+        let class: usize = key.trim().parse().map_err(|_| YoloError::DataYaml {
+            path: yaml.to_owned(),
+            reason: format!("`names` has the key `{key}`: classes are numbered from 0"),
+        })?;
+        by_class.insert(class, name(&value));
+    }
+    let missing = (0..by_class.len()).find(|class| !by_class.contains_key(class));
+    match missing {
+        Some(missing) => Err(YoloError::ClassNames {
+            path: yaml.to_owned(),
+            count: by_class.len(),
+            missing,
+        }),
+        None => Ok(by_class.into_values().collect()),
+    }
+}
+
+/// A class name; what YAML takes for nothing is still a name.
+fn name(value: &Yaml) -> String {
+    value.text().unwrap_or("null").to_owned()
+}
+
+impl Description {
+    /// The images of a split.
+    fn list(&mut self, split: &str) -> Result<Listing, YoloError> {
+        let entries = self.splits.get(split);
+        let entries = entries.ok_or_else(|| YoloError::MissingSplit {
+            path: self.yaml.clone(),
+            split: split.to_owned(),
+            found: SPLITS
+                .iter()
+                .filter(|name| self.splits.contains_key(*name))
+                .map(|name| (*name).to_owned())
+                .collect(),
+        })?;
+        let roots = roots(&self.yaml, self.path.as_deref());
+        let mut listing = Listing::default();
+        let mut searched = Vec::new();
+        for entry in entries {
+            let (root, place) = resolve(&roots, entry).ok_or_else(|| YoloError::SplitNotFound {
+                path: self.yaml.clone(),
+                split: split.to_owned(),
+                entry: entry.clone(),
+                searched: roots.iter().map(|root| shown(&root.join(entry))).collect(),
+            })?;
+            if root > 0 {
+                self.warnings.push(format!(
+                    "`{entry}` is not there beside the file as it is written: {} is read",
+                    shown(&place).display()
+                ));
             }
+            listing.add(&place, &roots)?;
+            searched.push(place);
         }
+        if listing.is_empty() {
+            return Err(YoloError::NoImages {
+                split: split.to_owned(),
+                searched,
+                example: None,
+            });
+        }
+        Ok(listing)
     }
-    found
 }
 
-fn read_error(path: &Path, source: std::io::Error) -> YoloError {
-    YoloError::Read {
-        path: path.to_owned(),
-        source,
-    }
+/// Where `path` may be: as it is written beside the data.yaml, then under the working directory and its `datasets`, and
+/// in the `datasets` beside it, where Ultralytics and YOLOv5 keep theirs.
+fn roots(yaml: &Path, path: Option<&str>) -> Vec<PathBuf> {
+    let beside = yaml.parent().unwrap_or(Path::new(""));
+    let Some(path) = path else {
+        return distinct([beside.to_owned(), PathBuf::new()]);
+    };
+    let written = [Some(path.to_owned()), slashed(path)].into_iter().flatten();
+    distinct(written.flat_map(|path| {
+        [
+            beside.join(&path),
+            PathBuf::from(&path),
+            Path::new("datasets").join(&path),
+            Path::new("../datasets").join(&path),
+        ]
+    }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn label_path_replaces_the_last_images_folder() {
-        let cases = [
-            ("/d/images/val/a.jpg", "/d/labels/val/a.txt"),
-            ("images/a.b.png", "labels/a.b.txt"),
-            ("/images/x/images/a.jpg", "/images/x/labels/a.txt"),
-            ("/d/val/a.jpg", "/d/val/a.txt"),
-            ("/d/images_2/images", "/d/images_2/images.txt"),
-        ];
-        for (image, expected) in cases {
-            assert_eq!(label_path(Path::new(image)), Path::new(expected));
+fn distinct(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut seen = Vec::new();
+    for path in paths {
+        if !seen.contains(&path) {
+            seen.push(path);
         }
     }
+    seen
+}
+
+/// Where an entry of a split is, and under which of the roots. Exported archives often say `../train/images` and mean
+/// `train/images`.
+fn resolve(roots: &[PathBuf], entry: &str) -> Option<(usize, PathBuf)> {
+    let written = [Some(entry.to_owned()), slashed(entry)]
+        .into_iter()
+        .flatten();
+    let forms: Vec<String> = written
+        .flat_map(|entry| {
+            let inside = entry.strip_prefix("../").map(str::to_owned);
+            [Some(entry.clone()), inside].into_iter().flatten()
+        })
+        .collect();
+    roots.iter().enumerate().find_map(|(at, root)| {
+        let mut places = forms.iter().map(|form| root.join(form));
+        places.find(|place| place.exists()).map(|place| (at, place))
+    })
+}
+
+/// A path that means the same wherever it is read.
+fn shown(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

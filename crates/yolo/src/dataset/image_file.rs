@@ -1,37 +1,59 @@
 //! Image files to RGB bytes, as OpenCV's `imread` gives them (but in RGB order).
 
-use std::fs;
+use std::ffi::OsStr;
 use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::YoloError;
+use super::jpeg;
+use crate::{YoloError, regular_file};
 
-/// Longest side of an image that is read.
-pub const MAX_SIDE_PX: u32 = 16_384;
+/// Most pixels of an image that is read: what Pillow takes before it calls an image a decompression bomb.
+pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// Most bytes that a decoded image may take.
-pub const MAX_DECODED_BYTES: u64 = 512 << 20;
+/// Most memory that decoding one image may take, as its header tells before anything of it is decoded.
+pub const MAX_DECODING_BYTES: u64 = 1 << 30;
 
-/// Reads a JPEG, PNG, BMP or WebP, told apart by content: EXIF orientation applied, gray and palettes
-/// expanded, alpha dropped, the high byte of 16 bits kept.
+/// Longest file that is opened as an image.
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// Endings of files that are taken for images in folders and lists; what is in them is told by their content.
+pub const IMAGE_EXTENSIONS: [&str; 12] = [
+    "bmp", "jpeg", "jpg", "mpo", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp",
+];
+
+/// Whether a file is taken for an image, by its name.
+pub fn is_image_name(path: &Path) -> bool {
+    extension_of(path).is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str()))
+}
+
+/// The ending of a name in small letters.
+pub(super) fn extension_of(path: &Path) -> Option<String> {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.map(str::to_ascii_lowercase)
+}
+
+/// Reads a JPEG (of an MPO the first), PNG, BMP, WebP, TIFF or PNM, told apart by content: orientation applied, gray
+/// and palettes expanded, alpha dropped, 16 bits made 8, of several frames the first.
 ///
 /// # Errors
-/// `Read`; `ImageTooLarge` if the header claims more than [`MAX_SIDE_PX`] or [`MAX_DECODED_BYTES`],
-/// before anything of that size is allocated; `ImageFile` if it does not decode or ends early.
+/// `Read`; `ImageTooLarge` if the header claims more than [`MAX_PIXELS`] or decoding takes more than
+/// [`MAX_DECODING_BYTES`], before anything of that size is allocated; `ImageFile` if it does not decode or ends early.
 pub fn read_rgb(path: &Path) -> Result<RgbImage, YoloError> {
-    let bytes = read_bytes(path)?;
+    let bytes = regular_file::read(path, MAX_FILE_BYTES)?;
     let format = format_of(path, &bytes)?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(&bytes) {
-        return Err(refuse(path, "truncated JPEG: no end-of-image marker"));
+    let (rgb, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(path, &bytes)?,
+        _ => decode(path, &bytes, format)?,
+    };
+    if orientation == Orientation::NoTransforms {
+        return Ok(rgb);
     }
-    let mut decoder = decoder(path, &bytes, format)?;
-    let orientation = decoder.orientation().map_err(|error| refuse(path, error))?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| refuse(path, error))?;
-    decoded.apply_orientation(orientation);
-    Ok(to_rgb(decoded))
+    let mut turned = DynamicImage::ImageRgb8(rgb);
+    turned.apply_orientation(orientation);
+    Ok(turned.into_rgb8())
 }
 
 /// Width and height of the image that [`read_rgb`] would give, from the header alone.
@@ -39,35 +61,47 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage, YoloError> {
 /// # Errors
 /// As [`read_rgb`], as far as the header tells.
 pub fn read_size(path: &Path) -> Result<(u32, u32), YoloError> {
-    let bytes = read_bytes(path)?;
+    let bytes = regular_file::read(path, MAX_FILE_BYTES)?;
     let format = format_of(path, &bytes)?;
-    let mut decoder = decoder(path, &bytes, format)?;
-    let (width_px, height_px) = decoder.dimensions();
-    Ok(
-        match decoder.orientation().map_err(|error| refuse(path, error))? {
-            Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH => (height_px, width_px),
-            _ => (width_px, height_px),
-        },
-    )
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, YoloError> {
-    fs::read(path).map_err(|source| YoloError::Read {
-        path: path.to_owned(),
-        source,
+    let ((width_px, height_px), orientation) = match format {
+        ImageFormat::Jpeg => jpeg::size(path, &bytes)?,
+        _ => {
+            let mut decoder = decoder(path, &bytes, format)?;
+            let orientation = decoder.orientation();
+            let orientation = orientation.map_err(|error| refuse(path, error))?;
+            (decoder.dimensions(), orientation)
+        }
+    };
+    Ok(match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (height_px, width_px),
+        _ => (width_px, height_px),
     })
 }
 
 fn format_of(path: &Path, bytes: &[u8]) -> Result<ImageFormat, YoloError> {
+    use ImageFormat::{Bmp, Jpeg, Png, Pnm, Tiff, WebP};
     match image::guess_format(bytes) {
-        Ok(
-            format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Bmp | ImageFormat::WebP),
-        ) => Ok(format),
-        _ => Err(refuse(path, "not a JPEG, PNG, BMP or WebP image")),
+        Ok(format @ (Jpeg | Png | Bmp | WebP | Tiff | Pnm)) => Ok(format),
+        _ if bytes.is_empty() => Err(refuse(path, "the file is empty")),
+        _ => Err(refuse(
+            path,
+            "not a JPEG, PNG, BMP, WebP, TIFF or PNM image",
+        )),
     }
+}
+
+fn decode(
+    path: &Path,
+    bytes: &[u8],
+    format: ImageFormat,
+) -> Result<(RgbImage, Orientation), YoloError> {
+    let mut decoder = decoder(path, bytes, format)?;
+    let orientation = decoder.orientation().map_err(|error| refuse(path, error))?;
+    let decoded = DynamicImage::from_decoder(decoder).map_err(|error| refuse(path, error))?;
+    Ok((to_rgb(path, decoded, format)?, orientation))
 }
 
 fn decoder<'b>(
@@ -75,74 +109,81 @@ fn decoder<'b>(
     bytes: &'b [u8],
     format: ImageFormat,
 ) -> Result<impl ImageDecoder + 'b, YoloError> {
-    let decoder = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_decoder()
-        .map_err(|error| refuse(path, error))?;
-    let (width_px, height_px) = decoder.dimensions();
-    let longest = width_px.max(height_px);
-    if longest > MAX_SIDE_PX || decoder.total_bytes() > MAX_DECODED_BYTES {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODING_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|error| refuse(path, error))?;
+    let size_px = decoder.dimensions();
+    let decoded = decoder.total_bytes();
+    let as_rgb = 3 * u64::from(size_px.0) * u64::from(size_px.1);
+    // What is not RGB as it is decoded lies in memory twice, and so does what is turned.
+    check_size(path, size_px, decoded.saturating_add(as_rgb))?;
+    Ok(decoder)
+}
+
+/// Refuses an image before it is decoded: for its size, or for what decoding takes.
+pub(super) fn check_size(
+    path: &Path,
+    (width_px, height_px): (u32, u32),
+    decoding_bytes: u64,
+) -> Result<(), YoloError> {
+    let pixels = u64::from(width_px) * u64::from(height_px);
+    if pixels == 0 {
+        let reason = format!("image of {width_px}x{height_px} pixels");
+        return Err(refuse(path, reason));
+    }
+    if pixels > MAX_PIXELS || decoding_bytes > MAX_DECODING_BYTES {
         return Err(YoloError::ImageTooLarge {
             path: path.to_owned(),
             width_px,
             height_px,
-            max_side_px: MAX_SIDE_PX,
-            max_bytes: MAX_DECODED_BYTES,
+            max_pixels: MAX_PIXELS,
+            max_bytes: MAX_DECODING_BYTES,
         });
     }
-    if width_px == 0 || height_px == 0 {
-        return Err(refuse(
-            path,
-            format!("image of {width_px}x{height_px} pixels"),
-        ));
-    }
-    Ok(decoder)
-}
-
-/// Whether an end-of-image marker follows the first scan.
-///
-/// Decoders fill what is missing with gray and say nothing. A thumbnail's end-of-image lies in a
-/// segment before the scan, and does not count.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    let mut at = 2;
-    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
-        if marker == 0xff {
-            at += 1;
-            continue;
-        }
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-        if marker == START_OF_SCAN {
-            return bytes
-                .get(at..)
-                .is_some_and(|scan| scan.windows(2).any(|w| w == [0xff, 0xd9]));
-        }
-    }
-    false
+    Ok(())
 }
 
 /// By hand where it is no more than picking bytes: the crate's conversions go through color profiles.
-fn to_rgb(image: DynamicImage) -> RgbImage {
+fn to_rgb(path: &Path, image: DynamicImage, format: ImageFormat) -> Result<RgbImage, YoloError> {
     let (width, height) = (image.width(), image.height());
     let high = |sample: u16| (sample >> 8) as u8;
+    let tiff = format == ImageFormat::Tiff;
     let pixels: Vec<[u8; 3]> = match image {
-        DynamicImage::ImageRgb8(image) => return image,
+        DynamicImage::ImageRgb8(image) => return Ok(image),
         DynamicImage::ImageLuma8(image) => image.pixels().map(|p| [p[0]; 3]).collect(),
         DynamicImage::ImageLumaA8(image) => image.pixels().map(|p| [p[0]; 3]).collect(),
+        DynamicImage::ImageRgba8(image) if tiff => image.pixels().map(|p| faded(p.0)).collect(),
         DynamicImage::ImageRgba8(image) => image.pixels().map(|p| [p[0], p[1], p[2]]).collect(),
         DynamicImage::ImageLuma16(image) => image.pixels().map(|p| [high(p[0]); 3]).collect(),
         DynamicImage::ImageLumaA16(image) => image.pixels().map(|p| [high(p[0]); 3]).collect(),
+        DynamicImage::ImageRgb16(image) if tiff => {
+            image.pixels().map(|p| p.0.map(rounded)).collect()
+        }
         DynamicImage::ImageRgb16(image) => image.pixels().map(|p| p.0.map(high)).collect(),
         DynamicImage::ImageRgba16(image) => image
             .pixels()
             .map(|p| [p[0], p[1], p[2]].map(high))
             .collect(),
-        other => return other.into_rgb8(),
+        _ => return Err(refuse(path, "samples of 32 bits are not read")),
     };
     let bytes = pixels.into_flattened();
-    RgbImage::from_raw(width, height, bytes).expect("three bytes a pixel")
+    RgbImage::from_raw(width, height, bytes)
+        .ok_or_else(|| refuse(path, "fewer pixels than its header claims"))
 }
 
-fn refuse(path: &Path, reason: impl ToString) -> YoloError {
+/// A colour on black by its alpha. Source: what libtiff's RGBA interface, behind OpenCV, makes of alpha.
+fn faded([red, green, blue, alpha]: [u8; 4]) -> [u8; 3] {
+    [red, green, blue].map(|c| ((u32::from(c) * u32::from(alpha) + 127) / 255) as u8)
+}
+
+/// 16 bits as 8. Source: libtiff's RGBA interface.
+fn rounded(sample: u16) -> u8 {
+    ((u32::from(sample) + 128) / 257) as u8
+}
+
+pub(super) fn refuse(path: &Path, reason: impl ToString) -> YoloError {
     YoloError::ImageFile {
         path: path.to_owned(),
         reason: reason.to_string(),

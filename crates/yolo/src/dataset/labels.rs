@@ -27,7 +27,42 @@ pub enum LabelBox {
     Pixels([f64; 4]),
 }
 
+/// How a line gives an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    /// Centre, width and height.
+    Box,
+    /// The corners of an outline.
+    Polygon,
+}
+
+/// A label as it is compared with others of its file: its class, and its box in the bits of 32-bit floats.
+pub(super) type LabelKey = (usize, [u32; 4], bool);
+
 impl Label {
+    /// By this, two labels are the same.
+    pub(super) fn key(&self) -> LabelKey {
+        let (LabelBox::Normalised(bbox) | LabelBox::Pixels(bbox)) = self.bbox;
+        // Adding 0 makes -0 the same as 0.
+        let bits = bbox.map(|v| (v as f32 + 0.0).to_bits());
+        (self.class, bits, self.crowd)
+    }
+
+    /// Whether its box has no area.
+    pub(super) fn is_flat(&self) -> bool {
+        let (LabelBox::Normalised(bbox) | LabelBox::Pixels(bbox)) = self.bbox;
+        bbox[2] <= 0.0 || bbox[3] <= 0.0
+    }
+
+    /// How far a normalised box reaches outside of the image, as a share of it.
+    pub(super) fn overhang(&self) -> f64 {
+        let LabelBox::Normalised([x, y, width, height]) = self.bbox else {
+            return 0.0;
+        };
+        let beyond = |centre: f64, side: f64| (side / 2.0 - centre).max(centre + side / 2.0 - 1.0);
+        beyond(x, width).max(beyond(y, height)).max(0.0)
+    }
+
     /// The object in pixels of an image of this size.
     pub fn object(&self, width_px: u32, height_px: u32) -> GroundTruthObject {
         let (image_width, image_height) = (f64::from(width_px), f64::from(height_px));
@@ -51,14 +86,14 @@ impl Label {
 }
 
 /// Reads one line; the error is the reason to skip it.
-pub(super) fn parse_line(line: &str, classes: usize) -> Result<Label, String> {
+pub(super) fn parse_line(line: &str, classes: usize) -> Result<(Label, Form), String> {
     let mut fields = Vec::new();
     for text in line.split_ascii_whitespace() {
         let number: f64 = text
             .parse()
-            .map_err(|_| format!("`{text}` is not a number"))?;
+            .map_err(|_| format!("`{}` is not a number", shortened(text)))?;
         if !number.is_finite() {
-            return Err(format!("`{text}` is not a finite number"));
+            return Err(format!("`{}` is not a finite number", shortened(text)));
         }
         fields.push(number);
     }
@@ -69,9 +104,11 @@ pub(super) fn parse_line(line: &str, classes: usize) -> Result<Label, String> {
     if class.fract() != 0.0 || class < 0.0 || class >= classes as f64 {
         return Err(format!("class {class} is not one of 0..{classes}"));
     }
-    let bbox = match *coordinates {
-        [x, y, width, height] => [x, y, width, height],
-        _ if coordinates.len() >= 6 && coordinates.len().is_multiple_of(2) => bounds(coordinates)?,
+    let (bbox, form) = match *coordinates {
+        [x, y, width, height] => ([x, y, width, height], Form::Box),
+        _ if coordinates.len() >= 6 && coordinates.len().is_multiple_of(2) => {
+            (bounds(coordinates)?, Form::Polygon)
+        }
         _ => {
             let found = fields.len();
             return Err(format!(
@@ -89,13 +126,22 @@ pub(super) fn parse_line(line: &str, classes: usize) -> Result<Label, String> {
             return Err(format!("{name} = {value} is outside of 0..1"));
         }
     }
-    let bbox = LabelBox::Normalised(bbox);
-    Ok(Label {
+    let label = Label {
         class: class as usize,
-        bbox,
+        bbox: LabelBox::Normalised(bbox),
         area: None,
         crowd: false,
-    })
+    };
+    Ok((label, form))
+}
+
+/// The beginning of a text that may be long, since it stood where a number was expected.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 40;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Bounds of a polygon given as x, y pairs, as centre, width and height.
@@ -136,7 +182,9 @@ mod tests {
             ("2 0.25 0.25 0.75 0.25 0.5 1", [0.5, 0.625, 0.5, 0.75]),
         ];
         for (line, expected) in cases {
-            let label = parse_line(line, 3).expect(line);
+            let (label, form) = parse_line(line, 3).expect(line);
+            let corners = line.split_ascii_whitespace().count() > 5;
+            assert_eq!(form == Form::Polygon, corners, "{line}");
             assert_eq!(
                 (label.class, label.bbox),
                 (2, LabelBox::Normalised(expected)),
@@ -178,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn parse_line_any_text_gives_a_box_inside_or_an_error(line in "[-0-9.eE naif\t]{0,60}") {
-            if let Ok(label) = parse_line(&line, 4) {
+            if let Ok((label, _)) = parse_line(&line, 4) {
                 let object = label.object(100, 100);
                 prop_assert!(label.class < 4);
                 prop_assert!(object.bbox.iter().all(|v| (-60.0..=160.0).contains(v)));

@@ -53,6 +53,27 @@ pub struct CocoMetrics {
     pub per_class: Vec<ClassMetrics>,
 }
 
+impl CocoMetrics {
+    /// Figures that are not there.
+    pub(super) fn unmeasured() -> Self {
+        Self {
+            map_50_95: f64::NAN,
+            map_50: f64::NAN,
+            map_75: f64::NAN,
+            map_small: None,
+            map_medium: None,
+            map_large: None,
+            ar_1: None,
+            ar_10: None,
+            ar_100: None,
+            ar_small: None,
+            ar_medium: None,
+            ar_large: None,
+            per_class: Vec::new(),
+        }
+    }
+}
+
 /// Average precision of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassMetrics {
@@ -120,7 +141,7 @@ impl<'g> CocoEvaluator<'g> {
 }
 
 /// Outcome of every detection at every threshold, from which metrics of any list of the images follow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Matches {
     image_ids: Vec<u64>,
     categories: Vec<Category>,
