@@ -223,6 +223,9 @@ fn print(out: &Path, r: &CompressRecord) {
     say!("{rows}");
     for t in &r.gate.attempts {
         say!("{}", attempt_text(t));
+        if let Some(shortfall) = &t.shortfall {
+            say!("  less went than was asked: {shortfall}");
+        }
     }
     for warning in &r.warnings {
         say!("note: {warning}");
@@ -255,7 +258,6 @@ fn attempt_text(t: &Attempt) -> String {
         100.0 * t.macs_ratio,
         asked.join("; ")
     );
-    let short = t.shortfall.map_or(String::new(), |s| format!(" [{s}]"));
     let held = t.holdout.map_or(String::new(), |h| {
         format!(
             ", {:.4} kept on the hold-out ({:.4} to {:.4})",
@@ -269,5 +271,5 @@ fn attempt_text(t: &Attempt) -> String {
         (Some(ratio), ..) => format!(", {ratio:.4} on val"),
         _ => ", not shown to val".to_owned(),
     };
-    pruned + &short + &held + &judged
+    pruned + &held + &judged
 }

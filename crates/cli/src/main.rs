@@ -1,5 +1,7 @@
 //! The command line of yoloslim: arguments, rendering, exit codes. The only room that prints.
 #![forbid(unsafe_code)]
+// They panic where nobody reads: `say!` and `note!` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 /// As `println!`, for results.
 macro_rules! say {

@@ -70,12 +70,7 @@ fn print(r: &Record) {
     align_right(&mut rows, 1);
     say!("{rows}");
     let reached = &r.plan.reached;
-    say!(
-        "{}: asked were {}, by {}",
-        r.out,
-        reached.asked,
-        r.criterion
-    );
+    say!("{}: by {}; asked: {}", r.out, r.criterion, reached.asked);
     if let Some(shortfall) = &reached.shortfall {
         say!("  less went than was asked: {shortfall}");
     }

@@ -148,7 +148,7 @@ impl RunDir {
             let relative = folder.join(name).strip_prefix(run).ok()?.to_owned();
             Some(relative)
         });
-        relative.is_some_and(|relative| is_own(&relative))
+        relative.is_some_and(|relative| is_own(&relative) || relative == Path::new(MARKER))
     }
 
     /// Removes own files, and own folders that are empty then.
