@@ -38,7 +38,7 @@ typedef struct yoloslim_box {
     uint32_t class_index;
 } yoloslim_box;
 
-/* Reads an ONNX model and compiles it for this CPU. `threads` share the work of an image; 0 means all cores.
+/* Reads an ONNX model and compiles it for this CPU. `threads` (at most 1024) share the work of an image; 0 means all cores.
  * Free the detector with yoloslim_free. NULL on error. */
 yoloslim_detector *yoloslim_load(const char *path, uint32_t threads);
 

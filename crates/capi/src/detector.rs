@@ -22,9 +22,14 @@ pub(crate) enum CapiError {
     Onnx(#[from] onnx::OnnxError),
     #[error(transparent)]
     Yolo(#[from] YoloError),
+    #[error("the frame needs {bytes} bytes of memory, which cannot be had")]
+    Memory { bytes: usize },
     #[error("a bug in yoloslim: {message}")]
     Panic { message: String },
 }
+
+/// Most threads that one detector is given.
+const MAX_THREADS: usize = 1024;
 
 /// Order of the bytes of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +99,26 @@ impl Frame {
     }
 
     /// The frame as the detector takes it.
-    fn to_rgb(self, data: &[u8]) -> RgbImage {
-        let bytes = self.pixels.bytes();
-        RgbImage::from_fn(self.width_px, self.height_px, |x, y| {
-            let at = y as usize * self.stride_bytes + x as usize * bytes;
-            image::Rgb(match self.pixels {
-                Pixels::Rgb => [data[at], data[at + 1], data[at + 2]],
-                Pixels::Bgr => [data[at + 2], data[at + 1], data[at]],
-                Pixels::Gray => [data[at]; 3],
-            })
-        })
+    ///
+    /// # Errors
+    /// `Memory` where there is none for it: a failed allocation would end the program that called.
+    fn to_rgb(self, data: &[u8]) -> Result<RgbImage, CapiError> {
+        let (width, height) = (self.width_px as usize, self.height_px as usize);
+        let row = width * self.pixels.bytes();
+        let bytes = 3 * width * height;
+        let mut rgb = Vec::new();
+        rgb.try_reserve_exact(bytes)
+            .map_err(|_| CapiError::Memory { bytes })?;
+        for line in data.chunks(self.stride_bytes).take(height) {
+            let line = &line[..row];
+            match self.pixels {
+                Pixels::Rgb => rgb.extend_from_slice(line),
+                Pixels::Bgr => rgb.extend(line.chunks_exact(3).flat_map(|p| [p[2], p[1], p[0]])),
+                Pixels::Gray => rgb.extend(line.iter().flat_map(|&p| [p; 3])),
+            }
+        }
+        let image = RgbImage::from_raw(self.width_px, self.height_px, rgb);
+        image.ok_or(CapiError::Memory { bytes })
     }
 }
 
@@ -115,6 +130,13 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     pub(crate) fn load(path: &Path, threads: usize) -> Result<Loaded, CapiError> {
+        if threads > MAX_THREADS {
+            return Err(CapiError::Argument {
+                argument: "threads",
+                expected: "0 to 1024",
+                found: threads.to_string(),
+            });
+        }
         let graph = onnx::load(path, &onnx::LoadOptions::default())?;
         let compiled = CompiledDetector::compile(&graph, None, &PlanOptions::default())?;
         drop(graph);
@@ -152,7 +174,7 @@ impl Loaded {
                 });
             }
         }
-        Ok(self.detector.detect(&[frame.to_rgb(data)], thresholds)?)
+        Ok(self.detector.detect(&[frame.to_rgb(data)?], thresholds)?)
     }
 }
 
@@ -175,9 +197,40 @@ mod tests {
         let bgr = frame(2, 2, 7, Pixels::Bgr);
         assert_eq!(bgr.bytes().expect("it fits"), data.len());
         assert_eq!(
-            bgr.to_rgb(&data).into_raw(),
+            bgr.to_rgb(&data).expect("it fits").into_raw(),
             [3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10]
         );
+    }
+
+    #[test]
+    fn load_of_models_beyond_measure_is_an_error() {
+        use ir::ops::Expand;
+        use ir::{DataType, Graph, TensorType};
+        let folder = tempfile::tempdir().expect("a folder");
+        let refused = |name: &str, shape: [usize; 4], repeats: [usize; 4]| {
+            let mut graph = Graph::new(17);
+            let mut edit = graph.edit();
+            let x = edit.input("images", TensorType::new(DataType::F32, shape));
+            for i in 0..64 {
+                let op = Expand {
+                    repeats: repeats.to_vec(),
+                };
+                let made = edit.node("wide", op, &[x], &[&format!("y{i}")]);
+                edit.output(made[0]);
+            }
+            graph.apply(edit).expect("a valid graph");
+            let path = folder.path().join(name);
+            onnx::save(&graph, &path).expect("it can be written");
+            let refused = Loaded::load(&path, 1).err().expect("it is refused");
+            refused.to_string()
+        };
+        let large = refused("large.onnx", [1, 3, 20_000, 20_000], [1, 1, 1, 1]);
+        assert!(large.contains("1200000000 elements"), "{large}");
+        // No head is found in it, or no memory; it is not taken in any case.
+        refused("wide.onnx", [1, 3, 8, 8], [1, 1, 1 << 12, 1 << 11]);
+        let many = Loaded::load(&folder.path().join("absent.onnx"), 1 << 20).err();
+        let many = many.expect("it is refused").to_string();
+        assert!(many.contains("0 to 1024"), "{many}");
     }
 
     #[test]

@@ -87,14 +87,14 @@ fn on_interrupt() -> Result<()> {
     Ok(())
 }
 
-/// The error and its causes; a cause that the text before it already tells is not told twice.
+/// The error and its causes; a cause that the text before it already tells is not told twice, nor what a cause begins with.
 fn message(error: &anyhow::Error) -> String {
     error
         .chain()
         .map(ToString::to_string)
         .fold(String::new(), |text, cause| match text.contains(&cause) {
             true => text,
-            false if text.is_empty() => cause,
+            false if cause.starts_with(&text) => cause,
             false => format!("{text}: {cause}"),
         })
 }

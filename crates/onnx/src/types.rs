@@ -23,10 +23,10 @@ pub(crate) fn static_type(info: &ValueInfoProto) -> Option<TensorType> {
     ))
 }
 
+/// A length; 0 and negative numbers are what exporters write where they do not know it.
 fn length(dim: &Dimension) -> Option<usize> {
-    dim.dim_value
-        .and_then(|v| usize::try_from(v).ok())
-        .filter(|&v| v > 0 || dim.dim_param.is_none())
+    let length = dim.dim_value.and_then(|v| usize::try_from(v).ok());
+    length.filter(|&v| v > 0)
 }
 
 /// A type as the file declares it; `None` declares only the name.

@@ -183,22 +183,16 @@ impl Growing {
                 _ => tensor.as_ref().map(Tensor::ty),
             })
             .collect();
-        let input = |(ty, constant): (&'_ Option<TensorType>, &'_ Option<Tensor>)| {
-            ty.is_some().then_some((ty.clone(), constant.clone()))
-        };
-        let inputs: Vec<_> = types.iter().zip(&tensors).map(input).collect();
+        let inputs = types.iter().zip(&tensors).map(|(ty, constant)| {
+            ty.is_some().then_some(InputSpec {
+                ty: ty.as_ref(),
+                constant: constant.as_ref(),
+            })
+        });
         let spec = NodeSpec {
             op_type: op,
             opset: self.opset(),
-            inputs: inputs
-                .iter()
-                .map(|i| {
-                    i.as_ref().map(|(ty, constant)| InputSpec {
-                        ty: ty.as_ref(),
-                        constant: constant.as_ref(),
-                    })
-                })
-                .collect(),
+            inputs: inputs.collect(),
             outputs: made.outputs,
             attributes: Attributes::new(
                 made.attributes

@@ -48,8 +48,14 @@ pub(super) fn window(spec: &mut NodeSpec<'_>, kernel: Option<[usize; 2]>) -> Res
     let strides = exactly("strides", a.usizes("strides")?, 1)?;
     let dilations = exactly("dilations", a.usizes("dilations")?, 1)?;
     let explicit: [usize; 4] = exactly("pads", a.usizes("pads")?, 0)?;
-    if kernel_shape.iter().chain(&strides).chain(&dilations).any(|&v| v == 0 || v > 1 << 16) || explicit.iter().any(|&v| v > 1 << 16) {
-        return Err(OpError::Attribute { name: "kernel_shape".into(), expected: "positive windows, strides and dilations", found: format!("{kernel_shape:?}, {strides:?}, {dilations:?}") });
+    let fits = |v: &usize| (1..=1 << 16).contains(v);
+    for (name, pair) in [("kernel_shape", kernel_shape), ("strides", strides), ("dilations", dilations)] {
+        if !pair.iter().all(fits) {
+            return Err(OpError::Attribute { name: name.into(), expected: "numbers from 1 to 65536", found: format!("{pair:?}") });
+        }
+    }
+    if explicit.iter().any(|&v| v > 1 << 16) {
+        return Err(OpError::Attribute { name: "pads".into(), expected: "numbers up to 65536", found: format!("{explicit:?}") });
     }
     let auto_pad = a.string("auto_pad")?.unwrap_or_else(|| "NOTSET".into());
     let pads = match auto_pad.as_str() {

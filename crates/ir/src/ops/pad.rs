@@ -26,7 +26,7 @@ pub struct Pad {
 }
 
 const MODES: &[(PadMode, &str)] = &[(PadMode::Constant, "constant"), (PadMode::Reflect, "reflect"), (PadMode::Edge, "edge"), (PadMode::Wrap, "wrap")];
-const MAX_PAD: i64 = 1 << 31;
+const MAX_PAD: u64 = 1 << 31;
 
 impl Pad {
     /// The input index along an axis of length `len` that output index `i` shows; `None` for an added constant.
@@ -57,8 +57,12 @@ fn pairs(spec: &mut NodeSpec<'_>, rank: usize) -> Result<Vec<[i64; 2]>, OpError>
         None => (0..rank).collect(),
         Some(axes) => axes.iter().map(|&a| super::axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
     };
-    if given.len() != 2 * axes.len() || given.iter().any(|p| p.abs() > MAX_PAD) {
-        return Err(OpError::Attribute { name: "pads".into(), expected: "a start and an end for each axis", found: format!("{given:?}") });
+    let wrong = |expected| OpError::Attribute { name: "pads".into(), expected, found: format!("{given:?}") };
+    if given.len() != 2 * axes.len() {
+        return Err(wrong("a start and an end for each axis"));
+    }
+    if given.iter().any(|p| p.unsigned_abs() > MAX_PAD) {
+        return Err(wrong("numbers up to 2147483648"));
     }
     let mut pads = vec![[0; 2]; rank];
     for (i, &axis) in axes.iter().enumerate() {

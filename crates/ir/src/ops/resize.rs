@@ -331,3 +331,79 @@ impl Operator for Resize {
         vec![LoweredNode { op_type: "Resize", inputs, outputs: vec![LoweredOutput::Output(0)], attributes }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attributes, DataType, InputSpec};
+
+    fn resize(opset: i64, [h, w]: [usize; 2], parameters: &[Option<Tensor>], attributes: &[(&str, &str)]) -> Result<Resize, OpError> {
+        let ty = TensorType::new(DataType::F32, [1, 3, h, w]);
+        let types: Vec<Option<TensorType>> = parameters.iter().map(|p| p.as_ref().map(Tensor::ty)).collect();
+        let given = parameters.iter().zip(&types).map(|(p, ty)| p.is_some().then_some(InputSpec { ty: ty.as_ref(), constant: p.as_ref() }));
+        let inputs = std::iter::once(Some(InputSpec { ty: Some(&ty), constant: None })).chain(given).collect();
+        let attributes = Attributes::new(attributes.iter().map(|(n, v)| ((*n).to_owned(), Attribute::String(v.as_bytes().to_vec()))));
+        Resize::parse(&mut NodeSpec { op_type: "Resize", opset, inputs, outputs: 1, attributes }).map(|parsed| match parsed.op {
+            crate::Op::Resize(op) => op,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn resize_by_scales_counts_pixels_in_f32() {
+        // ONNX Runtime multiplies in f32: 0.7 of 20 are 14 there, and 13 in f64.
+        for (length, scale, expected) in [(20, 0.7f32, 14), (10, 0.7, 7), (10, 1.3, 13), (3, 0.6, 1)] {
+            let scales = Tensor::vector(vec![1.0, 1.0, scale, 1.0]);
+            let op = resize(17, [length, 4], &[None, Some(scales)], &[]).unwrap();
+            assert_eq!(op.extent.size([length, 4]), [expected, 4], "{length} times {scale}");
+        }
+    }
+
+    #[test]
+    fn resize_by_sizes_is_written_as_sizes() {
+        for n in 1..160 {
+            let sizes = vec![1, 3, 2 * n as i64 - 1, n as i64 + 1];
+            let op = resize(13, [n, n], &[None, None, Some(Tensor::vector(sizes.clone()))], &[]).unwrap();
+            let ty = TensorType::new(DataType::F32, [1, 3, n, n]);
+            assert_eq!(op.infer(&[&ty]).unwrap()[0].shape, [1, 3, 2 * n - 1, n + 1]);
+            let written = op.lower(13, 1, 1).remove(0).inputs.remove(3);
+            assert_eq!(written, LoweredInput::Constant("sizes", Tensor::vector(sizes)));
+        }
+    }
+
+    #[test]
+    fn resize_by_sizes_follows_its_channels() {
+        let op = resize(13, [4, 4], &[None, None, Some(Tensor::vector(vec![1i64, 3, 7, 7]))], &[]).unwrap();
+        let kept = KeptAxes([((Output(0), 1), vec![0, 2])].into());
+        let kept = op.keep(&Shapes { inputs: vec![], outputs: vec![] }, &kept);
+        assert_eq!(kept.extent, Extent::Sizes([1, 2, 7, 7]));
+        assert!(kept.infer(&[&TensorType::new(DataType::F32, [1, 3, 4, 4])]).is_err());
+    }
+
+    #[test]
+    fn resize_within_proportions_rounds_the_common_scale() {
+        let policy = |policy| {
+            let ty = TensorType::new(DataType::F32, [1, 3, 10, 20]);
+            let (axes, policy) = (Attribute::Ints(vec![-2, -1]), Attribute::String(Vec::from(policy)));
+            let attributes = Attributes::new([("axes".to_owned(), axes), ("keep_aspect_ratio_policy".to_owned(), policy)]);
+            let sizes = Tensor::vector(vec![7i64, 16]);
+            let sizes_ty = sizes.ty();
+            let inputs = vec![Some(InputSpec { ty: Some(&ty), constant: None }), None, None, Some(InputSpec { ty: Some(&sizes_ty), constant: Some(&sizes) })];
+            let parsed = Resize::parse(&mut NodeSpec { op_type: "Resize", opset: 18, inputs, outputs: 1, attributes }).unwrap();
+            parsed.op.infer(&[&ty]).unwrap()[0].shape[2..].to_vec()
+        };
+        assert_eq!((policy("not_larger"), policy("not_smaller"), policy("stretch")), (vec![7, 14], vec![8, 16], vec![7, 16]));
+    }
+
+    #[test]
+    fn resize_of_opset_10_goes_up_where_it_shrinks() {
+        let nearest = |scale: f32| {
+            let scales = Tensor::vector(vec![1.0, 1.0, scale, scale]);
+            resize(10, [4, 4], &[Some(scales)], &[("mode", "nearest")]).unwrap().mode
+        };
+        assert_eq!(nearest(0.6), ResizeMode::Nearest(NearestMode::Ceil));
+        assert_eq!(nearest(2.0), ResizeMode::Nearest(NearestMode::Floor));
+        let both = Tensor::vector(vec![1.0f32, 1.0, 0.5, 2.0]);
+        assert!(resize(10, [4, 4], &[Some(both)], &[]).is_err());
+    }
+}
