@@ -112,7 +112,7 @@ pub enum OnnxError {
         source: Box<OpError>,
     },
     #[error(
-        "node `{node}` ({op_type}) of opset {found} cannot be kept as it is: {op_type} changed in opset {since}, and opset {expected} is the lowest that is written; it is not understood, since {reason}; export the model with opset {expected} or higher"
+        "node `{node}` ({op_type}) of opset {found} cannot be kept as it is: {op_type} changed in opset {since}, and opset {expected} is the lowest that is written; it is kept without being understood: {reason}; export the model with opset {expected} or higher"
     )]
     CannotUpgrade {
         node: String,

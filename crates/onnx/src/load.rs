@@ -6,7 +6,7 @@ use crate::proto::{
 };
 use crate::sweep::{Slot, Sweep};
 use crate::{OnnxError, opsets, subgraphs, tensors, topology, types};
-use ir::{Graph, Tensor, TensorType, ValueId, git_lfs};
+use ir::{Graph, Tensor, TensorType, UniqueNames, ValueId, git_lfs};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,7 @@ fn graph_of(
         slots: BTreeMap::new(),
         declared: BTreeMap::new(),
         planned: Vec::new(),
+        names: names(&file),
     };
     sweep.declared = file
         .value_info
@@ -152,6 +153,15 @@ fn other_domains(imports: &[OperatorSetIdProto]) -> BTreeMap<String, i64> {
         .filter(|o| !opsets::is_default(o.domain()))
         .map(|o| (o.domain().to_owned(), o.version()))
         .collect()
+}
+
+/// Every name of a value, those inside of nodes' graphs included.
+fn names(file: &GraphProto) -> UniqueNames {
+    let inner = file.node.iter().flat_map(subgraphs::inner_names);
+    let outputs = file.node.iter().flat_map(|n| n.output.iter().cloned());
+    let given = file.input.iter().map(|v| v.name().to_owned());
+    let constants = file.initializer.iter().map(|t| t.name().to_owned());
+    UniqueNames::new(inner.chain(outputs).chain(given).chain(constants))
 }
 
 /// A graph has no room for functions and sparse constants; dropping them would write a broken file.

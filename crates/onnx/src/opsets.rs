@@ -2,7 +2,8 @@
 //!
 //! Source: the operator changelog of ONNX 1.23 (onnx/docs/Changelog.md); the test below asks the `onnx` package.
 use crate::proto::NodeProto;
-use crate::{OnnxError, subgraphs, topology};
+use crate::{OnnxError, subgraphs, tensors, topology};
+use ir::{Tensor, UniqueNames};
 
 /// Lowest opset that is read.
 pub(crate) const FIRST: i64 = 9;
@@ -11,64 +12,128 @@ pub(crate) const LAST: i64 = 28;
 /// Lowest opset that is written.
 pub(crate) const MIN_WRITTEN: i64 = 13;
 
-/// Operators whose nodes of an earlier opset mean something else from this one on, or are no longer allowed; of opsets up to
-/// the lowest that is written. All other changes add element types, or attributes and inputs that may be left out.
-pub(crate) const CHANGED: &[(&str, i64)] = &[
-    ("Clip", 11),
-    ("Dropout", 12),
-    ("Hardmax", 13),
-    ("LogSoftmax", 13),
+/// What became of an operator's older nodes.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Change {
+    /// These attributes are inputs now, behind the first, in this order.
+    Moved(&'static [&'static str]),
+    /// The same operator has another name.
+    Renamed(&'static str),
+    /// This attribute has no meaning for inference and is gone.
+    Dropped(&'static str),
+    /// They mean something else, or are no longer allowed.
+    Meaning,
+}
+
+/// Operators whose nodes of an earlier opset are other ones from this one on; of opsets up to the lowest that is written. All
+/// other changes add element types, or attributes and inputs that may be left out.
+pub(crate) const CHANGED: &[(&str, i64, Change)] = &[
+    ("Clip", 11, Change::Moved(&["min", "max"])),
+    ("Dropout", 12, Change::Dropped("ratio")),
+    ("Hardmax", 13, Change::Meaning),
+    ("LogSoftmax", 13, Change::Meaning),
     // Negative indices count from the end.
-    ("OneHot", 11),
-    ("Pad", 11),
-    ("ReduceSum", 13),
-    ("Resize", 11),
-    ("Scatter", 11),
-    ("Slice", 10),
-    ("Softmax", 13),
-    ("Split", 13),
-    ("Squeeze", 13),
-    ("TopK", 10),
-    ("Unsqueeze", 13),
-    ("Upsample", 10),
+    ("OneHot", 11, Change::Meaning),
+    ("Pad", 11, Change::Moved(&["pads", "value"])),
+    ("ReduceSum", 13, Change::Moved(&["axes"])),
+    ("Resize", 11, Change::Meaning),
+    ("Scatter", 11, Change::Renamed("ScatterElements")),
+    ("Slice", 10, Change::Moved(&["starts", "ends", "axes"])),
+    ("Softmax", 13, Change::Meaning),
+    ("Split", 13, Change::Moved(&["split"])),
+    ("Squeeze", 13, Change::Moved(&["axes"])),
+    ("TopK", 10, Change::Moved(&["k"])),
+    ("Unsqueeze", 13, Change::Moved(&["axes"])),
+    ("Upsample", 10, Change::Meaning),
 ];
 
-/// Checks that a node, and those of its graphs, can be written at the lowest opset as they are.
-///
-/// # Errors
-/// `CannotUpgrade`, which names the node that changed.
-pub(crate) fn check_unchanged(
-    node: &NodeProto,
-    name: &str,
-    opset: i64,
-    reason: &str,
-) -> Result<(), OnnxError> {
-    let changed = |n: &NodeProto| {
-        let own = CHANGED.iter().find(|(op, _)| *op == n.op_type())?;
-        (is_default(n.domain()) && opset < own.1).then_some(own.1)
-    };
-    let all = std::iter::once(node).chain(subgraphs::inner_nodes(node));
-    for (index, inner) in all.enumerate() {
-        let Some(since) = changed(inner) else {
-            continue;
-        };
-        let reason = match index {
-            0 => reason.to_owned(),
-            _ => format!("it lies in a graph of the node `{name}`"),
-        };
-        return Err(OnnxError::CannotUpgrade {
-            node: match index {
-                0 => name.to_owned(),
-                _ => topology::node_name(inner, index),
-            },
-            op_type: inner.op_type().to_owned(),
-            found: opset,
-            since,
-            expected: MIN_WRITTEN,
-            reason,
-        });
+/// Brings nodes that are kept without being understood to the lowest opset that is written, where their change says how.
+pub(crate) struct Upgrade<'a> {
+    /// Opset of the file.
+    pub(crate) opset: i64,
+    /// Names of the file; the constants of inputs that were attributes get others.
+    pub(crate) names: &'a mut UniqueNames,
+    /// Why the node is not understood.
+    pub(crate) reason: &'a str,
+}
+
+impl Upgrade<'_> {
+    /// Upgrades a node and those of its graphs; gives the constants that it reads now.
+    ///
+    /// # Errors
+    /// `CannotUpgrade`, which names the node that means something else.
+    pub(crate) fn node(
+        &mut self,
+        node: &mut NodeProto,
+        name: &str,
+    ) -> Result<Vec<(String, Tensor)>, OnnxError> {
+        let made = self.own(node, name)?;
+        // Graphs nest no deeper than protobuf messages are read.
+        for body in subgraphs::bodies_mut(node) {
+            for (index, inner) in body.node.iter_mut().enumerate() {
+                let name = topology::node_name(inner, index);
+                for (name, tensor) in self.node(inner, &name)? {
+                    body.initializer
+                        .push(tensors::encode(Some(&name), &tensor)?);
+                }
+            }
+        }
+        Ok(made)
     }
-    Ok(())
+
+    fn own(
+        &mut self,
+        node: &mut NodeProto,
+        name: &str,
+    ) -> Result<Vec<(String, Tensor)>, OnnxError> {
+        let found = CHANGED.iter().find(|(op, ..)| *op == node.op_type());
+        let changed =
+            found.filter(|(_, since, _)| self.opset < *since && is_default(node.domain()));
+        let Some((_, since, change)) = changed else {
+            return Ok(vec![]);
+        };
+        match change {
+            Change::Moved(attributes) => return Ok(self.moved(node, attributes)),
+            Change::Renamed(now) => node.op_type = Some((*now).to_owned()),
+            Change::Dropped(attribute) => node.attribute.retain(|a| a.name() != *attribute),
+            Change::Meaning => {
+                return Err(OnnxError::CannotUpgrade {
+                    node: name.to_owned(),
+                    op_type: node.op_type().to_owned(),
+                    found: self.opset,
+                    since: *since,
+                    expected: MIN_WRITTEN,
+                    reason: self.reason.to_owned(),
+                });
+            }
+        }
+        Ok(vec![])
+    }
+
+    fn moved(&mut self, node: &mut NodeProto, attributes: &[&str]) -> Vec<(String, Tensor)> {
+        let mut made = Vec::new();
+        node.input.truncate(1);
+        for &attribute in attributes {
+            let at = node.attribute.iter().position(|a| a.name() == attribute);
+            let Some(given) = at.map(|at| node.attribute.remove(at)) else {
+                node.input.push(String::new());
+                continue;
+            };
+            let tensor = match (given.f, given.i) {
+                (Some(value), _) => Tensor::scalar(value),
+                (None, Some(value)) => Tensor::vector(vec![value]),
+                (None, None) => Tensor::vector(given.ints),
+            };
+            let output = node.output.first().map_or("", String::as_str);
+            let name = self.names.unique(&format!("{output}_{attribute}"));
+            node.input.push(name.clone());
+            made.push((name, tensor));
+        }
+        while node.input.last().is_some_and(String::is_empty) {
+            node.input.pop();
+        }
+        made
+    }
 }
 
 /// Whether a domain is that of ONNX's own operators.
@@ -126,8 +191,8 @@ for name, found in sorted(versions.items()):
             println!("skipped: operators that changed (onnx is not importable by {python})");
             return;
         };
-        let told = CHANGED.iter().filter(|(op, _)| *op != BY_TEXT);
-        let told: Vec<String> = told.map(|(op, since)| format!("{op} {since}")).collect();
+        let told = CHANGED.iter().filter(|(op, ..)| *op != BY_TEXT);
+        let told: Vec<String> = told.map(|(op, since, _)| format!("{op} {since}")).collect();
         let found = String::from_utf8_lossy(&run.stdout).into_owned();
         assert_eq!(told, found.lines().collect::<Vec<_>>());
     }

@@ -10,7 +10,7 @@ fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
         .flat_map(|a| a.g.iter().chain(&a.graphs))
 }
 
-fn bodies_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
+pub(crate) fn bodies_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
     node.attribute
         .iter_mut()
         .flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))

@@ -1,10 +1,12 @@
 //! One pass over a file's nodes in execution order: types, constants, operators.
 use crate::external::Folder;
 use crate::fold::{FoldBudget, Folded, fold, is_small};
+use crate::opsets::{self, Upgrade};
 use crate::proto::NodeProto;
-use crate::{OnnxError, attributes, opsets, subgraphs, topology};
+use crate::{OnnxError, attributes, subgraphs, topology};
 use ir::{
-    DataType, InputSpec, NodeSpec, Op, OpError, Parsed, Shapes, Tensor, TensorType, ops::Opaque,
+    DataType, InputSpec, NodeSpec, Op, OpError, Parsed, Shapes, Tensor, TensorType, UniqueNames,
+    ops::Opaque,
 };
 use prost::Message;
 use std::collections::BTreeMap;
@@ -61,6 +63,8 @@ pub(crate) struct Sweep<'a> {
     pub(crate) declared: BTreeMap<String, TensorType>,
     pub(crate) planned: Vec<Planned>,
     pub(crate) budget: FoldBudget,
+    /// Names of the file.
+    pub(crate) names: UniqueNames,
 }
 
 impl Sweep<'_> {
@@ -217,9 +221,19 @@ impl Sweep<'_> {
 
     /// Keeps a node as it was read.
     fn opaque(&mut self, node: &NodeProto, name: String, reason: String) -> Result<(), OnnxError> {
-        opsets::check_unchanged(node, &name, self.opset, &reason)?;
-        let op_type = node.op_type().to_owned();
-        let inputs = topology::reads(node)
+        let mut kept = node.clone();
+        subgraphs::embed(&mut kept, self.folder)?;
+        let mut upgrade = Upgrade {
+            opset: self.opset,
+            names: &mut self.names,
+            reason: &reason,
+        };
+        for (name, tensor) in upgrade.node(&mut kept, &name)? {
+            self.slots
+                .insert(name.clone(), Slot::constant(&name, tensor));
+        }
+        let op_type = kept.op_type().to_owned();
+        let inputs = topology::reads(&kept)
             .iter()
             .filter_map(|n| Some(self.slots.get(n)?.name.clone()))
             .collect();
@@ -227,8 +241,6 @@ impl Sweep<'_> {
         let outputs = named
             .map(|o| (o.clone(), self.declared.get(o).cloned()))
             .collect();
-        let mut kept = node.clone();
-        subgraphs::embed(&mut kept, self.folder)?;
         kept.domain = kept.domain.filter(|d| !opsets::is_default(d));
         let domain = kept.domain.clone().unwrap_or_default();
         let op = Opaque {

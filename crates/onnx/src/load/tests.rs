@@ -195,7 +195,7 @@ fn parse_unknown_operator_below_opset_13_that_changed_is_named() {
 }
 
 #[test]
-fn parse_graph_of_an_old_node_that_holds_a_changed_one_names_both() {
+fn parse_graph_of_an_old_node_that_holds_a_changed_one_names_it() {
     let body = |op| GraphProto {
         node: vec![node(op, &["x"], &["inner"])],
         output: vec![value("inner", &[])],
@@ -215,10 +215,9 @@ fn parse_graph_of_an_old_node_that_holds_a_changed_one_names_both() {
         m
     };
     expect_error(
-        &choice("Squeeze"),
-        "node `the_inner` (Squeeze) of opset 11 cannot be kept as it is",
+        &choice("Hardmax"),
+        "node `the_inner` (Hardmax) of opset 11 cannot be kept as it is",
     );
-    expect_error(&choice("Squeeze"), "it lies in a graph of the node `the_y`");
     assert!(read_default(&choice("Sigmoid")).is_ok());
 }
 
@@ -596,4 +595,49 @@ fn parse_and_encode_of_a_hundred_thousand_nodes_take_as_long_as_they_are_many() 
             .node_count(),
         count
     );
+}
+
+#[test]
+fn parse_old_nodes_of_unknown_shape_get_their_attributes_as_inputs() {
+    let with = |mut n: NodeProto, name: &str, v: &[i64]| {
+        n.attribute = vec![AttributeProto {
+            name: Some(name.to_owned()),
+            ints: v.to_vec(),
+            r#type: Some(7),
+            ..AttributeProto::default()
+        }];
+        n
+    };
+    let mut topk = node("TopK", &["b"], &["t", "i"]);
+    topk.attribute = vec![AttributeProto {
+        name: Some("k".to_owned()),
+        i: Some(5),
+        r#type: Some(2),
+        ..AttributeProto::default()
+    }];
+    let nodes = vec![
+        node("NonZero", &["x"], &["n"]),
+        with(node("Unsqueeze", &["n"], &["a"]), "axes", &[0]),
+        with(node("Squeeze", &["a"], &["b"]), "axes", &[0]),
+        topk,
+        with(node("Split", &["b"], &["y", "z"]), "split", &[1, 3]),
+    ];
+    let mut m = model(nodes, vec![ints("a_axes", &[7])]);
+    m.opset_import[0].version = Some(9);
+    m.graph.as_mut().unwrap().output = ["y", "z", "t"].map(|n| value(n, &[])).to_vec();
+    let graph = read_default(&m).unwrap();
+    let written = ModelProto::decode(crate::encode(&graph).unwrap().as_slice()).unwrap();
+    let file = written.graph.unwrap();
+    let constant = |name: &str| {
+        let found = file.initializer.iter().find(|t| t.name() == name).unwrap();
+        let read = tensors::decode(found, &Folder::default()).unwrap();
+        read.to_i64().unwrap()
+    };
+    let given = |op: &str| {
+        let n = file.node.iter().find(|n| n.op_type() == op).unwrap();
+        assert!(n.attribute.is_empty(), "{op}");
+        constant(&n.input[1])
+    };
+    assert_eq!((given("Unsqueeze"), given("Squeeze")), (vec![0], vec![0]));
+    assert_eq!((given("TopK"), given("Split")), (vec![5], vec![1, 3]));
 }
