@@ -47,7 +47,9 @@ fn onnx_file(path: &Path, args: &ReadingArgs) -> Result<Graph> {
         ..Default::default()
     };
     let mut graph = onnx::load(path, &options)?;
-    rewrites::apply(&mut graph, &rewrites::SILU).with_context(|| path.display().to_string())?;
+    for activation in [rewrites::SILU, rewrites::MISH] {
+        rewrites::apply(&mut graph, &activation).with_context(|| path.display().to_string())?;
+    }
     Ok(graph)
 }
 

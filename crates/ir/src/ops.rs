@@ -85,6 +85,7 @@ macro_rules! operators {
             pub fn learned_inputs(&self) -> std::ops::Range<usize> {
                 match self {
                     Op::BatchNormalization(_) => 1..3,
+                    Op::PRelu(_) => 1..2,
                     op if matches!(op.quant_facts(), QuantFacts::Weighted { .. }) => 1..3,
                     _ => 0..0,
                 }
@@ -113,6 +114,7 @@ operators! {
     mat_mul::MatMul,
     max_pool::MaxPool,
     modulo::Mod,
+    p_relu::PRelu,
     pad::Pad,
     predicate::Predicate,
     quantize_linear::QuantizeLinear,

@@ -7,6 +7,7 @@ mod dense_output;
 mod focus;
 mod fold_batch_normalization;
 mod hard_swish;
+mod mish;
 mod silu;
 
 pub use cut_nms::{CUT_NMS, SUPPRESSIONS};
@@ -14,6 +15,7 @@ pub use dense_output::DENSE_OUTPUT;
 pub use focus::FOCUS;
 pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
 pub use hard_swish::HARD_SWISH;
+pub use mish::MISH;
 pub use silu::SILU;
 
 /// A named identity: where it fits, the edit that applies it.
@@ -26,7 +28,7 @@ pub struct Rewrite {
 }
 
 /// Rewrites that every model goes through before it is executed, in the order in which they are applied.
-pub const REWRITES: &[Rewrite] = &[SILU, FOLD_BATCH_NORMALIZATION];
+pub const REWRITES: &[Rewrite] = &[SILU, MISH, FOLD_BATCH_NORMALIZATION];
 
 /// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
 pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT, CUT_NMS];

@@ -1,5 +1,7 @@
 //! Edits keep a graph valid, and rewrites keep its function.
-use ir::ops::{BatchNormalization, BinaryKind, Conv, UnaryKind};
+use ir::ops::{
+    BatchNormalization, BinaryKind, Conv, Transcendental, TranscendentalKind, UnaryKind,
+};
 use ir::{DataType, Graph, IrError, OpError, Tensor, TensorType, interpreter, rewrites};
 
 fn ramp(shape: &[usize], step: f32) -> Tensor {
@@ -59,9 +61,10 @@ fn rewrites_on_conv_batch_norm_silu_keep_the_function() {
     let expected = interpreter::run(&dense, std::slice::from_ref(&input)).unwrap();
     let mut graph = dense.clone();
     for rewrite in rewrites::REWRITES {
+        let places = rewrites::apply(&mut graph, rewrite).unwrap();
         assert_eq!(
-            rewrites::apply(&mut graph, rewrite).unwrap(),
-            1,
+            places,
+            usize::from(rewrite.name != "mish"),
             "{}",
             rewrite.name
         );
@@ -73,6 +76,29 @@ fn rewrites_on_conv_batch_norm_silu_keep_the_function() {
     let ops: Vec<&str> = graph.nodes().map(|(_, n)| n.op.op_type()).collect();
     assert_eq!(ops, ["Conv", "Silu"]);
     assert_eq!(graph.value(graph.outputs()[0]).name, "out");
+}
+
+#[test]
+fn mish_in_three_nodes_becomes_one_of_the_same_function() {
+    let kind = TranscendentalKind::Softplus;
+    for swapped in [false, true] {
+        let mut graph = Graph::new(17);
+        let mut e = graph.edit();
+        let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 5, 4]));
+        let y = e.node("softplus", Transcendental { kind }, &[x], &["y"])[0];
+        let y = e.node("tanh", UnaryKind::Tanh, &[y], &["z"])[0];
+        let factors = if swapped { [y, x] } else { [x, y] };
+        let y = e.node("mul", BinaryKind::Mul, &factors, &["out"])[0];
+        e.output(y);
+        graph.apply(e).unwrap();
+        let input = ramp(&[1, 2, 5, 4], 0.3);
+        let expected = interpreter::run(&graph, std::slice::from_ref(&input)).unwrap();
+        assert_eq!(rewrites::apply(&mut graph, &rewrites::MISH).unwrap(), 1);
+        let ops: Vec<&str> = graph.nodes().map(|(_, n)| n.op.op_type()).collect();
+        assert_eq!(ops, ["Mish"]);
+        let found = interpreter::run(&graph, std::slice::from_ref(&input)).unwrap();
+        assert_close(&found[0], &expected[0]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One output element from one or two input elements.
 
 use crate::nest::{self, Row};
-use crate::pointwise::exp;
+use crate::pointwise::{elu, exp, gelu, gelu_tanh, mish};
 use crate::transpose;
 use crate::vector::{Vector, load_part, store_part};
 use crate::{Activation, Context, FakeQuantize, KernelError, View};
@@ -33,6 +33,17 @@ pub enum UnaryOp {
     Erf,
     /// `ln(1 + e^x)`.
     Softplus,
+    /// `x * tanh(ln(1 + e^x))`.
+    Mish,
+    /// `x * (1 + erf(x / sqrt(2))) / 2`.
+    Gelu,
+    /// As `Gelu`, approximated by the hyperbolic tangent.
+    GeluTanh,
+    /// `x` where `x >= 0`, else `alpha * (e^x - 1)`.
+    Elu {
+        /// The limit far below zero, negated.
+        alpha: f32,
+    },
     /// Quantize and dequantize.
     FakeQuantize(FakeQuantize),
     /// `x`.
@@ -150,6 +161,34 @@ impl Row<2> for UnaryOp {
                     n,
                     #[inline(always)]
                     |x: V| x,
+                ),
+                UnaryOp::Mish => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| mish(x),
+                ),
+                UnaryOp::Gelu => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| gelu(x),
+                ),
+                UnaryOp::GeluTanh => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| gelu_tanh(x),
+                ),
+                UnaryOp::Elu { alpha } => map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |x: V| elu(x, alpha),
                 ),
                 UnaryOp::Log => each(operands, strides, n, f32::ln),
                 UnaryOp::Erf => each(operands, strides, n, erf),

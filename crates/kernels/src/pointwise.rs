@@ -113,6 +113,63 @@ unsafe fn tanh<V: Vector>(x: V) -> V {
     }
 }
 
+/// `x * tanh(ln(1 + e^x))`: the tangent is `n / (n + 2)` with `n = e^x * (e^x + 2)`.
+#[inline(always)]
+pub(crate) unsafe fn mish<V: Vector>(x: V) -> V {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let two = V::splat(2.0);
+        // From 20 on the tangent is 1; far below zero the result is -0, and -inf times 0 would be NaN.
+        let x = V::splat(-1000.0).max(x);
+        let e = exp(V::splat(20.0).min(x));
+        let n = e.mul(e.add(two));
+        x.mul(n.div(n.add(two)))
+    }
+}
+
+/// `x` times the share of a normal distribution below `x`.
+///
+/// Abramowitz and Stegun 7.1.26: the share beyond `|x|`, to 1e-7 or so.
+#[inline(always)]
+pub(crate) unsafe fn gelu<V: Vector>(x: V) -> V {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let x = V::splat(-1000.0).max(x);
+        let z = x.abs().mul(V::splat(std::f32::consts::FRAC_1_SQRT_2));
+        let t = one.div(z.fma(V::splat(0.327_591_1), one));
+        let p = V::splat(1.061_405_4);
+        let p = p.fma(t, V::splat(-1.453_152));
+        let p = p.fma(t, V::splat(1.421_413_7));
+        let p = p.fma(t, V::splat(-0.284_496_74));
+        let p = p.fma(t, V::splat(0.254_829_6)).mul(t);
+        let beyond = p.mul(V::splat(0.5)).mul(exp(zero.sub(z.mul(z))));
+        x.mul(x.select_lt(zero, beyond, one.sub(beyond)))
+    }
+}
+
+/// As [`gelu`], by the hyperbolic tangent of `sqrt(2 / pi) * (x + 0.044715 * x^3)` (arXiv:1606.08415).
+#[inline(always)]
+pub(crate) unsafe fn gelu_tanh<V: Vector>(x: V) -> V {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let x = V::splat(-1000.0).max(x);
+        let cubic = x.mul(x).fma(V::splat(0.044_715), V::splat(1.0)).mul(x);
+        // (1 + tanh(u)) / 2 is the sigmoid of 2u.
+        x.mul(sigmoid(cubic.mul(V::splat(1.595_769))))
+    }
+}
+
+/// `x` where `x >= 0`, else `alpha * (e^x - 1)`.
+#[inline(always)]
+pub(crate) unsafe fn elu<V: Vector>(x: V, alpha: f32) -> V {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let below = exp(x).sub(V::splat(1.0)).mul(V::splat(alpha));
+        x.select_lt(V::splat(0.0), below, x)
+    }
+}
+
 impl Activation {
     #[inline(always)]
     pub(crate) unsafe fn apply<V: Vector>(&self, x: V) -> V {

@@ -1,6 +1,7 @@
 //! Element-wise operations, pooling, resizing, halos, softmax and matrix products against plain loops.
 
 use kernels::*;
+use std::f64::consts::PI;
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(99);
@@ -37,6 +38,21 @@ fn near(found: f32, expected: f64, what: &str) {
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
+}
+
+/// `x` times the normal distribution's integral up to `x`, by Simpson's rule.
+fn gelu(x: f64) -> f64 {
+    let (steps, width) = (2000, x / 2000.0);
+    let density = |t: f64| (-t * t / 2.0).exp() / (2.0 * PI).sqrt();
+    let weight = |i: usize| match i {
+        0 | 2000 => 1.0,
+        _ if i % 2 == 1 => 4.0,
+        _ => 2.0,
+    };
+    let sum: f64 = (0..=steps)
+        .map(|i| weight(i) * density(i as f64 * width))
+        .sum();
+    x * (0.5 + sum * width / 3.0)
 }
 
 #[test]
@@ -76,6 +92,14 @@ fn unary_equals_the_definition() {
         (UnaryOp::Ceil, f64::ceil),
         (UnaryOp::Round, f64::round_ties_even),
         (UnaryOp::Softplus, |x| (1.0 + x.exp()).ln()),
+        (UnaryOp::Mish, |x| x * (1.0 + x.exp()).ln().tanh()),
+        (UnaryOp::Gelu, gelu),
+        (UnaryOp::GeluTanh, |x| {
+            0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }),
+        (UnaryOp::Elu { alpha: 0.5 }, |x| {
+            if x < 0.0 { 0.5 * x.exp_m1() } else { x }
+        }),
         (UnaryOp::Identity, |x| x),
     ];
     for &(op, definition) in ops {

@@ -1,6 +1,6 @@
 //! From the graph to the list of what is executed: constants folded, quantize pairs joined, epilogues fused.
 use crate::RuntimeError;
-use ir::ops::{Conv, QuantizeLinear, UnaryKind};
+use ir::ops::{Conv, QuantizeLinear, TranscendentalKind, UnaryKind};
 use ir::{Graph, Node, NodeId, Op, Tensor, ValueId};
 use kernels::{Activation, BinaryOp, CodeParams, CodeTable, FakeQuantize, UnaryOp};
 use std::borrow::Cow;
@@ -333,6 +333,10 @@ impl Lowered<'_> {
                 }))
             }
             Op::Unary(unary) => Work::Unary(unary_op(unary.kind)),
+            Op::Transcendental(t) => match transcendental_op(t.kind) {
+                Some(op) => Work::Unary(op),
+                None => Work::Node(node.op.clone()),
+            },
             Op::QuantizeLinear(_) => return Ok(None),
             Op::DequantizeLinear(_) => {
                 let (x, quantize) = self.quantizer(node)?;
@@ -413,6 +417,23 @@ fn unary_op(kind: UnaryKind) -> UnaryOp {
         UnaryKind::Ceil => return UnaryOp::Ceil,
         UnaryKind::Round => return UnaryOp::Round,
         UnaryKind::Reciprocal => return UnaryOp::Reciprocal,
+    })
+}
+
+/// The kernel of a rarer function; `None` where the reference computes it.
+fn transcendental_op(kind: TranscendentalKind) -> Option<UnaryOp> {
+    Some(match kind {
+        TranscendentalKind::Erf => UnaryOp::Erf,
+        TranscendentalKind::Softplus => UnaryOp::Softplus,
+        TranscendentalKind::Mish => UnaryOp::Mish,
+        TranscendentalKind::Gelu { tanh: false } => UnaryOp::Gelu,
+        TranscendentalKind::Gelu { tanh: true } => UnaryOp::GeluTanh,
+        TranscendentalKind::Elu { alpha } => UnaryOp::Elu { alpha },
+        TranscendentalKind::Selu { .. }
+        | TranscendentalKind::Softsign
+        | TranscendentalKind::Sign
+        | TranscendentalKind::Sin
+        | TranscendentalKind::Cos => return None,
     })
 }
 

@@ -1,8 +1,8 @@
 //! `Plan` and `Session` against the reference interpreter.
 use ir::ops::{
-    BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, Extent, NearestMode,
-    QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose,
-    UnaryKind,
+    BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, Extent, NearestMode, PRelu,
+    QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transcendental,
+    TranscendentalKind, Transpose, UnaryKind,
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter};
 use kernels::Isa;
@@ -191,6 +191,26 @@ fn depthwise(net: &mut Net) -> Vec<ValueId> {
     vec![net.conv_silu(y, [19, 12, 1, 1])]
 }
 
+/// Rarer activations behind convolutions: all of them element-wise steps in floats.
+fn rarer_activations(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 5, 6, 7]);
+    let mut y = net.conv(x, [5, 12, 3, 1], 1);
+    for kind in [
+        TranscendentalKind::Mish,
+        TranscendentalKind::Gelu { tanh: false },
+        TranscendentalKind::Gelu { tanh: true },
+        TranscendentalKind::Elu { alpha: 0.7 },
+        TranscendentalKind::Softplus,
+        TranscendentalKind::Erf,
+    ] {
+        y = net.op(Transcendental { kind }, &[y]);
+        y = net.conv(y, [12, 12, 1, 1], 1);
+    }
+    let slope = net.tensor(&[12, 1, 1], 0.5);
+    let y = net.op(PRelu, &[y, slope]);
+    vec![net.conv(y, [12, 6, 1, 1], 1)]
+}
+
 fn normalized(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 5, 6, 6]);
     let mut y = net.conv(x, [5, 20, 3, 1], 1);
@@ -212,6 +232,10 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
+    Case {
+        name: "rarer activations",
+        build: rarer_activations,
+    },
     Case {
         name: "normalized",
         build: normalized,
