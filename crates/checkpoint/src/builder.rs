@@ -38,9 +38,9 @@ impl<'t, 's> Builder<'t, 's> {
         }
     }
 
-    /// The images, `[1, 3, H, W]` f32.
-    pub(crate) fn input(&mut self, [h, w]: [usize; 2]) -> ValueId {
-        let ty = TensorType::new(DataType::F32, [1, 3, h, w]);
+    /// The images, `[1, channels, H, W]` f32.
+    pub(crate) fn input(&mut self, channels: usize, [h, w]: [usize; 2]) -> ValueId {
+        let ty = TensorType::new(DataType::F32, [1, channels, h, w]);
         let id = self.edit.input("images", ty.clone());
         self.types.insert(id, ty);
         id

@@ -1,9 +1,10 @@
 //! The two containers PyTorch writes: a zip archive (since 1.6) and a run of pickles with raw storages behind them.
 use crate::CheckpointError;
 use crate::budget::Budget;
-use crate::pickle;
+use crate::error::EXPORT;
 use crate::storages::{DType, Storages};
 use crate::tree::{Id, Tree, Value};
+use crate::{foreign, pickle};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -16,10 +17,12 @@ mod tests;
 const MAX_ENTRIES: usize = 1 << 14;
 const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
 
-/// PyTorch's `MAGIC_NUMBER` 0x1950a86a20f9469cfc6c, as the pickle of a legacy file starts.
-const LEGACY_START: &[u8] = &[
-    0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.',
+/// PyTorch's `MAGIC_NUMBER` 0x1950a86a20f9469cfc6c as a pickle holds it; the pickle of a legacy file that has it is the first
+/// and, whatever its protocol, no longer than this.
+const LEGACY_MAGIC: &[u8] = &[
+    0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
 ];
+const MAGIC_WITHIN: usize = 32;
 
 /// The main pickle of a checkpoint and the storages it refers to.
 pub(crate) struct Container<'a> {
@@ -35,15 +38,11 @@ pub(crate) fn open<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>,
     if file.starts_with(b"PK") {
         return open_zip(file, budget);
     }
-    if file.starts_with(LEGACY_START) {
+    let start = &file[..file.len().min(MAGIC_WITHIN)];
+    if memchr::memmem::find(start, LEGACY_MAGIC).is_some() {
         return open_legacy(file, budget);
     }
-    let start = &file[..file.len().min(8)];
-    let found = match start {
-        [] => "an empty file".to_owned(),
-        _ => format!("`{}`", start.escape_ascii()),
-    };
-    Err(CheckpointError::NotACheckpoint { found })
+    Err(foreign::refuse(file))
 }
 
 fn open_zip<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, CheckpointError> {
@@ -63,9 +62,19 @@ fn open_zip<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, Checkp
         .collect();
     folders.sort_by_key(|f| (f.matches('/').count(), f.clone()));
     let folder = folders.into_iter().next();
-    let folder = folder.ok_or_else(|| CheckpointError::NoEntry {
-        entry: "data.pkl".to_owned(),
+    let folder = folder.ok_or_else(|| CheckpointError::NotACheckpoint {
+        found: "a zip archive that torch.save did not write (it has no `data.pkl`)".to_owned(),
+        way: EXPORT,
     })?;
+    if archive
+        .index_for_name(&format!("{folder}constants.pkl"))
+        .is_some()
+    {
+        return Err(CheckpointError::NotACheckpoint {
+            found: "a TorchScript archive, which holds code in place of layers".to_owned(),
+            way: "give the checkpoint it was made from, or export that to ONNX",
+        });
+    }
     let order_at = format!("{folder}byteorder");
     if archive.index_for_name(&order_at).is_some() {
         let order = read_entry(&mut archive, &order_at, file.len())?;
@@ -179,6 +188,8 @@ fn storage_types<'a>(tree: &Tree<'a>) -> BTreeMap<&'a str, DType> {
 pub(crate) struct StorageRef<'a> {
     pub(crate) key: &'a str,
     pub(crate) dtype: DType,
+    /// Where it starts in the storage of that key, in elements: legacy files may cut one storage out of another.
+    pub(crate) start: usize,
 }
 
 impl<'a> StorageRef<'a> {
@@ -193,15 +204,25 @@ impl<'a> StorageRef<'a> {
         let Some(&[_, class, key, ..]) = tree.sequence(*inner) else {
             return Err(tree.unexpected(at, "a storage", *inner));
         };
-        // Legacy files may cut one storage out of another; what a view of a view is was never written down.
         let view = tree.sequence(*inner).and_then(|s| s.get(5).copied());
-        if let Some(view) = view.filter(|&v| !matches!(tree.value(v), Value::None)) {
-            return Err(tree.unexpected(at, "a storage that is no view of another", view));
-        }
+        let view = view.filter(|&v| !matches!(tree.value(v), Value::None));
+        let start = match view {
+            None => 0,
+            Some(view) => start(tree, view)
+                .ok_or_else(|| tree.unexpected(at, "the part of a storage", view))?,
+        };
         let dtype = tree.global(class).and_then(|c| DType::of_storage(c.1));
         let dtype = dtype.ok_or_else(|| tree.unexpected(at, "a storage of numbers", class))?;
         let key = tree.str(key);
         let key = key.ok_or_else(|| tree.unexpected(at, "a storage key", *inner))?;
-        Ok(Self { key, dtype })
+        Ok(Self { key, dtype, start })
+    }
+}
+
+/// Where a part of a storage starts: it is told by the part's key, its start and its length.
+fn start(tree: &Tree<'_>, view: Id) -> Option<usize> {
+    match tree.sequence(view)? {
+        &[_, start, _] => usize::try_from(tree.int(start)?).ok(),
+        _ => None,
     }
 }

@@ -3,6 +3,10 @@ use ir::{IrError, OpError};
 use std::path::PathBuf;
 use thiserror::Error;
 
+/// The way on where a checkpoint cannot be rebuilt: every framework knows its own.
+pub(crate) const EXPORT: &str =
+    "export the model to ONNX with the framework it comes from, and give that file";
+
 /// What is wrong with a checkpoint, or why no graph could be rebuilt from it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -20,8 +24,8 @@ pub enum CheckpointError {
     },
     #[error("{}", ir::git_lfs::POINTER)]
     GitLfsPointer,
-    #[error("not a PyTorch checkpoint: expected a zip archive or a legacy pickle, found {found}")]
-    NotACheckpoint { found: String },
+    #[error("not a checkpoint of PyTorch but {found}: {way}")]
+    NotACheckpoint { found: String, way: &'static str },
     #[error("not a readable zip archive, or a truncated one: {0}")]
     Zip(#[from] zip::result::ZipError),
     #[error("the archive holds {found} entries, at most {allowed} are read")]
@@ -51,9 +55,18 @@ pub enum CheckpointError {
         expected: &'static str,
         found: String,
     },
-    #[error("{at}: class `{class}` is not known to yoloslim")]
+    #[error(
+        "{at}: weights alone ({tensors} tensors, a state dict), without the network they belong to: load them into their model, \
+         save the whole model under `model` as Ultralytics does, or {EXPORT}"
+    )]
+    WeightsAlone { at: String, tensors: usize },
+    #[error(
+        "`{class}` is not a network in the layout of Ultralytics (a list of layers under `model`): {EXPORT}"
+    )]
+    OtherLayout { class: String },
+    #[error("{at}: class `{class}` is not known to yoloslim: {EXPORT}")]
     UnknownClass { at: String, class: String },
-    #[error("{at} (`{class}`): {feature} is not supported")]
+    #[error("{at} (`{class}`): {feature} is not supported; {EXPORT}")]
     Unsupported {
         at: String,
         class: String,

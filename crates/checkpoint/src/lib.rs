@@ -5,13 +5,16 @@
 
 mod budget;
 mod builder;
+mod channels;
 mod container;
 mod error;
+mod foreign;
 mod load;
 mod metadata;
 mod module;
 mod modules;
 mod pickle;
+mod scope;
 mod storages;
 mod tree;
 

@@ -2,11 +2,11 @@
 use crate::budget::Budget;
 use crate::builder::Builder;
 use crate::container::{self, Container};
-use crate::metadata;
 use crate::module::Module;
 use crate::modules::{self, Head};
+use crate::scope::Scope;
 use crate::tree::{Id, Tree, Value};
-use crate::{CheckpointError, pickle};
+use crate::{CheckpointError, channels, metadata, pickle, storages};
 use ir::{Graph, ValueId};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +17,11 @@ const DEFAULT_IMGSZ: usize = 640;
 const MAX_IMGSZ: usize = 1 << 13;
 /// A model may be wrapped for inference; wrappers do not nest deeper.
 const MAX_WRAPPERS: usize = 4;
+/// How many entries of a dictionary without a model are looked into, and how long their names may be.
+const MAX_KEYS: usize = 64;
+const MAX_KEY_BYTES: usize = 64;
+/// Under which names wrappers hold it: several devices, compilation, inference.
+const WRAPPED: &[&str] = &["module", "_orig_mod", "model"];
 
 /// What a checkpoint leaves open.
 #[derive(Clone, Debug, Default)]
@@ -131,22 +136,51 @@ fn find_model<'t>(tree: &'t Tree<'t>) -> Result<(Module<'t>, bool), CheckpointEr
         let value = tree.get(tree.root, key).filter(|_| is_dict)?;
         (!matches!(tree.value(value), Value::None)).then_some(value)
     };
-    let (id, is_ema) = match (entry("ema"), entry("model")) {
-        (Some(ema), _) => (tree.attribute(ema, "ema").unwrap_or(ema), true),
-        (None, Some(model)) => (model, false),
-        (None, None) if is_dict => {
-            return Err(tree.unexpected("checkpoint", "a model under `ema` or `model`", tree.root));
-        }
-        (None, None) => (tree.root, false),
+    let (id, at) = match (entry("ema"), entry("model")) {
+        (Some(ema), _) => (tree.attribute(ema, "ema").unwrap_or(ema), "`ema`"),
+        (None, Some(model)) => (model, "`model`"),
+        (None, None) => (tree.root, "checkpoint"),
     };
-    let mut model = Module::new(tree, id, "")?;
+    let is_ema = at == "`ema`";
+    let model = Module::new(tree, id, "");
+    let mut model = model.map_err(|_| no_model(tree, id, at))?;
     for _ in 0..MAX_WRAPPERS {
-        match model.find("model")? {
-            Some(inner) if inner.class != "Sequential" => model = Module::new(tree, inner.id, "")?,
-            _ => break,
+        if model
+            .find("model")?
+            .is_some_and(|m| m.class == "Sequential")
+        {
+            return Ok((model, is_ema));
+        }
+        let inner = WRAPPED.iter().find_map(|name| model.find(name).transpose());
+        match inner.transpose()? {
+            Some(inner) => model = Module::new(tree, inner.id, "")?,
+            None => break,
         }
     }
-    Ok((model, is_ema))
+    let class = model.class_path();
+    Err(CheckpointError::OtherLayout { class })
+}
+
+/// Why there is no model: weights alone, here or further in, or something else.
+fn no_model(tree: &Tree<'_>, id: Id, at: &str) -> CheckpointError {
+    let mut todo = vec![(id, at.to_owned(), 0)];
+    while let Some((id, at, depth)) = todo.pop() {
+        let pairs = tree.pairs(id).unwrap_or(&[]);
+        let tensors = pairs.iter().filter(|p| storages::is_tensor(tree, p.1));
+        let tensors = tensors.count();
+        if tensors > 0 {
+            return CheckpointError::WeightsAlone { at, tensors };
+        }
+        if depth < 2 {
+            let named = pairs.iter().rev().take(MAX_KEYS);
+            let named = named.filter_map(|&(key, value)| {
+                let name = tree.str(key).filter(|name| name.len() < MAX_KEY_BYTES)?;
+                Some((value, format!("{at}, `{name}`"), depth + 1))
+            });
+            todo.extend(named);
+        }
+    }
+    tree.unexpected(at, "a model under `ema` or `model`", id)
 }
 
 /// The image size in the arguments of the training run.
@@ -169,19 +203,23 @@ fn trained_imgsz(tree: &Tree<'_>, model: &Module<'_>) -> Option<[usize; 2]> {
 }
 
 /// Runs the layers in order; each says by `f` which earlier outputs it reads.
-fn build(
-    builder: &mut Builder<'_, '_>,
-    model: &Module<'_>,
+fn build<'t>(
+    builder: &mut Builder<'t, '_>,
+    model: &Module<'t>,
     imgsz: [usize; 2],
     end_to_end: bool,
 ) -> Result<(Head, &'static str), CheckpointError> {
     let layers = model.child("model")?.children()?;
-    let image = builder.input(imgsz);
-    let mut outputs: Vec<ValueId> = Vec::with_capacity(layers.len());
+    let image = builder.input(channels::of_image(&layers, builder.budget)?, imgsz);
+    let mut outputs: Vec<Vec<ValueId>> = Vec::with_capacity(layers.len());
     for layer in &layers {
         let inputs = sources(layer, &outputs, image)?;
         if modules::is_head(layer.class) {
-            let (head, task) = modules::build_head(builder, layer, &inputs, end_to_end)?;
+            let mut scope = Scope {
+                builder,
+                module: layer,
+            };
+            let (head, task) = modules::build_head(&mut scope, &inputs.concat(), end_to_end)?;
             let stride = head.strides.iter().copied().fold(1.0, f32::max) as usize;
             let fits = imgsz.iter().all(|n| n.is_multiple_of(stride));
             return if fits {
@@ -199,12 +237,12 @@ fn build(
     })
 }
 
-/// The inputs of a layer: -1 is the layer before it, other numbers are layers by index.
+/// What a layer reads: of each source all values that it gives. -1 is the layer before it, other numbers are layers by index.
 fn sources(
     layer: &Module<'_>,
-    outputs: &[ValueId],
+    outputs: &[Vec<ValueId>],
     image: ValueId,
-) -> Result<Vec<ValueId>, CheckpointError> {
+) -> Result<Vec<Vec<ValueId>>, CheckpointError> {
     let tree = layer.tree;
     let from = layer
         .attribute("f")
@@ -213,18 +251,18 @@ fn sources(
             expected: "the layers it reads",
             found: "none".to_owned(),
         })?;
-    let one = |id: Id| -> Result<ValueId, CheckpointError> {
+    let one = |id: Id| -> Result<Vec<ValueId>, CheckpointError> {
         let index = tree.int(id);
         let value = match index {
-            Some(-1) if outputs.is_empty() => Some(image),
+            Some(-1) if outputs.is_empty() => Some(vec![image]),
             Some(i) if i < 0 => {
                 let back = usize::try_from(i.unsigned_abs()).ok();
                 back.and_then(|b| outputs.len().checked_sub(b))
-                    .map(|i| outputs[i])
+                    .map(|i| outputs[i].clone())
             }
             Some(i) => usize::try_from(i)
                 .ok()
-                .and_then(|i| outputs.get(i).copied()),
+                .and_then(|i| outputs.get(i).cloned()),
             None => None,
         };
         let at = format!("{}.f", layer.path);

@@ -2,6 +2,8 @@
 use crate::CheckpointError;
 use crate::tree::{Id, Tree, Value};
 
+/// Charged for each visit of a module: in a file a few modules may hold each other ever so often.
+pub(crate) const MODULE_BYTES: usize = 256;
 /// Names of submodules are short; a longer one is not a module's.
 const MAX_NAME_BYTES: usize = 128;
 

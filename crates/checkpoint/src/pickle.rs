@@ -220,11 +220,28 @@ impl<'a> Machine<'a, '_> {
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.push(Value::Persistent(id))?;
+                match self.class_with_source(id) {
+                    Some(class) => self.push_id(class)?,
+                    None => self.push(Value::Persistent(id))?,
+                }
             }
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// The class of `("module", class, file, source)`: legacy files tell the source text of classes, which nothing needs.
+    fn class_with_source(&self, id: Id) -> Option<Id> {
+        let Value::Sequence(parts) = &self.values[id.0 as usize] else {
+            return None;
+        };
+        let &[tag, class, ..] = &parts[..] else {
+            return None;
+        };
+        match &self.values[tag.0 as usize] {
+            Value::Str(t) if self.slice(*t) == b"module" => Some(class),
+            _ => None,
+        }
     }
 
     /// `copyreg._reconstructor(class, base, state)` makes an instance of its first argument.

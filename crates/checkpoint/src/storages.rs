@@ -177,6 +177,11 @@ fn rebuild_call<'t, 'a>(tree: &'t Tree<'a>, id: Id) -> Option<(&'a str, &'t [Id]
     }
 }
 
+/// Whether a value is a tensor, or a parameter that wraps one.
+pub(crate) fn is_tensor(tree: &Tree<'_>, id: Id) -> bool {
+    rebuild_call(tree, id).is_some_and(|(function, _)| function.starts_with("_rebuild"))
+}
+
 /// A strided view of a storage.
 struct View<'a> {
     storage: StorageRef<'a>,
@@ -215,9 +220,10 @@ impl<'a> View<'a> {
         let (offset, shape, strides) = parts
             .filter(|(_, shape, strides)| shape.len() == strides.len() && shape.len() <= 8)
             .ok_or_else(|| tree.unexpected(at, "a tensor of 8 axes at most", shape))?;
+        let storage = StorageRef::read(tree, storage, at)?;
         Ok(Self {
-            storage: StorageRef::read(tree, storage, at)?,
-            offset,
+            offset: offset.saturating_add(storage.start),
+            storage,
             shape,
             strides,
         })
@@ -277,6 +283,7 @@ mod tests {
             storage: StorageRef {
                 key: "0",
                 dtype: DType::U8,
+                start: 0,
             },
             offset,
             shape: shape.to_vec(),

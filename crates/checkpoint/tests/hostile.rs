@@ -1,11 +1,15 @@
 //! Damaged and hostile checkpoints are errors, in bounded memory.
 use cap::Cap;
 use checkpoint::{LoadOptions, parse};
+use made::modules::*;
+use made::{Container, Module, Py, Tensor, save};
 use std::alloc::System;
 use std::io::{Cursor, Read, Write};
 use std::path::PathBuf;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+mod made;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -152,6 +156,97 @@ fn legacy(original: &[u8]) -> [Vec<u8>; 2] {
     }
     file.extend(b"e.");
     [file, raw]
+}
+
+/// A model of modules that compute sizes from numbers in the file.
+fn made_layers() -> Vec<Module> {
+    let linear = |seed| torch("Linear").weight("weight", Tensor::noise(&[8, 8], 0.4, seed));
+    let attention = torch("MultiheadAttention")
+        .int("num_heads", 2)
+        .weight("in_proj_weight", Tensor::noise(&[24, 8], 0.4, 1))
+        .child("out_proj", linear(2));
+    let norm = || torch("LayerNorm").with("eps", Py::Float(1e-5));
+    let encoder = Module::new("ultralytics.nn.modules.transformer.AIFI")
+        .child("ma", attention)
+        .child("fc1", linear(3))
+        .child("fc2", linear(4))
+        .child("norm1", norm())
+        .child("norm2", norm())
+        .child("act", torch("GELU"));
+    let mut bare = batch_norm(8, 5);
+    bare.parameters.drain(..2);
+    let larger = torch("Upsample")
+        .with("size", ints(&[12, 16]))
+        .with("scale_factor", Py::None)
+        .with("mode", Py::Str("bilinear".to_owned()));
+    let cut = block_of("CBLinear")
+        .with("c2s", ints(&[3, 5]))
+        .child("conv", conv2d(8, 8, 1, 2, 6));
+    let fuse = block_of("CBFuse").with("idx", ints(&[1]));
+    let layers = vec![
+        block(3, 8, 3, 2, 1),
+        encoder,
+        block_of("Contract").int("gain", 2),
+        block_of("Expand").int("gain", 2),
+        bare,
+        torch("ZeroPad2d").with("padding", ints(&[0, 1, 0, 1])),
+        larger,
+        torch("PReLU").weight("weight", Tensor::noise(&[8], 0.3, 2)),
+        cut,
+    ];
+    let mut layers: Vec<Module> = layers.into_iter().map(after).collect();
+    layers.push(conv2d(8, 5, 1, 1, 7).int("f", 7));
+    layers.push(joining(fuse, &[8, 9]));
+    layers.push(after(detect(&[5])));
+    layers
+}
+
+#[test]
+fn mutated_modules_never_panic_nor_take_more_memory_than_they_may() {
+    let key = |name: &str| Py::Str(name.to_owned());
+    let size = Py::Dict(vec![(key("imgsz"), Py::Int(16))]);
+    let value = checkpoint(model(made_layers()).with("args", size));
+    let [archive, legacy] = [Container::Zip, Container::Legacy].map(|c| save(&value, c));
+    let mut random = Random(11);
+    assert!(read_bounded(&archive, "zip") && read_bounded(&legacy, "legacy"));
+    let mut intact = 0;
+    for i in 0..4 * runs() {
+        let bytes = match i % 2 {
+            0 => with_pickle(&archive, |pickle| *pickle = mutated(pickle, &mut random)),
+            _ => mutated(&legacy, &mut random),
+        };
+        intact += usize::from(read_bounded(&bytes, &format!("mutation {i}")));
+    }
+    println!("{intact} mutations left a readable model");
+}
+
+#[test]
+fn modules_that_hold_each_other_without_end_are_an_error() {
+    // Each level holds the next twice: 2^30 modules if all were visited.
+    let mut nested = torch("Sequential");
+    for _ in 0..30 {
+        nested = torch("Sequential").child("0", nested);
+    }
+    let file = save(
+        &checkpoint(model(vec![after(nested), after(detect(&[3]))])),
+        Container::Zip,
+    );
+    let bytes = with_pickle(&file, |pickle| {
+        // After the first child, the memo gives it again under another name.
+        let mut at = 0;
+        while let Some(next) = memchr::memmem::find(&pickle[at..], b"ub") {
+            at += next + 2;
+            if pickle.get(at) == Some(&b'u') {
+                pickle.splice(at..at, *b"q\x07X\x01\0\0\x001h\x07");
+                at += 10;
+            }
+        }
+    });
+    let error = parse(&bytes, &LoadOptions::default()).expect_err("it is refused");
+    assert!(
+        error.to_string().contains("unfolds to more than"),
+        "{error}"
+    );
 }
 
 /// How many files each test reads.

@@ -1,7 +1,6 @@
 //! The tail of end-to-end models (YOLOv10, arXiv:2405.14458, section 3.1): the best class scores of the best positions.
 use crate::CheckpointError;
-use crate::builder::Builder;
-use crate::module::Module;
+use crate::scope::{Built, Scope};
 use ir::ops::{
     BinaryKind, Cast, Concat, Gather, Mod, Reduce, ReduceKind, Reshape, TopK, Transpose,
 };
@@ -12,53 +11,47 @@ const DEFAULT_MAX_DET: usize = 300;
 
 /// From boxes `[1, 4, positions]` and scores `[1, classes, positions]` to the model's output `[1, max_det, 6]`.
 pub(super) fn select(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
+    s: &mut Scope<'_, '_, '_>,
     boxes: ValueId,
     scores: ValueId,
 ) -> Result<(), CheckpointError> {
-    let (classes, positions) = match *builder.shape(scores) {
+    let (classes, positions) = match *s.builder.shape(scores) {
         [_, classes, positions] => (classes, positions),
         _ => (0, 0),
     };
-    let stated = module.attribute("max_det");
-    let limit = stated.map_or(Ok(DEFAULT_MAX_DET), |_| module.count("max_det"))?;
+    let stated = s.module.attribute("max_det");
+    let limit = stated.map_or(Ok(DEFAULT_MAX_DET), |_| s.module.count("max_det"))?;
     let k = limit.min(positions);
     let rows = || Transpose {
         perm: vec![0, 2, 1],
     };
-    let boxes = builder.node(module, rows(), &[boxes])?;
-    let scores = builder.node(module, rows(), &[scores])?;
+    let boxes = s.node(rows(), &[boxes])?;
+    let scores = s.node(rows(), &[scores])?;
     let best = Reduce {
         kind: ReduceKind::Max,
         axes: vec![2],
         keepdims: false,
     };
-    let best = builder.node(module, best, &[scores])?;
-    let positions = builder.nodes(module, first(k), &[best], 2)?[1];
-    let boxes = gather(builder, module, boxes, positions)?;
-    let scores = gather(builder, module, scores, positions)?;
+    let best = s.node(best, &[scores])?;
+    let positions = s.nodes(first(k), &[best], 2)?[1];
+    let boxes = gather(s, boxes, positions)?;
+    let scores = gather(s, scores, positions)?;
     let shape = vec![1, k.saturating_mul(classes)];
-    let flat = builder.node(module, Reshape { shape }, &[scores])?;
-    let chosen = builder.nodes(module, first(k), &[flat], 2)?;
+    let flat = s.node(Reshape { shape }, &[scores])?;
+    let chosen = s.nodes(first(k), &[flat], 2)?;
     let width = Tensor::scalar(i64::try_from(classes).unwrap_or(i64::MAX));
-    let width = builder.constant(module, "classes", width)?;
-    let row = builder.node(module, BinaryKind::Div, &[chosen[1], width])?;
-    let class = builder.node(module, Mod { fmod: false }, &[chosen[1], width])?;
+    let width = s.builder.constant(s.module, "classes", width)?;
+    let row = s.node(BinaryKind::Div, &[chosen[1], width])?;
+    let class = s.node(Mod { fmod: false }, &[chosen[1], width])?;
     let to = DataType::F32;
-    let class = builder.node(module, Cast { to }, &[class])?;
-    let boxes = gather(builder, module, boxes, row)?;
+    let class = s.node(Cast { to }, &[class])?;
+    let boxes = gather(s, boxes, row)?;
     let column = || Reshape {
         shape: vec![1, k, 1],
     };
-    let score = builder.node(module, column(), &[chosen[0]])?;
-    let class = builder.node(module, column(), &[class])?;
-    builder.output(
-        module,
-        Concat { axis: 2 },
-        &[boxes, score, class],
-        "output0",
-    )?;
+    let score = s.node(column(), &[chosen[0]])?;
+    let class = s.node(column(), &[class])?;
+    s.output(Concat { axis: 2 }, &[boxes, score, class], "output0")?;
     Ok(())
 }
 
@@ -72,13 +65,8 @@ fn first(k: usize) -> TopK {
 }
 
 /// Rows of `[1, rows, n]` at the indices `[1, k]`.
-fn gather(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    x: ValueId,
-    indices: ValueId,
-) -> Result<ValueId, CheckpointError> {
-    let shape = builder.shape(indices).iter().skip(1).copied().collect();
-    let indices = builder.node(module, Reshape { shape }, &[indices])?;
-    builder.node(module, Gather { axis: 1 }, &[x, indices])
+fn gather(s: &mut Scope<'_, '_, '_>, x: ValueId, indices: ValueId) -> Built {
+    let shape = s.builder.shape(indices).iter().skip(1).copied().collect();
+    let indices = s.node(Reshape { shape }, &[indices])?;
+    s.node(Gather { axis: 1 }, &[x, indices])
 }

@@ -1,28 +1,15 @@
 //! Blocks that make half of their channels cheaply from the other half (GhostNet, arXiv:1911.11907).
-use super::{build, build_child, single};
-use crate::CheckpointError;
-use crate::builder::Builder;
-use crate::module::Module;
+use crate::scope::{Built, Scope};
 use ir::ValueId;
-use ir::ops::{BinaryKind, Concat};
 
-pub(super) fn conv(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let own = build_child(builder, module, "cv1", single(module, inputs)?)?;
-    let cheap = build_child(builder, module, "cv2", own)?;
-    builder.node(module, Concat { axis: 1 }, &[own, cheap])
+pub(super) fn conv(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let own = s.child("cv1", x)?;
+    let cheap = s.child("cv2", own)?;
+    s.concat(&[own, cheap])
 }
 
-pub(super) fn bottleneck(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let x = single(module, inputs)?;
-    let through = build(builder, &module.child("conv")?, &[x])?;
-    let past = build(builder, &module.child("shortcut")?, &[x])?;
-    builder.node(module, BinaryKind::Add, &[through, past])
+pub(super) fn bottleneck(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let through = s.child("conv", x)?;
+    let past = s.child("shortcut", x)?;
+    s.add(through, past)
 }

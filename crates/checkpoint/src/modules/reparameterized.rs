@@ -1,93 +1,64 @@
 //! Parallel convolutions that are one when they run (RepVGG, arXiv:2101.03697), and the blocks of YOLOv9 (arXiv:2402.13616)
 //! and YOLOv10 (arXiv:2405.14458) around them.
-use super::{build, build_child, cross_stage, single};
-use crate::CheckpointError;
-use crate::builder::Builder;
-use crate::module::Module;
+use super::cross_stage;
+use crate::scope::{Built, Scope};
 use ir::ValueId;
-use ir::ops::{AveragePool, BinaryKind, Concat, MaxPool, Split};
+use ir::ops::{AveragePool, MaxPool, Split};
 
-/// The sum of what two or three branches give, then the activation.
-fn sum(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    x: ValueId,
-    branches: [&str; 3],
-) -> Result<ValueId, CheckpointError> {
+/// The sum of what the branches of these names give, as far as there are such, then the activation.
+fn sum(s: &mut Scope<'_, '_, '_>, x: ValueId, branches: &[&str]) -> Built {
     let mut total = None;
     for name in branches {
-        let Some(branch) = module.find(name)? else {
+        let Some(branch) = s.module.find(name)? else {
             continue;
         };
-        let y = build(builder, &branch, &[x])?;
+        let y = s.run(&branch, x)?;
         total = Some(match total {
-            Some(sum) => builder.node(module, BinaryKind::Add, &[sum, y])?,
+            Some(sum) => s.add(sum, y)?,
             None => y,
         });
     }
-    let total = total.ok_or_else(|| module.unsupported("a block without branches"))?;
-    build_child(builder, module, "act", total)
+    let total = total.ok_or_else(|| s.module.unsupported("a block without branches"))?;
+    s.child("act", total)
 }
 
-pub(super) fn rep_conv(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let x = single(module, inputs)?;
-    // A block that is merged already has the one convolution.
-    sum(
-        builder,
-        module,
-        x,
-        match module.find("conv")? {
-            Some(_) => ["conv", "", ""],
-            None => ["conv1", "conv2", "bn"],
-        },
-    )
+/// Branches by the names of Ultralytics or of YOLOv7; a block that is merged already has one convolution.
+pub(super) fn rep_conv(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    for merged in ["conv", "rbr_reparam"] {
+        if s.module.find(merged)?.is_some() {
+            return sum(s, x, &[merged]);
+        }
+    }
+    let branches = [
+        "conv1",
+        "conv2",
+        "bn",
+        "rbr_dense",
+        "rbr_1x1",
+        "rbr_identity",
+    ];
+    sum(s, x, &branches)
 }
 
 /// The large and the small depthwise convolution of YOLOv10's inverted blocks.
-pub(super) fn rep_vgg_dw(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let x = single(module, inputs)?;
-    sum(builder, module, x, ["conv", "conv1", ""])
+pub(super) fn rep_vgg_dw(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    sum(s, x, &["conv", "conv1"])
 }
 
 /// Compact inverted block: a run of convolutions beside a shortcut.
-pub(super) fn cib(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let x = single(module, inputs)?;
-    let y = build_child(builder, module, "cv1", x)?;
-    match module.flag("add") {
-        true => builder.node(module, BinaryKind::Add, &[x, y]),
-        false => Ok(y),
-    }
+pub(super) fn cib(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let y = s.child("cv1", x)?;
+    s.shortcut(x, y)
 }
 
 /// Channels first, then the smaller image.
-pub(super) fn sc_down(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let y = build_child(builder, module, "cv1", single(module, inputs)?)?;
-    build_child(builder, module, "cv2", y)
+pub(super) fn sc_down(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    s.chain(&["cv1", "cv2"], x)
 }
 
-/// Halves of a smoothed image are made smaller, one by a convolution, one by pooling.
-pub(super) fn a_down(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let smooth = AveragePool {
+/// The mean of each two rows and two columns.
+fn smooth(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let op = AveragePool {
         kernel_shape: [2, 2],
         strides: [1, 1],
         dilations: [1, 1],
@@ -95,6 +66,17 @@ pub(super) fn a_down(
         ceil_mode: false,
         count_include_pad: true,
     };
+    s.node(op, &[x])
+}
+
+/// A smoothed image is made smaller by a convolution.
+pub(super) fn a_conv(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let x = smooth(s, x)?;
+    s.child("cv1", x)
+}
+
+/// Halves of a smoothed image are made smaller, one by a convolution, one by pooling.
+pub(super) fn a_down(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     let pool = MaxPool {
         kernel_shape: [3, 3],
         strides: [2, 2],
@@ -102,47 +84,27 @@ pub(super) fn a_down(
         pads: [1; 4],
         ceil_mode: false,
     };
-    let x = builder.node(module, smooth, &[single(module, inputs)?])?;
-    let [c, _, _] = builder.image(x, module)?;
+    let x = smooth(s, x)?;
+    let [c, _, _] = s.image(x)?;
     let sizes = vec![c.div_ceil(2), c / 2];
-    let halves = builder.nodes(module, Split { axis: 1, sizes }, &[x], 2)?;
-    let a = build_child(builder, module, "cv1", halves[0])?;
-    let b = builder.node(module, pool, &[halves[1]])?;
-    let b = build_child(builder, module, "cv2", b)?;
-    builder.node(module, Concat { axis: 1 }, &[a, b])
+    let halves = s.nodes(Split { axis: 1, sizes }, &[x], 2)?;
+    let a = s.child("cv1", halves[0])?;
+    let b = s.node(pool, &[halves[1]])?;
+    let b = s.child("cv2", b)?;
+    s.concat(&[a, b])
+}
+
+/// A convolution in two steps beside pooling and one (YOLOv7, arXiv:2207.02696).
+pub(super) fn down_c(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let a = s.chain(&["cv1", "cv2"], x)?;
+    let b = s.chain(&["mp", "cv3"], x)?;
+    s.concat(&[a, b])
 }
 
 /// Two stages after a cut, all of which go into the last convolution.
-pub(super) fn elan(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let mut parts = cross_stage::halves(builder, module, single(module, inputs)?)?;
-    for name in ["cv2", "cv3"] {
-        let last = parts[parts.len() - 1];
-        parts.push(build_child(builder, module, name, last)?);
-    }
-    let all = builder.node(module, Concat { axis: 1 }, &parts)?;
-    build_child(builder, module, "cv4", all)
-}
-
-/// Poolings in a row between two convolutions.
-pub(super) fn spp_elan(
-    builder: &mut Builder<'_, '_>,
-    module: &Module<'_>,
-    inputs: &[ValueId],
-) -> Result<ValueId, CheckpointError> {
-    let mut levels = vec![build_child(
-        builder,
-        module,
-        "cv1",
-        single(module, inputs)?,
-    )?];
-    for name in ["cv2", "cv3", "cv4"] {
-        let last = levels[levels.len() - 1];
-        levels.push(build_child(builder, module, name, last)?);
-    }
-    let all = builder.node(module, Concat { axis: 1 }, &levels)?;
-    build_child(builder, module, "cv5", all)
+pub(super) fn elan(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    let mut parts = cross_stage::halves(s, x)?;
+    cross_stage::named_stages(s, &["cv2", "cv3"], &mut parts)?;
+    let all = s.concat(&parts)?;
+    s.child("cv4", all)
 }
