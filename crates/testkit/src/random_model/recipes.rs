@@ -24,6 +24,7 @@ recipes! {
     unary, true: "Floor", "Ceil", "Round", "Sign";
     clip, false: "Clip";
     binary, false: "Add", "Sub", "Mul", "Div", "Pow";
+    p_relu, false: "PRelu";
     remainder, true: "Mod";
     extremum, false: "Max", "Min";
     compare, true: "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual";
@@ -182,6 +183,12 @@ fn binary(g: &mut Growing, op: &'static str) -> Option<Made> {
         inputs.reverse();
     }
     Some(Made::of(inputs))
+}
+
+fn p_relu(g: &mut Growing, _: &'static str) -> Option<Made> {
+    let x = g.any_floats()?;
+    let slope = partner(g, x);
+    Some(Made::of(vec![Port::Value(x), slope]))
 }
 
 fn remainder(g: &mut Growing, _: &'static str) -> Option<Made> {
