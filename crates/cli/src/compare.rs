@@ -38,6 +38,7 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let head = yolo::families::identify(&first.graph, first.family.as_deref());
     let head = head.with_context(|| first.path.display().to_string())?;
     let dataset = data::open(&args.data, &args.split, common, Some(&head))?;
+    data::warn(&args.data, &dataset.warnings);
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     }

@@ -37,9 +37,13 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
     let val = data::open(&recipe.data, "val", common, Some(&head))?;
     let split = &recipe.images.split;
     let mut train = data::open(&recipe.data, split, common, Some(&head))?;
-    let left_out = data::leave_out((&mut train, split), &val);
+    let mut warnings = [&val.warnings[..], &train.warnings].concat();
+    warnings.extend(data::leave_out((&mut train, split), &val));
     let mut drawn = Drawn::new(&recipe, train, &val)?;
-    drawn.warnings.splice(0..0, left_out);
+    let read = val.images.iter().map(|i| i.path.as_path());
+    let read = read.chain(drawn.calibration.iter().map(PathBuf::as_path));
+    warnings.extend(data::told_of_repaired(&data::repaired(read)));
+    drawn.warnings.splice(0..0, warnings);
     let dir = run_dir(args, &recipe)?;
     let stages = Stages::default();
     let runner = Runner {

@@ -6,7 +6,7 @@ use yolo::families::Head;
 use yolo::{Dataset, first_of_content, lacks_end_marker};
 
 /// Opens a split of a data set, which no output of the command may replace, its classes in the order of the model's head
-/// where there is one, and warns of what was assumed.
+/// where there is one. What was assumed is to be told by the caller.
 pub(crate) fn open(
     data: &Path,
     split: &str,
@@ -19,7 +19,6 @@ pub(crate) fn open(
         let fitted = dataset.fit_classes(head.classes, head.names.as_deref());
         fitted.with_context(|| data.display().to_string())?;
     }
-    warn(data, &dataset.warnings);
     Ok(dataset)
 }
 
@@ -98,11 +97,10 @@ pub(crate) fn repaired<'p>(images: impl Iterator<Item = &'p Path>) -> Vec<String
 }
 
 /// What is said of them.
-pub(crate) fn warn_of_repaired(repaired: &[String]) {
-    if let Some(first) = repaired.first() {
-        note!(
-            "warning: {} JPEGs lack the marker of their end and are read as if it were there, the first: {first}",
-            repaired.len()
-        );
-    }
+pub(crate) fn told_of_repaired(repaired: &[String]) -> Option<String> {
+    let first = repaired.first()?;
+    let count = repaired.len();
+    Some(format!(
+        "{count} JPEGs lack the marker of their end and are read as if it were there, the first: {first}"
+    ))
 }

@@ -107,7 +107,9 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     }
     progress.at(images.len());
     drop(progress);
-    data::warn_of_repaired(&record.repaired_images);
+    if let Some(told) = data::told_of_repaired(&record.repaired_images) {
+        note!("warning: {told}");
+    }
     print(&record);
     write_json(common.json.as_deref(), &record)?;
     let allowed = 3.max(images.len() / 100);

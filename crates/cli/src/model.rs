@@ -158,6 +158,7 @@ fn images(
     head: Option<&Head>,
 ) -> Result<(Vec<PathBuf>, Streams)> {
     let dataset = data::open(&args.data, &args.split, common, head)?;
+    data::warn(&args.data, &dataset.warnings);
     let paths: Vec<PathBuf> = dataset.images.into_iter().map(|i| i.path).collect();
     let sampled = compress::sample(&paths, args.images as usize, common.seed());
     if sampled.len() < args.images as usize {
@@ -171,7 +172,8 @@ fn images(
     }
     let copies = data::copies(&sampled, (&args.data, &args.split, "val"));
     data::warn(&args.data, &copies);
-    data::warn_of_repaired(&data::repaired(sampled.iter().map(PathBuf::as_path)));
+    let repaired = data::repaired(sampled.iter().map(PathBuf::as_path));
+    data::warn(&args.data, data::told_of_repaired(&repaired).as_slice());
     Ok((sampled, dataset.streams))
 }
 

@@ -47,8 +47,8 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let mut dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     let images: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
     let copies = data::copies(&images, (&args.data, &args.split, "train"));
-    data::warn(&args.data, &copies);
     dataset.warnings.extend(copies);
+    data::warn(&args.data, &dataset.warnings);
     let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: args.conf,
@@ -79,7 +79,9 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         .map(PathBuf::as_path)
         .filter(|path| !bad.contains(path));
     let repaired_images = data::repaired(read);
-    data::warn_of_repaired(&repaired_images);
+    let told = data::told_of_repaired(&repaired_images);
+    data::warn(&args.data, told.as_slice());
+    dataset.warnings.extend(told);
     let record = Record {
         model: model.path.display().to_string(),
         data: args.data.display().to_string(),

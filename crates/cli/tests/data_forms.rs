@@ -105,6 +105,30 @@ fn images_that_are_there_twice_are_found_by_their_content() {
 }
 
 #[test]
+fn compress_leaves_out_of_calibration_what_judges_and_what_is_there_twice() {
+    let tiny = Tiny::new(6, 2);
+    let copy = |from: &str, to: &str| fs::copy(tiny.path(from), tiny.path(to)).unwrap();
+    copy("images/val/0000.png", "images/train/seen.png");
+    copy("images/train/0003.png", "images/train/again.png");
+    let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
+    let (run, out) = (tiny.arg("run"), tiny.arg("out.json"));
+    let args = [
+        "compress", &model, "--data", &data, "-o", &run, "--macs", "0",
+    ];
+    let done = yoloslim(&[&args[..], &["--json", &out]].concat());
+    assert!(done.status.code() < Some(2), "{}", stderr(&done));
+    let record = json(&out);
+    assert_eq!(record["calibration_images"], 6);
+    let told = record["warnings"].to_string();
+    for word in [
+        "1 of 8 images of `train` are images of the split that judges",
+        "1 of 8 images of `train` are copies",
+    ] {
+        assert!(told.contains(word), "no `{word}` in: {told}");
+    }
+}
+
+#[test]
 fn names_that_steer_a_terminal_are_printed_as_escapes() {
     let tiny = Tiny::new(0, 2);
     tiny.put(

@@ -141,6 +141,7 @@ fn data_yaml_unusable_says_what_and_where() {
             "no split `val`; splits found: train, test",
         ),
         ("val:\nnames: [a]", "no split `val`; splits found: none"),
+        ("val: ''\nnames: [a]", "no split `val`; splits found: none"),
         (
             "val: images\nnames: [a, b]\nnc: 3",
             "3 classes by `nc`, but 2 by `names`",

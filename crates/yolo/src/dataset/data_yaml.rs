@@ -84,7 +84,9 @@ fn read(yaml: &Path) -> Result<Description, YoloError> {
         warnings.push(warning.to_owned());
     }
     let entries = last_of_each(entries, &mut warnings);
-    let get = |key: &str| entries.get(key).filter(|value| **value != Yaml::Null);
+    // An empty text says as little as nothing.
+    let says = |value: &&Yaml| **value != Yaml::Null && value.text().is_none_or(|t| !t.is_empty());
+    let get = |key: &str| entries.get(key).filter(says);
     let mut splits = BTreeMap::new();
     for split in SPLITS {
         let other_name = (split == "val").then(|| get("validation")).flatten();
