@@ -52,7 +52,8 @@ const char *yoloslim_class_name(const yoloslim_detector *detector, size_t class_
 
 /* Finds objects in `height` rows of `width` pixels, rows `stride_bytes` apart: at most `capacity` boxes, best first,
  * into `boxes`, and their number into `count`. Boxes below the confidence `conf` are left out; of two boxes of one class
- * that overlap by more than `iou`, the better one stays. */
+ * that overlap by more than `iou`, the better one stays. A threshold below 0 is the one that the tools of the model's
+ * family use (YOLOv5: 0.25 and 0.45; YOLOv8 and later: 0.25 and 0.7; YOLOX: 0.3 and 0.45). */
 yoloslim_status yoloslim_detect(yoloslim_detector *detector, const uint8_t *data, uint32_t width, uint32_t height,
                                 size_t stride_bytes, yoloslim_pixels pixels, float conf, float iou,
                                 yoloslim_box *boxes, size_t capacity, size_t *count);

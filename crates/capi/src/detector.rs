@@ -165,16 +165,25 @@ impl Loaded {
         frame: Frame,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, CapiError> {
-        for (argument, value) in [("conf", thresholds.conf), ("iou", thresholds.iou)] {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(CapiError::Argument {
-                    argument,
-                    expected: "0 to 1",
-                    found: value.to_string(),
-                });
-            }
-        }
+        let usual = self.detector.head().family.thresholds;
+        let thresholds = Thresholds {
+            conf: threshold("conf", thresholds.conf, usual.conf)?,
+            iou: threshold("iou", thresholds.iou, usual.iou)?,
+        };
         Ok(self.detector.detect(&[frame.to_rgb(data)?], thresholds)?)
+    }
+}
+
+/// A threshold as C gives it: below 0 it is what the model's family has.
+fn threshold(argument: &'static str, value: f32, usual: f32) -> Result<f32, CapiError> {
+    match value {
+        v if v < 0.0 && v.is_finite() => Ok(usual),
+        v if (0.0..=1.0).contains(&v) => Ok(v),
+        v => Err(CapiError::Argument {
+            argument,
+            expected: "0 to 1, or below 0 for what is usual for the model's family",
+            found: v.to_string(),
+        }),
     }
 }
 
@@ -231,6 +240,15 @@ mod tests {
         let many = Loaded::load(&folder.path().join("absent.onnx"), 1 << 20).err();
         let many = many.expect("it is refused").to_string();
         assert!(many.contains("0 to 1024"), "{many}");
+    }
+
+    #[test]
+    fn threshold_below_zero_is_the_familys_and_above_one_an_error() {
+        assert_eq!(threshold("iou", -1.0, 0.45).ok(), Some(0.45));
+        assert_eq!(threshold("iou", 0.7, 0.45).ok(), Some(0.7));
+        for bad in [1.5, f32::NAN, f32::NEG_INFINITY] {
+            assert!(threshold("iou", bad, 0.45).is_err(), "{bad}");
+        }
     }
 
     #[test]

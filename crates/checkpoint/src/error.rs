@@ -85,12 +85,8 @@ pub enum CheckpointError {
         expected: usize,
         found: usize,
     },
-    #[error("imgsz: expected a multiple of {stride} up to {limit}, found {found}")]
-    Imgsz {
-        stride: usize,
-        limit: usize,
-        found: String,
-    },
+    #[error("imgsz: expected sides from 1 to {limit} px, found {found}")]
+    Imgsz { limit: usize, found: String },
     #[error("{at}: {source}")]
     Operator { at: String, source: OpError },
     #[error(transparent)]

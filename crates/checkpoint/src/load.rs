@@ -83,9 +83,19 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
     };
     let limit = |n: usize| (1..=MAX_IMGSZ).contains(&n);
     if !imgsz.iter().all(|&n| limit(n)) {
-        return Err(bad_imgsz(1, imgsz));
+        return Err(CheckpointError::Imgsz {
+            limit: MAX_IMGSZ,
+            found: format!("{imgsz:?}"),
+        });
     }
     let mut builder = Builder::new(&tree, storages, &budget);
+    let layers = model.child("model")?.children()?;
+    let head = layers.iter().find(|l| modules::is_head(l.class));
+    let stride = head.map_or(1, |module| {
+        let builder = &mut builder;
+        modules::coarsest_stride(&mut Scope { builder, module })
+    });
+    let (imgsz, note) = ir::whole_imgsz(imgsz, stride);
     let (head, task) = build(&mut builder, &model, imgsz, options.end_to_end)?;
     let names = metadata::names(&model)?.unwrap_or_default();
     if names.len() != head.classes {
@@ -97,6 +107,7 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
     }
     let mut graph = builder.finish()?;
     graph.metadata = describe(&names, &head, imgsz);
+    graph.notes.extend(note);
     let end_to_end = if options.end_to_end { "True" } else { "False" };
     for (key, value) in [("task", task), ("end2end", end_to_end)] {
         graph.metadata.insert(key.to_owned(), value.to_owned());
@@ -108,14 +119,6 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
         imgsz,
         is_ema,
     })
-}
-
-fn bad_imgsz(stride: usize, found: [usize; 2]) -> CheckpointError {
-    CheckpointError::Imgsz {
-        stride,
-        limit: MAX_IMGSZ,
-        found: format!("{found:?}"),
-    }
 }
 
 fn describe(names: &[String], head: &Head, [h, w]: [usize; 2]) -> BTreeMap<String, String> {
@@ -219,14 +222,7 @@ fn build<'t>(
                 builder,
                 module: layer,
             };
-            let (head, task) = modules::build_head(&mut scope, &inputs.concat(), end_to_end)?;
-            let stride = head.strides.iter().copied().fold(1.0, f32::max) as usize;
-            let fits = imgsz.iter().all(|n| n.is_multiple_of(stride));
-            return if fits {
-                Ok((head, task))
-            } else {
-                Err(bad_imgsz(stride, imgsz))
-            };
+            return modules::build_head(&mut scope, &inputs.concat(), end_to_end);
         }
         outputs.push(modules::build(builder, layer, &inputs)?);
     }

@@ -24,7 +24,7 @@ mod reparameterized;
 mod routing;
 mod transformer;
 
-pub(crate) use detect::{Head, build as build_head, is_head};
+pub(crate) use detect::{Head, build as build_head, coarsest_stride, is_head};
 
 /// Modules nest some ten deep in the models known; a file may state any depth.
 const MAX_DEPTH: usize = 32;

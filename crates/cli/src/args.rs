@@ -176,6 +176,10 @@ pub(crate) struct ReadingArgs {
     /// Detector family to assume instead of recognising it.
     #[arg(long, value_parser = names(yolo::families::FAMILIES, |f| f.name))]
     pub(crate) family: Option<String>,
+    /// Anchors of a head whose outputs are raw maps, in pixels: width, height, width …, the finest scale's first.
+    /// YOLOv5's are assumed where neither this nor the model's metadata names any.
+    #[arg(long, value_delimiter = ',', value_name = "PX,PX,…", value_parser = parse_anchor)]
+    pub(crate) anchors: Option<Vec<f32>>,
 }
 
 /// Arguments of `inspect`.
@@ -190,14 +194,6 @@ pub(crate) struct InspectArgs {
     /// What each group is worth.
     #[command(flatten)]
     pub(crate) sensitivity: SensitivityArgs,
-}
-
-/// What counts as a detection.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct OverlapArgs {
-    /// Highest overlap of two boxes of one class.
-    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
-    pub(crate) iou: f32,
 }
 
 /// Arguments of `val`.
@@ -215,9 +211,9 @@ pub(crate) struct ValArgs {
     /// Lowest confidence that counts.
     #[arg(long, default_value_t = 0.001, value_parser = parse_share::<f32>)]
     pub(crate) conf: f32,
-    /// Overlap.
-    #[command(flatten)]
-    pub(crate) overlap: OverlapArgs,
+    /// Highest overlap of two boxes of one class.
+    #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
+    pub(crate) iou: f32,
     /// Also write all detections as COCO results to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) dets: Option<PathBuf>,
@@ -240,11 +236,13 @@ pub(crate) struct DetectArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Lowest confidence that counts.
-    #[arg(long, default_value_t = 0.25, value_parser = parse_share::<f32>)]
-    pub(crate) conf: f32,
-    /// Overlap.
-    #[command(flatten)]
-    pub(crate) overlap: OverlapArgs,
+    ///
+    /// By default as the family's own tools show objects: 0.25, for yolox 0.3.
+    #[arg(long, value_parser = parse_share::<f32>)]
+    pub(crate) conf: Option<f32>,
+    /// Highest overlap of two boxes of one class; by default as the family's own tools have it: 0.45 for v5 and yolox, otherwise 0.7.
+    #[arg(long, value_parser = parse_share::<f32>)]
+    pub(crate) iou: Option<f32>,
 }
 
 /// Arguments of `bench`.
@@ -451,9 +449,15 @@ fn parse_share<T: FromStr + PartialOrd + From<f32>>(text: &str) -> Result<T, Str
     share.ok_or_else(|| format!("expected a number from 0 to 1, found `{text}`"))
 }
 
+fn parse_anchor(text: &str) -> Result<f32, String> {
+    let side = text.trim().parse::<f32>().ok();
+    let side = side.filter(|v| (0.1..=1e5).contains(v));
+    side.ok_or_else(|| format!("expected a number of pixels, found `{text}`"))
+}
+
 fn parse_imgsz(text: &str) -> Result<[usize; 2], String> {
     let side = |s: &str| s.parse::<usize>().ok().filter(|v| (32..=8192).contains(v));
-    let size = match text.split_once('x') {
+    let size = match text.split_once(['x', ',']) {
         Some((h, w)) => side(h).zip(side(w)).map(|(h, w)| [h, w]),
         None => side(text).map(|s| [s, s]),
     };

@@ -18,6 +18,8 @@ const BOOTSTRAP_ROUNDS: usize = 1000;
 #[derive(Debug, Serialize)]
 struct Record {
     models: [String; 2],
+    /// Of each model.
+    warnings: [Vec<String>; 2],
     int8_macs_share: [f64; 2],
     data: String,
     split: String,
@@ -42,8 +44,9 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     }
-    let a = evaluate(&first, &dataset, common)?;
-    let b = evaluate(&second, &dataset, common)?;
+    let (a, warnings) = evaluate(&first, &dataset, common)?;
+    let (b, of_second) = evaluate(&second, &dataset, common)?;
+    let warnings = [warnings, of_second];
     let interval = paired_bootstrap(&a.matches, &b.matches, common.seed(), BOOTSTRAP_ROUNDS)?;
     let detections = agreement(&a.results, &b.results);
     let layers = layers([&first, &second], &dataset, args, common)?;
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let drawn = draw((args, common), &dataset, &detections, results)?;
     let record = Record {
         models: [&first, &second].map(|m| m.path.display().to_string()),
+        warnings,
         int8_macs_share: [&first, &second].map(|m| quant::int8_macs_share(&m.graph)),
         data: args.data.display().to_string(),
         split: args.split.clone(),
@@ -64,17 +68,27 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     write_json(common.json.as_deref(), &record)
 }
 
-fn evaluate(model: &Model, dataset: &Dataset, common: &CommonArgs) -> Result<Evaluation> {
-    let (_, mut sessions) = engine::detectors(model, common, (engine::threads(common), 1))?;
+fn evaluate(
+    model: &Model,
+    dataset: &Dataset,
+    common: &CommonArgs,
+) -> Result<(Evaluation, Vec<String>)> {
+    let (head, mut sessions) = engine::detectors(model, common, (engine::threads(common), 1))?;
+    let mut warnings = model::warnings(model, Some(&head));
     let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: 0.001,
         iou: 0.7,
     };
-    evaluate_sessions(&mut sessions, dataset, thresholds, &|done| {
+    let evaluation = evaluate_sessions(&mut sessions, dataset, thresholds, &|done| {
         progress.at(done)
     })
-    .with_context(|| model.path.display().to_string())
+    .with_context(|| model.path.display().to_string())?;
+    drop(progress);
+    let doubt = evaluation.doubt.map(|d| d.told(&head));
+    model::warn(model, doubt.as_slice());
+    warnings.extend(doubt);
+    Ok((evaluation, warnings))
 }
 
 /// Errors of the layers that both models have, over a few images.

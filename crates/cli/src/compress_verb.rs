@@ -25,6 +25,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
     let reading = ReadingArgs {
         imgsz: recipe.imgsz,
         family: recipe.family.clone(),
+        anchors: recipe.anchors.clone(),
     };
     let model = model::read(&args.model.model, &reading)?;
     // Wherever the next command is typed, it means the same files.
@@ -43,7 +44,8 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
     let read = val.images.iter().map(|i| i.path.as_path());
     let read = read.chain(drawn.calibration.iter().map(PathBuf::as_path));
     warnings.extend(data::told_of_repaired(&data::repaired(read)));
-    drawn.warnings.splice(0..0, warnings);
+    warnings.extend(model::notes(&model, Some(&head)));
+    warnings.append(&mut drawn.warnings);
     let dir = run_dir(args, &recipe)?;
     let stages = Stages::default();
     let runner = Runner {
@@ -56,7 +58,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
         calibration: &drawn.calibration,
         holdout: drawn.holdout.as_ref(),
         val: &val,
-        warnings: &drawn.warnings,
+        warnings: &warnings,
     };
     let record = compress_detector(&model.graph, &recipe, &data, &runner, &dir)?;
     drop(stages);
@@ -83,6 +85,13 @@ fn of_another_run(path: &Path, reading: &ReadingArgs, common: &CommonArgs) -> Re
         "--family",
         reading.family.clone(),
         recipe.family.clone(),
+        path,
+    )?;
+    let list = |anchors: &Vec<f32>| format!("{anchors:?}");
+    agrees(
+        "--anchors",
+        reading.anchors.as_ref().map(list),
+        recipe.anchors.as_ref().map(list),
         path,
     )?;
     let seed = common.typed_seed().map(|seed| seed.to_string());
@@ -146,6 +155,7 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
         model: PathBuf::new(),
         model_sha256: String::new(),
         family: args.model.reading.family.clone(),
+        anchors: args.model.reading.anchors.clone(),
         imgsz: args.model.reading.imgsz,
         data: PathBuf::new(),
         seed: common.seed(),

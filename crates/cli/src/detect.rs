@@ -15,6 +15,12 @@ use yolo::{
 #[derive(Debug, Serialize)]
 struct Record {
     model: String,
+    family: &'static str,
+    /// How boxes and pixels are read.
+    reading: String,
+    conf: f32,
+    iou: f32,
+    warnings: Vec<String>,
     images: Vec<ImageRecord>,
     bad_images: Vec<String>,
     /// JPEGs that were read although they lack the marker of their end.
@@ -61,12 +67,18 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
         }
         None => vec![],
     };
+    let usual = head.family.thresholds;
     let thresholds = Thresholds {
-        conf: args.conf,
-        iou: args.overlap.iou,
+        conf: args.conf.unwrap_or(usual.conf),
+        iou: args.iou.unwrap_or(usual.iou),
     };
     let mut record = Record {
         model: model.path.display().to_string(),
+        family: head.family.name,
+        reading: head.reading(),
+        conf: thresholds.conf,
+        iou: thresholds.iou,
+        warnings: model::warnings(&model, Some(&head)),
         images: vec![],
         bad_images: vec![],
         repaired_images: vec![],
@@ -204,5 +216,10 @@ fn print(record: &Record) {
     align_right(&mut rows, 2);
     say!("{rows}");
     let total: usize = record.images.iter().map(|i| i.detections.len()).sum();
-    say!("{total} objects in {} images", record.images.len());
+    say!(
+        "{total} objects in {} images (confidence from {}, overlap to {})",
+        record.images.len(),
+        record.conf,
+        record.iou
+    );
 }

@@ -40,6 +40,8 @@ struct HeadRecord {
     names: Option<Vec<String>>,
     imgsz: [usize; 2],
     output_convs: Vec<String>,
+    /// How boxes and pixels are read.
+    reading: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +93,7 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
         (Err(error), Some(_)) => return Err(error.into()),
         (head, _) => head,
     };
+    model::warnings(&model, head.as_ref().ok());
     let inspection = inspect(&model.path.display().to_string(), graph, &head);
     print(&inspection);
     write_json(common.json.as_deref(), &inspection)
@@ -151,6 +154,7 @@ fn record(graph: &Graph, head: &Head) -> HeadRecord {
             .iter()
             .map(|id| graph.node(*id).name.clone())
             .collect(),
+        reading: head.reading(),
     }
 }
 
@@ -207,15 +211,18 @@ fn print(i: &Inspection) {
         i.layers.len()
     );
     match &i.head {
-        Some(h) => say!(
-            "  family {}   {} classes   input {}x{}   {} output convolutions: {}",
-            h.family,
-            h.classes,
-            h.imgsz[0],
-            h.imgsz[1],
-            h.output_convs.len(),
-            h.output_convs.join(", ")
-        ),
+        Some(h) => {
+            say!(
+                "  family {}   {} classes   input {}x{}   {} output convolutions: {}",
+                h.family,
+                h.classes,
+                h.imgsz[0],
+                h.imgsz[1],
+                h.output_convs.len(),
+                h.output_convs.join(", ")
+            );
+            say!("  read as {}", h.reading);
+        }
         None => i.no_head.iter().for_each(|why| say!("  {why}")),
     }
     for o in &i.opaque {

@@ -7,7 +7,7 @@ use compress::Observation;
 use ir::{Graph, rewrites};
 use runtime::PlanOptions;
 use std::path::{Path, PathBuf};
-use yolo::families::{self, FAMILIES, Family, Head, LETTERBOX};
+use yolo::families::{self, ANCHORS, Decoder, FAMILIES, Family, Head, LETTERBOX};
 use yolo::{BadInput, ModelInput, Streams, YoloError};
 
 /// A model as it was read.
@@ -29,16 +29,22 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
 
 /// As [`load`]: the one place where a file becomes a graph.
 pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
-    let graph = match is_checkpoint(path) {
+    let mut graph = match is_checkpoint(path) {
         true => checkpoint(path, args, false)?,
         false => onnx_file(path, args)?,
     };
-    Ok(Model {
+    if let Some(anchors) = &args.anchors {
+        let list = anchors.iter().map(f32::to_string).collect::<Vec<_>>();
+        graph.metadata.insert(ANCHORS.to_owned(), list.join(", "));
+    }
+    let model = Model {
         path: path.to_owned(),
         graph,
         family: args.family.clone(),
         file_bytes: file_bytes(path)?,
-    })
+    };
+    warn(&model, &model.graph.notes);
+    Ok(model)
 }
 
 fn onnx_file(path: &Path, args: &ReadingArgs) -> Result<Graph> {
@@ -84,8 +90,11 @@ pub(crate) struct Subject<'a> {
     model: &'a Model,
     input: ModelInput,
     streams: Streams,
-    /// What decodes its output, where something does.
+    /// Its family, where its outputs can be decoded.
     pub(crate) family: Option<&'static Family>,
+    decoder: Option<Decoder>,
+    /// What was assumed of it.
+    pub(crate) warnings: Vec<String>,
     /// The images.
     pub(crate) images: Vec<PathBuf>,
     options: PlanOptions,
@@ -109,7 +118,9 @@ impl<'a> Subject<'a> {
             model,
             input,
             streams,
-            family: head.map(|h| h.family),
+            family: head.as_ref().map(|h| h.family),
+            warnings: warnings(model, head.as_ref()),
+            decoder: head.map(|h| h.decoder),
             images,
             options,
             threads: engine::threads(common),
@@ -123,7 +134,7 @@ impl<'a> Subject<'a> {
             graph: &self.model.graph,
             input: &self.input,
             streams: &self.streams,
-            family: self.family,
+            decoder: self.decoder.as_ref(),
             images: &self.images,
             options: self.options,
             threads: self.threads,
@@ -132,11 +143,35 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// What was assumed of a model and its head; what was assumed of the head is printed too.
+pub(crate) fn warnings(model: &Model, head: Option<&Head>) -> Vec<String> {
+    warn(model, head.map_or(&[], |h| &h.notes));
+    notes(model, head)
+}
+
+/// What was assumed of a model and its head.
+pub(crate) fn notes(model: &Model, head: Option<&Head>) -> Vec<String> {
+    let notes = head.map(|h| h.notes.as_slice()).unwrap_or_default();
+    model.graph.notes.iter().chain(notes).cloned().collect()
+}
+
+/// Warns of a model, on stderr.
+pub(crate) fn warn(model: &Model, warnings: &[String]) {
+    for warning in warnings {
+        note!("warning: {}: {warning}", model.path.display());
+    }
+}
+
 /// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
 fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
     match families::identify(&model.graph, model.family.as_deref()) {
         Ok(head) => Ok((head.input.clone(), Some(head))),
-        Err(YoloError::OtherTask { .. } | YoloError::NoFamily { .. }) => {
+        Err(
+            YoloError::OtherTask { .. }
+            | YoloError::NoFamily { .. }
+            | YoloError::NotThisFamily { .. }
+            | YoloError::Anchors { .. },
+        ) => {
             let named = |f: &&&Family| model.family.as_deref() == Some(f.name);
             let named = FAMILIES.iter().find(named);
             let input = ModelInput::new(&model.graph, named.map_or(LETTERBOX, |f| f.preprocess))?;

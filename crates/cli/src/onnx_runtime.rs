@@ -3,7 +3,7 @@ use crate::model::{self, Model};
 use anyhow::{Context, Result, bail};
 use ir::Tensor;
 use ort::session::{Session, SessionInputValue};
-use ort::value::TensorRef;
+use ort::value::{TensorElementType, TensorRef, ValueType};
 use std::path::Path;
 use yolo::{Network, YoloError};
 
@@ -27,21 +27,23 @@ impl OnnxRuntime {
 
     /// A model as a network with `threads` threads.
     pub(crate) fn network(&self, model: &Model, threads: usize) -> Result<OnnxRuntimeNetwork> {
-        // A file that ONNX Runtime reads itself is what it is; a checkpoint is what it would be exported as.
-        let exported = match model::is_checkpoint(&model.path) {
-            true => Some(onnx::encode(&model.graph)?),
-            false => None,
+        let open = |exported: Option<&[u8]>| {
+            let mut builder = Session::builder()?.with_intra_threads(threads)?;
+            match exported {
+                Some(bytes) => builder.commit_from_memory(bytes),
+                None => builder.commit_from_file(&model.path),
+            }
         };
-        let session = Session::builder()
-            .and_then(|b| {
-                let mut b = b.with_intra_threads(threads)?;
-                match &exported {
-                    Some(bytes) => b.commit_from_memory(bytes),
-                    None => b.commit_from_file(&model.path),
-                }
-            })
-            .context("ONNX Runtime")?;
-        // Of several outputs the first is what detectors are read from.
+        // A file that ONNX Runtime reads itself is what it is; a checkpoint, and a file that takes images in another form
+        // than we give them, is what it would be exported as.
+        let as_it_is = match model::is_checkpoint(&model.path) {
+            true => None,
+            false => Some(open(None).context("ONNX Runtime")?),
+        };
+        let session = match as_it_is.filter(|session| takes(session, &model.graph)) {
+            Some(session) => session,
+            None => open(Some(&onnx::encode(&model.graph)?)).context("ONNX Runtime")?,
+        };
         let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
         let shape = |&v: &ir::ValueId| Ok(model.graph.ty(v)?.shape.clone());
         let shapes = model.graph.inputs().iter().map(shape);
@@ -56,6 +58,21 @@ impl OnnxRuntime {
     }
 }
 
+/// Whether a session's inputs are of the graph's shapes, and no bytes.
+fn takes(session: &Session, graph: &ir::Graph) -> bool {
+    let mut pairs = session.inputs().iter().zip(graph.inputs());
+    pairs.all(|(input, &v)| {
+        let expected = graph.ty(v).map_or(&[][..], |t| t.shape.as_slice());
+        let is = |(&found, &expected): (&i64, &usize)| found < 0 || found == expected as i64;
+        match input.dtype() {
+            ValueType::Tensor { ty, shape, .. } => {
+                *ty != TensorElementType::Uint8 && shape.iter().zip(expected).all(is)
+            }
+            _ => true,
+        }
+    })
+}
+
 /// A model in ONNX Runtime.
 pub(crate) struct OnnxRuntimeNetwork {
     session: Session,
@@ -64,25 +81,29 @@ pub(crate) struct OnnxRuntimeNetwork {
 }
 
 impl OnnxRuntimeNetwork {
-    fn run(&mut self, inputs: &[&[f32]]) -> ort::Result<(Vec<usize>, Vec<f32>)> {
+    fn run(&mut self, inputs: &[&[f32]]) -> ort::Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let given = self.shapes.iter().zip(inputs);
         let given = given
             .map(|(shape, &data)| Ok(TensorRef::from_array_view((shape.clone(), data))?.into()));
         let given: Vec<SessionInputValue<'_>> = given.collect::<ort::Result<_>>()?;
         let outputs = self.session.run(given.as_slice())?;
-        let (shape, data) = outputs[0].try_extract_tensor::<f32>()?;
-        // Sizes in an output that exists are not negative.
-        let shape = shape.iter().map(|&n| n.unsigned_abs() as usize).collect();
-        Ok((shape, data.to_vec()))
+        let output = |output: ort::value::ValueRef<'_>| {
+            let (shape, data) = output.try_extract_tensor::<f32>()?;
+            // Sizes in an output that exists are not negative.
+            let shape = shape.iter().map(|&n| n.unsigned_abs() as usize).collect();
+            Ok((shape, data.to_vec()))
+        };
+        outputs.values().map(output).collect()
     }
 }
 
 impl Network for OnnxRuntimeNetwork {
-    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError> {
-        let (shape, data) = self.run(inputs).map_err(|source| YoloError::Engine {
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
+        let outputs = self.run(inputs).map_err(|source| YoloError::Engine {
             engine: "ONNX Runtime",
             source: Box::new(source),
         })?;
-        Ok(Tensor::new(shape, data)?)
+        let tensor = |(shape, data)| Ok(Tensor::new(shape, data)?);
+        outputs.into_iter().map(tensor).collect()
     }
 }

@@ -19,6 +19,7 @@ struct Record {
     out: String,
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
+    warnings: Vec<String>,
     criterion: String,
     repair: BTreeSet<RepairStep>,
     macs: u64,
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
+        warnings: subject.warnings,
         criterion: options.criterion,
         repair: options.repair,
         macs: pruned.graph.macs(),

@@ -17,6 +17,7 @@ struct Record {
     out: String,
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
+    warnings: Vec<String>,
     target: String,
     calibrator: String,
     budget: String,
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
+        warnings: subject.warnings,
         target: args.quant.target.clone(),
         calibrator: calibrator.clone(),
         budget: args.budget.clone(),

@@ -14,6 +14,8 @@ use yolo::{BadInput, Evaluation, Thresholds, YoloError, evaluate_sessions, write
 #[derive(Debug, Serialize)]
 struct Record {
     model: String,
+    /// How boxes and pixels are read.
+    reading: String,
     data: String,
     split: String,
     family: &'static str,
@@ -44,6 +46,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     check_writable(args.dets.as_deref())?;
     let threads = engine::threads(common);
     let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
+    let mut warnings = model::warnings(&model, Some(&head));
     let mut dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     let images: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
     let copies = data::copies(&images, (&args.data, &args.split, "train"));
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: args.conf,
-        iou: args.overlap.iou,
+        iou: args.iou,
     };
     let measured = evaluate_sessions(&mut sessions, &dataset, thresholds, &|done| {
         progress.at(done)
@@ -82,14 +85,17 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let told = data::told_of_repaired(&repaired_images);
     data::warn(&args.data, told.as_slice());
     dataset.warnings.extend(told);
+    let doubt = evaluation.doubt.map(|d| d.told(&head));
+    warnings.extend(doubt.clone());
     let record = Record {
         model: model.path.display().to_string(),
+        reading: head.reading(),
         data: args.data.display().to_string(),
         split: args.split.clone(),
         family: head.family.name,
         imgsz: head.input.size_px,
         conf: args.conf,
-        iou: args.overlap.iou,
+        iou: args.iou,
         threads,
         engine: common.engine.name(),
         isa: engine::isa_name(common)?,
@@ -99,13 +105,14 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         bad_labels: dataset.bad_labels,
         duplicate_labels: dataset.duplicate_labels,
         repaired_images,
-        warnings: dataset.warnings,
+        warnings: [warnings, dataset.warnings].concat(),
         metrics: evaluation.metrics,
     };
     print_skipped(&record);
     if nothing.is_none() {
         print(&record);
     }
+    model::warn(&model, doubt.as_slice());
     write_json(common.json.as_deref(), &record)?;
     nothing.map_or(Ok(()), |error| {
         Err(error).with_context(|| args.data.display().to_string())

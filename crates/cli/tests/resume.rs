@@ -227,7 +227,10 @@ fn compress_interrupted_exits_3() {
     assert_eq!(code, Some(3), "{told:?}");
     assert!(told.iter().any(|l| l.contains("interrupted")), "{told:?}");
     let left = tiny.files("run");
-    assert!(left.iter().all(|f| !text(f).ends_with(".partial")), "{left:?}");
+    assert!(
+        left.iter().all(|f| !text(f).ends_with(".partial")),
+        "{left:?}"
+    );
     let resumed = yoloslim(&[&args(&model, &data, &run)[..], &["--resume"]].concat());
     assert!(resumed.status.code() < Some(2), "{}", stderr(&resumed));
 }

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         graph: &graph,
         input: &head.input,
         streams: &train.streams,
-        family: Some(head.family),
+        decoder: Some(&head.decoder),
         images: &images,
         options,
         threads: THREADS,

@@ -19,6 +19,9 @@ pub enum CompressError {
     /// Quantization.
     #[error("quantize: {0}")]
     Quant(#[from] quant::QuantError),
+    /// A baseline by which nothing can be judged.
+    #[error("{0}")]
+    Doubtful(String),
     /// A model could not be written.
     #[error(transparent)]
     Onnx(#[from] onnx::OnnxError),

@@ -10,6 +10,8 @@ use crate::pipeline::{CompressData, Run};
 use crate::{CompressError, Labelled};
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
+/// A doubtful baseline below it is worth nothing.
+const WORTHLESS_MAP: f64 = 0.01;
 
 /// A set of images with what the model as it came finds on them.
 pub(crate) struct Jury<'a> {
@@ -34,7 +36,7 @@ impl<'a> Court<'a> {
     /// Measures the model as it came on both sets: once, and before anything is changed.
     ///
     /// # Errors
-    /// `TooFewToBeStrict`; `NothingFound` when the model finds nothing on `val`; as the measuring otherwise.
+    /// `TooFewToBeStrict`; `Doubtful` when the model was probably misread; `NothingFound` when the model finds nothing on `val`; as the measuring otherwise.
     pub(crate) fn open(run: &Run<'_>, data: &CompressData<'a>) -> Result<Self, CompressError> {
         let mut warnings = Vec::new();
         let mut warn = |warning: String| {
@@ -53,11 +55,19 @@ impl<'a> Court<'a> {
             ));
         }
         let val = Jury::seat(run, "val", data.val)?;
+        if let Some(told) = val.doubt(run) {
+            // What is compared with next to nothing proves nothing.
+            if val.baseline.metrics.coco.map_50_95 < WORTHLESS_MAP {
+                return Err(CompressError::Doubtful(told));
+            }
+            warn(told);
+        }
         if !val.finds_something() {
             return Err(CompressError::NothingFound);
         }
         let holdout = data.holdout.map(|set| Jury::seat(run, "holdout", set));
         let holdout = holdout.transpose()?;
+        holdout.as_ref().and_then(|h| h.doubt(run)).map(&mut warn);
         if holdout.as_ref().is_some_and(|h| !h.finds_something()) {
             warn("hold-out: the model finds nothing on it: val alone decides".to_owned());
         }
@@ -113,6 +123,12 @@ impl<'a> Jury<'a> {
             baseline: accuracy(run, (name, dataset, &digest), "baseline", None)?,
             digest,
         })
+    }
+
+    /// Why the model is probably misread.
+    fn doubt(&self, run: &Run<'_>) -> Option<String> {
+        let doubt = self.baseline.doubt?;
+        Some(format!("{}: {}", self.name, doubt.told(&run.head)))
     }
 
     /// Whether there is anything to keep.

@@ -7,8 +7,8 @@ use runtime::{Plan, PlanOptions};
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics};
 use yolo::{
-    BadInput, CompiledDetector, Dataset, Thresholds, evaluate_detector, read_results, read_size,
-    results_json,
+    BadInput, CompiledDetector, Dataset, Doubt, Thresholds, evaluate_detector, read_results,
+    read_size, results_json,
 };
 
 use crate::{CompressError, Latency, RunDir, Runs};
@@ -56,6 +56,8 @@ pub(crate) struct Size {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Accuracy {
     pub(crate) metrics: Metrics,
+    /// Whether the model was probably misread.
+    pub(crate) doubt: Option<Doubt>,
     pub(crate) bad_images: Vec<BadInput>,
 }
 
@@ -113,6 +115,7 @@ pub(crate) fn accuracy(
     run.write(dets, &results_json(&evaluation.results))?;
     Ok(Accuracy {
         metrics: evaluation.metrics,
+        doubt: evaluation.doubt,
         bad_images: evaluation.bad_images,
     })
 }

@@ -7,7 +7,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use ir::{Graph, ValueId};
 use runtime::{Observed, Plan, PlanOptions, RuntimeError, Session};
-use yolo::families::Family;
+use yolo::families::Decoder;
 use yolo::{BadInput, ModelInput, Planes, Streams, YoloError};
 
 use crate::CompressError;
@@ -21,8 +21,8 @@ pub struct Observation<'a> {
     pub input: &'a ModelInput,
     /// Where the other images of a scene lie, for models that read several.
     pub streams: &'a Streams,
-    /// What decodes its output; without it, outputs are compared as they are.
-    pub family: Option<&'static Family>,
+    /// What decodes its outputs; without it, they are compared as they are.
+    pub decoder: Option<&'a Decoder>,
     /// The images.
     pub images: &'a [PathBuf],
     /// How the plan is compiled.

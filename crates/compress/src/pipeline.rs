@@ -252,7 +252,8 @@ impl Run<'_> {
     pub(crate) fn key(&self, stage: &str) -> Key {
         let recipe = self.recipe;
         let key = Key::of(stage).and(&recipe.model_sha256).and(&recipe.isa);
-        let imgsz = format!("{:?} {}", self.head.input.size_px, self.head.family.name);
+        let (input, decoder) = (&self.head.input, &self.head.decoder);
+        let imgsz = format!("{:?} {} {decoder:?}", input.size_px, self.head.family.name);
         key.and(imgsz).and(&self.calibration).and_text(recipe.seed)
     }
 
@@ -270,7 +271,7 @@ impl Run<'_> {
             graph,
             input: &self.head.input,
             streams: &self.data.val.streams,
-            family: Some(self.head.family),
+            decoder: Some(&self.head.decoder),
             images: self.data.calibration,
             options: self.runner.engine,
             threads: self.runner.threads,

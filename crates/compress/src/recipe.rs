@@ -21,6 +21,9 @@ pub struct Recipe {
     /// Family, where it was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
+    /// Anchors of raw maps, where they were named: width, height, width …, in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchors: Option<Vec<f32>>,
     /// Height and width that dynamic axes are bound to, in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imgsz: Option<[usize; 2]>,
@@ -306,6 +309,7 @@ mod tests {
             model: "best.onnx".into(),
             model_sha256: "00".to_owned(),
             family: Some("v8".to_owned()),
+            anchors: None,
             imgsz: Some([320, 640]),
             data: "data.yaml".into(),
             seed: 7,

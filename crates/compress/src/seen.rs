@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use ir::Tensor;
-use yolo::families::RawOutput;
 use yolo::{Detection, YoloError};
 
 use crate::Observation;
@@ -13,7 +12,7 @@ use crate::Observation;
 pub(crate) struct Seen {
     /// Candidates above a confidence, before suppression.
     pub(crate) candidates: Vec<Detection>,
-    /// The outputs by their position, where nothing decodes them.
+    /// The outputs by their position; of a model that is decoded, until all are there.
     pub(crate) outputs: BTreeMap<usize, Tensor>,
 }
 
@@ -21,22 +20,20 @@ impl Seen {
     /// Takes the output at a position.
     ///
     /// # Errors
-    /// As [`RawOutput::new`].
+    /// As [`Decoder::decode`](yolo::families::Decoder::decode).
     pub(crate) fn add(
         &mut self,
         (at, output): (usize, Tensor),
         observation: &Observation<'_>,
         conf: f32,
     ) -> Result<(), YoloError> {
-        match observation.family {
-            Some(family) if at == 0 => {
-                let raw = RawOutput::new(&output, observation.input.size_px)?;
-                self.candidates = (family.decode)(&raw, conf);
-            }
-            Some(_) => (),
-            None => {
-                self.outputs.insert(at, output);
-            }
+        self.outputs.insert(at, output);
+        let Some(decoder) = observation.decoder else {
+            return Ok(());
+        };
+        if self.outputs.len() == observation.graph.outputs().len() {
+            let outputs: Vec<Tensor> = std::mem::take(&mut self.outputs).into_values().collect();
+            self.candidates = decoder.decode(&outputs, conf)?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ enum Change {
     SetInputs(NodeId, Vec<ValueId>),
     SetOp(NodeId, Op),
     SetConstant(ValueId, Tensor),
+    SetType(ValueId, TensorType),
     Remove(NodeId),
 }
 
@@ -138,6 +139,11 @@ impl Edit {
         self.changes.push(Change::SetConstant(value, tensor));
     }
 
+    /// Gives an input of the model another type.
+    pub fn set_type(&mut self, input: ValueId, ty: TensorType) {
+        self.changes.push(Change::SetType(input, ty));
+    }
+
     /// Removes a node; nodes that nothing reads go by themselves.
     pub fn remove(&mut self, node: NodeId) {
         self.changes.push(Change::Remove(node));
@@ -158,7 +164,10 @@ impl Edit {
                 }
                 Change::SetOp(n, _) | Change::Remove(n) => nodes.push(*n),
                 Change::Replace(a, b) => values.extend([*a, *b]),
-                Change::SetConstant(v, _) | Change::Input(v) | Change::Output(v) => values.push(*v),
+                Change::SetConstant(v, _)
+                | Change::SetType(v, _)
+                | Change::Input(v)
+                | Change::Output(v) => values.push(*v),
                 Change::SetOutputs(v) => values.extend(v),
                 Change::Node(_, node) => values.extend(&node.inputs),
                 Change::Value(..) => {}
@@ -171,7 +180,7 @@ impl Edit {
     pub(crate) fn replaced(&self) -> Vec<ValueId> {
         let value = |change: &Change| match change {
             Change::Replace(old, _) => Some(*old),
-            Change::SetConstant(v, _) => Some(*v),
+            Change::SetConstant(v, _) | Change::SetType(v, _) => Some(*v),
             _ => None,
         };
         self.changes.iter().filter_map(value).collect()
@@ -203,6 +212,7 @@ impl Edit {
             Change::SetInputs(n, v) => Change::SetInputs(node(n), all(v)),
             Change::SetOp(n, op) => Change::SetOp(node(n), op),
             Change::SetConstant(v, tensor) => Change::SetConstant(value(v), tensor),
+            Change::SetType(v, ty) => Change::SetType(value(v), ty),
             Change::Remove(n) => Change::Remove(node(n)),
         };
         self.changes.extend(other.changes.into_iter().map(change));
@@ -255,6 +265,11 @@ impl Edit {
                     if let Some(value) = graph.values.get_mut(&v) {
                         value.ty = Some(tensor.ty());
                         value.constant = Some(tensor);
+                    }
+                }
+                Change::SetType(v, ty) => {
+                    if let Some(value) = graph.values.get_mut(&v) {
+                        value.ty = Some(ty);
                     }
                 }
                 Change::Remove(n) => {

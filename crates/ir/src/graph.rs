@@ -45,6 +45,8 @@ pub struct Graph {
     pub domains: BTreeMap<String, i64>,
     /// Key and value pairs that travel with the model.
     pub metadata: BTreeMap<String, String>,
+    /// What its reader assumed or changed, for the user; not written.
+    pub notes: Vec<String>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) values: BTreeMap<ValueId, Value>,
     pub(crate) order: Vec<NodeId>,

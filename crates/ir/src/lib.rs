@@ -11,12 +11,14 @@ mod error;
 pub mod git_lfs;
 mod graph;
 mod half_precision;
+mod imgsz;
 pub mod interpreter;
 mod names;
 mod operator;
 pub mod ops;
 mod quant_params;
 pub mod rewrites;
+mod subgraph;
 mod tensor;
 
 pub use attributes::{Attribute, Attributes};
@@ -26,6 +28,7 @@ pub use edit::Edit;
 pub use error::{IrError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use half_precision::to_f16;
+pub use imgsz::whole_imgsz;
 pub use names::UniqueNames;
 pub use operator::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
@@ -33,4 +36,5 @@ pub use operator::{
 };
 pub use ops::Op;
 pub use quant_params::QuantParams;
+pub use subgraph::subgraph;
 pub use tensor::{Element, Tensor, TensorData, TensorType, elements};

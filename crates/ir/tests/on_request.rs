@@ -183,6 +183,7 @@ fn suppressed(e: &mut Edit, rows: ValueId, op_type: &str) {
     };
     let (boxes, scores) = (half(e, 0, 4), half(e, 4, 3));
     let boxes = e.node("corners", UnaryKind::Abs, &[boxes], &["corners"])[0];
+    let scores = e.node("scores", UnaryKind::Sigmoid, &[scores], &["sigmoid"])[0];
     let op = Opaque {
         op_type: op_type.into(),
         domain: String::new(),
@@ -238,7 +239,7 @@ fn cut_nms_leaves_the_value_from_which_boxes_and_scores_were_taken() {
 }
 
 #[test]
-fn cut_nms_of_boxes_and_scores_that_were_never_joined_leaves_the_graph() {
+fn cut_nms_of_boxes_and_scores_that_were_never_joined_leaves_both() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let of = |n: usize| TensorType::new(DataType::F32, [1, 12, n]);
@@ -253,5 +254,8 @@ fn cut_nms_of_boxes_and_scores_that_were_never_joined_leaves_the_graph() {
     let picked = e.node_typed("nms", op, &[boxes, scores], &[("picked", None)])[0];
     e.output(picked);
     graph.apply(e).expect("the tail is valid");
-    assert_eq!(rewrites::apply(&mut graph, &rewrites::CUT_NMS), Ok(0));
+    assert_eq!(rewrites::apply(&mut graph, &rewrites::CUT_NMS), Ok(1));
+    let shapes = graph.outputs().iter().map(|v| &graph.ty(*v).unwrap().shape);
+    assert_eq!(shapes.collect::<Vec<_>>(), [&[1, 12, 4], &[1, 12, 3]]);
+    assert!(graph.nodes().all(|(_, n)| !matches!(n.op, Op::Opaque(_))));
 }

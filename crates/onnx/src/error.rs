@@ -124,6 +124,10 @@ pub enum OnnxError {
     },
     #[error("input `{input}`: expected a tensor of a known type, found none")]
     InputType { input: String },
+    #[error(
+        "a batch of {batch} is fixed in the file, and its operators hold on to it ({reason}): export it with batch 1 or a dynamic batch"
+    )]
+    FixedBatch { batch: usize, reason: String },
     #[error("input `{input}` has dynamic axes {axes:?}: pass --imgsz")]
     DynamicImgsz { input: String, axes: Vec<String> },
     #[error("input `{input}` has dynamic axes {axes:?}, which must be static")]

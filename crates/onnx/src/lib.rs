@@ -7,6 +7,7 @@ mod attributes;
 mod error;
 mod external;
 mod fold;
+mod interface;
 mod load;
 mod opsets;
 mod proto;

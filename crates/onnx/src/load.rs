@@ -5,12 +5,15 @@ use crate::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 use crate::sweep::{Slot, Sweep};
-use crate::{OnnxError, opsets, subgraphs, tensors, topology, types};
+use crate::{OnnxError, interface, opsets, subgraphs, tensors, topology, types};
 use ir::{Graph, Tensor, TensorType, UniqueNames, ValueId, git_lfs};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// The coarsest stride of most detectors.
+const USUAL_STRIDE_PX: usize = 32;
 
 /// What a file leaves open.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +41,27 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         });
     }
     // The initializers share this memory until they become tensors.
-    let model = ModelProto::decode(Bytes::from(bytes)).map_err(OnnxError::from);
-    let parsed = model.and_then(|m| graph_of(m, file_bytes, path.parent(), options));
+    let bytes = Bytes::from(bytes);
+    let read = |options: &LoadOptions| {
+        let model = ModelProto::decode(bytes.clone())?;
+        graph_of(model, file_bytes, path.parent(), options)
+    };
+    let parsed = read(options).or_else(|error| match options.imgsz {
+        // A model that does not state its stride has a usual one, if that helps.
+        Some(asked) => match ir::whole_imgsz(asked, USUAL_STRIDE_PX) {
+            (_, None) => Err(error),
+            (size, Some(note)) => {
+                let whole = LoadOptions {
+                    imgsz: Some(size),
+                    ..options.clone()
+                };
+                let mut graph = read(&whole).map_err(|_| error)?;
+                graph.notes.push(note);
+                Ok(graph)
+            }
+        },
+        None => Err(error),
+    });
     parsed.map_err(|source| OnnxError::File {
         path: path.to_owned(),
         source: Box::new(source),
@@ -95,6 +117,16 @@ fn graph_of(
         .collect();
     let folder = Folder::new(folder);
     let stated = metadata.get("imgsz").and_then(|text| stated_imgsz(text));
+    let stride = metadata.get("stride");
+    let stride: usize = stride.and_then(|s| s.trim().parse().ok()).unwrap_or(1);
+    let dynamic = file.input.iter().any(types::has_open_sides);
+    let whole = options.imgsz.filter(|_| dynamic);
+    let whole = whole.map(|asked| ir::whole_imgsz(asked, stride));
+    let note = whole.clone().and_then(|(_, note)| note);
+    let options = &LoadOptions {
+        imgsz: whole.map(|(size, _)| size).or(options.imgsz),
+        ..options.clone()
+    };
     let mut sweep = Sweep {
         folder: &folder,
         opset,
@@ -121,6 +153,8 @@ fn graph_of(
     graph.domains = other_domains(&model.opset_import);
     graph.metadata = metadata;
     build(&mut graph, sweep, &inputs, &file.output)?;
+    interface::plain(&mut graph)?;
+    graph.notes.extend(note);
     Ok(graph)
 }
 

@@ -52,6 +52,20 @@ pub(crate) fn declare(name: &str, ty: Option<&TensorType>) -> ValueInfoProto {
     }
 }
 
+/// Whether an image's height and width are both open.
+pub(crate) fn has_open_sides(info: &ValueInfoProto) -> bool {
+    let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let dims = tensor
+        .and_then(|t| t.shape.as_ref())
+        .map(|s| s.dim.as_slice());
+    let open: Vec<bool> = dims
+        .unwrap_or_default()
+        .iter()
+        .map(|d| length(d).is_none())
+        .collect();
+    matches!(open.as_slice(), [_, _, true, true] | [_, true, true, false])
+}
+
 /// The type of a model input: an open first axis is a batch of 1, an open height or width comes from `imgsz`, or
 /// else from what the file states.
 ///
@@ -69,11 +83,14 @@ pub(crate) fn input_type(
         .ok_or_else(|| OnnxError::InputType { input: input() })?;
     let mut lengths: Vec<Option<usize>> = shape.dim.iter().map(length).collect();
     let is_image = lengths.len() == 4;
+    // Channels are few where they come last.
+    let is_last = is_image && matches!(lengths[3], Some(1..=4)) && lengths[1].is_none_or(|n| n > 4);
+    let (y, x) = if is_last { (1, 2) } else { (2, 3) };
     if let Some(batch @ None) = lengths.first_mut() {
         *batch = Some(1);
     }
     if let (true, Some([h, w])) = (is_image, imgsz) {
-        let found = [lengths[2].unwrap_or(h), lengths[3].unwrap_or(w)];
+        let found = [lengths[y].unwrap_or(h), lengths[x].unwrap_or(w)];
         if found != [h, w] {
             return Err(OnnxError::StaticImgsz {
                 input: input(),
@@ -81,18 +98,18 @@ pub(crate) fn input_type(
                 found,
             });
         }
-        lengths[2..].copy_from_slice(&[Some(h), Some(w)]);
+        (lengths[y], lengths[x]) = (Some(h), Some(w));
     }
     if let (true, Some([h, w])) = (is_image, stated) {
-        lengths[2].get_or_insert(h);
-        lengths[3].get_or_insert(w);
+        lengths[y].get_or_insert(h);
+        lengths[x].get_or_insert(w);
     }
     let open: Vec<usize> = (0..lengths.len())
         .filter(|&a| lengths[a].is_none())
         .collect();
     if !open.is_empty() {
         let axes = open.iter().map(|&a| axis_name(a, &shape.dim[a])).collect();
-        let imgsz_helps = is_image && open.iter().all(|&a| a >= 2);
+        let imgsz_helps = is_image && open.iter().all(|a| [y, x].contains(a));
         return Err(if imgsz_helps {
             OnnxError::DynamicImgsz {
                 input: input(),

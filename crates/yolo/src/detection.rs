@@ -19,6 +19,22 @@ pub struct BoxXyxy {
 }
 
 impl BoxXyxy {
+    /// A box from its left, top, right and bottom edges.
+    pub fn from_corners([left, top, right, bottom]: [f32; 4]) -> Self {
+        Self {
+            left,
+            top,
+            right,
+            bottom,
+        }
+    }
+
+    /// Whether all four edges are numbers, none of them infinite.
+    pub fn is_finite(&self) -> bool {
+        let edges = [self.left, self.top, self.right, self.bottom];
+        edges.iter().all(|e| e.is_finite())
+    }
+
     /// A box from its centre and size, as YOLO heads give it.
     pub fn from_center(x: f32, y: f32, width: f32, height: f32) -> Self {
         Self {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use image::RgbImage;
 use ir::{Graph, Tensor, rewrites};
 use runtime::{Plan, PlanOptions, Session};
+use serde::Serialize;
 
-use crate::families::{Head, RawOutput};
+use crate::families::Head;
 use crate::{Detection, Pixels, Planes, YoloError, nms};
 
 /// Most detections an image may give, as the family's own tools limit it.
 pub const MAX_DET: usize = 300;
 
 /// What counts as a detection.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Thresholds {
     /// Lowest confidence.
     pub conf: f32,
@@ -64,31 +65,31 @@ impl CompiledDetector {
 
 /// The engine under a detector: runs the network and nothing else.
 pub trait Network: Send {
-    /// The network's first output for its inputs, `[1, C, H, W] f32` each in row-major order.
+    /// The network's outputs for its inputs, `[1, C, H, W] f32` each in row-major order.
     ///
     /// # Errors
-    /// What the engine says; a network whose first output is not of type f32.
-    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError>;
+    /// What the engine says.
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError>;
 
     /// As [`Network::infer`], for pixels in the order of the network's channels, each byte standing for `scale` times
     /// itself.
     ///
     /// # Errors
     /// As [`Network::infer`].
-    fn infer_pixels(&mut self, inputs: &[Pixels], scale: f32) -> Result<Tensor, YoloError> {
+    fn infer_pixels(&mut self, inputs: &[Pixels], scale: f32) -> Result<Vec<Tensor>, YoloError> {
         let planes = Planes(inputs.iter().map(|p| p.planes(scale)).collect());
         self.infer(&planes.slices())
     }
 }
 
 impl Network for Session {
-    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError> {
-        Ok(self.run(inputs)?.remove(0))
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
+        Ok(self.run(inputs)?)
     }
 
-    fn infer_pixels(&mut self, inputs: &[Pixels], scale: f32) -> Result<Tensor, YoloError> {
+    fn infer_pixels(&mut self, inputs: &[Pixels], scale: f32) -> Result<Vec<Tensor>, YoloError> {
         let bytes: Vec<&[u8]> = inputs.iter().map(|p| p.bytes.as_slice()).collect();
-        Ok(self.run_u8(&bytes, scale)?.remove(0))
+        Ok(self.run_u8(&bytes, scale)?)
     }
 }
 
@@ -116,19 +117,18 @@ impl Detector {
     ///
     /// # Errors
     /// `ImageCount` where the network reads another number of images, `Runtime` when a step of the plan complains,
-    /// `Engine` when another engine does.
+    /// `Engine` when another engine does, `OutputClass` and `OutputLength` as [`Decoder::decode`](crate::families::Decoder::decode).
     pub fn detect(
         &mut self,
         images: &[RgbImage],
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
         let (pixels, geometry) = self.head.input.pixels(images)?;
-        let scale = self.head.family.preprocess.scale;
-        let output = self.network.infer_pixels(&pixels, scale)?;
-        let raw = RawOutput::new(&output, self.head.input.size_px)?;
-        let candidates = (self.head.family.decode)(&raw, thresholds.conf);
+        let scale = self.head.input.preprocess.scale;
+        let outputs = self.network.infer_pixels(&pixels, scale)?;
+        let candidates = self.head.decoder.decode(&outputs, thresholds.conf)?;
         // Where nothing is suppressed, a candidate is never dropped for its overlap.
-        let iou = if self.head.family.nms {
+        let iou = if self.head.decoder.needs_nms() {
             thresholds.iou
         } else {
             f32::INFINITY

@@ -86,11 +86,25 @@ pub enum YoloError {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The network's output is not `[1, A, B]`.
-    #[error("the model's output has shape {shape:?}: expected three axes")]
-    OutputRank {
-        /// The shape found.
-        shape: Vec<usize>,
+    /// An output of a network is not what its model says.
+    #[error("output {output} of the model has {found} elements: expected at least {expected}")]
+    OutputLength {
+        /// Its position.
+        output: usize,
+        /// Elements that are read.
+        expected: usize,
+        /// Elements that are there.
+        found: usize,
+    },
+    /// An output names a class that there is not.
+    #[error(
+        "the model's output names class {found}, but its head has {classes} classes: the file is broken, or it is no end-to-end detector"
+    )]
+    OutputClass {
+        /// The number found.
+        found: f32,
+        /// Classes of the head.
+        classes: usize,
     },
     /// A head that is recognised and predicts more than boxes.
     #[error(
@@ -107,6 +121,14 @@ pub enum YoloError {
     ImageInput {
         /// Shapes of the model's inputs.
         inputs: String,
+    },
+    /// What a graph does to its pixels is not understood.
+    #[error(
+        "input {input}: the graph reorders or mixes the channels of its pixels in a way that is not understood: expected them as they are, or blue, green, red for red, green, blue, and the same for every input"
+    )]
+    InputPixels {
+        /// The input.
+        input: String,
     },
     /// A network reads several images of a scene, and was given another number.
     #[error("the model reads {expected} images of a scene, found {found}")]
@@ -150,9 +172,31 @@ pub enum YoloError {
     },
     /// No family's structure fits the model.
     #[error(
-        "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; val, detect and compress need one, named with --family"
+        "the model is of no known detector family: outputs {outputs}, output convolutions with {output_convs:?} channels; val, detect and compress need one; --family NAME takes the first output as that family's where it has its form"
     )]
     NoFamily {
+        /// Shapes of the model's outputs.
+        outputs: String,
+        /// Output channels of the convolutions that feed them.
+        output_convs: Vec<usize>,
+    },
+    /// Raw maps whose anchors nothing names.
+    #[error(
+        "the outputs are raw maps of {anchors} anchors, and nothing names so many: --anchors lists width and height of each in pixels, the finest scale's first, and so does `anchors` in the model's metadata"
+    )]
+    Anchors {
+        /// Anchors of all scales.
+        anchors: usize,
+    },
+    /// No output of the model has the form of the family that was named.
+    #[error(
+        "--family {family}: no output of the model can be read so: outputs {outputs}, output convolutions with {output_convs:?} channels; {family} gives {gives}"
+    )]
+    NotThisFamily {
+        /// The family.
+        family: &'static str,
+        /// What its outputs are.
+        gives: &'static str,
         /// Shapes of the model's outputs.
         outputs: String,
         /// Output channels of the convolutions that feed them.

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use crate::metrics::{self, Matches, Metrics};
 use crate::{
-    BadInput, CocoResult, CompiledDetector, Dataset, Detection, Detector, Thresholds, YoloError,
+    BadInput, CocoResult, CompiledDetector, Dataset, Detection, Detector, Doubt, Thresholds,
+    YoloError,
 };
 
 /// What an evaluation gives.
@@ -19,6 +20,8 @@ pub struct Evaluation {
     pub matches: Matches,
     /// All detections.
     pub results: Vec<CocoResult>,
+    /// Whether the model was probably misread.
+    pub doubt: Option<Doubt>,
     /// Images that could not be read; they are left out of the ground truth too.
     pub bad_images: Vec<BadInput>,
     /// Images a second, reading, preprocessing, inference and NMS included.
@@ -36,6 +39,7 @@ impl Evaluation {
             metrics: Metrics::unmeasured(),
             matches: Matches::default(),
             results: Vec::new(),
+            doubt: None,
             bad_images,
             images_per_s: 0.0,
         }
@@ -98,12 +102,15 @@ pub fn evaluate_sessions(
     }
     check_measurable(dataset, &sizes, &bad_images)?;
     dataset.check_bad_images(&bad_images)?;
-    let (metrics, matches) = metrics::evaluate(&dataset.ground_truth(&sizes), &results)?;
+    let truth = dataset.ground_truth(&sizes);
+    let (metrics, matches) = metrics::evaluate(&truth, &results)?;
+    let doubt = Doubt::of(&truth, &results)?;
     bad_images.splice(0..0, dataset.bad_images.iter().cloned());
     Ok(Evaluation {
         metrics,
         matches,
         results,
+        doubt,
         bad_images,
         images_per_s: dataset.images.len() as f64 / seconds.max(1e-9),
     })

@@ -1,8 +1,9 @@
-//! YOLO families: recognised from the graph's structure, never from names, and decoded to detections.
-use crate::{Detection, ModelInput, Placement, YoloError};
+//! YOLO families: recognised from the graph's structure, never from names.
+pub use crate::heads::{ANCHORS, Decoder, Tail, find_tail};
+use crate::heads::{Kind, Recognised, Subject};
+use crate::{ModelInput, Placement, Thresholds, YoloError};
 use ir::rewrites::SUPPRESSIONS;
-use ir::{Graph, NodeId, Op, Tensor, ValueId};
-use std::collections::BTreeSet;
+use ir::{Graph, Op, ValueId};
 
 mod end2end;
 mod other_tasks;
@@ -28,19 +29,6 @@ pub const LETTERBOX: Preprocess = Preprocess {
     bgr: false,
 };
 
-/// What the tail of a graph looks like: the evidence on which a family is recognised.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    /// The head's output convolutions: the last ones on every path to an output.
-    pub output_convs: Vec<NodeId>,
-    /// Nodes between them and the outputs.
-    pub nodes: Vec<NodeId>,
-    /// Output channels of the output convolutions, in the same order.
-    pub widths: Vec<usize>,
-    /// Length of the Softmax over box bins (DFL), where there is one.
-    pub dfl_bins: Option<usize>,
-}
-
 /// One family of detectors.
 #[derive(Debug)]
 pub struct Family {
@@ -48,44 +36,26 @@ pub struct Family {
     pub name: &'static str,
     /// How images are prepared.
     pub preprocess: Preprocess,
-    /// The number of classes, if this graph with this tail is of the family.
-    pub classes: fn(&Graph, &Tail) -> Option<usize>,
-    /// The number of classes, if the output can be decoded as this family's, whatever comes before it.
-    pub forced: fn(&Graph, &Tail) -> Option<usize>,
-    /// Candidates above a confidence from the output, in pixels of the network's input.
-    pub decode: fn(&RawOutput<'_>, conf: f32) -> Vec<Detection>,
-    /// Whether overlapping boxes of one class are still to be suppressed.
-    pub nms: bool,
+    /// What its own tools show as a detection.
+    pub thresholds: Thresholds,
+    /// Whether a head is of the family.
+    pub(crate) fits: fn(&Evidence<'_>) -> bool,
+    /// How boxes are predicted where nothing but the family's name tells it.
+    pub(crate) kind: Kind,
+    /// What its outputs are, in words.
+    pub(crate) gives: &'static str,
 }
 
-/// The network's output as a decoder reads it.
-#[derive(Clone, Copy, Debug)]
-pub struct RawOutput<'a> {
-    /// Row-major elements.
-    pub data: &'a [f32],
-    /// The two axes after the batch axis.
-    pub shape: [usize; 2],
-    /// Height and width of the network's input.
-    pub size_px: [usize; 2],
-}
-
-impl<'a> RawOutput<'a> {
-    /// The first output of a network.
-    ///
-    /// # Errors
-    /// `OutputRank` unless it is `[_, A, B]`, `Output` unless it is f32.
-    pub fn new(output: &'a Tensor, size_px: [usize; 2]) -> Result<Self, YoloError> {
-        let &[_, rows, columns] = output.shape() else {
-            return Err(YoloError::OutputRank {
-                shape: output.shape().to_vec(),
-            });
-        };
-        Ok(Self {
-            data: output.as_slice::<f32>()?,
-            shape: [rows, columns],
-            size_px,
-        })
-    }
+/// What is known of a head.
+pub(crate) struct Evidence<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) tail: &'a Tail,
+    /// How its output convolutions predict a box.
+    pub(crate) kind: Kind,
+    /// Whether the best boxes are picked inside the graph, so that nothing is left to suppress.
+    pub(crate) is_picked: bool,
+    /// Whether the family was named by the user.
+    pub(crate) is_forced: bool,
 }
 
 /// All families, in the order in which they are tried.
@@ -103,6 +73,8 @@ pub const FAMILIES: &[&Family] = &[
 pub struct Head {
     /// Its family.
     pub family: &'static Family,
+    /// How the outputs are read.
+    pub decoder: Decoder,
     /// Number of classes.
     pub classes: usize,
     /// Class names, where the model carries them.
@@ -111,121 +83,119 @@ pub struct Head {
     pub input: ModelInput,
     /// Evidence from the graph.
     pub tail: Tail,
+    /// What was assumed and could not be read from the graph, for the user.
+    pub notes: Vec<String>,
 }
 
-/// Walks back from the outputs to the last convolutions. The projection of DFL (a convolution to one
-/// channel behind a Softmax) belongs to the tail.
-pub fn find_tail(graph: &Graph) -> Tail {
-    let mut tail = Tail {
-        output_convs: vec![],
-        nodes: vec![],
-        widths: vec![],
-        dfl_bins: None,
-    };
-    let mut seen: BTreeSet<NodeId> = BTreeSet::new();
-    let mut todo: Vec<ValueId> = graph.outputs().to_vec();
-    while let Some(value) = todo.pop() {
-        let Some(id) = graph.producer(value).filter(|id| seen.insert(*id)) else {
-            continue;
-        };
-        let node = graph.node(id);
-        let width = || {
-            graph
-                .ty(node.outputs[0])
-                .ok()
-                .and_then(|t| t.shape.get(1).copied())
-        };
-        match &node.op {
-            Op::Conv(_) if !(width() == Some(1) && reads_softmax(graph, id)) => {
-                tail.output_convs.push(id)
-            }
-            op => {
-                if let Op::Softmax(softmax) = op {
-                    let ty = graph.ty(node.outputs[0]).ok();
-                    tail.dfl_bins = ty.and_then(|t| t.shape.get(softmax.axis).copied());
-                }
-                tail.nodes.push(id);
-                todo.extend(&node.inputs);
-            }
-        }
+impl Head {
+    /// How boxes and pixels are read, in one line.
+    pub fn reading(&self) -> String {
+        format!(
+            "family {}, {}, pixels {}",
+            self.family.name, self.decoder, self.input
+        )
     }
-    tail.output_convs.sort();
-    tail.nodes.sort();
-    let width = |id: &NodeId| {
-        graph
-            .ty(graph.node(*id).outputs[0])
-            .map_or(0, |t| t.shape[1])
-    };
-    tail.widths = tail.output_convs.iter().map(width).collect();
-    tail
 }
 
-fn reads_softmax(graph: &Graph, conv: NodeId) -> bool {
-    let mut value = graph.node(conv).inputs[0];
-    while let Some(id) = graph.producer(value) {
-        match &graph.node(id).op {
-            Op::Softmax(_) => return true,
-            Op::Reshape(_) | Op::Transpose(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => {
-                value = graph.node(id).inputs[0]
-            }
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Recognises the detection head.
+/// Recognises the detection head and how its outputs are read.
 ///
 /// # Errors
 /// `OtherTask` for a head that predicts more than boxes, `SuppressesInside` for NMS in the graph, `NoFamily` when no
-/// family fits (or the output is not the named one's), `UnknownFamily` for a name that is not in the list, `ImageInput` as [`ModelInput::new`].
+/// family fits, `NotThisFamily` when no output is the named one's, `UnknownFamily` for a name that is not in the list,
+/// `ImageInput` and `InputPixels` as [`ModelInput::new`].
 pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> {
-    let candidates: Vec<&'static Family> = match forced {
-        None => FAMILIES.to_vec(),
-        Some(name) => {
-            let known = || {
-                FAMILIES
-                    .iter()
-                    .map(|f| f.name)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
-            vec![*FAMILIES.iter().find(|f| f.name == name).ok_or_else(|| {
-                YoloError::UnknownFamily {
-                    found: name.to_owned(),
-                    expected: known(),
-                }
-            })?]
-        }
-    };
+    let families = named(forced)?;
     let tail = find_tail(graph);
-    let classes = |f: &Family| match forced {
-        None => (f.classes)(graph, &tail),
-        Some(_) => (f.forced)(graph, &tail),
-    };
-    let fit = candidates.into_iter().find_map(|f| Some((f, classes(f)?)));
-    if let (None, Some(task)) = (fit, other_tasks::task(graph, &tail)) {
-        return Err(YoloError::OtherTask { task });
-    }
-    if let (None, Some(op)) = (fit, suppression(graph, &tail)) {
-        return Err(YoloError::SuppressesInside { op });
-    }
-    let (family, classes) = fit.ok_or_else(|| YoloError::NoFamily {
-        outputs: shapes(graph, graph.outputs()),
-        output_convs: tail.widths.clone(),
-    })?;
-    let input = ModelInput::new(graph, family.preprocess)?;
     let names = graph
         .metadata
         .get("names")
-        .and_then(|text| parse_names(text))
-        .filter(|n| n.len() == classes);
+        .and_then(|text| parse_names(text));
+    let size_px = ModelInput::new(graph, LETTERBOX).map_or([0; 2], |input| input.size_px);
+    let subject = Subject {
+        graph,
+        tail: &tail,
+        size_px,
+        names: names.as_ref().map(Vec::len),
+    };
+    let recognised = subject.recognise(&families, forced.is_some());
+    if let Recognised::Read(family, decoder, notes) = recognised {
+        return head((family, decoder), graph, (tail, names), notes);
+    }
+    if let Recognised::WithoutAnchors(anchors) = recognised {
+        return Err(YoloError::Anchors { anchors });
+    }
+    if let Some(task) = other_tasks::task(graph, &tail) {
+        return Err(YoloError::OtherTask { task });
+    }
+    if let Some(op) = suppression(graph, &tail) {
+        return Err(YoloError::SuppressesInside { op });
+    }
+    let forced_family = families.first().filter(|_| forced.is_some()).copied();
+    let assumed = match recognised {
+        Recognised::Assumed(family, decoder, why) => Some((family, decoder, why)),
+        _ => forced_family.and_then(|family| {
+            let decoder = subject.assume(family)?;
+            Some((family, decoder, "--family names it".to_owned()))
+        }),
+    };
+    match assumed {
+        Some((family, decoder, why)) => {
+            let note = format!(
+                "how the outputs are written could not be read from the graph ({why}): they are taken as those of {}, {decoder}; `val` on labelled images tells whether that is right",
+                family.name
+            );
+            head((family, decoder), graph, (tail, names), vec![note])
+        }
+        None => Err(refusal(graph, &tail, forced_family)),
+    }
+}
+
+fn refusal(graph: &Graph, tail: &Tail, forced: Option<&'static Family>) -> YoloError {
+    let (outputs, output_convs) = (shapes(graph, graph.outputs()), tail.widths.clone());
+    match forced {
+        Some(family) => YoloError::NotThisFamily {
+            family: family.name,
+            gives: family.gives,
+            outputs,
+            output_convs,
+        },
+        None => YoloError::NoFamily {
+            outputs,
+            output_convs,
+        },
+    }
+}
+
+/// The families that come into question.
+fn named(forced: Option<&str>) -> Result<Vec<&'static Family>, YoloError> {
+    let Some(name) = forced else {
+        return Ok(FAMILIES.to_vec());
+    };
+    let known = || FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>();
+    match FAMILIES.iter().find(|f| f.name == name) {
+        Some(family) => Ok(vec![*family]),
+        None => Err(YoloError::UnknownFamily {
+            found: name.to_owned(),
+            expected: known().join(", "),
+        }),
+    }
+}
+
+fn head(
+    (family, decoder): (&'static Family, Decoder),
+    graph: &Graph,
+    (tail, names): (Tail, Option<Vec<String>>),
+    notes: Vec<String>,
+) -> Result<Head, YoloError> {
+    let classes = decoder.classes();
     Ok(Head {
         family,
         classes,
-        names,
-        input,
+        names: names.filter(|n| n.len() == classes),
+        input: ModelInput::new(graph, family.preprocess)?,
+        decoder,
         tail,
+        notes,
     })
 }
 
@@ -252,28 +222,4 @@ fn parse_names(text: &str) -> Option<Vec<String>> {
         .copied()
         .eq(0..map.len())
         .then(|| map.into_values().collect())
-}
-
-/// The shape of the output without its batch axis. Exporters of YOLOv5 before v6.2 write the raw maps of each scale
-/// beside it, as tensors of five axes.
-fn single_output(graph: &Graph) -> Option<[usize; 2]> {
-    let (output, others) = graph.outputs().split_first()?;
-    let raw_map = |v: &ValueId| graph.ty(*v).is_ok_and(|t| t.rank() == 5);
-    match graph.ty(*output).ok()?.shape[..] {
-        [1, a, b] if others.iter().all(raw_map) => Some([a, b]),
-        _ => None,
-    }
-}
-
-/// The width of the class branch where each scale has a box branch of `4 * bins` channels and a class branch.
-fn dfl_classes(tail: &Tail, bins: usize) -> Option<usize> {
-    let boxes = bins.checked_mul(4)?;
-    let mut others = tail.widths.iter().copied().filter(|&w| w != boxes);
-    let count = others.clone().count();
-    // Where both branches are as wide, every width is the box branch's.
-    let Some(classes) = others.next() else {
-        let even = !tail.widths.is_empty() && tail.widths.len().is_multiple_of(2);
-        return even.then_some(boxes);
-    };
-    (count * 2 == tail.widths.len() && others.all(|w| w == classes)).then_some(classes)
 }

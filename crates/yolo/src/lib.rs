@@ -5,10 +5,12 @@
 mod dataset;
 mod detection;
 mod detector;
+mod doubt;
 mod draw;
 mod error;
 mod evaluate;
 pub mod families;
+mod heads;
 pub mod metrics;
 mod model_input;
 mod nms;
@@ -25,6 +27,7 @@ pub use dataset::{
 };
 pub use detection::{BoxXyxy, Detection};
 pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds};
+pub use doubt::Doubt;
 pub use draw::{class_color, draw_detections, save_image};
 pub use error::YoloError;
 pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};

@@ -1,10 +1,15 @@
 //! How images become a network's inputs.
 
+mod own_steps;
+
+use std::fmt;
+
 use image::RgbImage;
 use ir::{Graph, ValueId};
 
 use crate::families::{Preprocess, shapes};
 use crate::{Letterbox, YoloError, letterbox};
+use own_steps::OwnSteps;
 
 /// Red, green and blue as they add up to brightness, in 2^-14.
 /// Source: ITU-R BT.601, as OpenCV rounds it.
@@ -13,7 +18,7 @@ const LUMA: [u32; 3] = [4899, 9617, 1868];
 /// How images are fed to a model, whatever it predicts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInput {
-    /// How they are prepared.
+    /// How they are prepared, with regard to what the graph does to pixels itself.
     pub preprocess: Preprocess,
     /// Height and width of the network's inputs.
     pub size_px: [usize; 2],
@@ -57,11 +62,13 @@ impl Planes {
 }
 
 impl ModelInput {
-    /// The inputs of a model that is prepared for in this way.
+    /// The inputs of a model whose network expects pixels prepared in this way. What the graph does to them before the
+    /// network begins (a division by 255, a normalisation, a change of the channels' order) is left to it.
     ///
     /// # Errors
     /// `ImageInput` where the model reads something else than images of one size: `[_, 3, H, W]`, in gray `[_, 1, H, W]`,
-    /// or several of them, as inputs of their own or as channels of one.
+    /// or several of them, as inputs of their own or as channels of one; `InputPixels` where channels are mixed or ordered
+    /// in another way than blue, green, red for red, green, blue.
     pub fn new(graph: &Graph, preprocess: Preprocess) -> Result<Self, YoloError> {
         let refuse = || YoloError::ImageInput {
             inputs: shapes(graph, graph.inputs()),
@@ -74,7 +81,7 @@ impl ModelInput {
         let all = all.ok_or_else(refuse)?;
         match all.first() {
             Some(&(_, size_px)) if all.iter().all(|(_, size)| *size == size_px) => Ok(Self {
-                preprocess,
+                preprocess: outside(graph, preprocess, &all)?,
                 size_px,
                 channels: all.into_iter().map(|(c, _)| c).collect(),
             }),
@@ -134,6 +141,46 @@ impl ModelInput {
             Pixels { bytes, channels }
         };
         Ok((self.channels.iter().map(&mut input).collect(), first))
+    }
+}
+
+/// How images are prepared for a graph whose network expects them as `inside` says.
+fn outside(
+    graph: &Graph,
+    inside: Preprocess,
+    inputs: &[(usize, [usize; 2])],
+) -> Result<Preprocess, YoloError> {
+    let mut found = None;
+    for (&value, &(channels, _)) in graph.inputs().iter().zip(inputs) {
+        let refuse = || YoloError::InputPixels {
+            input: graph.value(value).name.clone(),
+        };
+        let steps = OwnSteps::read(graph, value, channels).ok_or_else(refuse)?;
+        let own = Preprocess {
+            scale: match steps.takes_bytes() {
+                None => inside.scale,
+                Some(true) => 1.0,
+                Some(false) => 1.0 / 255.0,
+            },
+            bgr: inside.bgr ^ steps.reverses().ok_or_else(refuse)?,
+            ..inside
+        };
+        if *found.get_or_insert(own) != own {
+            return Err(refuse());
+        }
+    }
+    Ok(found.unwrap_or(inside))
+}
+
+impl fmt::Display for ModelInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Preprocess { scale, bgr, .. } = self.preprocess;
+        write!(
+            f,
+            "{} from 0 to {:.0}",
+            if bgr { "BGR" } else { "RGB" },
+            255.0 * scale
+        )
     }
 }
 

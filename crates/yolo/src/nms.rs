@@ -1,6 +1,7 @@
 //! Greedy non-maximum suppression, class by class.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use crate::{BoxXyxy, Detection};
 
@@ -12,10 +13,10 @@ pub const MAX_CANDIDATES: usize = 30_000;
 /// `candidates` may name the same box once for each class it scores in (multi-label). Candidates are
 /// visited by falling score, ties by position, at most [`MAX_CANDIDATES`] of them; one is kept if its
 /// IoU with every box kept before it in its class is at most `iou_threshold`; visiting ends when
-/// `max_det` are kept. The result is in visiting order. Candidates whose score is NaN are dropped.
+/// `max_det` are kept. The result is in visiting order. Candidates whose score is NaN or
+/// whose box is not finite are dropped.
 pub fn nms(candidates: &[Detection], iou_threshold: f32, max_det: usize) -> Vec<Detection> {
-    let classes = candidates.iter().map(|c| c.class + 1).max().unwrap_or(0);
-    let mut kept_of_class: Vec<Vec<Rect>> = vec![Vec::new(); classes];
+    let mut kept_of_class: BTreeMap<usize, Vec<Rect>> = BTreeMap::new();
     let mut kept = Vec::new();
     for index in visiting_order(candidates) {
         if kept.len() == max_det {
@@ -23,7 +24,7 @@ pub fn nms(candidates: &[Detection], iou_threshold: f32, max_det: usize) -> Vec<
         }
         let candidate = &candidates[index];
         let rect = Rect::from(&candidate.bbox);
-        let rivals = &mut kept_of_class[candidate.class];
+        let rivals = kept_of_class.entry(candidate.class).or_default();
         if rivals
             .iter()
             .all(|rival| rect.overlap(rival) <= iou_threshold)
@@ -43,7 +44,7 @@ fn visiting_order(candidates: &[Detection]) -> Vec<usize> {
             .then(a.cmp(b))
     };
     let mut order: Vec<usize> = (0..candidates.len())
-        .filter(|&index| !candidates[index].score.is_nan())
+        .filter(|&index| !candidates[index].score.is_nan() && candidates[index].bbox.is_finite())
         .collect();
     if order.len() > MAX_CANDIDATES {
         order.select_nth_unstable_by(MAX_CANDIDATES, by_score);

@@ -9,7 +9,7 @@ use yolo::{CompiledDetector, Detector, Network, Thresholds, YoloError};
 struct Reals(Session);
 
 impl Network for Reals {
-    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Tensor, YoloError> {
+    fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
         Network::infer(&mut self.0, inputs)
     }
 }

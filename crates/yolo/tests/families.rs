@@ -1,72 +1,10 @@
-//! Decoders give boxes in pixels; heads are recognised from structure.
+//! Heads are recognised from structure.
 use ir::ops::{
     Cast, Concat, Conv, DequantizeLinear, Gather, QuantizeLinear, Reduce, ReduceKind, Reshape,
     Softmax, TopK, Transpose, UnaryKind,
 };
 use ir::{DataType, Edit, Graph, QuantParams, Tensor, TensorType, ValueId};
-use yolo::families::{FAMILIES, RawOutput, identify};
-
-fn decode(family: &str, data: &[f32], shape: [usize; 2], size_px: usize) -> Vec<yolo::Detection> {
-    let family = FAMILIES.iter().find(|f| f.name == family).unwrap();
-    (family.decode)(
-        &RawOutput {
-            data,
-            shape,
-            size_px: [size_px; 2],
-        },
-        0.25,
-    )
-}
-
-#[test]
-fn v5_decode_multiplies_objectness_and_class() {
-    let rows = [
-        10.0, 20.0, 4.0, 6.0, 0.5, 0.9, 0.4, /* second anchor: objectness too low */ 1.0, 1.0,
-        1.0, 1.0, 0.1, 1.0, 1.0,
-    ];
-    let found = decode("v5", &rows, [2, 7], 32);
-    assert_eq!(found.len(), 1);
-    assert_eq!((found[0].class, found[0].score), (0, 0.45));
-    let b = found[0].bbox;
-    assert_eq!((b.left, b.top, b.right, b.bottom), (8.0, 17.0, 12.0, 23.0));
-}
-
-#[test]
-fn v8_decode_reads_columns_and_keeps_several_classes() {
-    let data = [
-        5.0, 50.0, 5.0, 50.0, 2.0, 20.0, 2.0, 20.0, 0.1, 0.8, 0.2, 0.7,
-    ];
-    let found = decode("v8", &data, [6, 2], 64);
-    assert_eq!(
-        found.iter().map(|d| (d.class, d.score)).collect::<Vec<_>>(),
-        [(0, 0.8), (1, 0.7)]
-    );
-    assert_eq!(found[0].bbox.xywh(), [40.0, 40.0, 20.0, 20.0]);
-}
-
-#[test]
-fn yolox_decode_places_boxes_on_their_grids() {
-    // 32 px: 16 cells of stride 8, 4 of 16, 1 of 32; only the last cell of stride 8 speaks.
-    let mut data = vec![0.0f32; 21 * 6];
-    data[15 * 6..16 * 6].copy_from_slice(&[0.5, 0.25, 0.0, 0.0, 1.0, 0.5]);
-    let found = decode("yolox", &data, [21, 6], 32);
-    assert_eq!(found.len(), 1);
-    assert_eq!(
-        found[0].bbox.xywh(),
-        [(3.5 * 8.0) - 4.0, (3.25 * 8.0) - 4.0, 8.0, 8.0]
-    );
-}
-
-#[test]
-fn end2end_decode_takes_rows_as_they_are() {
-    let rows = [
-        1.0, 2.0, 3.0, 4.0, 0.9, 7.0, /* too low */ 0.0, 0.0, 1.0, 1.0, 0.2, 0.0,
-    ];
-    let found = decode("end2end", &rows, [2, 6], 64);
-    assert_eq!(found.len(), 1);
-    assert_eq!((found[0].class, found[0].score), (7, 0.9));
-    assert_eq!(found[0].bbox.xywh(), [1.0, 2.0, 2.0, 2.0]);
-}
+use yolo::families::identify;
 
 fn conv(e: &mut Edit, name: &str, x: ValueId, channels: [usize; 2]) -> ValueId {
     conv_in_groups(e, name, x, channels, 1)

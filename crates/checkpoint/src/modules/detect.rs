@@ -100,3 +100,13 @@ pub(super) fn strides(
     }
     Ok(values.to_vec())
 }
+
+/// The largest stride of a head in pixels, of which both sides of an image must be multiples; 1 where it tells none.
+pub(crate) fn coarsest_stride(s: &mut Scope<'_, '_, '_>) -> usize {
+    let stride = s.tensor("stride");
+    let values = stride
+        .as_ref()
+        .map_or(&[][..], |t| t.as_slice::<f32>().unwrap_or_default());
+    let usable = values.iter().filter(|s| (1.0..=1024.0).contains(*s));
+    usable.copied().fold(1.0, f32::max) as usize
+}

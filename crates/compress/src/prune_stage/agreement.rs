@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ir::{Graph, Node, NodeId, Tensor, ValueId, rewrites};
+use ir::{Graph, Node, NodeId, Tensor, ValueId, rewrites, subgraph};
 use runtime::{Plan, Session};
 use yolo::{MAX_DET, nms};
 
 use super::precision::average_precision;
-use crate::activations::{Activations, Cut, subgraph};
+use crate::activations::{Activations, Cut};
 use crate::seen::{Difference, Seen};
 use crate::{CompressError, Observation};
 
@@ -51,7 +51,7 @@ impl<'a> Agreement<'a> {
     }
 
     fn difference(&self, found: &[Seen]) -> Result<f64, CompressError> {
-        if self.observation.family.is_some() {
+        if self.observation.decoder.is_some() {
             return Ok(1.0 - average_precision(&self.dense, found));
         }
         let mut all = Difference::default();
@@ -199,7 +199,7 @@ mod tests {
             graph: &graph,
             input: &ModelInput::new(&graph, LETTERBOX).unwrap(),
             streams: &Streams::default(),
-            family: None,
+            decoder: None,
             images: &images,
             options: Default::default(),
             threads: 2,

@@ -1,7 +1,7 @@
 //! Detectors that suppress boxes inside the graph (ONNX's NonMaxSuppression, the plugins of TensorRT), which engines without
 //! these operators cannot run.
 use super::Rewrite;
-use crate::{DataType, Edit, Graph, Node, NodeId, Op, ValueId};
+use crate::{DataType, Edit, Graph, Node, NodeId, Op, TensorType, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operators that suppress boxes: their first input is boxes, their second scores.
@@ -13,7 +13,7 @@ pub const SUPPRESSIONS: &[&str] = &[
 ];
 
 /// The outputs become the one value `[1, A, B]` from which boxes and scores were taken, as exporters write it without
-/// suppression. It is left where boxes and scores come from different convolutions and were never joined.
+/// suppression; where they come from different convolutions and were never joined, the boxes and the scores.
 pub const CUT_NMS: Rewrite = Rewrite {
     name: "cut_nms",
     find,
@@ -26,11 +26,18 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     if !SUPPRESSIONS.contains(&op.op_type.as_str()) {
         return None;
     }
-    let dense = joined(graph, graph.node(id).inputs.get(..2)?)?;
+    let given = graph.node(id).inputs.get(..2)?;
+    let cut = match joined(graph, given) {
+        Some(dense) => vec![dense],
+        None => given.to_vec(),
+    };
+    if !cut.iter().all(|v| is_dense(graph, *v)) {
+        return None;
+    }
     let mut edit = graph.edit();
-    edit.set_outputs(&[dense]);
+    edit.set_outputs(&cut);
     // What an unknown node does is not known, so that none goes by itself.
-    let mut after = BTreeSet::from([dense]);
+    let mut after: BTreeSet<ValueId> = cut.into_iter().collect();
     for (id, node) in graph.nodes() {
         if node.inputs.iter().any(|v| after.contains(v)) {
             after.extend(&node.outputs);
@@ -46,6 +53,12 @@ fn turns_columns(graph: &Graph, node: &Node) -> bool {
     matches!(node.op, Op::Transpose(_)) && graph.producer(node.inputs[0]).is_some_and(joins_rows)
 }
 
+/// Whether a value has numbers of all boxes of one image.
+fn is_dense(graph: &Graph, value: ValueId) -> bool {
+    let is_dense = |t: &TensorType| t.dtype == DataType::F32 && t.rank() == 3 && t.shape[0] == 1;
+    graph.producer(value).is_some() && graph.ty(value).is_ok_and(is_dense)
+}
+
 /// The last value of three axes through which all that the given values are computed from passes.
 fn joined(graph: &Graph, from: &[ValueId]) -> Option<ValueId> {
     let nodes = graph.nodes().enumerate();
@@ -56,13 +69,11 @@ fn joined(graph: &Graph, from: &[ValueId]) -> Option<ValueId> {
         let producers: Option<Vec<NodeId>> = producers.collect();
         let last = producers?.into_iter().max_by_key(|id| position[id])?;
         let node = graph.node(last);
-        if let [only] = open.iter().collect::<Vec<_>>()[..] {
-            let is_dense = graph
-                .ty(*only)
-                .is_ok_and(|t| t.dtype == DataType::F32 && t.rank() == 3 && t.shape[0] == 1);
-            if is_dense && !turns_columns(graph, node) {
-                return Some(*only);
-            }
+        if let [only] = open.iter().collect::<Vec<_>>()[..]
+            && is_dense(graph, *only)
+            && !turns_columns(graph, node)
+        {
+            return Some(*only);
         }
         if matches!(node.op, Op::Conv(_)) {
             return None;

@@ -1,6 +1,6 @@
 //! Heads that predict more than boxes: recognised, so that they are refused by name.
 use super::Tail;
-use ir::{Graph, NodeId, Op};
+use ir::{Graph, Op};
 
 /// What the model predicts, where its head is a detection head with a third branch at every scale, or anchors with more
 /// than boxes.
@@ -16,17 +16,12 @@ pub(super) fn task(graph: &Graph, tail: &Tail) -> Option<&'static str> {
             Some("segmentation masks")
         }
         // Rows that were picked inside the graph: corners, score, class, and more.
-        [&[1, _, row]] if row > 6 && picks(graph, tail) => extra_of(tail, row - 6),
+        [&[1, _, row]] if row > 6 && tail.picks(graph) => extra_of(tail, row - 6),
         [&[1, rows, _]] => third_branch(graph, tail, rows),
         // A class for the whole image.
         [&[1, classes]] if classes > 1 => Some("a class for the whole image"),
         _ => None,
     }
-}
-
-fn picks(graph: &Graph, tail: &Tail) -> bool {
-    let is_choice = |id: &NodeId| matches!(graph.node(*id).op, Op::TopK(_));
-    tail.nodes.iter().any(is_choice)
 }
 
 /// What `extra` numbers for each box are, where a branch of every scale has them.

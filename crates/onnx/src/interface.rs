@@ -1,0 +1,248 @@
+//! The inputs as the rest of the program takes them: one image, channels first, in f32.
+use crate::OnnxError;
+use ir::ops::{Op, Transpose};
+use ir::{DataType, Graph, Node, NodeId, TensorType, ValueId};
+use std::collections::BTreeMap;
+
+/// Fewer rows or columns are no image.
+const MIN_SIDE_PX: usize = 16;
+
+/// Brings images that a file takes as bytes, channels last or several at once to one f32 image `[1, C, H, W]`, and notes it.
+///
+/// # Errors
+/// `FixedBatch` where operators hold on to the batch.
+pub(crate) fn plain(graph: &mut Graph) -> Result<(), OnnxError> {
+    one_image(graph)?;
+    for input in graph.inputs().to_vec() {
+        let Ok(ty) = graph.ty(input).cloned() else {
+            continue;
+        };
+        if is_channels_last(&ty.shape) || (ty.dtype == DataType::U8 && ty.rank() == 4) {
+            plain_image(graph, input, &ty);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a shape is `[N, H, W, C]`.
+pub(crate) fn is_channels_last(shape: &[usize]) -> bool {
+    match *shape {
+        [_, h, w, c] => (1..=4).contains(&c) && h > MIN_SIDE_PX && w > MIN_SIDE_PX,
+        _ => false,
+    }
+}
+
+/// Bytes become reals, and channels come first. What cannot be brought there is left as it is.
+fn plain_image(graph: &mut Graph, input: ValueId, ty: &TensorType) {
+    let channels_last = is_channels_last(&ty.shape);
+    let casts = |node: &Node| matches!(&node.op, Op::Cast(c) if c.to == DataType::F32);
+    let readers = graph.consumers().remove(&input).unwrap_or_default();
+    let is_cast = readers.iter().all(|(id, _)| casts(graph.node(*id)));
+    if ty.dtype != DataType::F32 && !(ty.dtype == DataType::U8 && is_cast) {
+        return;
+    }
+    let shape = match (channels_last, ty.shape.as_slice()) {
+        (true, &[n, h, w, c]) => vec![n, c, h, w],
+        _ => ty.shape.clone(),
+    };
+    let mut edit = graph.edit();
+    edit.set_type(input, TensorType::new(DataType::F32, shape.clone()));
+    let name = graph.value(input).name.clone();
+    let perm = vec![0, 2, 3, 1];
+    let image = match channels_last {
+        true => edit.node(
+            &name,
+            Transpose { perm },
+            &[input],
+            &[&format!("{name}.nhwc")],
+        )[0],
+        false => input,
+    };
+    for &(id, position) in &readers {
+        let node = graph.node(id);
+        if casts(node) {
+            edit.replace_uses(node.outputs[0], image);
+        } else {
+            edit.replace_input(id, position, image);
+        }
+    }
+    if graph.apply(edit).is_err() {
+        return;
+    }
+    cancel_transposes(graph, input);
+    graph.notes.push(format!(
+        "input {name} is {ty} in the file: it is read, and written, as f32 {shape:?}"
+    ));
+}
+
+/// Two transpositions one after the other that leave an image as it was.
+fn cancel_transposes(graph: &mut Graph, input: ValueId) {
+    let transposes = |v: ValueId| {
+        let readers = graph.consumers().remove(&v).unwrap_or_default();
+        let is = |(id, _): &(NodeId, usize)| match &graph.node(*id).op {
+            Op::Transpose(t) => Some((t.perm.clone(), graph.node(*id).outputs[0])),
+            _ => None,
+        };
+        readers.iter().filter_map(is).collect::<Vec<_>>()
+    };
+    let mut edit = graph.edit();
+    for (first, last) in transposes(input) {
+        for (second, image) in transposes(last) {
+            if first == [0, 2, 3, 1] && second == [0, 3, 1, 2] {
+                edit.replace_uses(image, input);
+            }
+        }
+    }
+    // An edit that does not fit leaves two more steps, and the same results.
+    let _ = graph.apply(edit);
+}
+
+/// A batch that the file fixes becomes 1, wherever an operator holds it.
+fn one_image(graph: &mut Graph) -> Result<(), OnnxError> {
+    let shape = |v: &ValueId| graph.ty(*v).map_or(&[][..], |t| t.shape.as_slice());
+    let batches = graph.inputs().iter().map(|v| match *shape(v) {
+        [n, _, _, _] => n,
+        _ => 0,
+    });
+    let batches: Vec<usize> = batches.collect();
+    let Some(&batch) = batches.first() else {
+        return Ok(());
+    };
+    if batch < 2 || batches.iter().any(|&n| n != batch) {
+        return Ok(());
+    }
+    let refuse = |reason: String| OnnxError::FixedBatch { batch, reason };
+    let mut single = graph.clone();
+    let edit = Batch { graph, batch }.edit().map_err(refuse)?;
+    single.apply(edit).map_err(|e| refuse(e.to_string()))?;
+    check(graph, &single, batch).map_err(refuse)?;
+    single.notes.push(format!(
+        "the file takes {batch} images at once: it is run, and written, with one"
+    ));
+    if let Some(stated) = single.metadata.get_mut("batch") {
+        *stated = "1".to_owned();
+    }
+    *graph = single;
+    Ok(())
+}
+
+/// Every value is as it was but for one axis, which is shorter by the batch.
+fn check(before: &Graph, after: &Graph, batch: usize) -> Result<(), String> {
+    for (id, value) in after.values() {
+        let is_constant = value.constant.is_some();
+        let types = (before.ty(id), value.ty.as_ref());
+        let (false, (Ok(old), Some(new))) = (is_constant, types) else {
+            continue;
+        };
+        let pairs = || old.shape.iter().zip(&new.shape);
+        let changed = pairs().filter(|(o, n)| o != n);
+        let fits = changed.clone().count() <= 1 && changed.clone().all(|(o, n)| *o == n * batch);
+        if old.rank() != new.rank() || !fits {
+            return Err(format!("{} is {old}, and would be {new}", value.name));
+        }
+    }
+    let shorter = |v: &ValueId| {
+        let same = before.ty(*v).ok() == after.ty(*v).ok();
+        (!same).then_some(()).ok_or(())
+    };
+    let outputs = after.outputs().iter().map(shorter);
+    outputs
+        .collect::<Result<(), ()>>()
+        .map_err(|()| "an output does not depend on the batch".to_owned())
+}
+
+/// A graph whose batch is to go.
+struct Batch<'a> {
+    graph: &'a Graph,
+    batch: usize,
+}
+
+impl Batch<'_> {
+    fn edit(&self) -> Result<ir::Edit, String> {
+        let graph = self.graph;
+        let mut edit = graph.edit();
+        // The axis along which a value holds the images.
+        let mut axes: BTreeMap<ValueId, usize> = BTreeMap::new();
+        for &input in graph.inputs() {
+            let ty = graph.ty(input).map_err(|e| e.to_string())?;
+            let mut shape = ty.shape.clone();
+            shape[0] = 1;
+            edit.set_type(input, TensorType::new(ty.dtype, shape));
+            axes.insert(input, 0);
+        }
+        for (id, node) in graph.nodes() {
+            let batched = node.inputs.iter().find_map(|v| Some((*v, *axes.get(v)?)));
+            let axis = match (&node.op, batched) {
+                (Op::Expand(op), None) if op.repeats.first() == Some(&self.batch) => {
+                    let mut op = op.clone();
+                    op.repeats[0] = 1;
+                    edit.set_op(id, op);
+                    Some(0)
+                }
+                (_, None) => None,
+                (Op::Expand(op), Some((_, axis))) => {
+                    let mut op = op.clone();
+                    let ty = graph.ty(node.inputs[0]).map_err(|e| e.to_string())?;
+                    let missing = op.repeats.len() - ty.rank();
+                    if missing > 0 && op.repeats.first() == Some(&self.batch) {
+                        op.repeats[0] = 1;
+                        edit.set_op(id, op);
+                    }
+                    Some(axis + missing)
+                }
+                (Op::Transpose(t), Some((_, axis))) => t.perm.iter().position(|&p| p == axis),
+                (Op::Reshape(op), Some((from, axis))) => {
+                    let mut op = op.clone();
+                    let ty = graph.ty(from).map_err(|e| e.to_string())?;
+                    let at = self.reshaped(&ty.shape[..axis], &op.shape);
+                    let at = at.ok_or_else(|| format!("{} mixes images", node.name))?;
+                    op.shape[at] /= self.batch;
+                    edit.set_op(id, op);
+                    Some(at)
+                }
+                (_, Some((from, axis))) => {
+                    self.constants(&mut edit, node, from)?;
+                    Some(axis)
+                }
+            };
+            axes.extend(
+                axis.into_iter()
+                    .flat_map(|a| node.outputs.iter().map(move |v| (*v, a))),
+            );
+        }
+        Ok(edit)
+    }
+
+    /// The axis of a new shape that holds the images which were behind these axes.
+    fn reshaped(&self, before: &[usize], shape: &[usize]) -> Option<usize> {
+        let outer: usize = before.iter().product();
+        let is = |at: &usize| {
+            shape[..*at].iter().product::<usize>() == outer && shape[*at].is_multiple_of(self.batch)
+        };
+        (0..shape.len()).find(is)
+    }
+
+    /// Constants that repeat themselves for every image, beside a value of images.
+    fn constants(&self, edit: &mut ir::Edit, node: &Node, beside: ValueId) -> Result<(), String> {
+        let joins = matches!(
+            node.op,
+            Op::Binary(_) | Op::Concat(_) | Op::Select(_) | Op::Predicate(_) | Op::Extremum(_)
+        );
+        let rank = self.graph.ty(beside).map_or(0, TensorType::rank);
+        for &v in node.inputs.iter().filter(|_| joins) {
+            let Some(constant) = self.graph.constant(v) else {
+                continue;
+            };
+            if constant.shape().len() != rank || constant.shape().first() != Some(&self.batch) {
+                continue;
+            }
+            let image = |at: usize| constant.take(0, &[at]);
+            let first = image(0).map_err(|e| e.to_string())?;
+            if !(1..self.batch).all(|at| image(at).is_ok_and(|other| other == first)) {
+                return Err(format!("{} differs from image to image", node.name));
+            }
+            edit.set_constant(v, first);
+        }
+        Ok(())
+    }
+}

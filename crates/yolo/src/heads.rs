@@ -1,0 +1,17 @@
+//! Heads: what their output convolutions predict, and how the outputs behind them are read.
+//!
+//! A family says what a head predicts; exporters write the rest of the graph in many ways. So a reading of the outputs is a
+//! hypothesis, and objects planted into the convolutions tell which one is right.
+mod anchors;
+mod decoder;
+mod predictions;
+mod probe;
+mod readings;
+mod subject;
+mod tail;
+
+pub use anchors::ANCHORS;
+pub use decoder::Decoder;
+pub(crate) use predictions::Kind;
+pub(crate) use subject::{Recognised, Subject};
+pub use tail::{Tail, find_tail};
