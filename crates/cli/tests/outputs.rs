@@ -70,8 +70,16 @@ fn output_that_is_an_input_is_refused_by_every_verb_and_nothing_changes() {
     refuses(&detect, &["--json", "an image", "another file"]);
     let bench = ["bench", &model, "--json", &model];
     refuses(&bench, &["--json", "the model"]);
+    tiny.put("val.txt", b"images/val/0001.png\nimages/val/0002.png\n");
+    tiny.put("listed.yaml", b"val: val.txt\nnames: [red, blue]\n");
+    let (listed, list) = (tiny.arg("listed.yaml"), tiny.arg("val.txt"));
+    let val = ["val", &model, "--data", &listed, "--json", &list];
+    refuses(&val, &["--json", "data set", "val.txt"]);
     let compare = ["compare", &model, &model, "--data", &data, "--json", &data];
     refuses(&compare, &["--json", "description"]);
+    for new in ["val.txt", "listed.yaml"] {
+        fs::remove_file(tiny.path(new)).unwrap();
+    }
     assert!(before == content(&tiny), "something was written");
 }
 
@@ -390,7 +398,9 @@ fn what_cannot_be_printed_decides_nothing() {
     assert_eq!(run(&compress, (closed(), full())).status.code(), Some(0));
     let unknown = ["inspect", "no-such.onnx"];
     assert_eq!(run(&unknown, (closed(), closed())).status.code(), Some(2));
-    tiny.put("images/val/bad.jpg", b"\xff\xd8\xff\xe0");
-    let val = ["val", &model, "--data", &data];
+    // Its name is no text, which a record must bear.
+    let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"b\xffd.jpg");
+    fs::write(tiny.path("images/val").join(name), b"\xff\xd8\xff\xe0").unwrap();
+    let val = ["val", &model, "--data", &data, "--json", &out];
     assert_eq!(run(&val, (closed(), full())).status.code(), Some(0));
 }

@@ -96,7 +96,7 @@ pub enum CompressError {
     },
     /// The lower end of an interval is asked for, of too few images.
     #[error(
-        "`strict` asks for the lower end of the 95 % interval, which says nothing of the {found} of val: at least {least} are needed"
+        "--strict asks for the lower end of the 95 % interval, which says nothing of the {found} of val: at least {least} are needed"
     )]
     TooFewToBeStrict {
         /// What is labelled.

@@ -41,6 +41,8 @@ pub struct Dataset {
     pub streams: Streams,
     /// Category id in results files of every class: its index, or the id that the COCO JSON gives it.
     pub category_ids: Vec<u64>,
+    /// Text files that list its images.
+    pub lists: Vec<PathBuf>,
     /// Images that were named but are not there, or are of a kind that is not read.
     pub bad_images: Vec<BadInput>,
     /// Labels that were skipped.
@@ -94,13 +96,14 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Every file that is read with this split, besides the description itself: images, the others of their scenes, and
-    /// where labels lie or would lie.
+    /// Every file that is read with this split, besides the description itself: images, the others of their scenes,
+    /// where labels lie or would lie, and lists.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.images.iter().flat_map(|image| {
+        let of_images = self.images.iter().flat_map(|image| {
             let scene = self.streams.all(&image.path);
             scene.into_iter().chain([label_path(&image.path)])
-        })
+        });
+        of_images.chain(self.lists.iter().cloned())
     }
 
     /// The images of another split of the same data.yaml, without their labels; `None` where there is no such split that
@@ -116,6 +119,7 @@ impl Dataset {
     fn unlabelled(listing: Listing) -> Self {
         let repeated = listing.repeated;
         let bad_images = listing.bad.clone();
+        let lists = listing.lists.clone();
         let images = (0..).zip(listing.into_images());
         let images = images.map(|(image_id, path)| ImageItem {
             image_id,
@@ -125,6 +129,7 @@ impl Dataset {
         let mut dataset = Self {
             images: images.collect(),
             bad_images,
+            lists,
             ..Self::default()
         };
         if repeated > 0 {

@@ -1,9 +1,9 @@
 //! Images and labels that are skipped, and how many may be.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{YoloError, printable};
 
@@ -11,11 +11,17 @@ use crate::{YoloError, printable};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadInput {
     /// The file it is in.
+    #[serde(serialize_with = "as_text")]
     pub file: PathBuf,
     /// The line, counted from 1, where the file has lines.
     pub line: Option<usize>,
     /// What is wrong with it.
     pub reason: String,
+}
+
+/// A path that is no text is written as what can be read of it: no record fails for its name.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl BadInput {

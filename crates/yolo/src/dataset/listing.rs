@@ -22,6 +22,8 @@ pub(super) struct Listing {
     images: BTreeMap<(PathBuf, OsString), PathBuf>,
     /// Images that are not there, or are of a kind that is not read.
     pub(super) bad: Vec<BadInput>,
+    /// Text files in which images are listed.
+    pub(super) lists: Vec<PathBuf>,
     /// Images that were found once more.
     pub(super) repeated: usize,
     /// The folder that is really meant, by folder.
@@ -107,6 +109,7 @@ impl Listing {
 
     fn add_list(&mut self, list: &Path, roots: &[PathBuf]) -> Result<(), YoloError> {
         let text = regular_file::read_text(list, MAX_LIST_BYTES)?;
+        self.lists.push(list.to_owned());
         let beside = list.parent().unwrap_or(Path::new("")).to_owned();
         let bases: Vec<&Path> = [&beside]
             .into_iter()
