@@ -5,11 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::YoloError;
-
-/// What Git leaves in place of a file whose content was not fetched.
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
-
-const POINTER: &str = "this is a Git LFS pointer, not the file itself: `git lfs pull` fetches it";
+use ir::git_lfs;
 
 /// What some editors put before UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -37,8 +33,8 @@ pub(crate) fn open(path: &Path) -> Result<File, YoloError> {
 pub(crate) fn open_text(path: &Path) -> Result<BufReader<File>, YoloError> {
     let mut reader = BufReader::new(open(path)?);
     let start = reader.fill_buf().map_err(|source| failed(path, source))?;
-    if start.starts_with(LFS_POINTER) {
-        return Err(failed(path, io::Error::other(POINTER)));
+    if git_lfs::is_pointer(start) {
+        return Err(failed(path, io::Error::other(git_lfs::POINTER)));
     }
     let mark = if start.starts_with(MARK) {
         MARK.len()
@@ -64,8 +60,8 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, YoloError> {
             "the file is longer than {most} bytes, the most that is read of its kind"
         )));
     }
-    if bytes.starts_with(LFS_POINTER) {
-        return Err(refuse(POINTER.to_owned()));
+    if git_lfs::is_pointer(&bytes) {
+        return Err(refuse(git_lfs::POINTER.to_owned()));
     }
     Ok(bytes)
 }
