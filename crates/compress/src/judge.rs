@@ -57,7 +57,8 @@ impl<'a> Court<'a> {
         let val = Jury::seat(run, "val", data.val)?;
         if let Some(told) = val.doubt(run) {
             // What is compared with next to nothing proves nothing.
-            if val.baseline.metrics.coco.map_50_95 < WORTHLESS_MAP {
+            let is_worthless = val.baseline.metrics.coco.map_50_95 < WORTHLESS_MAP;
+            if is_worthless && val.finds_something() {
                 return Err(CompressError::Doubtful(told));
             }
             warn(told);
