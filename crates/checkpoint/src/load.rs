@@ -36,7 +36,7 @@ pub struct LoadOptions {
 /// A model read from a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// The model: images `[1, 3, H, W]` f32 from 0 to 1 in, decoded boxes out as its vendor's exports give them; BatchNorm is kept.
+    /// The model: images `[1, channels, H, W]` f32 from 0 to 1 in, decoded boxes out as its vendor's exports give them; BatchNorm is kept.
     /// Its metadata holds `names`, `stride`, `imgsz`, `task`, `batch` and `end2end`.
     pub graph: Graph,
     /// Class names.
@@ -49,7 +49,8 @@ pub struct Checkpoint {
     pub is_ema: bool,
 }
 
-/// Reads a checkpoint of Ultralytics YOLOv5, or v8 to 26, in PyTorch's zip or legacy container. Nothing in it is executed.
+/// Reads a checkpoint in the layout of Ultralytics (YOLOv3, v5 to v12, 26, and v7 and v9 by their authors), in PyTorch's zip or
+/// legacy container. Nothing in it is executed.
 ///
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
