@@ -31,6 +31,7 @@ pub(crate) enum Kernel {
         fake_quantize: Option<FakeQuantize>,
     },
     MaxPool(Pool),
+    AveragePool(Pool),
     Resize {
         map_h: Vec<usize>,
         map_w: Vec<usize>,
@@ -143,6 +144,7 @@ impl Step<View> {
                 kind + table + float
             }
             Kernel::MaxPool(_) => "MaxPool".into(),
+            Kernel::AveragePool(_) => "AveragePool".into(),
             Kernel::Resize { .. } => "Resize".into(),
             Kernel::Unary(_) => "Unary".into(),
             Kernel::Binary(_) => "Binary".into(),
@@ -214,6 +216,7 @@ impl Step<View> {
                 kernels::conv2d(ctx, packed, x, y, &epilogue)
             }
             Kernel::MaxPool(pool) => kernels::max_pool(ctx, x, y, pool),
+            Kernel::AveragePool(pool) => kernels::avg_pool(ctx, x, y, pool),
             Kernel::Resize { map_h, map_w } => kernels::resize_nearest(ctx, x, y, map_h, map_w),
             Kernel::Unary(op) => kernels::unary(ctx, *op, x, y),
             Kernel::Binary(op) => kernels::binary(ctx, *op, x, &self.inputs[1], y),

@@ -1,8 +1,8 @@
 //! `Plan` and `Session` against the reference interpreter.
 use ir::ops::{
-    BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, Extent, NearestMode, PRelu,
-    QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transcendental,
-    TranscendentalKind, Transpose, UnaryKind,
+    AveragePool, BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, Extent,
+    NearestMode, PRelu, QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax,
+    Split, Transcendental, TranscendentalKind, Transpose, UnaryKind,
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter};
 use kernels::Isa;
@@ -211,6 +211,25 @@ fn rarer_activations(net: &mut Net) -> Vec<ValueId> {
     vec![net.conv(y, [12, 6, 1, 1], 1)]
 }
 
+/// Means of windows with padding that counts and padding that does not.
+fn averages(net: &mut Net) -> Vec<ValueId> {
+    let x = net.input(&[1, 19, 9, 7]);
+    let mut parts = Vec::new();
+    for (count_include_pad, ceil_mode) in [(true, false), (false, false), (false, true)] {
+        let pool = AveragePool {
+            kernel_shape: [3, 2],
+            strides: [2, 1],
+            dilations: [1, 1],
+            pads: [1, 0, 1, 1],
+            ceil_mode,
+            count_include_pad,
+        };
+        parts.push(net.op(pool, &[x]));
+    }
+    let y = net.concat(1, &parts);
+    vec![net.conv(y, [57, 6, 1, 1], 1)]
+}
+
 fn normalized(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 5, 6, 6]);
     let mut y = net.conv(x, [5, 20, 3, 1], 1);
@@ -235,6 +254,10 @@ const CASES: &[Case] = &[
     Case {
         name: "rarer activations",
         build: rarer_activations,
+    },
+    Case {
+        name: "averages",
+        build: averages,
     },
     Case {
         name: "normalized",

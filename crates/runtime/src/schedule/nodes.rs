@@ -68,6 +68,17 @@ impl Schedule<'_> {
                 let x = self.pixels(item)?;
                 self.simple(item, kernel, vec![x])
             }
+            Op::AveragePool(pool) => {
+                let pool = Pool {
+                    kernel: pool.kernel_shape,
+                    strides: pool.strides,
+                    dilations: pool.dilations,
+                    pads: pool.pads,
+                    count_include_pad: pool.count_include_pad,
+                };
+                let x = self.pixels(item)?;
+                self.simple(item, Kernel::AveragePool(pool), vec![x])
+            }
             Op::Resize(resize) => {
                 let ResizeMode::Nearest(mode) = resize.mode else {
                     return self.reference(item, op);
