@@ -200,6 +200,15 @@ impl Recipe {
         for side in self.imgsz.into_iter().flatten() {
             count("imgsz", side, 32..=8192)?;
         }
+        let no_side = |px: &f32| !(0.1..=1e5).contains(px);
+        let mut anchors = self.anchors.iter().flatten();
+        if let Some(found) = anchors.find(|px| no_side(px)) {
+            return Err(CompressError::Setting {
+                key: "anchors",
+                expected: "a list of numbers from 0.1 to 100000 px".to_owned(),
+                found: found.to_string(),
+            });
+        }
         p.options().criterion()?;
         let named = |list: &[&str], what, found: &str| match list.contains(&found) {
             true => Ok(()),
