@@ -42,6 +42,8 @@ struct ModelRecord {
     isa: Option<String>,
     threads: usize,
     runs: u32,
+    /// Types of floats in the file other than f32; our engine computes in f32.
+    other_floats: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Listing>,
 }
@@ -163,6 +165,7 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         isa: engine::isa_name(common)?,
         threads,
         runs: args.runs,
+        other_floats: model.widened.iter().map(ToString::to_string).collect(),
         plan,
     })
 }
@@ -307,7 +310,16 @@ fn print(record: &Record) {
     );
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {
         say!(
-            "{}: quantized, but less than 99 % of what is INT8 runs on integers, so no latency is shown: see --plan",
+            "{}: quantized, but less than 99 % of what is quantized runs on integers here, so no latency is shown: see --plan; --engine onnxruntime times the file as it is",
+            m.model
+        );
+    }
+    let builtin = |m: &&ModelRecord| m.engine == EngineName::Builtin.name();
+    let widened = |m: &&ModelRecord| !m.other_floats.is_empty();
+    for m in record.models.iter().filter(builtin).filter(widened) {
+        let floats = m.other_floats.join(", ");
+        say!(
+            "{}: its floats are {floats}; they are computed in f32",
             m.model
         );
     }

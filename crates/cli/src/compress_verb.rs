@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<ExitCode> 
         family: recipe.family.clone(),
         anchors: recipe.anchors.clone(),
     };
-    let model = model::read(&args.model.model, &reading)?;
+    let model = model::load_float(&args.model.model, &reading)?;
     // Wherever the next command is typed, it means the same files.
     recipe.model = std::path::absolute(&model.path)?;
     recipe.model_sha256 = file_digest(&model.path)?;

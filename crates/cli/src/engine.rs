@@ -70,6 +70,9 @@ pub(crate) fn detectors(
     match args.engine {
         EngineName::Builtin => {
             let family = model.family.as_deref();
+            if let Some(told) = model.told_floats("they are computed in") {
+                eprintln!("{told}");
+            }
             let compiled = CompiledDetector::compile(&model.graph, family, &options(args)?)
                 .with_context(what)?;
             let sessions = (0..count).map(|_| compiled.session(threads));

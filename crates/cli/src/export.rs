@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
             "--end-to-end chooses branches of a checkpoint (.pt), {} is none",
             path.display()
         ),
-        (false, _) => model::load(&args.model)?.graph,
+        (false, _) => model::as_stored(path, &args.model.reading)?.graph,
     };
     check_writable(Some(&args.out))?;
     let what = || path.display().to_string();

@@ -16,6 +16,8 @@ struct Inspection {
     model: String,
     opset: i64,
     inputs: Vec<Tensor>,
+    /// Types of floats in the file other than f32.
+    other_floats: Vec<String>,
     outputs: Vec<Tensor>,
     params: u64,
     macs: u64,
@@ -94,7 +96,8 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
         (head, _) => head,
     };
     model::warnings(&model, head.as_ref().ok());
-    let inspection = inspect(&model.path.display().to_string(), graph, &head);
+    let mut inspection = inspect(&model.path.display().to_string(), graph, &head);
+    inspection.other_floats = model.widened.iter().map(ToString::to_string).collect();
     print(&inspection);
     write_json(common.json.as_deref(), &inspection)
 }
@@ -130,6 +133,7 @@ fn inspect(model: &str, graph: &Graph, head: &Result<Head, YoloError>) -> Inspec
     Inspection {
         model: model.to_owned(),
         opset: graph.opset,
+        other_floats: vec![],
         inputs: graph.inputs().iter().map(tensor).collect(),
         outputs: graph.outputs().iter().map(tensor).collect(),
         params: graph.params(),
@@ -210,6 +214,9 @@ fn print(i: &Inspection) {
         grouped(i.macs),
         i.layers.len()
     );
+    if !i.other_floats.is_empty() {
+        say!("  floats in the file are {}", i.other_floats.join(", "));
+    }
     match &i.head {
         Some(h) => {
             say!(

@@ -4,8 +4,9 @@ use crate::progress::Progress;
 use crate::{data, engine};
 use anyhow::{Context, Result, bail};
 use compress::Observation;
-use ir::{Graph, rewrites};
+use ir::{DataType, Graph, rewrites};
 use runtime::PlanOptions;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use yolo::families::{self, ANCHORS, Decoder, FAMILIES, Family, Head, LETTERBOX};
 use yolo::{BadInput, ModelInput, Streams, YoloError};
@@ -20,6 +21,17 @@ pub(crate) struct Model {
     pub(crate) family: Option<String>,
     /// Size of the file.
     pub(crate) file_bytes: u64,
+    /// Types of floats in the file that are computed in f32 here.
+    pub(crate) widened: BTreeSet<DataType>,
+}
+
+impl Model {
+    /// What becomes of the file's floats where they are not f32, as a sentence; `what` is what is f32 now.
+    pub(crate) fn told_floats(&self, what: &str) -> Option<String> {
+        let names: Vec<String> = self.widened.iter().map(ToString::to_string).collect();
+        let (path, names) = (self.path.display(), names.join(", "));
+        (!names.is_empty()).then(|| format!("{path}: its floats are {names}; {what} f32"))
+    }
 }
 
 /// Reads a model and recognises SiLU; BatchNorm is kept.
@@ -27,8 +39,26 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
     read(&args.model, &args.reading)
 }
 
-/// As [`load`]: the one place where a file becomes a graph.
+/// As [`load`], of a model that is to be pruned or quantized: one that is quantized already is refused.
+pub(crate) fn load_float(path: &Path, args: &ReadingArgs) -> Result<Model> {
+    let model = read(path, args)?;
+    quant::check_float(&model.graph).with_context(|| model.path.display().to_string())?;
+    if let Some(told) = model.told_floats("what is written is") {
+        eprintln!("{told}");
+    }
+    Ok(model)
+}
+
+/// As [`load`], with all floats as f32, which is what everything here computes in.
 pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
+    let mut model = as_stored(path, args)?;
+    model.widened = ir::other_floats(&model.graph);
+    ir::to_f32(&mut model.graph).with_context(|| path.display().to_string())?;
+    Ok(model)
+}
+
+/// As [`load`], with the types of the file: the one place where a file becomes a graph.
+pub(crate) fn as_stored(path: &Path, args: &ReadingArgs) -> Result<Model> {
     let mut graph = match is_checkpoint(path) {
         true => checkpoint(path, args, false)?,
         false => onnx_file(path, args)?,
@@ -42,6 +72,7 @@ pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
         graph,
         family: args.family.clone(),
         file_bytes: file_bytes(path)?,
+        widened: BTreeSet::new(),
     };
     warn(&model, &model.graph.notes);
     Ok(model)
@@ -53,8 +84,8 @@ fn onnx_file(path: &Path, args: &ReadingArgs) -> Result<Graph> {
         ..Default::default()
     };
     let mut graph = onnx::load(path, &options)?;
-    for activation in [rewrites::SILU, rewrites::MISH] {
-        rewrites::apply(&mut graph, &activation).with_context(|| path.display().to_string())?;
+    for rewrite in rewrites::ON_READING {
+        rewrites::apply(&mut graph, rewrite).with_context(|| path.display().to_string())?;
     }
     Ok(graph)
 }

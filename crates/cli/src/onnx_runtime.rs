@@ -1,9 +1,10 @@
 //! `--engine onnxruntime`: the same model on ONNX Runtime, whose library is loaded when it is asked for.
 use crate::model::{self, Model};
 use anyhow::{Context, Result, bail};
+use half::{bf16, f16};
 use ir::Tensor;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{TensorElementType, TensorRef, ValueType};
+use ort::value::{TensorElementType, TensorRef, ValueRef, ValueType};
 use std::path::Path;
 use yolo::{Network, YoloError};
 
@@ -45,6 +46,8 @@ impl OnnxRuntime {
             None => open(Some(&onnx::encode(&model.graph)?)).context("ONNX Runtime")?,
         };
         let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
+        let types = session.inputs().iter().map(|i| element_type(i.dtype()));
+        let types: Vec<TensorElementType> = types.collect();
         let shape = |&v: &ir::ValueId| Ok(model.graph.ty(v)?.shape.clone());
         let shapes = model.graph.inputs().iter().map(shape);
         let shapes = shapes.collect::<Result<Vec<_>>>()?;
@@ -54,7 +57,8 @@ impl OnnxRuntime {
                 "expected {expected} inputs and at least one output, found {inputs} and {outputs}"
             );
         }
-        Ok(OnnxRuntimeNetwork { session, shapes })
+        let inputs = shapes.into_iter().zip(types).collect();
+        Ok(OnnxRuntimeNetwork { session, inputs })
     }
 }
 
@@ -76,24 +80,73 @@ fn takes(session: &Session, graph: &ir::Graph) -> bool {
 /// A model in ONNX Runtime.
 pub(crate) struct OnnxRuntimeNetwork {
     session: Session,
-    /// Of its inputs.
-    shapes: Vec<Vec<usize>>,
+    /// Shapes and element types.
+    inputs: Vec<(Vec<usize>, TensorElementType)>,
+}
+
+/// The type of a tensor's elements; what is no tensor takes f32 no better than anything else.
+fn element_type(ty: &ValueType) -> TensorElementType {
+    match ty {
+        ValueType::Tensor { ty, .. } => *ty,
+        _ => TensorElementType::Float32,
+    }
+}
+
+/// Numbers as an input of the model takes them.
+fn given<'a>(
+    shape: &[usize],
+    ty: TensorElementType,
+    data: &'a [f32],
+) -> ort::Result<SessionInputValue<'a>> {
+    macro_rules! converted {
+        ($convert:expr) => {
+            Ok(ort::value::Tensor::from_array((
+                shape.to_vec(),
+                data.iter().copied().map($convert).collect::<Vec<_>>(),
+            ))?
+            .into())
+        };
+    }
+    match ty {
+        TensorElementType::Float16 => converted!(f16::from_f32),
+        TensorElementType::Bfloat16 => converted!(bf16::from_f32),
+        TensorElementType::Float64 => converted!(f64::from),
+        TensorElementType::Uint8 => converted!(|x| x as u8),
+        TensorElementType::Int8 => converted!(|x| x as i8),
+        TensorElementType::Int32 => converted!(|x| x as i32),
+        TensorElementType::Int64 => converted!(|x| x as i64),
+        _ => Ok(TensorRef::from_array_view((shape.to_vec(), data))?.into()),
+    }
+}
+
+/// An output of the model as numbers.
+fn taken(output: ValueRef<'_>) -> ort::Result<(Vec<usize>, Vec<f32>)> {
+    macro_rules! converted {
+        ($ty:ty, $convert:expr) => {{
+            let (shape, data) = output.try_extract_tensor::<$ty>()?;
+            (shape, data.iter().copied().map($convert).collect())
+        }};
+    }
+    let (shape, data) = match element_type(output.dtype()) {
+        TensorElementType::Float16 => converted!(f16, f16::to_f32),
+        TensorElementType::Bfloat16 => converted!(bf16, bf16::to_f32),
+        TensorElementType::Float64 => converted!(f64, |x| x as f32),
+        TensorElementType::Int32 => converted!(i32, |x| x as f32),
+        TensorElementType::Int64 => converted!(i64, |x| x as f32),
+        _ => converted!(f32, |x| x),
+    };
+    // Sizes in an output that exists are not negative.
+    let shape = shape.iter().map(|&n| n.unsigned_abs() as usize).collect();
+    Ok((shape, data))
 }
 
 impl OnnxRuntimeNetwork {
     fn run(&mut self, inputs: &[&[f32]]) -> ort::Result<Vec<(Vec<usize>, Vec<f32>)>> {
-        let given = self.shapes.iter().zip(inputs);
-        let given = given
-            .map(|(shape, &data)| Ok(TensorRef::from_array_view((shape.clone(), data))?.into()));
-        let given: Vec<SessionInputValue<'_>> = given.collect::<ort::Result<_>>()?;
-        let outputs = self.session.run(given.as_slice())?;
-        let output = |output: ort::value::ValueRef<'_>| {
-            let (shape, data) = output.try_extract_tensor::<f32>()?;
-            // Sizes in an output that exists are not negative.
-            let shape = shape.iter().map(|&n| n.unsigned_abs() as usize).collect();
-            Ok((shape, data.to_vec()))
-        };
-        outputs.values().map(output).collect()
+        let inputs = self.inputs.iter().zip(inputs);
+        let inputs = inputs.map(|((shape, ty), data)| given(shape, *ty, data));
+        let inputs: Vec<SessionInputValue<'_>> = inputs.collect::<ort::Result<_>>()?;
+        let outputs = self.session.run(inputs.as_slice())?;
+        outputs.values().map(taken).collect()
     }
 }
 

@@ -33,7 +33,7 @@ struct Record {
 pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     let options = args.limits.within(args.ranking.options()?);
     let budget = args.budget.budget()?;
-    let model = model::load(&args.model)?;
+    let model = model::load_float(&args.model.model, &args.model.reading)?;
     check_writable(Some(&args.out))?;
     let subject = Subject::open(&model, &args.images, common, "prune")?;
     let pruned = prune_detector(&subject.observation(), &options, budget)?;

@@ -32,7 +32,7 @@ struct Record {
 
 /// Runs the verb.
 pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
-    let mut model = model::load(&args.model)?;
+    let mut model = model::load_float(&args.model.model, &args.model.reading)?;
     check_writable(Some(&args.out))?;
     rewrites::apply(&mut model.graph, &rewrites::FOLD_BATCH_NORMALIZATION)?;
     let target = quant::target(&args.quant.target)?;

@@ -23,6 +23,7 @@ pub(crate) struct Record {
 pub(crate) fn run(model: &Model, args: &SensitivityArgs, common: &CommonArgs) -> Result<Record> {
     let options = args.ranking.options()?;
     check_writable(args.plot.as_deref())?;
+    quant::check_float(&model.graph).with_context(|| model.path.display().to_string())?;
     let subject = Subject::open(model, &args.images()?, common, "inspect")?;
     let mut study = PruneStudy::new(subject.observation(), &options)?;
     model::report_bad(study.bad_images(), subject.images.len())?;

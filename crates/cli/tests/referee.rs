@@ -94,6 +94,13 @@ fn val_detect_and_bench_on_onnx_runtime_agree_with_the_builtin_engine() {
     assert!((builtin - theirs).abs() < 1e-3, "{builtin} {theirs}");
     assert_eq!(json(&out)["engine"], "onnxruntime");
 
+    // The same in 16 bits, which ONNX Runtime is fed with and gives.
+    let half = tiny.arg("half.onnx");
+    accepts(&["export", &model, "--half", "-o", &half]);
+    accepts(&[&["val", &half, "--data", &data], &engine[..]].concat());
+    let narrow = json(&out)["map_50_95"].as_f64().unwrap();
+    assert!((builtin - narrow).abs() < 0.02, "{builtin} {narrow}");
+
     accepts(&[&["detect", &model, &tiny.arg("images/val")], &engine[..]].concat());
     assert_eq!(json(&out)["images"].as_array().unwrap().len(), 16);
 

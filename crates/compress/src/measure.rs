@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ir::{Graph, Op, rewrites};
+use ir::{Graph, rewrites};
 use runtime::{Plan, PlanOptions};
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics};
@@ -61,14 +61,11 @@ pub(crate) struct Accuracy {
     pub(crate) bad_images: Vec<BadInput>,
 }
 
-/// Whether our engine runs at least 99 % of what is INT8 in the graph on integers, so that its time says something.
+/// Whether our engine runs at least 99 % of what is quantized in the graph on integers, so that its time says something.
 pub fn runs_as_it_is(graph: &Graph, plan: &Plan) -> bool {
-    let quantized = graph
-        .nodes()
-        .any(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
     let steps = plan.steps();
     let integer: u64 = steps.iter().filter(|s| s.is_integer).map(|s| s.macs).sum();
-    !quantized || integer as f64 >= 0.99 * quant::int8_macs_share(graph) * graph.macs() as f64
+    integer as f64 >= 0.99 * quant::quantized_macs_share(graph) * graph.macs() as f64
 }
 
 /// How often a stage's model runs when it is timed.

@@ -110,6 +110,7 @@ pub fn compress_detector(
     runner: &Runner<'_>,
     dir: &RunDir,
 ) -> Result<CompressRecord, CompressError> {
+    quant::check_float(source)?;
     recipe.check()?;
     dir.write("recipe.toml", recipe.to_toml()?.as_bytes())?;
     let mut graph = source.clone();

@@ -71,6 +71,7 @@ impl<'a> PruneStudy<'a> {
         let criterion = options.criterion()?;
         options.limits.check()?;
         let graph = observation.graph;
+        quant::check_float(graph)?;
         let groups = prune::analyse(graph, &[])?;
         let (images, bad_images) = observation.readable()?;
         let (train, held) = hold_out(&images);

@@ -27,7 +27,7 @@ pub use dtype::DataType;
 pub use edit::Edit;
 pub use error::{IrError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
-pub use half_precision::to_f16;
+pub use half_precision::{other_floats, to_f16, to_f32};
 pub use imgsz::whole_imgsz;
 pub use names::UniqueNames;
 pub use operator::{

@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 
 mod cut_nms;
 mod dense_output;
+mod dynamic_products;
 mod focus;
 mod fold_batch_normalization;
 mod hard_swish;
 mod mish;
+mod move_codes;
 mod silu;
 
 pub use cut_nms::{CUT_NMS, SUPPRESSIONS};
 pub use dense_output::DENSE_OUTPUT;
+pub use dynamic_products::DYNAMIC_PRODUCTS;
 pub use focus::FOCUS;
 pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
 pub use hard_swish::HARD_SWISH;
 pub use mish::MISH;
+pub use move_codes::MOVE_CODES;
 pub use silu::SILU;
 
 /// A named identity: where it fits, the edit that applies it.
@@ -27,11 +31,33 @@ pub struct Rewrite {
     pub find: fn(&Graph, NodeId) -> Option<Edit>,
 }
 
+/// Rewrites that every file goes through when it is read, in the order in which they are applied: one spelling for what
+/// files spell in several ways.
+pub const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_CODES, DYNAMIC_PRODUCTS];
+
 /// Rewrites that every model goes through before it is executed, in the order in which they are applied.
-pub const REWRITES: &[Rewrite] = &[SILU, MISH, FOLD_BATCH_NORMALIZATION];
+pub const REWRITES: &[Rewrite] = &[
+    SILU,
+    MISH,
+    MOVE_CODES,
+    DYNAMIC_PRODUCTS,
+    FOLD_BATCH_NORMALIZATION,
+];
 
 /// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
 pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT, CUT_NMS];
+
+/// Brings a graph to the form in which it is executed: floats of 32 bits, and [`REWRITES`].
+///
+/// # Errors
+/// As [`apply`] and [`crate::to_f32`].
+pub fn prepare(graph: &mut Graph) -> Result<(), IrError> {
+    crate::to_f32(graph)?;
+    for rewrite in REWRITES {
+        apply(graph, rewrite)?;
+    }
+    Ok(())
+}
 
 /// Applies one rewrite until it fits nowhere, and gives the number of places.
 ///

@@ -60,11 +60,10 @@ fn rewrites_on_conv_batch_norm_silu_keep_the_function() {
     let input = ramp(&[1, 2, 5, 4], 0.1);
     let expected = interpreter::run(&dense, std::slice::from_ref(&input)).unwrap();
     let mut graph = dense.clone();
-    for rewrite in rewrites::REWRITES {
+    for rewrite in [&rewrites::SILU, &rewrites::FOLD_BATCH_NORMALIZATION] {
         let places = rewrites::apply(&mut graph, rewrite).unwrap();
         assert_eq!(
-            places,
-            usize::from(rewrite.name != "mish"),
+            places, 1,
             "{}",
             rewrite.name
         );

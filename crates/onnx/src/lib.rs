@@ -11,6 +11,7 @@ mod interface;
 mod load;
 mod opsets;
 mod proto;
+mod quantized;
 mod save;
 mod space_to_depth;
 mod subgraphs;

@@ -135,6 +135,7 @@ fn graph_of(
         declared: BTreeMap::new(),
         planned: Vec::new(),
         names: names(&file),
+        dequantized: BTreeMap::new(),
     };
     sweep.declared = file
         .value_info

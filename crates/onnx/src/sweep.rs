@@ -3,6 +3,7 @@ use crate::external::Folder;
 use crate::fold::{FoldBudget, Folded, fold, is_small};
 use crate::opsets::{self, Upgrade};
 use crate::proto::NodeProto;
+use crate::quantized::Quantized;
 use crate::{OnnxError, attributes, subgraphs, topology};
 use ir::{
     DataType, InputSpec, NodeSpec, Op, OpError, Parsed, Shapes, Tensor, TensorType, UniqueNames,
@@ -65,6 +66,8 @@ pub(crate) struct Sweep<'a> {
     pub(crate) budget: FoldBudget,
     /// Names of the file.
     pub(crate) names: UniqueNames,
+    /// The real numbers behind codes, by the names of codes, scale and zero_point.
+    pub(crate) dequantized: BTreeMap<Vec<String>, String>,
 }
 
 impl Sweep<'_> {
@@ -74,6 +77,11 @@ impl Sweep<'_> {
     /// What is wrong with it, naming it.
     pub(crate) fn node(&mut self, node: &NodeProto, index: usize) -> Result<(), OnnxError> {
         let name = topology::node_name(node, index);
+        match self.quantized(node, index)? {
+            Quantized::Read => return Ok(()),
+            Quantized::Refused(reason) => return self.opaque(node, name, reason.to_owned()),
+            Quantized::Not => {}
+        }
         if !opsets::is_default(node.domain()) {
             return self.opaque(
                 node,

@@ -11,7 +11,9 @@ pub enum QuantError {
         "node `{node}` is a BatchNormalization: fold it into its convolution before quantization"
     )]
     UnfoldedBatchNormalization { node: String },
-    #[error("node `{node}` ({op_type}): the graph is quantized already")]
+    #[error(
+        "the model is quantized already (node `{node}`, {op_type}): give the float model that it was made from"
+    )]
     AlreadyQuantized { node: String, op_type: String },
     #[error("target `{found}` is not known; known are {known:?}")]
     UnknownTarget {

@@ -14,6 +14,35 @@ pub struct Site {
     pub range_of: ValueId,
 }
 
+/// What names of operators have that compute with codes, whichever tool they are of.
+const INTEGER_OPERATORS: &[&str] = &[
+    "Quantize",
+    "Dequantize",
+    "QLinear",
+    "QGemm",
+    "Integer",
+    "QAttention",
+];
+
+/// Checks that nothing in a graph is quantized yet: what is can be neither pruned nor quantized again.
+///
+/// # Errors
+/// `AlreadyQuantized`, with the first node that quantizes or computes with codes.
+pub fn check_float(graph: &Graph) -> Result<(), QuantError> {
+    let quantizes = |node: &&Node| {
+        let name = node.op.op_type();
+        INTEGER_OPERATORS.iter().any(|part| name.contains(part))
+    };
+    let mut nodes = graph.nodes().map(|(_, node)| node);
+    match nodes.find(quantizes) {
+        None => Ok(()),
+        Some(node) => Err(QuantError::AlreadyQuantized {
+            node: node.name.clone(),
+            op_type: node.op.op_type().to_owned(),
+        }),
+    }
+}
+
 /// What the planner and `apply` must know of a graph.
 pub(crate) struct Region<'a> {
     pub(crate) graph: &'a Graph,
@@ -25,19 +54,11 @@ pub(crate) struct Region<'a> {
 impl<'a> Region<'a> {
     /// Checks that the graph is float and folded.
     pub(crate) fn new(graph: &'a Graph) -> Result<Self, QuantError> {
+        check_float(graph)?;
         for (_, node) in graph.nodes() {
-            let name = node.name.clone();
-            match node.op {
-                Op::BatchNormalization(_) => {
-                    return Err(QuantError::UnfoldedBatchNormalization { node: name });
-                }
-                Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => {
-                    return Err(QuantError::AlreadyQuantized {
-                        node: name,
-                        op_type: node.op.op_type().to_owned(),
-                    });
-                }
-                _ => {}
+            if matches!(node.op, Op::BatchNormalization(_)) {
+                let node = node.name.clone();
+                return Err(QuantError::UnfoldedBatchNormalization { node });
             }
         }
         let mut region = Self {

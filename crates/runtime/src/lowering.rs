@@ -175,6 +175,7 @@ pub(crate) struct Lowered<'g> {
     pub(crate) inputs: Vec<Operand>,
     /// What the codes of a value stand for, where it is held as codes.
     pub(crate) params: BTreeMap<ValueId, CodeParams>,
+    consumers: BTreeMap<ValueId, Vec<(NodeId, usize)>>,
     folded: BTreeMap<ValueId, Tensor>,
     /// Dequantized weights that only convolutions read: computed where they are packed.
     deferred: BTreeSet<ValueId>,
@@ -242,6 +243,7 @@ pub(crate) fn lower<'g>(
         items: Vec::new(),
         inputs: graph.inputs().iter().copied().map(Operand::real).collect(),
         params: BTreeMap::new(),
+        consumers: graph.consumers(),
         folded: BTreeMap::new(),
         deferred: deferred(graph, keep),
         folding: Folding::new(),
@@ -295,7 +297,7 @@ fn deferred(graph: &Graph, keep: &BTreeSet<ValueId>) -> BTreeSet<ValueId> {
     nodes.filter(only_weights).map(|n| n.outputs[0]).collect()
 }
 
-impl Lowered<'_> {
+impl<'g> Lowered<'g> {
     /// Computes a node of constants now.
     fn fold(&mut self, id: NodeId, node: &Node) -> Result<bool, RuntimeError> {
         if self.deferred.contains(&node.outputs[0]) {
@@ -337,18 +339,20 @@ impl Lowered<'_> {
                 Some(op) => Work::Unary(op),
                 None => Work::Node(node.op.clone()),
             },
-            Op::QuantizeLinear(_) => return Ok(None),
-            Op::DequantizeLinear(_) => {
-                let (x, quantize) = self.quantizer(node)?;
-                inputs = vec![Operand::real(x)];
-                match grid(quantize) {
-                    Some(grid) => Work::Unary(UnaryOp::FakeQuantize(grid)),
-                    None => {
-                        let island = islands::quantizer(self.graph, x, node, quantize)?;
-                        Work::Island(Arc::new(island))
+            Op::QuantizeLinear(_) if self.only_dequantized(node) => return Ok(None),
+            Op::DequantizeLinear(_) => match self.quantizer(node) {
+                None => Work::Node(node.op.clone()),
+                Some((x, quantize)) => {
+                    inputs = vec![Operand::real(x)];
+                    match grid(quantize) {
+                        Some(grid) => Work::Unary(UnaryOp::FakeQuantize(grid)),
+                        None => {
+                            let island = islands::quantizer(self.graph, x, node, quantize)?;
+                            Work::Island(Arc::new(island))
+                        }
                     }
                 }
-            }
+            },
             op => Work::Node(op.clone()),
         };
         Ok(Some(Item {
@@ -365,21 +369,28 @@ impl Lowered<'_> {
         node.inputs[1..].iter().all(|&v| self.is_constant(v))
     }
 
-    /// The pair that ends in this DequantizeLinear: the real value that enters it, and how it becomes codes.
-    fn quantizer(&self, node: &Node) -> Result<(ValueId, &QuantizeLinear), RuntimeError> {
+    /// The pair that ends in this DequantizeLinear: the real value that enters it, and how it becomes codes. `None` where
+    /// its codes come from elsewhere.
+    fn quantizer(&self, node: &Node) -> Option<(ValueId, &'g QuantizeLinear)> {
         let Op::DequantizeLinear(dq) = &node.op else {
-            unreachable!("called for DequantizeLinear only");
+            return None;
         };
-        let codes = node.inputs[0];
-        let source = self.graph.producer(codes).map(|id| self.graph.node(id));
-        let quantize = source.and_then(|n| match &n.op {
-            Op::QuantizeLinear(q) if q.params == dq.params => Some((n.inputs[0], q)),
+        let source = self.graph.node(self.graph.producer(node.inputs[0])?);
+        match &source.op {
+            Op::QuantizeLinear(q) if q.params == dq.params => Some((source.inputs[0], q)),
             _ => None,
-        });
-        quantize.ok_or_else(|| RuntimeError::DType {
-            value: self.graph.value(codes).name.clone(),
-            found: dq.params.dtype(),
-        })
+        }
+    }
+
+    /// Whether the codes of a QuantizeLinear are read by DequantizeLinear on the same grid, and by nothing else.
+    fn only_dequantized(&self, node: &Node) -> bool {
+        let codes = node.outputs[0];
+        let pair = |&(reader, _): &(NodeId, usize)| {
+            let reader = self.graph.node(reader);
+            self.quantizer(reader).is_some()
+        };
+        let readers = self.consumers.get(&codes).into_iter().flatten();
+        !self.graph.outputs().contains(&codes) && readers.into_iter().all(pair)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::lowering::{Form, Lowered, Operand, lower};
 use crate::memory::{self, Lifetime};
 use crate::schedule::{Packed, Schedule, parents};
 use crate::step::Step;
-use ir::{Graph, Tensor, ValueId};
+use ir::{DataType, Graph, Tensor, ValueId};
 use kernels::{CodeParams, Dims, Isa, TileChoice, View};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,13 +158,13 @@ impl Plan {
             codes: (held.form == Form::Codes).then(|| lowered.params[&held.value]),
         };
         let output = |&v: &ValueId| match lowered.constant(v) {
-            Some(tensor) => Ok(Output::Constant(tensor.clone())),
+            Some(tensor) => as_reals(tensor, &graph.value(v).name).map(Output::Constant),
             None => schedule
                 .at(Operand::real(v))
                 .map(|at| output_view(resolve(at)))
                 .ok_or_else(|| RuntimeError::DType {
                     value: graph.value(v).name.clone(),
-                    found: graph.ty(v).map_or(ir::DataType::Other(0), |t| t.dtype),
+                    found: graph.ty(v).map_or(DataType::Other(0), |t| t.dtype),
                 }),
         };
         let constant = |b: &crate::schedule::Buffer| {
@@ -250,6 +250,13 @@ fn largest(graph: &Graph) -> String {
     };
     let largest = graph.values().filter_map(sized).max();
     largest.map_or_else(|| "none".to_owned(), |(_, text)| text)
+}
+
+/// A constant as f32.
+fn as_reals(tensor: &Tensor, name: &str) -> Result<Tensor, RuntimeError> {
+    let values = tensor.to_f64();
+    let reals = values.and_then(|v| Tensor::from_f64(DataType::F32, tensor.shape(), &v));
+    reals.map_err(RuntimeError::operator(name))
 }
 
 fn output_view(view: View) -> Output {

@@ -98,8 +98,11 @@ impl<'a> Schedule<'a> {
     }
 
     fn shape(&self, v: ValueId) -> Result<&'a [usize], RuntimeError> {
-        let ty = self.lowered.graph.ty(v)?;
-        if ty.dtype == DataType::F32 {
+        let graph = self.lowered.graph;
+        let ty = graph.ty(v)?;
+        // At the border of the model numbers of every type are f32.
+        let border = || graph.inputs().contains(&v) || graph.outputs().contains(&v);
+        if ty.dtype == DataType::F32 || border() {
             return Ok(&ty.shape);
         }
         Err(RuntimeError::DType {

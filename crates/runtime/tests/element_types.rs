@@ -1,9 +1,9 @@
 //! Values of other types than f32 inside a graph, and what the runtime must refuse.
 use ir::ops::{
-    BinaryKind, Cast, Concat, Expand, GatherElements, GatherNd, Mod, Reduce, ReduceKind, Reshape,
-    TopK, Transpose, UnaryKind,
+    BinaryKind, Cast, Concat, DequantizeLinear, Expand, GatherElements, GatherNd, Mod,
+    QuantizeLinear, Reduce, ReduceKind, Reshape, TopK, Transpose, UnaryKind,
 };
-use ir::{DataType, Edit, Graph, Tensor, TensorType, ValueId, interpreter};
+use ir::{DataType, Edit, Graph, QuantParams, Tensor, TensorType, ValueId, interpreter};
 use runtime::{Plan, PlanOptions, Session};
 use std::sync::Arc;
 
@@ -97,17 +97,67 @@ fn run_of_an_end_to_end_tail_equals_the_interpreter() {
 }
 
 #[test]
-fn compile_of_an_integer_output_names_it() {
+fn run_of_an_integer_output_gives_its_numbers_as_f32() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
-    let x = e.input("x", TensorType::new(DataType::F32, [1, ROWS]));
-    let top = first(&mut e, x);
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 4]));
+    let op = TopK {
+        k: 2,
+        axis: 1,
+        largest: true,
+        sorted: true,
+    };
+    let top = e.node("top", op, &[x], &["values", "indices"]);
     e.output(top[1]);
     graph.apply(e).unwrap();
-    let error = Plan::compile(&graph, &[], &PlanOptions::default())
-        .err()
-        .unwrap();
-    assert!(error.to_string().contains("indices"), "{error}");
+    let found = run(&graph, &[0.5, 3.0, -1.0, 2.0]);
+    assert_eq!(found, Tensor::new([1, 2], vec![1f32, 3.0]).unwrap());
+}
+
+fn run(graph: &Graph, x: &[f32]) -> Tensor {
+    let plan = Arc::new(Plan::compile(graph, &[], &PlanOptions::default()).unwrap());
+    Session::new(&plan, 1).unwrap().run(&[x]).unwrap().remove(0)
+}
+
+#[test]
+fn run_of_an_input_of_bytes_takes_its_numbers_as_f32() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::U8, [1, 3]));
+    let params = QuantParams::per_tensor(0.5, 10, DataType::U8).unwrap();
+    let real = e.node("dequantize", DequantizeLinear { params }, &[x], &["real"])[0];
+    let same = e.node("cast", Cast { to: DataType::F32 }, &[x], &["cast"])[0];
+    let y = e.node("add", BinaryKind::Add, &[real, same], &["y"])[0];
+    e.output(y);
+    graph.apply(e).unwrap();
+    let found = run(&graph, &[0.0, 10.0, 255.0]);
+    assert_eq!(
+        found,
+        Tensor::new([1, 3], vec![-5f32, 10.0, 377.5]).unwrap()
+    );
+}
+
+/// Codes that an operator computes with which has no real form here: in their own type, as the interpreter does.
+#[test]
+fn run_of_codes_between_quantize_and_an_integer_operator_equals_the_interpreter() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 3]));
+    let grid = |scale| QuantParams::per_tensor(scale, 3, DataType::U8).unwrap();
+    let q = QuantizeLinear { params: grid(0.25) };
+    let codes = e.node("quantize", q, &[x], &["codes"])[0];
+    let one = e.constant("one", Tensor::vector(vec![1u8; 3]));
+    let more = e.node("add", BinaryKind::Add, &[codes, one], &["more"])[0];
+    let dequantize = |params| DequantizeLinear { params };
+    let y = e.node("dequantize", dequantize(grid(0.5)), &[more], &["y"])[0];
+    let z = e.node("apart", dequantize(grid(0.25)), &[codes], &["z"])[0];
+    let sum = e.node("sum", BinaryKind::Add, &[y, z], &["sum"])[0];
+    e.output(sum);
+    graph.apply(e).unwrap();
+    let x = [0.3f32, -0.1, 1.0];
+    let input = Tensor::new([1, 3], x.to_vec()).unwrap();
+    let expected = interpreter::run(&graph, &[input]).unwrap().remove(0);
+    assert_eq!(run(&graph, &x), expected);
 }
 
 #[test]

@@ -41,11 +41,10 @@ impl CompiledDetector {
         family: Option<&str>,
         options: &PlanOptions,
     ) -> Result<Self, YoloError> {
-        let head = crate::families::identify(graph, family)?;
         let mut graph = graph.clone();
-        for rewrite in rewrites::REWRITES {
-            rewrites::apply(&mut graph, rewrite)?;
-        }
+        ir::to_f32(&mut graph)?;
+        let head = crate::families::identify(&graph, family)?;
+        rewrites::prepare(&mut graph)?;
         let plan = Plan::compile(&graph, &[], options)?;
         Ok(Self {
             head: Arc::new(head),

@@ -1,5 +1,6 @@
 //! DequantizeLinear: integer codes to real numbers.
 //! Spec: onnx.ai/onnx/operators/onnx__DequantizeLinear.html, opset 10 to 21; block-wise scales are not supported.
+use super::DynamicDequantizeLinear;
 use super::quantize_linear::{channel_of, check_axis, keep_params, lower_params, read_params};
 use crate::{Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, QuantParams, Shapes, Tensor, TensorType};
 
@@ -14,6 +15,11 @@ impl Operator for DequantizeLinear {
     const OP_TYPES: &'static [&'static str] = &["DequantizeLinear"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
+        let is_computed = |i: usize| spec.input(i).is_some_and(|input| input.constant.is_none());
+        if is_computed(1) && DynamicDequantizeLinear::fits(spec) {
+            spec.attributes.ignore(&["axis"]);
+            return DynamicDequantizeLinear::parse(spec);
+        }
         let codes = spec.ty(0)?.dtype;
         let params = read_params(spec, codes)?;
         Ok(Parsed::first(Self { params }, 1))

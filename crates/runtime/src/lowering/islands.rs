@@ -2,15 +2,16 @@
 //! together as one item, plainly and in their own types.
 use super::{Item, Lowered, Operand, Work};
 use crate::RuntimeError;
-use ir::ops::QuantizeLinear;
-use ir::{DataType, Edit, Graph, Node, Op, ValueId};
+use ir::ops::{Cast, QuantizeLinear};
+use ir::{DataType, Edit, Graph, Node, Op, TensorType, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Joins the items that values of other types than f32 connect.
+/// Joins the items that values of other types than f32 connect. An input or output of the model of such a type is f32
+/// outside: its numbers are converted at the border.
 ///
 /// # Errors
-/// `DType` where such a value enters from outside, or comes from integer codes.
+/// `DType` where such a value is needed by nothing that computes with f32.
 pub(super) fn join(
     lowered: &mut Lowered<'_>,
     keep: &BTreeSet<ValueId>,
@@ -110,8 +111,15 @@ fn build(
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for item in members() {
         let node = lowered.graph.node(item.node);
-        if matches!(node.op, Op::DequantizeLinear(_)) {
-            return Err(other_type(lowered, node.inputs[0]));
+        if let Some(quantize) = carried_out(lowered, item) {
+            let x = quantize.inputs[0];
+            let x = match known.get(&x) {
+                Some(&x) => x,
+                None => enter(lowered, &mut edit, &mut known, &mut inputs, x)?,
+            };
+            let name = &lowered.graph.value(node.inputs[0]).name;
+            let made = edit.node(&quantize.name, quantize.op.clone(), &[x], &[name]);
+            known.insert(node.inputs[0], made[0]);
         }
         let mut from = Vec::with_capacity(node.inputs.len());
         for &v in &node.inputs {
@@ -129,8 +137,14 @@ fn build(
         known.extend(node.outputs.iter().copied().zip(made));
     }
     for v in members().flat_map(|i| &i.outputs).map(|v| v.value) {
-        if (read.contains(&v) || keep.contains(&v)) && !is_other(lowered, v) {
+        let other = is_other(lowered, v);
+        if (read.contains(&v) || keep.contains(&v)) && !other {
             edit.output(known[&v]);
+            outputs.push(Operand::real(v));
+        } else if other && lowered.graph.outputs().contains(&v) {
+            let to = DataType::F32;
+            let real = edit.node("output", Cast { to }, &[known[&v]], &["output"]);
+            edit.output(real[0]);
             outputs.push(Operand::real(v));
         }
     }
@@ -181,6 +195,12 @@ fn enter(
     let name = &lowered.graph.value(v).name;
     let entered = match lowered.weights(v)? {
         Some(tensor) => edit.constant(name, tensor.into_owned()),
+        None if is_other(lowered, v) && lowered.graph.inputs().contains(&v) => {
+            let ty = lowered.graph.ty(v)?;
+            inputs.push(Operand::real(v));
+            let real = edit.input(name, TensorType::new(DataType::F32, ty.shape.clone()));
+            edit.node("input", Cast { to: ty.dtype }, &[real], &["input"])[0]
+        }
         None if is_other(lowered, v) => return Err(other_type(lowered, v)),
         None => {
             inputs.push(Operand::real(v));
@@ -189,6 +209,16 @@ fn enter(
     };
     known.insert(v, entered);
     Ok(entered)
+}
+
+/// The QuantizeLinear that the item of its DequantizeLinear carries out.
+fn carried_out<'g>(lowered: &Lowered<'g>, item: &Item) -> Option<&'g Node> {
+    let graph = lowered.graph;
+    let codes = *graph.node(item.node).inputs.first()?;
+    let source = graph.node(graph.producer(codes)?);
+    let dequantizes = matches!(graph.node(item.node).op, Op::DequantizeLinear(_));
+    let apart = item.inputs.first() == Some(&Operand::real(codes));
+    (dequantizes && !apart).then_some(source)
 }
 
 fn other_type(lowered: &Lowered<'_>, v: ValueId) -> RuntimeError {

@@ -5,7 +5,7 @@ use arranging::{
     concat, expand, flatten, gather, gather_elements, gather_nd, pad, reshape, scatter_nd, slice,
     split, squeeze, tile, transpose, unsqueeze,
 };
-use images::{conv, conv_transpose, image, pool, resize, upsample};
+use images::{conv, conv_integer, conv_transpose, image, pool, resize, upsample};
 use ir::DataType;
 
 mod arranging;
@@ -61,6 +61,9 @@ recipes! {
     reduce, false: "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2";
     quantize, true: "QuantizeLinear";
     dequantize, false: "DequantizeLinear";
+    dynamic_quantize, true: "DynamicQuantizeLinear";
+    conv_integer, true: "ConvInteger";
+    mat_mul_integer, true: "MatMulInteger";
 }
 
 fn ints(v: Vec<i64>) -> Port {
@@ -367,4 +370,31 @@ fn quantize(g: &mut Growing, _: &'static str) -> Option<Made> {
 fn dequantize(g: &mut Growing, _: &'static str) -> Option<Made> {
     let x = g.value(|t| t.dtype == DataType::U8)?;
     Some(Made::of(vec![Port::Value(x), scalar(0.01)]))
+}
+
+fn dynamic_quantize(g: &mut Growing, _: &'static str) -> Option<Made> {
+    if g.opset() < 11 {
+        return None;
+    }
+    let x = g.any_floats()?;
+    let outputs = 3;
+    Some(Made {
+        outputs,
+        ..Made::of(vec![Port::Value(x)])
+    })
+}
+
+/// Codes of constant weights.
+fn codes(g: &mut Growing, shape: &[i64]) -> Option<Port> {
+    let made = Made::of(vec![weights(shape), scalar(0.004)]);
+    g.add("QuantizeLinear", made)?;
+    Some(Port::Value(g.values.len() - 1))
+}
+
+fn mat_mul_integer(g: &mut Growing, _: &'static str) -> Option<Made> {
+    let x = g.value(|t| t.dtype == DataType::U8 && t.rank() > 1)?;
+    let terms = g.shape(x).last().copied()?;
+    let out = g.between(1, 4);
+    let weight = codes(g, &[terms, out])?;
+    Some(Made::of(vec![Port::Value(x), weight]))
 }

@@ -74,9 +74,12 @@ fn reads_softmax(graph: &Graph, conv: NodeId) -> bool {
     while let Some(id) = graph.producer(value) {
         match &graph.node(id).op {
             Op::Softmax(_) => return true,
-            Op::Reshape(_) | Op::Transpose(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => {
-                value = graph.node(id).inputs[0]
-            }
+            Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::QuantizeLinear(_)
+            | Op::DequantizeLinear(_)
+            | Op::DynamicQuantizeLinear(_)
+            | Op::DynamicDequantizeLinear(_) => value = graph.node(id).inputs[0],
             _ => return false,
         }
     }

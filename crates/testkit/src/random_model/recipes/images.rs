@@ -1,6 +1,7 @@
 //! What reads images through windows, and what gives them another size.
-use super::{Growing, Made, Port, ints, weights};
+use super::{Growing, Made, Port, codes, ints, weights};
 use crate::model::{Content, Value};
+use ir::DataType;
 
 /// By scales or by sizes, of two axes or of all, in every coordinate mode.
 pub(super) fn resize(g: &mut Growing, _: &'static str) -> Option<Made> {
@@ -157,4 +158,14 @@ pub(super) fn pool(g: &mut Growing, op: &'static str) -> Option<Made> {
 
 pub(super) fn image(g: &mut Growing, _: &'static str) -> Option<Made> {
     Some(Made::of(vec![Port::Value(g.floats(4)?)]))
+}
+
+pub(super) fn conv_integer(g: &mut Growing, _: &'static str) -> Option<Made> {
+    let x = g.value(|t| t.dtype == DataType::U8 && t.rank() == 4)?;
+    let channels = g.shape(x)[1];
+    let out = g.between(1, 4);
+    let k = kernel(g);
+    let weight = codes(g, &[out, channels, k[0], k[1]])?;
+    let made = Made::of(vec![Port::Value(x), weight]);
+    Some(window(g, made, k, true))
 }
