@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod model;
+pub mod random_detector;
 pub mod random_model;
 pub mod tiny;
 pub mod two_streams;
