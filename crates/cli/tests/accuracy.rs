@@ -140,7 +140,14 @@ fn compress_of_the_main_job_passes_the_gate_with_a_seventh_of_the_file() {
     let data = text(assets.join("deeppcb/data.yaml"));
     let run = dir.path().join("run");
     let out = yoloslim(&[
-        "compress", &source, "--data", &data, "--macs", "0.3", "-o", &text(run.clone()),
+        "compress",
+        &source,
+        "--data",
+        &data,
+        "--macs",
+        "0.3",
+        "-o",
+        &text(run.clone()),
     ]);
     assert!(
         out.status.success(),

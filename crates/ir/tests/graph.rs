@@ -62,11 +62,7 @@ fn rewrites_on_conv_batch_norm_silu_keep_the_function() {
     let mut graph = dense.clone();
     for rewrite in [&rewrites::SILU, &rewrites::FOLD_BATCH_NORMALIZATION] {
         let places = rewrites::apply(&mut graph, rewrite).unwrap();
-        assert_eq!(
-            places, 1,
-            "{}",
-            rewrite.name
-        );
+        assert_eq!(places, 1, "{}", rewrite.name);
         assert_close(
             &interpreter::run(&graph, std::slice::from_ref(&input)).unwrap()[0],
             &expected[0],
