@@ -125,7 +125,10 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     print(&record);
     write_json(common.json.as_deref(), &record)?;
     let allowed = 3.max(images.len() / 100);
-    if record.images.is_empty() || record.bad_images.len() > allowed {
+    if record.images.is_empty() {
+        bail!("none of {} images could be read", images.len());
+    }
+    if record.bad_images.len() > allowed {
         bail!(
             "{} of {} images could not be read: at most {allowed} may be bad",
             record.bad_images.len(),

@@ -59,6 +59,14 @@ pub(crate) fn read(path: &Path, args: &ReadingArgs) -> Result<Model> {
 
 /// As [`load`], with the types of the file: the one place where a file becomes a graph.
 pub(crate) fn as_stored(path: &Path, args: &ReadingArgs) -> Result<Model> {
+    let kind = std::fs::metadata(path).map(|found| found.file_type());
+    if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
+        // A device may have no end.
+        bail!(
+            "{}: not a regular file: pipes and devices are not read",
+            path.display()
+        );
+    }
     let mut graph = match is_checkpoint(path) {
         true => checkpoint(path, args, false)?,
         false => onnx_file(path, args)?,

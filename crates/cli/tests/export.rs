@@ -130,7 +130,7 @@ fn files_that_are_no_checkpoints_are_refused() {
     std::fs::write(&path, b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.").expect("written");
     refuses(
         &["inspect", &path],
-        &["best.pt", "not a PyTorch checkpoint"],
+        &["best.pt", "not a checkpoint of PyTorch"],
     );
     let out = text(dir.path().join("out.onnx"));
     refuses(&["export", &path, "-o", &out], &["best.pt"]);

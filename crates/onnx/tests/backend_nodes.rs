@@ -76,9 +76,14 @@ fn cases(list: &str) -> Vec<Case> {
     list.lines().map(case).collect()
 }
 
-/// The constants of a file that holds nothing else, in order.
+/// The constants of a file that holds nothing else, in order; a node without inputs has a file without any.
 fn tensors(path: &Path) -> Vec<(String, Tensor)> {
-    let graph = load(path, &LoadOptions::default()).unwrap();
+    let graph = match load(path, &LoadOptions::default()) {
+        Err(OnnxError::File { source, .. }) if matches!(*source, OnnxError::NoOutputs) => {
+            return vec![];
+        }
+        read => read.unwrap(),
+    };
     let named = |v: &ir::ValueId| {
         (
             graph.value(*v).name.clone(),
