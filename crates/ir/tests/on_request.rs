@@ -245,6 +245,7 @@ fn cut_nms_of_boxes_and_scores_that_were_never_joined_leaves_both() {
     let of = |n: usize| TensorType::new(DataType::F32, [1, 12, n]);
     let (boxes, scores) = (e.input("boxes", of(4)), e.input("scores", of(3)));
     let boxes = e.node("corners", UnaryKind::Abs, &[boxes], &["corners"])[0];
+    let scores = e.node("sure", UnaryKind::Abs, &[scores], &["sure"])[0];
     let op = Opaque {
         op_type: "EfficientNMS_TRT".into(),
         domain: "TRT".into(),

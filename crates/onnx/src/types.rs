@@ -83,8 +83,10 @@ pub(crate) fn input_type(
         .ok_or_else(|| OnnxError::InputType { input: input() })?;
     let mut lengths: Vec<Option<usize>> = shape.dim.iter().map(length).collect();
     let is_image = lengths.len() == 4;
-    // Channels are few where they come last.
-    let is_last = is_image && matches!(lengths[3], Some(1..=4)) && lengths[1].is_none_or(|n| n > 4);
+    // Channels are few where they come last, and no image is as small.
+    let is_last = is_image
+        && matches!(lengths[3], Some(1..=4))
+        && lengths[1..3].iter().all(|side| side.is_none_or(|n| n > 4));
     let (y, x) = if is_last { (1, 2) } else { (2, 3) };
     if let Some(batch @ None) = lengths.first_mut() {
         *batch = Some(1);

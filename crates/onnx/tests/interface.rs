@@ -61,7 +61,7 @@ fn parse_of_a_fixed_batch_takes_one_image_and_says_so() {
     assert!(one.notes[0].contains("4 images at once"), "{:?}", one.notes);
     assert_eq!(one.metadata["batch"], "1");
     assert_eq!(one.ty(one.inputs()[0]).unwrap().shape, [1, 3, SIDE, SIDE]);
-    let (found, plain) = (run(&one), run(&tiny::detector()));
+    let (found, plain) = (run(&one), run(&read(&tiny::detector()).unwrap()));
     assert_eq!(found.shape(), [84, 7]);
     let plain = plain.as_slice::<f32>().unwrap().iter().map(|x| x + 1.0);
     assert_eq!(found.as_slice::<f32>().unwrap(), plain.collect::<Vec<_>>());
@@ -107,7 +107,7 @@ fn taking(dtype: DataType, shape: [usize; 4], is_last: bool) -> Graph {
 #[test]
 fn parse_of_bytes_or_channels_last_takes_an_f32_image_and_says_so() {
     let (first, last) = ([1, 3, SIDE, SIDE], [1, SIDE, SIDE, 3]);
-    let plain = run(&tiny::detector());
+    let plain = run(&read(&tiny::detector()).unwrap());
     for (dtype, shape, is_last) in [
         (DataType::U8, first, false),
         (DataType::U8, last, true),

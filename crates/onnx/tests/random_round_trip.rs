@@ -7,7 +7,7 @@ use std::process::Command;
 use testkit::model::Model;
 use testkit::random_model::{RECIPES, random_model};
 
-const MODELS: u64 = 600;
+const MODELS: u64 = 1000;
 
 /// One model for each seed, of every opset from 9 to 24.
 fn made(seed: u64) -> Model {
