@@ -71,7 +71,7 @@ pub(crate) fn detectors(
         EngineName::Builtin => {
             let family = model.family.as_deref();
             if let Some(told) = model.told_floats("they are computed in") {
-                eprintln!("{told}");
+                note!("{told}");
             }
             let compiled = CompiledDetector::compile(&model.graph, family, &options(args)?)
                 .with_context(what)?;

@@ -44,7 +44,7 @@ pub(crate) fn load_float(path: &Path, args: &ReadingArgs) -> Result<Model> {
     let model = read(path, args)?;
     quant::check_float(&model.graph).with_context(|| model.path.display().to_string())?;
     if let Some(told) = model.told_floats("what is written is") {
-        eprintln!("{told}");
+        note!("{told}");
     }
     Ok(model)
 }

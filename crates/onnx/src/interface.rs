@@ -101,7 +101,8 @@ fn cancel_transposes(graph: &mut Graph, input: ValueId) {
 fn one_image(graph: &mut Graph) -> Result<(), OnnxError> {
     let shape = |v: &ValueId| graph.ty(*v).map_or(&[][..], |t| t.shape.as_slice());
     let batches = graph.inputs().iter().map(|v| match *shape(v) {
-        [n, _, _, _] => n,
+        // Height is the third axis, or the second where channels come last; width is beside it.
+        [n, y, yx, x] if yx > MIN_SIDE_PX && y.max(x) > MIN_SIDE_PX => n,
         _ => 0,
     });
     let batches: Vec<usize> = batches.collect();
