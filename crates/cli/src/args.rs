@@ -376,8 +376,8 @@ pub(crate) struct QuantizeArgs {
     /// The quantization.
     #[command(flatten)]
     pub(crate) quant: QuantArgs,
-    /// How much time goes into accuracy: fast takes the ranges, normal also equalizes channels and corrects biases,
-    /// thorough also tries other ranges and rounding on images held out.
+    /// How much time goes into accuracy: fast takes the ranges, normal also equalizes channels, corrects
+    /// biases and, where much is still lost, tries other ranges and rounding; thorough always tries them.
     #[arg(long, default_value = "normal", value_parser = names(compress::QUANTIZE_BUDGETS, |b| b.0))]
     pub(crate) budget: String,
     /// Also list what was tried and the range of every tensor.

@@ -18,9 +18,10 @@ use ladder::Ladder;
 pub enum QuantizeBudget {
     /// One pass over the images for the ranges.
     Fast,
-    /// Channels that drown in noise are equalized, and biases corrected.
+    /// Channels that drown in noise are equalized, and biases corrected; where much is still lost, other ranges and rounding by
+    /// second moments are tried.
     Normal,
-    /// Other ranges, for all tensors and for single ones, and rounding by second moments are tried on images held out.
+    /// They are always tried, and ranges for single tensors too.
     Thorough,
 }
 
@@ -47,8 +48,8 @@ pub struct QuantizeOptions<'a> {
 pub struct LadderStep {
     /// What.
     pub step: String,
-    /// 1 minus the average precision on the images held out, with the float model's sure detections as truth; without a
-    /// decoder the relative error of the outputs. `None` where no image was held out.
+    /// 1 minus the average precision on the images that judge, with the float model's sure detections as truth; without a
+    /// decoder the relative error of the outputs. `None` where none judged.
     pub detection_error: Option<f64>,
     /// Whether it stayed.
     pub kept: bool,
@@ -107,8 +108,8 @@ pub fn quantize_detector(
 
 /// Calibrates on the observation's images and quantizes.
 ///
-/// Within the thorough budget every third image, at most 48, is held out: a step that is tried stays if the quantized
-/// model's detections on them come clearly closer to the float model's.
+/// Within more than the fast budget every third image, at most 48, judges the steps that are tried: one stays if the
+/// quantized model's detections on them come clearly closer to the float model's.
 ///
 /// # Errors
 /// `UnknownName` for a calibrator that is not in the list, `NonFinite` when activations are not numbers; as the stages otherwise.

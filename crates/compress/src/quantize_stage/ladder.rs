@@ -1,12 +1,11 @@
-//! The steps of quantization: ranges, equalized channels and corrected biases, and, within the thorough budget, further
-//! ones that stay only if the model's detections on images held out come closer to the float model's.
+//! The steps of quantization: ranges, equalized channels and corrected biases. Where they lose much, or the budget is thorough,
+//! further ones are tried, and stay only if the model's detections come clearly closer to the float model's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ir::{Graph, QuantParams, ValueId};
 use quant::{QuantPlan, Range};
-use yolo::BadInput;
 
 use super::calibrate::Calibration;
 use super::moments::moments;
@@ -14,11 +13,14 @@ use super::{LadderStep, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision
 use crate::prune_stage::agreement::Agreement;
 use crate::{CompressError, Observation};
 
-/// Fewest images of which some can be held out.
+/// Fewest images of which some can judge.
 const FEWEST: usize = 10;
-/// Of so many images one is held out.
+/// Of so many images one judges. Ranges are taken from all images, weights are fitted to the others alone.
 const EVERY: usize = 3;
-const MOST_HELD_OUT: usize = 48;
+const MOST_JUDGING: usize = 48;
+/// Within the normal budget steps are tried where more than this share of the precision is lost: on labelled images the judge
+/// ranks what is better no better than chance.
+const MUCH: f64 = 0.05;
 /// Least noise that equalizing a value must take away, as a power ratio.
 const EQUALIZING_GAIN: f64 = 100.0;
 /// Tensors whose range is tried on its own.
@@ -26,16 +28,13 @@ const TRIED_TENSORS: usize = 40;
 /// Elements of the largest filters whose second moments are summed.
 const MOMENT_ELEMENTS: usize = 2304;
 /// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
-const WORTH: f64 = 0.2;
+const WORTH: f64 = 0.15;
 
 /// Ranges by tensor, each with the search that gave it.
 type Choices = BTreeMap<ValueId, (&'static str, Range)>;
 
-/// Images held out, on which steps are judged.
-struct HoldOut<'a> {
-    agreement: Agreement<'a>,
-    bad_images: Vec<BadInput>,
-}
+/// Images on which steps are judged.
+struct Judge<'a>(Agreement<'a>);
 
 /// What does not change from step to step, and the steps taken.
 pub(super) struct Ladder<'a> {
@@ -43,13 +42,14 @@ pub(super) struct Ladder<'a> {
     options: &'a QuantizeOptions<'a>,
     input_params: QuantParams,
     calibrator: &'static str,
-    images: Vec<PathBuf>,
-    hold_out: Option<HoldOut<'a>>,
+    /// Images to which weights are fitted.
+    others: Vec<PathBuf>,
+    judge: Option<Judge<'a>>,
     steps: Vec<LadderStep>,
 }
 
-/// A float graph with the ranges of its tensors, the quantized graph that they give, and, where images are held out, how
-/// far its detections are from the float model's.
+/// A float graph with the ranges of its tensors, the quantized graph that they give, and, where images judge, how far its
+/// detections are from the float model's.
 struct Rung {
     graph: Graph,
     choices: Choices,
@@ -59,31 +59,32 @@ struct Rung {
 }
 
 impl<'a> Ladder<'a> {
-    /// Holds images out where the budget asks for it, and runs the float model on them.
+    /// Runs the float model on the images that judge, where the budget asks for it.
     pub(super) fn new(
         observation: &'a Observation<'a>,
         options: &'a QuantizeOptions<'a>,
         input_params: QuantParams,
     ) -> Result<Self, CompressError> {
         let all = observation.images;
-        let holds_out = options.budget == QuantizeBudget::Thorough && all.len() >= FEWEST;
-        let held = |i: usize| holds_out && i % EVERY == EVERY - 1 && i / EVERY < MOST_HELD_OUT;
+        let is_judged = options.budget != QuantizeBudget::Fast && all.len() >= FEWEST;
+        let judges = |i: usize| is_judged && i % EVERY == EVERY - 1 && i / EVERY < MOST_JUDGING;
         let part = |wanted: bool| {
-            let chosen = all.iter().enumerate().filter(|&(i, _)| held(i) == wanted);
+            let chosen = all.iter().enumerate().filter(|&(i, _)| judges(i) == wanted);
             chosen.map(|(_, p)| p.clone()).collect::<Vec<_>>()
         };
-        let hold_out = if holds_out {
-            let held = part(true);
-            let (images, bad_images) = Observation {
-                images: &held,
+        let judge = if is_judged {
+            let images = part(true);
+            let readable = Observation {
+                images: &images,
                 ..*observation
             }
-            .readable()?;
-            let agreement = Agreement::new(*observation, images)?;
-            Some(HoldOut {
-                agreement,
-                bad_images,
-            })
+            .readable();
+            match readable {
+                Ok((images, _)) => Some(Judge(Agreement::new(*observation, images)?)),
+                // Those that calibrate say what is wrong with them.
+                Err(CompressError::NoImages { .. }) => None,
+                Err(error) => return Err(error),
+            }
         } else {
             None
         };
@@ -93,8 +94,8 @@ impl<'a> Ladder<'a> {
             options,
             input_params,
             calibrator: named.map_or("", |o| o.0),
-            images: part(false),
-            hold_out,
+            others: part(false),
+            judge,
             steps: Vec::new(),
         })
     }
@@ -117,7 +118,8 @@ impl<'a> Ladder<'a> {
         if self.options.budget != QuantizeBudget::Fast {
             self.note("corrected biases", rung.error, true);
         }
-        if self.hold_out.is_some() {
+        let is_thorough = self.options.budget == QuantizeBudget::Thorough;
+        if rung.error.is_some_and(|e| is_thorough || e > MUCH) {
             rung = self.best_ranges(rung, &calibration)?;
             rung = self.rounded(rung, &calibration)?;
         }
@@ -128,7 +130,7 @@ impl<'a> Ladder<'a> {
         let target = self.options.target;
         Calibration::run(
             self.observation,
-            (graph, &self.images),
+            (graph, self.observation.images),
             target,
             self.calibrator,
         )
@@ -160,8 +162,8 @@ impl<'a> Ladder<'a> {
     }
 
     fn error(&mut self, quantized: &Graph) -> Result<Option<f64>, CompressError> {
-        let judge = self.hold_out.as_mut();
-        judge.map(|h| h.agreement.error(quantized)).transpose()
+        let judge = self.judge.as_mut();
+        judge.map(|j| j.0.error(quantized)).transpose()
     }
 
     fn note(&mut self, step: &str, detection_error: Option<f64>, kept: bool) {
@@ -223,7 +225,9 @@ impl<'a> Ladder<'a> {
             let candidate = self.rung(rung.graph.clone(), choices, calibration)?;
             rung = self.better(&format!("ranges by {name}"), rung, candidate);
         }
-        for v in most_ambiguous(&candidates).into_iter().take(TRIED_TENSORS) {
+        let is_thorough = self.options.budget == QuantizeBudget::Thorough;
+        let most = if is_thorough { TRIED_TENSORS } else { 0 };
+        for v in most_ambiguous(&candidates).into_iter().take(most) {
             for &choice in &candidates[&v] {
                 if rung.choices.get(&v).is_none_or(|now| now.1 == choice.1) {
                     continue;
@@ -241,7 +245,7 @@ impl<'a> Ladder<'a> {
     /// Weights rounded by second moments.
     fn rounded(&mut self, rung: Rung, calibration: &Calibration) -> Result<Rung, CompressError> {
         let (float, plan, means) = (&rung.graph, &rung.plan, &calibration.means);
-        let images = (float, self.images.as_slice());
+        let images = (float, self.others.as_slice());
         let moments = moments(self.observation, images, plan, MOMENT_ELEMENTS)?;
         let graph = quant::round_weights(float, plan, &moments, means)?;
         let quantized = quant::apply(&quant::correct_biases(&graph, plan, means)?, plan)?;
@@ -289,14 +293,12 @@ impl<'a> Ladder<'a> {
 
     fn finish(self, rung: Rung, calibration: Calibration) -> Result<Quantized, CompressError> {
         let sites = self.decisions(&rung, &calibration)?;
-        let mut bad_images = calibration.bad_images;
-        bad_images.extend(self.hold_out.into_iter().flat_map(|h| h.bad_images));
         Ok(Quantized {
             int8_macs_share: quant::int8_macs_share(&rung.quantized),
             sites,
             graph: rung.quantized,
             plan: rung.plan,
-            bad_images,
+            bad_images: calibration.bad_images,
             steps: self.steps,
         })
     }
