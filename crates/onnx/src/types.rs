@@ -10,23 +10,19 @@ const MAX_INPUT_ELEMENTS: u128 = 1 << 30;
 /// The declared type, if it is a tensor with a static shape.
 pub(crate) fn static_type(info: &ValueInfoProto) -> Option<TensorType> {
     let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
-    let shape = tensor
-        .shape
-        .as_ref()?
-        .dim
-        .iter()
-        .map(length)
-        .collect::<Option<Vec<_>>>()?;
+    let dims = &tensor.shape.as_ref()?.dim;
+    let lengths = dims.iter().map(|d| length(d, dims.len() == 4));
+    let shape = lengths.collect::<Option<Vec<_>>>()?;
     Some(TensorType::new(
         DataType::from_onnx(tensor.elem_type()),
         shape,
     ))
 }
 
-/// A length; 0 and negative numbers are what exporters write where they do not know it.
-fn length(dim: &Dimension) -> Option<usize> {
+/// A length; negative numbers are what exporters write where they do not know it, and of images so is 0.
+fn length(dim: &Dimension, is_image: bool) -> Option<usize> {
     let length = dim.dim_value.and_then(|v| usize::try_from(v).ok());
-    length.filter(|&v| v > 0)
+    length.filter(|&v| v > 0 || !is_image)
 }
 
 /// A type as the file declares it; `None` declares only the name.
@@ -61,7 +57,7 @@ pub(crate) fn has_open_sides(info: &ValueInfoProto) -> bool {
     let open: Vec<bool> = dims
         .unwrap_or_default()
         .iter()
-        .map(|d| length(d).is_none())
+        .map(|d| length(d, true).is_none())
         .collect();
     matches!(open.as_slice(), [_, _, true, true] | [_, true, true, false])
 }
@@ -81,8 +77,9 @@ pub(crate) fn input_type(
     let (tensor, shape) = tensor
         .and_then(|t| Some((t, t.shape.as_ref()?)))
         .ok_or_else(|| OnnxError::InputType { input: input() })?;
-    let mut lengths: Vec<Option<usize>> = shape.dim.iter().map(length).collect();
-    let is_image = lengths.len() == 4;
+    let is_image = shape.dim.len() == 4;
+    let lengths = shape.dim.iter().map(|d| length(d, is_image));
+    let mut lengths: Vec<Option<usize>> = lengths.collect();
     // Channels are few where they come last, and no image is as small.
     let is_last = is_image
         && matches!(lengths[3], Some(1..=4))
