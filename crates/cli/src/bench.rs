@@ -7,7 +7,6 @@ use crate::progress::Progress;
 use crate::{engine, memory, streams};
 use anyhow::{Context, Result};
 use compress::{Latency, Runs, noise};
-use ir::rewrites;
 use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
@@ -72,10 +71,7 @@ struct Timed {
     honest: bool,
 }
 
-fn builtin(model: &mut Model, common: &CommonArgs) -> Result<Timed> {
-    for rewrite in rewrites::REWRITES {
-        rewrites::apply(&mut model.graph, rewrite)?;
-    }
+fn builtin(model: &Model, common: &CommonArgs) -> Result<Timed> {
     let graph = &model.graph;
     let plan = Arc::new(Plan::compile(graph, &[], &engine::options(common)?)?);
     let honest = compress::runs_as_it_is(graph, &plan);
@@ -128,7 +124,10 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
     memory::forget_peak();
     let mut model = model::read(path, &args.reading)?;
     let mut timed = match common.engine {
-        EngineName::Builtin => builtin(&mut model, common)?,
+        EngineName::Builtin => {
+            model.graph = ir::normalise(model.graph)?.into_graph();
+            builtin(&model, common)?
+        }
         EngineName::Onnxruntime => onnx_runtime(&model, common)?,
     };
     let (latency_ms, energy_j) = match timed.honest {

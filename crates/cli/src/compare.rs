@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::{data, engine};
 use anyhow::{Context, Result, ensure};
 use compress::{Agreement, LayerError, Watched, agreement, sample};
-use ir::{Graph, rewrites};
+use ir::normalise;
 use serde::Serialize;
 use std::path::PathBuf;
 use yolo::metrics::{Metrics, RatioInterval, paired_bootstrap};
@@ -99,14 +99,8 @@ fn layers(
     common: &CommonArgs,
 ) -> Result<Vec<LayerError>> {
     let options = engine::builtin_options(common, "compare")?;
-    let folded = |model: &Model| -> Result<Graph> {
-        let mut graph = model.graph.clone();
-        for rewrite in rewrites::REWRITES {
-            rewrites::apply(&mut graph, rewrite)?;
-        }
-        Ok(graph)
-    };
-    let [a, b] = [folded(models[0])?, folded(models[1])?];
+    let [a, b] = models.map(|m| normalise(m.graph.clone()));
+    let (a, b) = (a?, b?);
     let heads = models.map(|m| yolo::families::identify(&m.graph, m.family.as_deref()));
     let [head, other] = heads;
     let (head, other) = (head?, other?);

@@ -36,11 +36,10 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
     if !args.keep_bn {
         rewrites::apply(&mut graph, &rewrites::FOLD_BATCH_NORMALIZATION).with_context(what)?;
     }
-    let asked = |r: &&rewrites::Rewrite| args.rewrite.iter().any(|name| name == r.name);
-    for rewrite in rewrites::ON_REQUEST.iter().filter(asked) {
-        let places = rewrites::apply(&mut graph, rewrite).with_context(what)?;
-        say!("{}: {places} places", rewrite.name);
-        if let Some(op) = suppression(&graph).filter(|_| rewrite.name == rewrites::CUT_NMS.name) {
+    for applied in rewrites::apply_on_request(&mut graph, &args.rewrite).with_context(what)? {
+        say!("{}: {} places", applied.rewrite, applied.places);
+        if let Some(op) = suppression(&graph).filter(|_| applied.rewrite == rewrites::CUT_NMS.name)
+        {
             bail!(
                 "{}: {op} cannot be cut off: its boxes and its scores come from different convolutions and were never joined in one value [1, A, B], from which they could be decoded",
                 path.display()

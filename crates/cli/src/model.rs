@@ -4,7 +4,7 @@ use crate::progress::Progress;
 use crate::{data, engine};
 use anyhow::{Context, Result, bail};
 use compress::Observation;
-use ir::{DataType, Graph, rewrites};
+use ir::{DataType, Graph};
 use runtime::PlanOptions;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -92,9 +92,7 @@ fn onnx_file(path: &Path, args: &ReadingArgs) -> Result<Graph> {
         ..Default::default()
     };
     let mut graph = onnx::load(path, &options)?;
-    for rewrite in rewrites::ON_READING {
-        rewrites::apply(&mut graph, rewrite).with_context(|| path.display().to_string())?;
-    }
+    ir::recognise(&mut graph).with_context(|| path.display().to_string())?;
     Ok(graph)
 }
 

@@ -7,7 +7,7 @@ use compress::{
     LadderStep, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision,
     quantize_detector_within,
 };
-use ir::rewrites;
+use ir::normalise;
 use serde::Serialize;
 
 /// The keys of `--json`.
@@ -34,7 +34,7 @@ struct Record {
 pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let mut model = model::load_float(&args.model.model, &args.model.reading)?;
     check_writable(Some(&args.out))?;
-    rewrites::apply(&mut model.graph, &rewrites::FOLD_BATCH_NORMALIZATION)?;
+    model.graph = normalise(model.graph)?.into_graph();
     let target = quant::target(&args.quant.target)?;
     let calibrator = &args.quant.calibrator;
     let subject = Subject::open(&model, &args.images, common, "quantize")?;

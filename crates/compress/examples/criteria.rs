@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use compress::{Observation, PruneBudget, PruneOptions, THRESHOLDS, prune_detector, sample};
-use ir::{Graph, rewrites};
+use ir::Graph;
 use onnx::LoadOptions;
 use runtime::PlanOptions;
 use yolo::metrics::{Matches, paired_bootstrap};
@@ -22,8 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [model, data, ratio, count] = &arguments[..] else {
         return Err("expected MODEL.onnx data.yaml MACS_RATIO IMAGES".into());
     };
-    let mut graph = onnx::load(Path::new(model), &LoadOptions::default())?;
-    rewrites::apply(&mut graph, &rewrites::SILU)?;
+    let graph = ir::canonicalise(onnx::load(Path::new(model), &LoadOptions::default())?)?;
     let head = families::identify(&graph, None)?;
     let train = Dataset::open(Path::new(data), "train")?;
     let paths: Vec<PathBuf> = train.images.iter().map(|i| i.path.clone()).collect();

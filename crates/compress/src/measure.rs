@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ir::{Graph, rewrites};
+use ir::{Graph, normalise};
 use runtime::{Plan, PlanOptions};
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics};
@@ -80,10 +80,7 @@ pub(crate) fn size(
     options: &PlanOptions,
     threads: usize,
 ) -> Result<Size, CompressError> {
-    let mut graph = graph.clone();
-    for rewrite in rewrites::REWRITES {
-        rewrites::apply(&mut graph, rewrite)?;
-    }
+    let graph = normalise(graph.clone())?;
     let plan = Arc::new(Plan::compile(&graph, &[], options)?);
     let timed = match runs_as_it_is(&graph, &plan) {
         true => Some(Latency::measure(&graph, &plan, threads, RUNS)?),

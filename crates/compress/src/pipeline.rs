@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ir::{Graph, rewrites};
+use ir::{Graph, Normalised, normalise};
 use quant::Target;
 use runtime::PlanOptions;
 use serde::{Deserialize, Serialize};
@@ -72,8 +72,7 @@ pub struct CompressRecord {
 pub(crate) struct Run<'a> {
     /// With BatchNorm where the model has it, as pruning wants it.
     source: &'a Graph,
-    /// With BatchNorm folded.
-    pub(crate) graph: Graph,
+    pub(crate) graph: Normalised,
     pub(crate) head: Head,
     pub(crate) recipe: &'a Recipe,
     target: Target,
@@ -113,10 +112,7 @@ pub fn compress_detector(
     quant::check_float(source)?;
     recipe.check()?;
     dir.write("recipe.toml", recipe.to_toml()?.as_bytes())?;
-    let mut graph = source.clone();
-    for rewrite in rewrites::REWRITES {
-        rewrites::apply(&mut graph, rewrite)?;
-    }
+    let graph = normalise(source.clone())?;
     let head = families::identify(&graph, recipe.family.as_deref())?;
     let scenes = Scenes {
         streams: &data.val.streams,
@@ -259,12 +255,9 @@ impl Run<'_> {
     }
 
     /// A model that a stage wrote, as later stages and later runs alike see it.
-    pub(crate) fn read(&self, name: &str) -> Result<Graph, CompressError> {
-        let mut graph = onnx::load(&self.dir.file(name), &onnx::LoadOptions::default())?;
-        for rewrite in rewrites::REWRITES {
-            rewrites::apply(&mut graph, rewrite)?;
-        }
-        Ok(graph)
+    pub(crate) fn read(&self, name: &str) -> Result<Normalised, CompressError> {
+        let graph = onnx::load(&self.dir.file(name), &onnx::LoadOptions::default())?;
+        Ok(normalise(graph)?)
     }
 
     fn observe<'g>(&'g self, graph: &'g Graph) -> Observation<'g> {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
-use ir::{Graph, Op, rewrites};
+use ir::{Graph, Normalised, Op, normalise};
 use quant::QuantPlan;
 use runtime::PlanOptions;
 use yolo::{CocoResult, Dataset, Streams, YoloError, read_results, read_rgb};
@@ -137,12 +137,9 @@ pub fn write_report(dir: &RunDir, source: &ReportSource<'_>) -> Result<PathBuf, 
     Ok(dir.file("report.html"))
 }
 
-fn read(dir: &RunDir, name: &str) -> Result<Graph, CompressError> {
-    let mut graph = onnx::load(&dir.file(name), &onnx::LoadOptions::default())?;
-    for rewrite in rewrites::REWRITES {
-        rewrites::apply(&mut graph, rewrite)?;
-    }
-    Ok(graph)
+fn read(dir: &RunDir, name: &str) -> Result<Normalised, CompressError> {
+    let graph = onnx::load(&dir.file(name), &onnx::LoadOptions::default())?;
+    Ok(normalise(graph)?)
 }
 
 /// Output channels of every convolution before and after pruning.

@@ -14,6 +14,7 @@ mod half_precision;
 mod imgsz;
 pub mod interpreter;
 mod names;
+mod normalise;
 mod operator;
 pub mod ops;
 mod quant_params;
@@ -30,6 +31,7 @@ pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use half_precision::{other_floats, to_f16, to_f32};
 pub use imgsz::whole_imgsz;
 pub use names::UniqueNames;
+pub use normalise::{Canonical, Normalised, canonicalise, normalise, recognise};
 pub use operator::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
     Shapes,

@@ -31,32 +31,35 @@ pub struct Rewrite {
     pub find: fn(&Graph, NodeId) -> Option<Edit>,
 }
 
-/// Rewrites that every file goes through when it is read, in the order in which they are applied: one spelling for what
-/// files spell in several ways.
-pub const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_CODES, DYNAMIC_PRODUCTS];
-
-/// Rewrites that every model goes through before it is executed, in the order in which they are applied.
-pub const REWRITES: &[Rewrite] = &[
-    SILU,
-    MISH,
-    MOVE_CODES,
-    DYNAMIC_PRODUCTS,
-    FOLD_BATCH_NORMALIZATION,
-];
+/// Rewrites that every file goes through when it is read ([`crate::recognise`]), in the order in which they are applied: one
+/// spelling for what files spell in several ways.
+pub(crate) const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_CODES, DYNAMIC_PRODUCTS];
 
 /// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
 pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT, CUT_NMS];
 
-/// Brings a graph to the form in which it is executed: floats of 32 bits, and [`REWRITES`].
+/// A rewrite that was asked for, and in how many places it fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Name of the rewrite.
+    pub rewrite: &'static str,
+    /// Places that were rewritten.
+    pub places: usize,
+}
+
+/// Applies those of [`ON_REQUEST`] that are named, in the order of the list.
 ///
 /// # Errors
-/// As [`apply`] and [`crate::to_f32`].
-pub fn prepare(graph: &mut Graph) -> Result<(), IrError> {
-    crate::to_f32(graph)?;
-    for rewrite in REWRITES {
-        apply(graph, rewrite)?;
-    }
-    Ok(())
+/// As [`apply`].
+pub fn apply_on_request(graph: &mut Graph, names: &[String]) -> Result<Vec<Applied>, IrError> {
+    let asked = |r: &&Rewrite| names.iter().any(|name| name == r.name);
+    let apply = |r: &Rewrite| {
+        Ok(Applied {
+            rewrite: r.name,
+            places: apply(graph, r)?,
+        })
+    };
+    ON_REQUEST.iter().filter(asked).map(apply).collect()
 }
 
 /// Applies one rewrite until it fits nowhere, and gives the number of places.

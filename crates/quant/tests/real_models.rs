@@ -1,5 +1,5 @@
 //! Real models of the assets: the share of integer work, and ONNX Runtime as the referee of the written files.
-use ir::{DataType, Graph, QuantParams, rewrites};
+use ir::{DataType, Graph, Normalised, QuantParams, normalise};
 use onnx::{LoadOptions, load, save};
 use quant::{
     QuantPlan, Range, TARGETS, Target, apply, depthwise_inputs, equalize, int8_macs_share, plan,
@@ -17,18 +17,15 @@ const MODELS: &[&str] = &[
 ];
 
 /// Folded and rewritten models, where the assets are present.
-fn models() -> Vec<(&'static str, Graph)> {
+fn models() -> Vec<(&'static str, Normalised)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets/weights");
     if !folder.is_dir() {
         println!("skipped: quantization of real models (no ../shared/assets)");
         return Vec::new();
     }
     let read = |name: &&'static str| {
-        let mut graph = load(&folder.join(name), &LoadOptions::default()).unwrap();
-        for rewrite in rewrites::REWRITES {
-            rewrites::apply(&mut graph, rewrite).unwrap();
-        }
-        (*name, graph)
+        let graph = load(&folder.join(name), &LoadOptions::default()).unwrap();
+        (*name, normalise(graph).unwrap())
     };
     MODELS.iter().map(read).collect()
 }

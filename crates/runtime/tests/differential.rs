@@ -2,7 +2,7 @@
 //!
 //! `YOLOSLIM_DIFFERENTIAL` multiplies the number of models; 10 makes some thousands of them.
 use ir::ops::{CoordinateMode, Extent, Op, Resize};
-use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter, rewrites};
+use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter, normalise};
 use kernels::Isa;
 use quant::{Range, Target};
 use runtime::{Plan, PlanOptions, Session};
@@ -119,9 +119,8 @@ fn outputs(name: &str, graph: &Graph, x: &[f32]) -> Vec<(Isa, Vec<f32>)> {
 
 fn load(path: &Path) -> Graph {
     let name = path.display().to_string();
-    let mut graph = onnx::load(path, &onnx::LoadOptions::default()).expect(&name);
-    rewrites::prepare(&mut graph).expect(&name);
-    graph
+    let graph = onnx::load(path, &onnx::LoadOptions::default()).expect(&name);
+    normalise(graph).expect(&name).into_graph()
 }
 
 /// How far numbers are from those expected.
@@ -227,8 +226,7 @@ fn random_float_models_compute_what_onnx_runtime_computes() {
 
 /// A network quantized by our own placement, with the ranges of its input.
 fn quantized(graph: &Graph, target: &Target) -> Graph {
-    let mut graph = graph.clone();
-    rewrites::prepare(&mut graph).expect("it is prepared");
+    let graph = normalise(graph.clone()).expect("it is normalised");
     let x = Tensor::new(
         graph.ty(graph.inputs()[0]).expect("typed").shape.clone(),
         input(&graph),

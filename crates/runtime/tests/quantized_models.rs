@@ -1,5 +1,5 @@
 //! Quantized real models: the same bits everywhere, and ONNX Runtime as the referee of every step.
-use ir::{DataType, Graph, NodeId, Op, QuantParams, TensorType, ValueId, rewrites};
+use ir::{DataType, Graph, NodeId, Op, QuantParams, TensorType, ValueId, normalise};
 use kernels::Isa;
 use quant::{Range, Target};
 use runtime::{Plan, PlanOptions, Session};
@@ -100,10 +100,7 @@ fn session(graph: &Graph, observe: &[ValueId], options: PlanOptions, threads: us
 
 /// A model of the assets quantized with the ranges of one made-up image.
 fn quantized(folder: &Path, name: &str, target: &Target) -> Graph {
-    let mut graph = load(&folder.join(name));
-    for rewrite in rewrites::REWRITES {
-        rewrites::apply(&mut graph, rewrite).expect(name);
-    }
+    let graph = normalise(load(&folder.join(name))).expect(name);
     let sites = quant::sites(&graph, target).expect(name);
     let input = graph.inputs()[0];
     let observed = sites.iter().map(|s| s.range_of).filter(|&v| v != input);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use ir::{Graph, Tensor, rewrites};
+use ir::{Graph, Tensor};
 use runtime::{Plan, PlanOptions, Session};
 use serde::Serialize;
 
@@ -41,10 +41,8 @@ impl CompiledDetector {
         family: Option<&str>,
         options: &PlanOptions,
     ) -> Result<Self, YoloError> {
-        let mut graph = graph.clone();
-        ir::to_f32(&mut graph)?;
+        let graph = ir::normalise(graph.clone())?;
         let head = crate::families::identify(&graph, family)?;
-        rewrites::prepare(&mut graph)?;
         let plan = Plan::compile(&graph, &[], options)?;
         Ok(Self {
             head: Arc::new(head),

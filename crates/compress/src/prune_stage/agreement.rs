@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ir::{Graph, Node, NodeId, Tensor, ValueId, rewrites, subgraph};
+use ir::{Graph, Node, NodeId, Tensor, ValueId, normalise, subgraph};
 use runtime::{Plan, Session};
 use yolo::{MAX_DET, nms};
 
@@ -73,10 +73,8 @@ impl<'a> Agreement<'a> {
         affected: &BTreeSet<NodeId>,
     ) -> Result<Vec<Seen>, CompressError> {
         let cut = cut(graph, affected);
-        let (mut part, inputs) = subgraph(graph, &cut.iter().copied().collect(), graph.outputs())?;
-        for rewrite in rewrites::REWRITES {
-            rewrites::apply(&mut part, rewrite)?;
-        }
+        let (part, inputs) = subgraph(graph, &cut.iter().copied().collect(), graph.outputs())?;
+        let part = normalise(part)?;
         let observation = self.observation;
         let plan = Arc::new(Plan::compile(&part, &[], &observation.options)?);
         let see = |session: &mut Session, at: &Cut<'_>| {
