@@ -1,0 +1,124 @@
+//! What a reader should not have to decode: parameters without names, and choices between true and false spelt as a match.
+use crate::source::{Breach, Source, hold, sources};
+use syn::visit::{self, Visit};
+
+/// Functions that still take a tuple, by room; the numbers only fall.
+const TUPLES: &[(&str, usize)] = &[
+    ("cli", 5),
+    (
+        "cli has 5, at most 0 are allowed
+",
+        1,
+    ),
+    ("compress", 22),
+    ("ir", 5),
+    ("kernels", 5),
+    ("onnx", 4),
+    ("prune", 4),
+    ("quant", 3),
+    ("runtime", 11),
+    ("testkit", 3),
+    ("yolo", 14),
+];
+
+/// Matches on bool that are left, by room; the numbers only fall.
+const MATCHES: &[(&str, usize)] = &[
+    ("checkpoint", 5),
+    (
+        "checkpoint has 5, at most 0 are allowed
+",
+        1,
+    ),
+    ("cli", 8),
+    ("compress", 11),
+    ("ir", 3),
+    ("kernels", 4),
+    ("onnx", 3),
+    ("prune", 1),
+    ("runtime", 6),
+    ("testkit", 4),
+    ("yolo", 15),
+];
+
+#[test]
+fn no_function_takes_an_anonymous_tuple() {
+    hold("tuple parameter", &breaches(|found| found.tuples), TUPLES);
+}
+
+#[test]
+fn nothing_matches_on_bool() {
+    hold("match on bool", &breaches(|found| found.matches), MATCHES);
+}
+
+fn breaches(kind: fn(Finder<'_>) -> Vec<Breach>) -> Vec<Breach> {
+    let sources = sources();
+    let of_file = |source| {
+        let mut finder = Finder {
+            source,
+            tuples: Vec::new(),
+            matches: Vec::new(),
+        };
+        finder.visit_file(&source.syntax);
+        kind(finder)
+    };
+    sources.iter().flat_map(of_file).collect()
+}
+
+struct Finder<'a> {
+    source: &'a Source,
+    tuples: Vec<Breach>,
+    matches: Vec<Breach>,
+}
+
+impl Finder<'_> {
+    fn breach(&self, line: usize, name: &str) -> Breach {
+        Breach {
+            room: self.source.room.clone(),
+            place: format!("{}:{line} {name}", self.source.path),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Finder<'_> {
+    fn visit_signature(&mut self, signature: &'ast syn::Signature) {
+        let takes_tuple = |input: &syn::FnArg| match input {
+            syn::FnArg::Typed(input) => is_tuple(&input.ty),
+            syn::FnArg::Receiver(_) => false,
+        };
+        if signature.inputs.iter().any(takes_tuple) {
+            let line = signature.ident.span().start().line;
+            let breach = self.breach(line, &signature.ident.to_string());
+            self.tuples.push(breach);
+        }
+        visit::visit_signature(self, signature);
+    }
+
+    fn visit_expr_match(&mut self, choice: &'ast syn::ExprMatch) {
+        if choice.arms.iter().any(|arm| is_bool(&arm.pat)) {
+            let breach = self.breach(choice.match_token.span.start().line, "match");
+            self.matches.push(breach);
+        }
+        visit::visit_expr_match(self, choice);
+    }
+}
+
+/// Whether a type is a tuple of at least one element, or a reference to one.
+fn is_tuple(parameter: &syn::Type) -> bool {
+    match parameter {
+        syn::Type::Tuple(tuple) => !tuple.elems.is_empty(),
+        syn::Type::Reference(reference) => is_tuple(&reference.elem),
+        syn::Type::Paren(inner) => is_tuple(&inner.elem),
+        _ => false,
+    }
+}
+
+/// Whether a pattern is `true` or `false`, perhaps with a guard.
+fn is_bool(pattern: &syn::Pat) -> bool {
+    match pattern {
+        syn::Pat::Lit(literal) => matches!(literal.lit, syn::Lit::Bool(_)),
+        syn::Pat::Guard(guarded) => is_bool(&guarded.pat),
+        syn::Pat::Or(alternatives) => alternatives.cases.iter().any(is_bool),
+        syn::Pat::Paren(inner) => is_bool(&inner.pat),
+        _ => false,
+    }
+}
