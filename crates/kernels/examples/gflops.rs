@@ -104,8 +104,8 @@ fn measure(case: &Case, isa: Isa, threads: usize, activation: Activation) -> f64
     let pool = ThreadPool::new(threads);
     let _active = pool.activate();
     let mut ctx = Context {
-        arena: &mut arena,
-        codes: &mut Arena::new(0).expect("a small arena"),
+        f32_arena: &mut arena,
+        u8_arena: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
         isa,
     };

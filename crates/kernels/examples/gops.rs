@@ -1,10 +1,10 @@
-//! GOP/s of convolutions of codes on the layers of YOLO networks, epilogue included, against the processor's ceiling.
+//! GOP/s of convolutions of quantized values on the layers of YOLO networks, epilogue included, against the processor's ceiling.
 //!
 //!     cargo run --release --example gops -- [isa] [threads]
 
 use kernels::{
-    Arena, CodeParams, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut,
-    ThreadPool, TileChoice, View, qconv2d, vnni_loop,
+    Arena, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, ThreadPool,
+    TileChoice, U8Params, View, qconv2d, vnni_loop,
 };
 use std::time::Instant;
 
@@ -79,15 +79,15 @@ fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> (f64, TileChoice) {
         multiplier: vec![1e-4; m],
     };
     let conv = PackedQConv::new(&spec, isa).expect("valid");
-    let (mut arena, mut codes) = (
+    let (mut arena, mut quantized) = (
         Arena::new(0).expect("a small arena"),
         Arena::new(end).expect("a small arena"),
     );
-    let params = CodeParams {
+    let params = U8Params {
         scale: 0.05,
         zero_point: 6,
     };
-    let out = QOut::Codes { view: y, params };
+    let out = QOut::U8 { view: y, params };
     let epilogue = QEpilogue {
         activation: QActivation::Silu,
         ..Default::default()
@@ -96,8 +96,8 @@ fn time(isa: Isa, pool: &ThreadPool, layer: Layer) -> (f64, TileChoice) {
     let begin = Instant::now();
     while begin.elapsed().as_millis() < 60 {
         let mut ctx = Context {
-            arena: &mut arena,
-            codes: &mut codes,
+            f32_arena: &mut arena,
+            u8_arena: &mut quantized,
             pool,
             isa,
         };

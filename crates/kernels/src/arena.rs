@@ -15,7 +15,7 @@ mod element {
     }
 }
 
-/// What an arena holds: `f32`, or the codes (`u8`) of quantized values.
+/// What an arena holds: `f32`, or the quantized values as `u8`.
 pub trait Element: element::Plain {}
 impl Element for f32 {}
 impl Element for u8 {}
@@ -240,9 +240,9 @@ pub(crate) fn each_coordinate(view: &View, mut f: impl FnMut(&[usize], usize)) {
 /// What every kernel runs on.
 pub struct Context<'a> {
     /// The memory of `f32` values.
-    pub arena: &'a mut Arena,
+    pub f32_arena: &'a mut Arena,
     /// The memory of quantized values.
-    pub codes: &'a mut Arena<u8>,
+    pub u8_arena: &'a mut Arena<u8>,
     /// The threads.
     pub pool: &'a ThreadPool,
     /// The instruction set.
@@ -251,25 +251,25 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Checks that `y` may be written while the inputs are read; an input equal to `y` is allowed when `in_place`.
-    pub(crate) fn check(
+    pub(crate) fn check_f32(
         &self,
         y: &View,
         inputs: &[(&'static str, &View)],
         in_place: bool,
     ) -> Result<(), KernelError> {
         self.isa.check()?;
-        check_within(self.arena.len, y, inputs, in_place)
+        check_within(self.f32_arena.len, y, inputs, in_place)
     }
 
-    /// As [`Context::check`], for views of codes.
-    pub(crate) fn check_codes(
+    /// As [`Context::check_f32`], for views of quantized values.
+    pub(crate) fn check_u8(
         &self,
         y: &View,
         inputs: &[(&'static str, &View)],
         in_place: bool,
     ) -> Result<(), KernelError> {
         self.isa.check()?;
-        check_within(self.codes.len, y, inputs, in_place)
+        check_within(self.u8_arena.len, y, inputs, in_place)
     }
 }
 

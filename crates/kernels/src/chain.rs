@@ -1,7 +1,7 @@
 //! Element-wise operations after each other on one tensor, in one pass over memory.
 
 use crate::nest::{Base, Row};
-use crate::vector::{Body, Vector, dispatch};
+use crate::vector::{F32Body, F32Vector, dispatch_f32};
 use crate::{BinaryOp, Context, KernelError, UnaryOp, View};
 
 /// One operation of a chain; the running value is its operand.
@@ -31,16 +31,16 @@ const TASK_ELEMENTS: usize = 16384;
 /// `y` is what the links make of `x`, one after the other; `y` may be `x`.
 ///
 /// # Shapes
-/// `x`, `y` and every constant of one shape, broadcasting expressed by strides of 0; all in the arena of floats.
+/// `x`, `y` and every constant of one shape, broadcasting expressed by strides of 0; all in the f32 arena.
 ///
 /// # Errors
 /// `Shape`, `Overlap` when a constant shares elements with `y`, and what every kernel checks.
 pub fn chain(ctx: &mut Context, x: &View, y: &View, links: &[Link]) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
-    ctx.check(y, &[("x", x)], true)?;
+    ctx.check_f32(y, &[("x", x)], true)?;
     for constant in links.iter().filter_map(Link::constant) {
         constant.check_shape("constant", &y.shape)?;
-        ctx.check(y, &[("constant", constant)], false)?;
+        ctx.check_f32(y, &[("constant", constant)], false)?;
     }
     if y.shape.contains(&0) {
         return Ok(());
@@ -51,7 +51,7 @@ pub fn chain(ctx: &mut Context, x: &View, y: &View, links: &[Link]) -> Result<()
     let row = longest.max(1);
     let blocks = row.div_ceil(BLOCK);
     let job = Job {
-        base: Base(ctx.arena.as_mut_ptr()),
+        base: Base(ctx.f32_arena.as_mut_ptr()),
         x,
         y,
         links,
@@ -64,7 +64,7 @@ pub fn chain(ctx: &mut Context, x: &View, y: &View, links: &[Link]) -> Result<()
     let isa = ctx.isa;
     ctx.pool.run(job.units.div_ceil(job.per_task), &|task| {
         // SAFETY: the views and the instruction set are checked above.
-        unsafe { dispatch(isa, &Part { job: &job, task }) };
+        unsafe { dispatch_f32(isa, &Part { job: &job, task }) };
     });
     Ok(())
 }
@@ -102,9 +102,9 @@ struct Part<'a> {
     task: usize,
 }
 
-impl Body for Part<'_> {
+impl F32Body for Part<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let job = self.job;
         let mut values = [0.0f32; BLOCK];
         let value = values.as_mut_ptr();

@@ -63,12 +63,12 @@ pub fn conv2d(
     if y.elements() == 0 {
         return Ok(());
     }
-    let window = x.with_halo("x", conv.pads, ctx.arena.len())?;
-    ctx.check(y, &[("x", &window)], false)?;
+    let window = x.with_halo("x", conv.pads, ctx.f32_arena.len())?;
+    ctx.check_f32(y, &[("x", &window)], false)?;
     if let Some(residual) = &epilogue.residual {
         residual.check_nhwc("residual")?;
         residual.check_shape("residual", &y.shape)?;
-        ctx.check(y, &[("residual", residual)], true)?;
+        ctx.check_f32(y, &[("residual", residual)], true)?;
     }
     conv.isa.check()?;
     if conv.is_depthwise() {

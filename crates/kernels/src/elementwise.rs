@@ -3,7 +3,7 @@
 use crate::nest::{self, Row};
 use crate::pointwise::{elu, exp, gelu, gelu_tanh, mish};
 use crate::transpose;
-use crate::vector::{Vector, load_part, store_part};
+use crate::vector::{F32Vector, load_part, store_part};
 use crate::{Activation, Context, FakeQuantize, KernelError, View};
 
 /// A function of one value; ONNX names.
@@ -81,7 +81,7 @@ fn erf(x: f32) -> f32 {
 
 impl Row<2> for UnaryOp {
     #[inline(always)]
-    unsafe fn row<V: Vector>(&self, operands: [*mut f32; 2], strides: [usize; 2], n: usize) {
+    unsafe fn row<V: F32Vector>(&self, operands: [*mut f32; 2], strides: [usize; 2], n: usize) {
         // SAFETY: the caller's.
         unsafe {
             match *self {
@@ -217,7 +217,7 @@ unsafe fn each(
 
 /// A vector of a row: contiguous, repeated, or gathered.
 #[inline(always)]
-pub(crate) unsafe fn fetch<V: Vector>(x: *const f32, step: usize, n: usize) -> V {
+pub(crate) unsafe fn fetch<V: F32Vector>(x: *const f32, step: usize, n: usize) -> V {
     // SAFETY: the caller's: `n` valid elements at the stride.
     unsafe {
         match step {
@@ -241,7 +241,7 @@ pub(crate) unsafe fn fetch<V: Vector>(x: *const f32, step: usize, n: usize) -> V
 }
 
 #[inline(always)]
-unsafe fn put<V: Vector>(value: V, y: *mut f32, step: usize, n: usize) {
+unsafe fn put<V: F32Vector>(value: V, y: *mut f32, step: usize, n: usize) {
     // SAFETY: the caller's: `n` valid elements at the stride.
     unsafe {
         if step == 1 {
@@ -257,7 +257,7 @@ unsafe fn put<V: Vector>(value: V, y: *mut f32, step: usize, n: usize) {
 }
 
 #[inline(always)]
-unsafe fn map<V: Vector>(
+unsafe fn map<V: F32Vector>(
     [y, x]: [*mut f32; 2],
     [y_step, x_step]: [usize; 2],
     n: usize,
@@ -276,7 +276,7 @@ unsafe fn map<V: Vector>(
 
 impl Row<3> for BinaryOp {
     #[inline(always)]
-    unsafe fn row<V: Vector>(&self, operands: [*mut f32; 3], strides: [usize; 3], n: usize) {
+    unsafe fn row<V: F32Vector>(&self, operands: [*mut f32; 3], strides: [usize; 3], n: usize) {
         // SAFETY: the caller's.
         unsafe {
             match self {
@@ -343,7 +343,7 @@ impl Row<3> for BinaryOp {
 }
 
 #[inline(always)]
-unsafe fn zip<V: Vector>(
+unsafe fn zip<V: F32Vector>(
     [y, a, b]: [*mut f32; 3],
     [y_step, a_step, b_step]: [usize; 3],
     n: usize,
@@ -367,7 +367,7 @@ unsafe fn zip<V: Vector>(
 /// `Shape` when the shapes differ, and what every kernel checks: `OutOfBounds`, `SelfOverlap`, `Overlap`.
 pub fn unary(ctx: &mut Context, op: UnaryOp, x: &View, y: &View) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
-    ctx.check(y, &[("x", x)], true)?;
+    ctx.check_f32(y, &[("x", x)], true)?;
     nest::run(ctx, [y, x], &op);
     Ok(())
 }
@@ -385,7 +385,7 @@ pub fn binary(
 ) -> Result<(), KernelError> {
     a.check_shape("a", &y.shape)?;
     b.check_shape("b", &y.shape)?;
-    ctx.check(y, &[("a", a), ("b", b)], true)?;
+    ctx.check_f32(y, &[("a", a), ("b", b)], true)?;
     nest::run(ctx, [y, a, b], &op);
     Ok(())
 }
@@ -396,7 +396,7 @@ pub fn binary(
 /// As [`unary`].
 pub fn copy(ctx: &mut Context, x: &View, y: &View) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
-    ctx.check(y, &[("x", x)], true)?;
+    ctx.check_f32(y, &[("x", x)], true)?;
     if x == y || !transpose::run(ctx, x, y) {
         nest::run(ctx, [y, x], &UnaryOp::Identity);
     }

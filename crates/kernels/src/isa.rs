@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 pub enum Isa {
     /// AVX-512 with VNNI, and VBMI where the processor has it.
     Avx512Vnni,
-    /// AVX-512 F, DQ, VL, BW; codes as on AVX2.
+    /// AVX-512 F, DQ, VL, BW; quantized values as on AVX2.
     Avx512,
     /// AVX2 with VNNI on 256 bits, by whichever encoding the processor has.
     AvxVnni,

@@ -4,10 +4,10 @@
 
 mod arena;
 mod chain;
-mod codes;
 mod conv;
 mod elementwise;
 mod error;
+mod int8;
 mod isa;
 mod matmul;
 mod memory;
@@ -24,14 +24,14 @@ mod view;
 
 pub use arena::{Arena, Context, Element};
 pub use chain::{Link, chain};
-pub use codes::{
-    CodeParams, CodeTable, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, dequantize,
-    q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize,
-    quantize_planes, write_pixels,
-};
 pub use conv::{ConvSpec, Epilogue, PackedConv, conv2d};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
 pub use error::KernelError;
+pub use int8::{
+    PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, dequantize, q_binary,
+    q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize, quantize_nchw,
+    write_pixels,
+};
 pub use isa::Isa;
 pub use matmul::matmul;
 pub use memory::available_bytes;

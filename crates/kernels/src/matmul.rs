@@ -32,10 +32,10 @@ pub fn matmul(ctx: &mut Context, a: &View, b: &View, y: &View) -> Result<(), Ker
     };
     a.check_shape("a", &expect(y.shape[rank - 2], depth))?;
     b.check_shape("b", &expect(depth, y.shape[rank - 1]))?;
-    ctx.check(y, &[("a", a), ("b", b)], false)?;
+    ctx.check_f32(y, &[("a", a), ("b", b)], false)?;
     let batches = y.shape[..rank - 2].iter().product::<usize>();
     let job = Job {
-        base: Base(ctx.arena.as_mut_ptr()),
+        base: Base(ctx.f32_arena.as_mut_ptr()),
         isa: ctx.isa,
         a,
         b,

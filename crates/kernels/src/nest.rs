@@ -1,6 +1,6 @@
 //! Loop nests over views: axes sorted and merged, the innermost handed to a vector body.
 
-use crate::vector::{Body, Vector, dispatch};
+use crate::vector::{F32Body, F32Vector, dispatch_f32};
 use crate::view::MAX_RANK;
 use crate::{Context, View};
 
@@ -24,7 +24,7 @@ impl<T> Base<T> {
 pub(crate) trait Row<const N: usize>: Sync {
     /// # Safety
     /// `V`'s instruction set; `n` elements of each operand at its stride are valid.
-    unsafe fn row<V: Vector>(&self, operands: [*mut f32; N], strides: [usize; N], n: usize);
+    unsafe fn row<V: F32Vector>(&self, operands: [*mut f32; N], strides: [usize; N], n: usize);
 }
 
 const CHUNK: usize = 4096;
@@ -146,9 +146,9 @@ struct Part<'a, const N: usize, R> {
     task: usize,
 }
 
-impl<const N: usize, R: Row<N>> Body for Part<'_, N, R> {
+impl<const N: usize, R: Row<N>> F32Body for Part<'_, N, R> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let strides = self.nest.strides();
         self.nest.rows(
             self.task,
@@ -167,7 +167,7 @@ pub(crate) fn run<const N: usize, R: Row<N>>(ctx: &mut Context, views: [&View; N
     let Some(nest) = &Nest::new(views) else {
         return;
     };
-    let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
+    let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(nest.tasks(), &|task| {
         let part = Part {
             nest,
@@ -176,6 +176,6 @@ pub(crate) fn run<const N: usize, R: Row<N>>(ctx: &mut Context, views: [&View; N
             task,
         };
         // SAFETY: every entry checked its views and its instruction set.
-        unsafe { dispatch(isa, &part) };
+        unsafe { dispatch_f32(isa, &part) };
     });
 }

@@ -1,7 +1,7 @@
 //! The processor's ceiling, to judge kernels by.
 
-use crate::codes::vector::{CodeBody, CodeVector, code_lanes, code_sorted_tiles, dispatch_codes};
-use crate::vector::{Body, Vector, dispatch};
+use crate::int8::vector::{I32Body, I32Vector, dispatch_i32, int8_lanes, int8_sorted_tiles};
+use crate::vector::{F32Body, F32Vector, dispatch_f32};
 use crate::{Isa, KernelError};
 use std::cell::Cell;
 
@@ -12,9 +12,9 @@ struct Loop {
     sum: Cell<f32>,
 }
 
-impl Body for Loop {
+impl F32Body for Loop {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         // SAFETY: the caller has the instruction set; the array holds the widest vector.
         unsafe {
             let (factor, term) = (V::splat(0.999_999), V::splat(std::hint::black_box(1e-6)));
@@ -45,35 +45,35 @@ pub fn fma_loop(isa: Isa, rounds: usize) -> Result<(u64, f32), KernelError> {
         sum: Cell::new(0.0),
     };
     // SAFETY: the instruction set is checked.
-    unsafe { dispatch(isa, &body) };
+    unsafe { dispatch_f32(isa, &body) };
     Ok((
         (2 * CHAINS * rounds * crate::vector::lanes(isa)) as u64,
         body.sum.get(),
     ))
 }
 
-/// Each of `M` times `K` quads with each of `N` times `K` vectors of weights, `K` summed together.
+/// Each of `M` times `K` blocks of four with each of `N` times `K` vectors of weights, `K` summed together.
 struct DotLoop<const M: usize, const N: usize, const K: usize> {
     rounds: usize,
     sum: Cell<i32>,
 }
 
-impl<const M: usize, const N: usize, const K: usize> CodeBody for DotLoop<M, N, K> {
+impl<const M: usize, const N: usize, const K: usize> I32Body for DotLoop<M, N, K> {
     #[inline(always)]
-    unsafe fn run<V: CodeVector>(&self) {
-        let (codes, weights) = ([[[3u8; 4]; K]; M], [[[1i8; 64]; K]; N]);
+    unsafe fn run<V: I32Vector>(&self) {
+        let (quantized, weights) = ([[[3u8; 4]; K]; M], [[[1i8; 64]; K]; N]);
         // SAFETY: the caller has the instruction set; the arrays hold the widest vectors.
         unsafe {
             let mut acc = [[V::splat(0); N]; M];
             for _ in 0..self.rounds {
                 // Read anew, so that no product is made just once.
-                let codes = std::hint::black_box(codes.as_ptr());
+                let quantized = std::hint::black_box(quantized.as_ptr());
                 let weights = std::hint::black_box(weights.as_ptr());
                 for (m, row) in acc.iter_mut().enumerate() {
-                    let first = codes.add(m).cast::<u8>();
-                    let quads: [*const u8; K] = std::array::from_fn(|k| first.add(4 * k));
+                    let first = quantized.add(m).cast::<u8>();
+                    let blocks4: [*const u8; K] = std::array::from_fn(|k| first.add(4 * k));
                     for (n, sum) in row.iter_mut().enumerate() {
-                        *sum = sum.dot_narrow(quads, weights.add(n).cast());
+                        *sum = sum.dot_i16(blocks4, weights.add(n).cast());
                     }
                 }
             }
@@ -97,26 +97,26 @@ impl<const M: usize, const N: usize, const K: usize> DotLoop<M, N, K> {
             sum: Cell::new(0),
         };
         // SAFETY: the caller's.
-        unsafe { dispatch_codes(isa, &body) };
+        unsafe { dispatch_i32(isa, &body) };
         (
-            (2 * 4 * M * N * K * rounds * code_lanes(isa)) as u64,
+            (2 * 4 * M * N * K * rounds * int8_lanes(isa)) as u64,
             body.sum.get(),
         )
     }
 }
 
-/// Runs `rounds` of independent products of codes and weights in registers (`vpdpbusd` where the processor has it, else
-/// `vpmaddubsw` of pairs of quads on AVX2);
+/// Runs `rounds` of independent products of quantized values and weights in registers (`vpdpbusd` where the processor has it, else
+/// `vpmaddubsw` of pairs of blocks of four on AVX2);
 /// returns how many integer operations that was, two for each product, and a value that depends on all of them.
 ///
 /// # Errors
 /// `IsaUnavailable`.
 pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
     isa.check()?;
-    // As many accumulators as leave registers for what pairs of quads need.
+    // As many accumulators as leave registers for what pairs of blocks of four need.
     // SAFETY: the instruction set is checked.
     Ok(unsafe {
-        if code_sorted_tiles(isa).is_some() {
+        if int8_sorted_tiles(isa).is_some() {
             DotLoop::<3, 2, 2>::repeat(isa, rounds)
         } else {
             DotLoop::<4, 3, 1>::repeat(isa, rounds)

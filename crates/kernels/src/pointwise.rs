@@ -1,6 +1,6 @@
 //! Functions of one value: activations, fake quantization, the exponential.
 
-use crate::vector::Vector;
+use crate::vector::F32Vector;
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +54,7 @@ pub struct FakeQuantize {
 
 impl FakeQuantize {
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: Vector>(&self, x: V) -> V {
+    pub(crate) unsafe fn apply<V: F32Vector>(&self, x: V) -> V {
         // SAFETY: the caller has the instruction set.
         unsafe {
             let (scale, zero_point) = (V::splat(self.scale), V::splat(self.zero_point));
@@ -69,7 +69,7 @@ impl FakeQuantize {
 ///
 /// Cody and Waite's reduction, and a least-squares polynomial of degree 6 on |r| <= ln(2)/2.
 #[inline(always)]
-pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
+pub(crate) unsafe fn exp<V: F32Vector>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let x = V::splat(89.0).min(V::splat(-104.0).max(x));
@@ -87,7 +87,7 @@ pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
 }
 
 #[inline(always)]
-unsafe fn sigmoid<V: Vector>(x: V) -> V {
+unsafe fn sigmoid<V: F32Vector>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let one = V::splat(1.0);
@@ -96,7 +96,7 @@ unsafe fn sigmoid<V: Vector>(x: V) -> V {
 }
 
 #[inline(always)]
-unsafe fn tanh<V: Vector>(x: V) -> V {
+unsafe fn tanh<V: F32Vector>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let one = V::splat(1.0);
@@ -115,7 +115,7 @@ unsafe fn tanh<V: Vector>(x: V) -> V {
 
 /// `x * tanh(ln(1 + e^x))`: the tangent is `n / (n + 2)` with `n = e^x * (e^x + 2)`.
 #[inline(always)]
-pub(crate) unsafe fn mish<V: Vector>(x: V) -> V {
+pub(crate) unsafe fn mish<V: F32Vector>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let two = V::splat(2.0);
@@ -131,7 +131,7 @@ pub(crate) unsafe fn mish<V: Vector>(x: V) -> V {
 ///
 /// Abramowitz and Stegun 7.1.26: the share beyond `|x|`, to 1e-7 or so.
 #[inline(always)]
-pub(crate) unsafe fn gelu<V: Vector>(x: V) -> V {
+pub(crate) unsafe fn gelu<V: F32Vector>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let (zero, one) = (V::splat(0.0), V::splat(1.0));
@@ -150,7 +150,7 @@ pub(crate) unsafe fn gelu<V: Vector>(x: V) -> V {
 
 /// As [`gelu`], by the hyperbolic tangent of `sqrt(2 / pi) * (x + 0.044715 * x^3)` (arXiv:1606.08415).
 #[inline(always)]
-pub(crate) unsafe fn gelu_tanh<V: Vector>(x: V) -> V {
+pub(crate) unsafe fn gelu_tanh<V: F32Vector>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let x = V::splat(-1000.0).max(x);
@@ -162,7 +162,7 @@ pub(crate) unsafe fn gelu_tanh<V: Vector>(x: V) -> V {
 
 /// `x` where `x >= 0`, else `alpha * (e^x - 1)`.
 #[inline(always)]
-pub(crate) unsafe fn elu<V: Vector>(x: V, alpha: f32) -> V {
+pub(crate) unsafe fn elu<V: F32Vector>(x: V, alpha: f32) -> V {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let below = exp(x).sub(V::splat(1.0)).mul(V::splat(alpha));
@@ -172,7 +172,7 @@ pub(crate) unsafe fn elu<V: Vector>(x: V, alpha: f32) -> V {
 
 impl Activation {
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: Vector>(&self, x: V) -> V {
+    pub(crate) unsafe fn apply<V: F32Vector>(&self, x: V) -> V {
         // SAFETY: the caller has the instruction set.
         unsafe {
             let (zero, one) = (V::splat(0.0), V::splat(1.0));

@@ -3,7 +3,7 @@
 use crate::elementwise::fetch;
 use crate::nest::Base;
 use crate::pointwise::exp;
-use crate::vector::{Body, Vector, dispatch, load_part, store_part};
+use crate::vector::{F32Body, F32Vector, dispatch_f32, load_part, store_part};
 use crate::{Context, KernelError, View};
 
 /// Lanes along an axis that is contiguous in both views, each its own softmax; without such an axis, one lane.
@@ -17,9 +17,9 @@ struct Lanes {
     y_step: usize,
 }
 
-impl Body for Lanes {
+impl F32Body for Lanes {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let mut lane = 0;
         while lane < self.lanes {
             let left = self.lanes - lane;
@@ -59,14 +59,14 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
             len: y.shape.len(),
         });
     }
-    ctx.check(y, &[("x", x)], true)?;
+    ctx.check_f32(y, &[("x", x)], true)?;
     if y.elements() == 0 {
         return Ok(());
     }
     let rank = y.shape.len();
     let across =
         (0..rank).find(|&i| i != axis && y.shape[i] > 1 && x.strides[i] == 1 && y.strides[i] == 1);
-    let base = Base(ctx.arena.as_mut_ptr());
+    let base = Base(ctx.f32_arena.as_mut_ptr());
     let lanes = across.map_or(1, |i| y.shape[i]);
     let outer = || (0..rank).filter(move |&i| i != axis && Some(i) != across);
     // Chunks of lanes and of outer positions, of about 16k elements.
@@ -99,7 +99,7 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
                     y_step: y.strides[axis],
                 };
                 // SAFETY: views and instruction set are checked; units are disjoint.
-                unsafe { dispatch(isa, &body) };
+                unsafe { dispatch_f32(isa, &body) };
             }
         });
     Ok(())
@@ -120,9 +120,9 @@ struct Means<'a> {
     weights: &'a [f32],
 }
 
-impl Body for Means<'_> {
+impl F32Body for Means<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let mut held = [[0.0f32; 16]; HELD];
         let mut lane = 0;
         while lane < self.lanes {
@@ -203,7 +203,7 @@ pub fn softmax_mean(
             found: weights.len(),
         });
     }
-    ctx.check(y, &[("x", x)], false)?;
+    ctx.check_f32(y, &[("x", x)], false)?;
     if x.elements() == 0 {
         return Ok(());
     }
@@ -212,7 +212,7 @@ pub fn softmax_mean(
     let stride = |view: &View| across.map_or(1, |i| view.strides[i]);
     let lane_chunk = (16384 / weights.len()).max(16).min(lanes);
     let chunks = lanes.div_ceil(lane_chunk);
-    let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
+    let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.elements() / lanes * chunks, &|unit| {
         let (mut position, first) = (unit / chunks, unit % chunks * lane_chunk);
         let mut from = x.offset + first * stride(x);
@@ -234,7 +234,7 @@ pub fn softmax_mean(
             weights,
         };
         // SAFETY: views and instruction set are checked; units are disjoint.
-        unsafe { dispatch(isa, &body) };
+        unsafe { dispatch_f32(isa, &body) };
     });
     Ok(())
 }

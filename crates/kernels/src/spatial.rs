@@ -1,7 +1,7 @@
 //! Pooling, resizing and halos of NHWC views.
 
 use crate::nest::{self, Base, Row};
-use crate::vector::{Body, Vector, dispatch, load_part, store_part};
+use crate::vector::{F32Body, F32Vector, dispatch_f32, load_part, store_part};
 use crate::{Context, KernelError, View};
 
 /// A pooling window; its taps outside the image are left out.
@@ -38,9 +38,9 @@ pub(crate) fn taps(start: isize, kernel: usize, dilation: usize, len: usize) -> 
     (first.min(end) as usize, end as usize)
 }
 
-impl Body for PoolRow<'_> {
+impl F32Body for PoolRow<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let (pool, x, y) = (self.pool, self.x, self.y);
         let (image, oh) = (self.row / y.shape[2], self.row % y.shape[2]);
         let h0 = (oh * pool.strides[0]) as isize - pool.pads[0] as isize;
@@ -139,15 +139,15 @@ fn pool(
     average: bool,
 ) -> Result<(), KernelError> {
     check_pool(x, y, pool)?;
-    ctx.check(y, &[("x", x)], false)?;
+    ctx.check_f32(y, &[("x", x)], false)?;
     if y.elements() == 0 {
         return Ok(());
     }
-    let (base, isa) = (Base(ctx.arena.as_mut_ptr()), ctx.isa);
+    let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         // SAFETY: views and instruction set are checked; rows are disjoint.
         unsafe {
-            dispatch(
+            dispatch_f32(
                 isa,
                 &PoolRow {
                     pool,
@@ -224,8 +224,8 @@ pub fn resize_nearest(
     map_w: &[usize],
 ) -> Result<(), KernelError> {
     check_resize(x, y, map_h, map_w)?;
-    ctx.check(y, &[("x", x)], false)?;
-    let base = Base(ctx.arena.as_mut_ptr());
+    ctx.check_f32(y, &[("x", x)], false)?;
+    let base = Base(ctx.f32_arena.as_mut_ptr());
     let height = y.shape[2];
     ctx.pool.run(y.shape[0] * height, &|row| {
         let (image, oh) = (row / height, row % height);
@@ -247,7 +247,7 @@ struct Fill(f32);
 
 impl Row<1> for Fill {
     #[inline(always)]
-    unsafe fn row<V: Vector>(&self, [y]: [*mut f32; 1], [step]: [usize; 1], n: usize) {
+    unsafe fn row<V: F32Vector>(&self, [y]: [*mut f32; 1], [step]: [usize; 1], n: usize) {
         let mut i = 0;
         while i < n {
             // SAFETY: the caller's.
@@ -299,7 +299,7 @@ pub fn fill_halo(
     value: f32,
 ) -> Result<(), KernelError> {
     ctx.isa.check()?;
-    for border in halo_borders(x, halo, ctx.arena.len())? {
+    for border in halo_borders(x, halo, ctx.f32_arena.len())? {
         if border.elements() > 0 {
             nest::run(ctx, [&border], &Fill(value));
         }

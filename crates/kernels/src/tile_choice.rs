@@ -1,4 +1,4 @@
-use crate::codes::vector::{code_lanes, code_tiles};
+use crate::int8::vector::{int8_lanes, int8_tiles};
 use crate::vector::{lanes, tiles};
 use crate::{PackedConv, PackedQConv};
 
@@ -51,13 +51,13 @@ impl PackedConv {
 impl PackedQConv {
     /// The tile it is computed with.
     pub fn tile(&self) -> TileChoice {
-        let lanes = code_lanes(self.isa);
+        let lanes = int8_lanes(self.isa);
         if let Some(weights) = &self.depthwise {
             return depthwise(weights.outputs(), 4 * lanes);
         }
         let panels = self.panels.len() / self.group;
         let vectors: Vec<usize> = self.panels[..panels].iter().map(|p| p.nv).collect();
-        let most_pixels: Vec<usize> = code_tiles(self.isa).iter().map(|t| t.len()).collect();
+        let most_pixels: Vec<usize> = int8_tiles(self.isa).iter().map(|t| t.len()).collect();
         let mut choice = choose(
             &vectors,
             lanes,
@@ -67,15 +67,15 @@ impl PackedQConv {
         let weights = self.row_weights.as_ref().unwrap_or(&self.weights);
         if !weights.places.is_empty() {
             let share = |of: [usize; 3]| {
-                let quads = weights
+                let blocks4 = weights
                     .panels
                     .iter()
                     .flat_map(|p| std::iter::zip(p.counts, of));
-                100.0 * quads.map(|(count, each)| count * each).sum::<usize>() as f64
+                100.0 * blocks4.map(|(count, each)| count * each).sum::<usize>() as f64
                     / weights.places.len() as f64
             };
             choice.why.push_str(&format!(
-                "; in 16 bits {:.0} % of the quads in twos, {:.0} % alone",
+                "; in 16 bits {:.0} % of the blocks4 in twos, {:.0} % alone",
                 share([2, 0, 0]),
                 share([0, 1, 0])
             ));

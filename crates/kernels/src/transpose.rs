@@ -1,7 +1,7 @@
 //! Copies whose rows lie across each other, by square blocks.
 
 use crate::nest::Base;
-use crate::vector::{Body, Vector, dispatch, lanes};
+use crate::vector::{F32Body, F32Vector, dispatch_f32, lanes};
 use crate::{Context, View};
 
 /// Rows of `y` that a task writes a piece of, and how long the piece is.
@@ -28,9 +28,9 @@ struct Part<'a> {
     task: usize,
 }
 
-impl Body for Part<'_> {
+impl F32Body for Part<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let (job, lanes) = (self.job, V::LANES);
         let (x, y) = (job.x, job.y);
         let (mut outer, first) = (self.task / job.pieces, self.task % job.pieces * PIECE);
@@ -80,7 +80,7 @@ pub(crate) fn run(ctx: &mut Context, x: &View, y: &View) -> bool {
     }
     let pieces = y.shape[along].div_ceil(PIECE);
     let job = &Job {
-        base: Base(ctx.arena.as_mut_ptr()),
+        base: Base(ctx.f32_arena.as_mut_ptr()),
         x,
         y,
         along,
@@ -91,7 +91,7 @@ pub(crate) fn run(ctx: &mut Context, x: &View, y: &View) -> bool {
     let outer = y.elements() / (y.shape[along] * y.shape[across]);
     ctx.pool.run(outer * pieces, &|task| {
         // SAFETY: views and instruction set are checked; tasks write pieces of their own.
-        unsafe { dispatch(isa, &Part { job, task }) };
+        unsafe { dispatch_f32(isa, &Part { job, task }) };
     });
     true
 }

@@ -23,7 +23,7 @@ pub(crate) use scalar::F32x8;
 /// # Safety
 /// Every method needs its instruction set; pointers must be valid for the lanes touched, at any alignment. `min` and
 /// `max` return the second operand when either is NaN.
-pub(crate) trait Vector: Copy {
+pub(crate) trait F32Vector: Copy {
     const LANES: usize;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
@@ -66,10 +66,10 @@ pub(crate) trait Vector: Copy {
 }
 
 /// A loop nest written once for all vector types.
-pub(crate) trait Body {
+pub(crate) trait F32Body {
     /// # Safety
     /// Needs `V`'s instruction set, and whatever the body says of its pointers.
-    unsafe fn run<V: Vector>(&self);
+    unsafe fn run<V: F32Vector>(&self);
 }
 
 /// Runs the body on the instruction set.
@@ -77,7 +77,7 @@ pub(crate) trait Body {
 /// # Safety
 /// `isa` is available and the body's pointers are valid.
 #[inline]
-pub(crate) unsafe fn dispatch<B: Body>(isa: Isa, body: &B) {
+pub(crate) unsafe fn dispatch_f32<B: F32Body>(isa: Isa, body: &B) {
     // SAFETY: the caller's.
     unsafe {
         match isa {
@@ -116,9 +116,9 @@ pub(crate) fn tiles(isa: Isa) -> &'static [&'static [TileFn]] {
 /// Lanes `at..at + min(LANES, n - at)` of a row.
 ///
 /// # Safety
-/// As `Vector::load`, for those lanes.
+/// As `F32Vector::load`, for those lanes.
 #[inline(always)]
-pub(crate) unsafe fn load_part<V: Vector>(from: *const f32, n: usize) -> V {
+pub(crate) unsafe fn load_part<V: F32Vector>(from: *const f32, n: usize) -> V {
     // SAFETY: the caller's.
     unsafe {
         if n >= V::LANES {
@@ -132,9 +132,9 @@ pub(crate) unsafe fn load_part<V: Vector>(from: *const f32, n: usize) -> V {
 /// The counterpart of [`load_part`].
 ///
 /// # Safety
-/// As `Vector::store`, for those lanes.
+/// As `F32Vector::store`, for those lanes.
 #[inline(always)]
-pub(crate) unsafe fn store_part<V: Vector>(value: V, to: *mut f32, n: usize) {
+pub(crate) unsafe fn store_part<V: F32Vector>(value: V, to: *mut f32, n: usize) {
     // SAFETY: the caller's.
     unsafe {
         if n >= V::LANES {

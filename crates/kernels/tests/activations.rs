@@ -1,15 +1,15 @@
-//! Activations of codes at scales far from those of any trained layer.
+//! Activations of quantized values at scales far from those of any trained layer.
 
 use kernels::{
-    Arena, CodeParams, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut,
-    ThreadPool, View, qconv2d,
+    Arena, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, ThreadPool,
+    U8Params, View, qconv2d,
 };
 
 const CHANNELS: usize = 16;
 const X_ZERO: u8 = 128;
 
-/// Codes of all 256 codes times each channel's multiplier, `[256][CHANNELS]`.
-fn run(activation: QActivation, y: CodeParams, multiplier: &[f32], isa: Isa) -> Vec<u8> {
+/// Quantized values of all 256 quantized values times each channel's multiplier, `[256][CHANNELS]`.
+fn run(activation: QActivation, y: U8Params, multiplier: &[f32], isa: Isa) -> Vec<u8> {
     let spec = QConvSpec {
         weight: vec![1; CHANNELS],
         out_channels: CHANNELS,
@@ -28,16 +28,16 @@ fn run(activation: QActivation, y: CodeParams, multiplier: &[f32], isa: Isa) -> 
         View::nhwc(0, [1, 1, 1, 256]),
         View::nhwc(256, [1, CHANNELS, 1, 256]),
     );
-    let mut codes = Arena::<u8>::new(256 * (1 + CHANNELS)).expect("a small arena");
+    let mut quantized = Arena::<u8>::new(256 * (1 + CHANNELS)).expect("a small arena");
     let all: Vec<u8> = (0..=255).collect();
-    codes.write(&x, &all).expect("fits");
+    quantized.write(&x, &all).expect("fits");
     let mut ctx = Context {
-        arena: &mut Arena::new(0).expect("a small arena"),
-        codes: &mut codes,
+        f32_arena: &mut Arena::new(0).expect("a small arena"),
+        u8_arena: &mut quantized,
         pool: &ThreadPool::new(1),
         isa,
     };
-    let out = QOut::Codes {
+    let out = QOut::U8 {
         view: to,
         params: y,
     };
@@ -47,13 +47,13 @@ fn run(activation: QActivation, y: CodeParams, multiplier: &[f32], isa: Isa) -> 
     };
     qconv2d(&mut ctx, &conv, &x, &out, &epilogue).expect("valid");
     let by_pixel = View::contiguous(256, &[256 * CHANNELS]);
-    codes.read(&by_pixel).expect("fits")
+    quantized.read(&by_pixel).expect("fits")
 }
 
 #[test]
 fn activation_at_any_scale_is_within_a_step() {
     for scale in [1e-30, 1e-13, 1e-8, 1e-4, 0.04, 1e4, 1e8, 1e13, 1e30] {
-        let y = CodeParams {
+        let y = U8Params {
             scale,
             zero_point: 100,
         };
@@ -68,13 +68,13 @@ fn activation_at_any_scale_is_within_a_step() {
                 let x = (pixel as f64 - f64::from(X_ZERO)) * f64::from(multiplier[m]);
                 let gate = 1.0 / (1.0 + (-x).exp());
                 let value = if sigmoid { gate } else { x * gate };
-                let code = (value / f64::from(scale)).round_ties_even() + 100.0;
-                let off = (f64::from(found) - code.clamp(0.0, 255.0)).abs();
+                let q = (value / f64::from(scale)).round_ties_even() + 100.0;
+                let off = (f64::from(found) - q.clamp(0.0, 255.0)).abs();
                 // What 1e-4 is a step of, 1.8e-5 moves; what 1e-8 is a step of, the pieces are too coarse for.
                 let near = scale > 1e-5 || value.abs() > 1e-4 || x.abs() < 1e-4;
                 assert!(
                     off <= 1.0 || !near,
-                    "{activation:?} of {x} at {scale}: {found} for {code}"
+                    "{activation:?} of {x} at {scale}: {found} for {q}"
                 );
             }
             for isa in Isa::available() {

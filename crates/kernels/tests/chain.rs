@@ -16,8 +16,8 @@ fn filled() -> Arena {
 
 fn with<T>(arena: &mut Arena, isa: Isa, f: impl FnOnce(&mut Context) -> T) -> T {
     f(&mut Context {
-        arena,
-        codes: &mut Arena::new(0).expect("a small arena"),
+        f32_arena: arena,
+        u8_arena: &mut Arena::new(0).expect("a small arena"),
         pool: &ThreadPool::new(2),
         isa,
     })
@@ -60,16 +60,16 @@ fn chain_equals_its_operations_one_by_one() {
             binary(ctx, BinaryOp::Sub, &grid, &y, &y).expect("runs");
             unary(ctx, UnaryOp::Activation(Activation::Sigmoid), &y, &y).expect("runs");
             binary(ctx, BinaryOp::Pow, &y, &two, &y).expect("runs");
-            ctx.arena.read(&y).expect("in the arena")
+            ctx.f32_arena.read(&y).expect("in the arena")
         });
         let found = with(&mut arena, isa, |ctx| {
             chain(ctx, &x, &y, &links).expect("runs");
-            ctx.arena.read(&y).expect("in the arena")
+            ctx.f32_arena.read(&y).expect("in the arena")
         });
         assert_eq!(found, expected, "{isa}");
         let in_place = with(&mut arena, isa, |ctx| {
             chain(ctx, &x, &x, &links).expect("runs");
-            ctx.arena.read(&x).expect("in the arena")
+            ctx.f32_arena.read(&x).expect("in the arena")
         });
         assert_eq!(in_place, expected, "{isa}, in place");
     }

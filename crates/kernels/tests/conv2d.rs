@@ -213,8 +213,8 @@ impl Case {
         let pool = ThreadPool::new(threads);
         let conv = PackedConv::new(&self.spec(), isa).expect("a valid convolution");
         let mut ctx = Context {
-            arena: &mut arena,
-            codes: &mut Arena::new(0).expect("a small arena"),
+            f32_arena: &mut arena,
+            u8_arena: &mut Arena::new(0).expect("a small arena"),
             pool: &pool,
             isa,
         };
@@ -353,8 +353,8 @@ fn conv2d_bad_views_are_typed_errors() {
     let pool = ThreadPool::new(1);
     let mut arena = Arena::new(len).expect("a small arena");
     let mut ctx = Context {
-        arena: &mut arena,
-        codes: &mut Arena::new(0).expect("a small arena"),
+        f32_arena: &mut arena,
+        u8_arena: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
         isa: Isa::Scalar,
     };
@@ -429,8 +429,8 @@ fn conv2d_hostile_attributes_are_typed_errors() {
         let pool = ThreadPool::new(1);
         let mut arena = Arena::new(200).expect("a small arena");
         let mut ctx = Context {
-            arena: &mut arena,
-            codes: &mut Arena::new(0).expect("a small arena"),
+            f32_arena: &mut arena,
+            u8_arena: &mut Arena::new(0).expect("a small arena"),
             pool: &pool,
             isa: Isa::Scalar,
         };
@@ -448,8 +448,8 @@ fn halo_without_room_between_rows_or_images_is_a_typed_error() {
     let pool = ThreadPool::new(1);
     let mut arena = Arena::new(400).expect("a small arena");
     let mut ctx = Context {
-        arena: &mut arena,
-        codes: &mut Arena::new(0).expect("a small arena"),
+        f32_arena: &mut arena,
+        u8_arena: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
         isa: Isa::Scalar,
     };

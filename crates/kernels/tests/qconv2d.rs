@@ -1,9 +1,9 @@
-//! Convolution of codes: every instruction set against a plain computation, on edge shapes, in slices with canaries
+//! Convolution of quantized values: every instruction set against a plain computation, on edge shapes, in slices with canaries
 //! around them; equal bits on all of them and on any number of threads.
 
 use kernels::{
-    Arena, CodeParams, CodeTable, Context, Isa, KernelError, PackedQConv, QActivation, QConvSpec,
-    QEpilogue, QOut, ThreadPool, View, q_fill_halo, qconv2d,
+    Arena, Context, Isa, KernelError, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut,
+    ThreadPool, U8Params, U8Table, View, q_fill_halo, qconv2d,
 };
 
 const CANARY: u8 = 77;
@@ -22,7 +22,7 @@ struct Case {
     around: [usize; 2],
     images: usize,
     /// What divides weights drawn from all of i8.
-    narrow: i8,
+    singles: i8,
 }
 
 fn case(channels: [usize; 2], image: [usize; 2], kernel: usize) -> Case {
@@ -36,7 +36,7 @@ fn case(channels: [usize; 2], image: [usize; 2], kernel: usize) -> Case {
         group: 1,
         around: [0; 2],
         images: 1,
-        narrow: 1,
+        singles: 1,
     }
 }
 
@@ -101,16 +101,16 @@ fn cases() -> Vec<Case> {
         ..case([16, 64], [21, 23], 1)
     });
     cases.push(case([64, 64], [12, 20], 3));
-    // Weights of which some, and all, quads can be summed in 16 bits.
-    for narrow in [2, 3, 5] {
+    // Weights of which some, and all, blocks of four can be summed in 16 bits.
+    for singles in [2, 3, 5] {
         for channels in [4, 5, 9, 16, 30] {
             for m in [7, 16, 24] {
                 cases.push(Case {
-                    narrow,
+                    singles,
                     ..case([channels, m], [4, 7], 3)
                 });
                 cases.push(Case {
-                    narrow,
+                    singles,
                     strides: [1, 2],
                     dilations: [2, 1],
                     pads: [2, 1, 2, 1],
@@ -118,14 +118,14 @@ fn cases() -> Vec<Case> {
                     ..case([channels, m], [5, 9], 3)
                 });
                 cases.push(Case {
-                    narrow,
+                    singles,
                     ..case([channels, m], [5, 9], 1)
                 });
             }
         }
     }
     cases.push(Case {
-        narrow: 3,
+        singles: 3,
         group: 3,
         ..case([24, 30], [6, 7], 3)
     });
@@ -176,7 +176,7 @@ struct Views {
     x: View,
     y: View,
     residual: View,
-    codes: usize,
+    quantized: usize,
 }
 
 impl Case {
@@ -186,7 +186,7 @@ impl Case {
         let m = self.channels[1];
         let weight = noise(m * depth, 1);
         QConvSpec {
-            weight: weight.into_iter().map(|w| w as i8 / self.narrow).collect(),
+            weight: weight.into_iter().map(|w| w as i8 / self.singles).collect(),
             out_channels: m,
             in_channels_per_group: inner,
             kernel: self.kernel,
@@ -235,7 +235,7 @@ impl Case {
             x,
             y,
             residual,
-            codes: start,
+            quantized: start,
         }
     }
 
@@ -279,16 +279,16 @@ impl Case {
 
 struct Variant {
     activation: QActivation,
-    table: Option<CodeTable>,
+    table: Option<U8Table>,
     residual: bool,
     float: bool,
 }
 
-const Y: CodeParams = CodeParams {
+const Y: U8Params = U8Params {
     scale: 0.041,
     zero_point: 9,
 };
-const RESIDUAL: CodeParams = CodeParams {
+const RESIDUAL: U8Params = U8Params {
     scale: 0.013,
     zero_point: 120,
 };
@@ -300,13 +300,13 @@ fn variants() -> Vec<Variant> {
         residual: false,
         float: false,
     };
-    let table = CodeTable {
-        x: CodeParams {
+    let table = U8Table {
+        x: U8Params {
             scale: 0.1,
             zero_point: 130,
         },
         map: std::array::from_fn(|i| (i * i / 300) as u8),
-        y: CodeParams {
+        y: U8Params {
             scale: 0.05,
             zero_point: 20,
         },
@@ -351,9 +351,8 @@ fn variants() -> Vec<Variant> {
 
 /// What a variant makes of a sum's real value, with exact exponentials.
 fn expected(variant: &Variant, x: f64, residual: u8) -> f64 {
-    let code = |p: &CodeParams, v: f64| {
-        (v / f64::from(p.scale)).round_ties_even() + f64::from(p.zero_point)
-    };
+    let q =
+        |p: &U8Params, v: f64| (v / f64::from(p.scale)).round_ties_even() + f64::from(p.zero_point);
     let mut value = match variant.activation {
         QActivation::Identity => x,
         QActivation::Relu => x.max(0.0),
@@ -364,8 +363,8 @@ fn expected(variant: &Variant, x: f64, residual: u8) -> f64 {
         _ => 1.0 / (1.0 + (-x).exp()),
     };
     if let Some(table) = &variant.table {
-        let code = table.map[code(&table.x, value).clamp(0.0, 255.0) as usize];
-        value = (f64::from(code) - f64::from(table.y.zero_point)) * f64::from(table.y.scale);
+        let q = table.map[q(&table.x, value).clamp(0.0, 255.0) as usize];
+        value = (f64::from(q) - f64::from(table.y.zero_point)) * f64::from(table.y.scale);
     }
     if variant.residual {
         value += (f64::from(residual) - f64::from(RESIDUAL.zero_point)) * f64::from(RESIDUAL.scale);
@@ -373,16 +372,16 @@ fn expected(variant: &Variant, x: f64, residual: u8) -> f64 {
     value
 }
 
-/// The codes' arena and the reals that the convolution leaves.
+/// The quantized values' arena and the f32 values that the convolution leaves.
 fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Vec<f32>) {
     let views = case.views();
-    let mut codes = Arena::<u8>::new(views.codes).expect("a small arena");
-    let whole = View::contiguous(0, &[views.codes]);
-    codes.fill(&whole, CANARY).expect("fits");
-    codes
+    let mut quantized = Arena::<u8>::new(views.quantized).expect("a small arena");
+    let whole = View::contiguous(0, &[views.quantized]);
+    quantized.fill(&whole, CANARY).expect("fits");
+    quantized
         .write(&views.x, &noise(views.x.elements(), 3))
         .expect("fits");
-    codes
+    quantized
         .write(&views.residual, &noise(views.y.elements(), 4))
         .expect("fits");
     let float = View::nhwc(2, std::array::from_fn(|i| views.y.shape[i]));
@@ -390,16 +389,16 @@ fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Ve
     let conv = PackedQConv::new(&case.spec(), isa).expect("valid");
     let pool = ThreadPool::new(threads);
     let mut ctx = Context {
-        arena: &mut arena,
-        codes: &mut codes,
+        f32_arena: &mut arena,
+        u8_arena: &mut quantized,
         pool: &pool,
         isa,
     };
     q_fill_halo(&mut ctx, &views.x, case.pads, X_ZERO).expect("fits");
     let out = if variant.float {
-        QOut::Float { view: float }
+        QOut::F32 { view: float }
     } else {
-        QOut::Codes {
+        QOut::U8 {
             view: views.y,
             params: Y,
         }
@@ -411,14 +410,14 @@ fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Ve
     };
     qconv2d(&mut ctx, &conv, &views.x, &out, &epilogue).expect("valid");
     (
-        codes.read(&whole).expect("fits"),
+        quantized.read(&whole).expect("fits"),
         arena.read(&float).expect("fits"),
     )
 }
 
 #[test]
 fn qconv2d_any_instruction_set_equals_the_plain_computation() {
-    let (mut codes, mut off) = (0usize, 0usize);
+    let (mut quantized, mut off) = (0usize, 0usize);
     for case in cases() {
         let views = case.views();
         let x = noise(views.x.elements(), 3);
@@ -442,19 +441,22 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
                     assert!(error < 2e-5, "{case:?}: {} for {value}", reals[i]);
                     continue;
                 }
-                let code = (value / f64::from(Y.scale)).round_ties_even() + f64::from(Y.zero_point);
-                let step = (f64::from(found[i]) - code.clamp(0.0, 255.0)).abs();
-                // A table's code one off is several off in the result.
+                let q = (value / f64::from(Y.scale)).round_ties_even() + f64::from(Y.zero_point);
+                let step = (f64::from(found[i]) - q.clamp(0.0, 255.0)).abs();
+                // A table's quantized value one off is several off in the result.
                 assert!(
                     step <= 1.0 || variant.table.is_some(),
-                    "{case:?} {i}: {} for {code}",
+                    "{case:?} {i}: {} for {q}",
                     found[i]
                 );
-                (codes, off) = (codes + 1, off + usize::from(step > 0.0));
+                (quantized, off) = (quantized + 1, off + usize::from(step > 0.0));
             }
         }
     }
-    assert!(off * 2000 < codes, "{off} of {codes} codes differ");
+    assert!(
+        off * 2000 < quantized,
+        "{off} of {quantized} quantized differ"
+    );
 }
 
 #[test]
@@ -484,11 +486,11 @@ fn qconv2d_around_its_output_leaves_everything() {
         let views = case.views();
         for isa in Isa::available() {
             let (after, _) = run(&case, &variants()[0], isa, 1);
-            let mut before = Arena::<u8>::new(views.codes).expect("a small arena");
-            let whole = View::contiguous(0, &[views.codes]);
+            let mut before = Arena::<u8>::new(views.quantized).expect("a small arena");
+            let whole = View::contiguous(0, &[views.quantized]);
             before.write(&whole, &after).expect("fits");
             before.fill(&views.y, 0).expect("fits");
-            let mut expected = Arena::<u8>::new(views.codes).expect("a small arena");
+            let mut expected = Arena::<u8>::new(views.quantized).expect("a small arena");
             expected.fill(&whole, CANARY).expect("fits");
             let wide = |pad: usize, axis: usize| (views.x.strides[axis] * pad, pad);
             let (up, left) = (wide(case.pads[0], 2), wide(case.pads[1], 3));
@@ -528,7 +530,7 @@ fn qconv2d_largest_codes_and_weights_do_not_saturate() {
     };
     let views = case.views();
     let y = View::nhwc(0, [1, 64, 1, 9]);
-    // What two quads have of one sign in two neighbouring weights each: 128 is the most that an i16 holds with 255.
+    // What two blocks of four have of one sign in two neighbouring weights each: 128 is the most that an i16 holds with 255.
     for (most, sign) in (124..=132).flat_map(|most| [(most, 1), (most, -1)]) {
         let draws = noise(64 * 8, most as u32);
         let weights = draws.iter().enumerate().flat_map(|(i, &draw)| {
@@ -555,18 +557,18 @@ fn qconv2d_largest_codes_and_weights_do_not_saturate() {
         for isa in Isa::available() {
             let conv = PackedQConv::new(&spec, isa).expect("valid");
             let pool = ThreadPool::new(1);
-            let (mut arena, mut codes) = (
+            let (mut arena, mut quantized) = (
                 Arena::new(64 * 9).expect("a small arena"),
-                Arena::new(views.codes).expect("a small arena"),
+                Arena::new(views.quantized).expect("a small arena"),
             );
-            codes.fill(&views.x, 255).expect("fits");
+            quantized.fill(&views.x, 255).expect("fits");
             let mut ctx = Context {
-                arena: &mut arena,
-                codes: &mut codes,
+                f32_arena: &mut arena,
+                u8_arena: &mut quantized,
                 pool: &pool,
                 isa,
             };
-            let out = QOut::Float { view: y };
+            let out = QOut::F32 { view: y };
             qconv2d(&mut ctx, &conv, &views.x, &out, &QEpilogue::default()).expect("valid");
             assert!(arena.read(&y).expect("fits") == expected, "{isa}, {most}");
         }
@@ -611,31 +613,31 @@ fn qconv2d_bad_arguments_are_typed_errors() {
     let views = case.views();
     let conv = PackedQConv::new(&case.spec(), Isa::Scalar).expect("valid");
     let pool = ThreadPool::new(1);
-    let (mut arena, mut codes) = (
+    let (mut arena, mut quantized) = (
         Arena::new(8).expect("a small arena"),
-        Arena::new(views.codes).expect("a small arena"),
+        Arena::new(views.quantized).expect("a small arena"),
     );
     let mut ctx = Context {
-        arena: &mut arena,
-        codes: &mut codes,
+        f32_arena: &mut arena,
+        u8_arena: &mut quantized,
         pool: &pool,
         isa: Isa::Scalar,
     };
     let mut run = |x: &View, y: QOut| qconv2d(&mut ctx, &conv, x, &y, &QEpilogue::default()).err();
-    let good = QOut::Codes {
+    let good = QOut::U8 {
         view: views.y,
         params: Y,
     };
     assert_eq!(run(&views.x, good), None);
-    let no_scale = QOut::Codes {
+    let no_scale = QOut::U8 {
         view: views.y,
-        params: CodeParams { scale: 0.0, ..Y },
+        params: U8Params { scale: 0.0, ..Y },
     };
     assert!(matches!(
         run(&views.x, no_scale),
         Some(KernelError::Scale { .. })
     ));
-    let onto_x = QOut::Codes {
+    let onto_x = QOut::U8 {
         view: View {
             offset: views.x.offset,
             ..views.y
@@ -654,7 +656,7 @@ fn qconv2d_bad_arguments_are_typed_errors() {
         run(&without_halo, good),
         Some(KernelError::OutOfBounds { .. })
     ));
-    let small = QOut::Float { view: views.y };
+    let small = QOut::F32 { view: views.y };
     assert!(matches!(
         run(&views.x, small),
         Some(KernelError::OutOfBounds { .. })

@@ -19,8 +19,8 @@ fn with(len: usize, f: &mut dyn FnMut(&mut Context)) {
             let pool = ThreadPool::new(threads);
             let mut arena = Arena::new(len).expect("a small arena");
             f(&mut Context {
-                arena: &mut arena,
-                codes: &mut Arena::new(0).expect("a small arena"),
+                f32_arena: &mut arena,
+                u8_arena: &mut Arena::new(0).expect("a small arena"),
                 pool: &pool,
                 isa,
             });
@@ -115,9 +115,9 @@ fn unary_equals_the_definition() {
                     ..x
                 };
                 let values = noise(n, 7);
-                ctx.arena.write(&x, &values).expect("write");
+                ctx.f32_arena.write(&x, &values).expect("write");
                 unary(ctx, op, &x, &y).expect("unary");
-                for (x, y) in values.iter().zip(ctx.arena.read(&y).expect("read")) {
+                for (x, y) in values.iter().zip(ctx.f32_arena.read(&y).expect("read")) {
                     near(
                         y,
                         definition(f64::from(*x)),
@@ -168,9 +168,9 @@ fn unary_extremes_stay_finite_or_right() {
         (UnaryOp::Activation(Activation::Tanh), f32::tanh),
     ] {
         with(64, &mut |ctx| {
-            ctx.arena.write(&view, &values).expect("write");
+            ctx.f32_arena.write(&view, &values).expect("write");
             unary(ctx, op, &view, &y).expect("unary");
-            for (x, y) in values.iter().zip(ctx.arena.read(&y).expect("read")) {
+            for (x, y) in values.iter().zip(ctx.f32_arena.read(&y).expect("read")) {
                 let expected = f(*x);
                 assert!(
                     y == expected || (y - expected).abs() <= 4e-7 * expected.abs() + 1e-37,
@@ -201,12 +201,18 @@ fn binary_broadcasts_by_zero_strides_and_runs_in_place() {
                 strides: Dims::new(&[0, 1, 0, 0]),
             };
             let (av, bv) = (noise(c * h * w, 1), noise(c, 2));
-            ctx.arena.write(&a, &av).expect("write");
-            ctx.arena
+            ctx.f32_arena.write(&a, &av).expect("write");
+            ctx.f32_arena
                 .write(&View::contiguous(1000, &[c]), &bv)
                 .expect("write");
             binary(ctx, op, &a, &b, &a).expect("binary");
-            for (i, y) in ctx.arena.read(&a).expect("read").into_iter().enumerate() {
+            for (i, y) in ctx
+                .f32_arena
+                .read(&a)
+                .expect("read")
+                .into_iter()
+                .enumerate()
+            {
                 assert_eq!(y, f(av[i], bv[i / (h * w)]), "{op:?} {}", ctx.isa);
             }
         });
@@ -219,11 +225,11 @@ fn copy_changes_the_layout() {
         let x = View::nhwc(0, [1, 18, 7, 9]);
         let y = View::contiguous(2000, &[1, 18, 7, 9]);
         let values = noise(x.elements(), 1);
-        ctx.arena.write(&x, &values).expect("write");
+        ctx.f32_arena.write(&x, &values).expect("write");
         copy(ctx, &x, &y).expect("copy");
-        assert_eq!(ctx.arena.read(&y).expect("read"), values);
+        assert_eq!(ctx.f32_arena.read(&y).expect("read"), values);
         let mut seen = vec![0.0; values.len()];
-        ctx.arena
+        ctx.f32_arena
             .for_each_run(&x, &mut |at, run| {
                 assert_eq!(run.len(), 18);
                 for (c, v) in run.iter().enumerate() {
@@ -239,15 +245,17 @@ fn copy_changes_the_layout() {
 fn read_of_a_view_that_repeats_its_last_axis_gives_each_element_again() {
     with(16, &mut |ctx| {
         let column = View::contiguous(2, &[3, 1]);
-        ctx.arena.write(&column, &[1.0, 2.0, 3.0]).expect("write");
+        ctx.f32_arena
+            .write(&column, &[1.0, 2.0, 3.0])
+            .expect("write");
         let repeated = View {
             shape: kernels::Dims::new(&[3, 2]),
             strides: kernels::Dims::new(&[1, 0]),
             ..column
         };
-        let found = ctx.arena.read(&repeated).expect("read");
+        let found = ctx.f32_arena.read(&repeated).expect("read");
         assert_eq!(found, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
-        let short = ctx.arena.read_into(&repeated, &mut [0.0; 5]);
+        let short = ctx.f32_arena.read_into(&repeated, &mut [0.0; 5]);
         assert!(matches!(
             short,
             Err(KernelError::Length {
@@ -277,7 +285,7 @@ fn pools_clamp_their_window_to_the_image() {
                 View::nhwc(2000, [1, c, oh, ow]),
             );
             let values = noise(c * h * w, 5);
-            ctx.arena.write(&x, &values).expect("write");
+            ctx.f32_arena.write(&x, &values).expect("write");
             let window = Pool {
                 kernel: [kernel; 2],
                 strides: [stride; 2],
@@ -298,7 +306,7 @@ fn pools_clamp_their_window_to_the_image() {
                     .collect()
             };
             max_pool(ctx, &x, &y, &window).expect("max_pool");
-            let found = ctx.arena.read(&y).expect("read");
+            let found = ctx.f32_arena.read(&y).expect("read");
             for (n, v) in found.into_iter().enumerate() {
                 let taps = taps(n / (oh * ow), n / ow % oh, n % ow);
                 assert_eq!(
@@ -309,7 +317,7 @@ fn pools_clamp_their_window_to_the_image() {
                 );
             }
             avg_pool(ctx, &x, &y, &window).expect("avg_pool");
-            let found = ctx.arena.read(&y).expect("read");
+            let found = ctx.f32_arena.read(&y).expect("read");
             for (n, v) in found.into_iter().enumerate() {
                 let taps = taps(n / (oh * ow), n / ow % oh, n % ow);
                 let count = if include { kernel * kernel } else { taps.len() };
@@ -328,8 +336,8 @@ fn resize_and_halo_move_pixels() {
             shape: Dims::new(&[1, 3, 4, 4]),
             strides: Dims::new(&[180, 1, 30, 5]),
         };
-        ctx.arena.write(&x, &noise(12, 1)).expect("write");
-        let before = ctx.arena.read(&x).expect("read");
+        ctx.f32_arena.write(&x, &noise(12, 1)).expect("write");
+        let before = ctx.f32_arena.read(&x).expect("read");
         resize_nearest(ctx, &x, &y, &[0, 0, 1, 1], &[0, 0, 1, 1]).expect("resize");
         fill_halo(ctx, &y, [1; 4], 9.0).expect("halo");
         let wide = View {
@@ -337,7 +345,7 @@ fn resize_and_halo_move_pixels() {
             shape: Dims::new(&[1, 5, 6, 6]),
             strides: y.strides,
         };
-        let all = ctx.arena.read(&wide).expect("read");
+        let all = ctx.f32_arena.read(&wide).expect("read");
         for c in 0..5 {
             for (i, j) in (0..36).map(|p| (p / 6, p % 6)) {
                 let inside = (1..5).contains(&i) && (1..5).contains(&j);
@@ -377,9 +385,9 @@ fn softmax_sums_to_one_along_any_axis() {
                     };
                     let y = View { offset: 4000, ..x };
                     let values = noise(x.elements(), 3);
-                    ctx.arena.write(&x, &values).expect("write");
+                    ctx.f32_arena.write(&x, &values).expect("write");
                     softmax(ctx, &x, &y, axis).expect("softmax");
-                    let found = ctx.arena.read(&y).expect("read");
+                    let found = ctx.f32_arena.read(&y).expect("read");
                     let inner: usize = shape[axis + 1..].iter().product();
                     for (n, v) in found.into_iter().enumerate() {
                         let first = n / (inner * shape[axis]) * inner * shape[axis] + n % inner;
@@ -411,16 +419,22 @@ fn matmul_equals_the_sums_in_any_layout() {
                 }
                 let y = View::contiguous(20_000, &[batch, m, n]);
                 let av = noise(a.elements(), 1);
-                ctx.arena
+                ctx.f32_arena
                     .write(
                         &View::contiguous(10_000, &[batch * k * n]),
                         &noise(batch * k * n, 2),
                     )
                     .expect("write");
-                ctx.arena.write(&a, &av).expect("write");
-                let bv = ctx.arena.read(&b).expect("read");
+                ctx.f32_arena.write(&a, &av).expect("write");
+                let bv = ctx.f32_arena.read(&b).expect("read");
                 matmul(ctx, &a, &b, &y).expect("matmul");
-                for (at, v) in ctx.arena.read(&y).expect("read").into_iter().enumerate() {
+                for (at, v) in ctx
+                    .f32_arena
+                    .read(&y)
+                    .expect("read")
+                    .into_iter()
+                    .enumerate()
+                {
                     let (p, i, j) = (at / (m * n), at / n % m, at % n);
                     let sum: f64 = (0..k)
                         .map(|l| {
@@ -561,10 +575,16 @@ fn matmul_deeper_than_a_piece_equals_naive() {
             (0..m * k).map(value).collect(),
             (0..k * n).map(|i| value(i + 7)).collect(),
         );
-        ctx.arena.write(&a, &left).expect("fits");
-        ctx.arena.write(&b, &right).expect("fits");
+        ctx.f32_arena.write(&a, &left).expect("fits");
+        ctx.f32_arena.write(&b, &right).expect("fits");
         matmul(ctx, &a, &b, &y).expect("valid");
-        for (i, found) in ctx.arena.read(&y).expect("fits").into_iter().enumerate() {
+        for (i, found) in ctx
+            .f32_arena
+            .read(&y)
+            .expect("fits")
+            .into_iter()
+            .enumerate()
+        {
             let terms = (0..k).map(|j| left[i / n * k + j] * right[j * n + i % n]);
             let expected: f64 = terms.map(f64::from).sum();
             assert!(

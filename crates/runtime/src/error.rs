@@ -12,7 +12,7 @@ pub enum RuntimeError {
     Opaque { node: String, op_type: String },
     #[error("value `{value}`: the runtime computes in f32, found {found}")]
     DType { value: String, found: DataType },
-    #[error("value `{value}` cannot be observed: it is constant or exists only as integer codes")]
+    #[error("value `{value}` cannot be observed: it is constant or exists only as integers")]
     NotObservable { value: String },
     #[error("the model has {expected} inputs, {found} were given")]
     InputCount { expected: usize, found: usize },

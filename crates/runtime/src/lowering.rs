@@ -2,7 +2,7 @@
 use crate::RuntimeError;
 use ir::ops::{Conv, QuantizeLinear, TranscendentalKind, UnaryKind};
 use ir::{Graph, Node, NodeId, Op, Tensor, ValueId};
-use kernels::{Activation, BinaryOp, CodeParams, CodeTable, FakeQuantize, UnaryOp};
+use kernels::{Activation, BinaryOp, FakeQuantize, U8Params, U8Table, UnaryOp};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ mod islands;
 
 pub(crate) use chains::{ChainLink, MAX_LINKS};
 pub(crate) use focus::Blocks;
-pub(crate) use integer::{QuantizedWeight, Table, code, requantize};
+pub(crate) use integer::{QuantizedWeight, Table, quantize, requantize};
 
 /// Most that constants computed from constants may take, and may take to compute: a file of a few bytes can ask for more
 /// than any machine has.
@@ -26,9 +26,9 @@ const MAX_FOLDED_MACS: u64 = 1 << 34;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     /// As f32.
-    Real,
-    /// As u8 codes; [`Lowered::params`] says of what.
-    Codes,
+    F32,
+    /// As u8; [`Lowered::params`] says of what.
+    U8,
 }
 
 /// A value in one of its forms.
@@ -39,13 +39,13 @@ pub(crate) struct Operand {
 }
 
 impl Operand {
-    pub(crate) fn real(value: ValueId) -> Self {
-        let form = Form::Real;
+    pub(crate) fn f32(value: ValueId) -> Self {
+        let form = Form::F32;
         Self { value, form }
     }
 
-    pub(crate) fn codes(value: ValueId) -> Self {
-        let form = Form::Codes;
+    pub(crate) fn u8(value: ValueId) -> Self {
+        let form = Form::U8;
         Self { value, form }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) struct FusedConv {
     pub(crate) fake_quantize: Option<FakeQuantize>,
 }
 
-/// A convolution of codes with what happens before its result is stored; its second input is the residual.
+/// A convolution of quantized values with what happens before its result is stored; its second input is the residual.
 #[derive(Clone, Debug)]
 pub(crate) struct FusedQConv {
     pub(crate) conv: Conv,
@@ -80,9 +80,9 @@ pub(crate) struct FusedQConv {
     /// Where the weight's input channels are blocks of the image's pixels.
     pub(crate) blocks: Option<Blocks>,
     /// Applied after the activation, before the residual.
-    pub(crate) table: Option<CodeTable>,
-    /// The codes that are stored; `None` where f32 is.
-    pub(crate) codes: Option<CodeParams>,
+    pub(crate) table: Option<U8Table>,
+    /// The quantized values that are stored; `None` where f32 is.
+    pub(crate) output: Option<U8Params>,
 }
 
 /// What an item computes.
@@ -95,15 +95,15 @@ pub(crate) enum Work {
     Chain(Vec<ChainLink>),
     /// The mean of these weights under a softmax over channels.
     SoftmaxMean(Vec<f32>),
-    /// Codes to codes.
+    /// u8 to u8.
     Table(Table),
-    /// Codes with codes to codes.
+    /// u8 with u8 to u8.
     QBinary(BinaryOp),
-    /// A product of codes; its sums become these codes, or f32.
-    QMatMul(Option<CodeParams>),
-    /// f32 to codes.
+    /// A product of u8 values; its sums become u8 again, or f32.
+    QMatMul(Option<U8Params>),
+    /// f32 to u8.
     Quantize,
-    /// Codes to f32.
+    /// Quantized values to f32.
     Dequantize,
     /// As the graph's node says.
     Node(Op),
@@ -173,8 +173,8 @@ pub(crate) struct Lowered<'g> {
     pub(crate) items: Vec<Item>,
     /// How each input of the model is held.
     pub(crate) inputs: Vec<Operand>,
-    /// What the codes of a value stand for, where it is held as codes.
-    pub(crate) params: BTreeMap<ValueId, CodeParams>,
+    /// What the quantized values of a value stand for, where it is held as u8.
+    pub(crate) params: BTreeMap<ValueId, U8Params>,
     consumers: BTreeMap<ValueId, Vec<(NodeId, usize)>>,
     folded: BTreeMap<ValueId, Tensor>,
     /// Dequantized weights that only convolutions read: computed where they are packed.
@@ -205,7 +205,7 @@ impl<'g> Lowered<'g> {
         self.folded.get(&v).or_else(|| self.graph.constant(v))
     }
 
-    /// As [`Lowered::constant`], and weights that are stored as codes.
+    /// As [`Lowered::constant`], and weights that are stored as quantized values.
     pub(crate) fn weights(&self, v: ValueId) -> Result<Option<Cow<'_, Tensor>>, RuntimeError> {
         if let Some(tensor) = self.constant(v) {
             return Ok(Some(Cow::Borrowed(tensor)));
@@ -217,10 +217,10 @@ impl<'g> Lowered<'g> {
         let Some(node) = producer.map(|id| self.graph.node(id)) else {
             return Ok(None);
         };
-        let Some(codes) = self.constant(node.inputs[0]) else {
+        let Some(quantized) = self.constant(node.inputs[0]) else {
             return Ok(None);
         };
-        let made = node.op.forward(&[codes]);
+        let made = node.op.forward(&[quantized]);
         let mut made = made.map_err(|source| self.graph.op_error(node, source))?;
         Ok(made.pop().map(Cow::Owned))
     }
@@ -231,7 +231,7 @@ impl<'g> Lowered<'g> {
 }
 
 /// Lowers a graph; values in `keep` stay values of their own. Where `integer`, what lies between quantization steps runs
-/// on codes; otherwise quantization is imitated in f32.
+/// on quantized values; otherwise quantization is imitated in f32.
 pub(crate) fn lower<'g>(
     graph: &'g Graph,
     keep: &'g BTreeSet<ValueId>,
@@ -241,7 +241,7 @@ pub(crate) fn lower<'g>(
         graph,
         keep,
         items: Vec::new(),
-        inputs: graph.inputs().iter().copied().map(Operand::real).collect(),
+        inputs: graph.inputs().iter().copied().map(Operand::f32).collect(),
         params: BTreeMap::new(),
         consumers: graph.consumers(),
         folded: BTreeMap::new(),
@@ -266,7 +266,7 @@ pub(crate) fn lower<'g>(
     fuse::raise_activations(&mut lowered, keep);
     fuse::softmax_means(&mut lowered, keep)?;
     match integer {
-        true => integer::codes(&mut lowered, keep)?,
+        true => integer::lower(&mut lowered, keep)?,
         false => {
             focus::read_images(&mut lowered, keep);
             fuse::drop_unread(&mut lowered, keep);
@@ -320,7 +320,7 @@ impl<'g> Lowered<'g> {
 
     /// The item of a node; `None` for a QuantizeLinear, which its DequantizeLinear carries out.
     fn item(&self, id: NodeId, node: &Node) -> Result<Option<Item>, RuntimeError> {
-        let mut inputs: Vec<Operand> = node.inputs.iter().copied().map(Operand::real).collect();
+        let mut inputs: Vec<Operand> = node.inputs.iter().copied().map(Operand::f32).collect();
         let work = match &node.op {
             Op::Conv(conv) if self.has_constant_weights(node) => {
                 inputs.truncate(1);
@@ -343,7 +343,7 @@ impl<'g> Lowered<'g> {
             Op::DequantizeLinear(_) => match self.quantizer(node) {
                 None => Work::Node(node.op.clone()),
                 Some((x, quantize)) => {
-                    inputs = vec![Operand::real(x)];
+                    inputs = vec![Operand::f32(x)];
                     match grid(quantize) {
                         Some(grid) => Work::Unary(UnaryOp::FakeQuantize(grid)),
                         None => {
@@ -360,7 +360,7 @@ impl<'g> Lowered<'g> {
             name: node.name.clone(),
             work,
             inputs,
-            outputs: node.outputs.iter().copied().map(Operand::real).collect(),
+            outputs: node.outputs.iter().copied().map(Operand::f32).collect(),
             macs: self.graph.node_macs(id),
         }))
     }
@@ -369,8 +369,8 @@ impl<'g> Lowered<'g> {
         node.inputs[1..].iter().all(|&v| self.is_constant(v))
     }
 
-    /// The pair that ends in this DequantizeLinear: the real value that enters it, and how it becomes codes. `None` where
-    /// its codes come from elsewhere.
+    /// The pair that ends in this DequantizeLinear: the real value that enters it, and how it becomes quantized values. `None` where
+    /// its quantized values come from elsewhere.
     fn quantizer(&self, node: &Node) -> Option<(ValueId, &'g QuantizeLinear)> {
         let Op::DequantizeLinear(dq) = &node.op else {
             return None;
@@ -382,19 +382,19 @@ impl<'g> Lowered<'g> {
         }
     }
 
-    /// Whether the codes of a QuantizeLinear are read by DequantizeLinear on the same grid, and by nothing else.
+    /// Whether the quantized values of a QuantizeLinear are read by DequantizeLinear on the same grid, and by nothing else.
     fn only_dequantized(&self, node: &Node) -> bool {
-        let codes = node.outputs[0];
+        let quantized = node.outputs[0];
         let pair = |&(reader, _): &(NodeId, usize)| {
             let reader = self.graph.node(reader);
             self.quantizer(reader).is_some()
         };
-        let readers = self.consumers.get(&codes).into_iter().flatten();
-        !self.graph.outputs().contains(&codes) && readers.into_iter().all(pair)
+        let readers = self.consumers.get(&quantized).into_iter().flatten();
+        !self.graph.outputs().contains(&quantized) && readers.into_iter().all(pair)
     }
 }
 
-/// The grid of codes; `None` where channels have grids of their own.
+/// The grid of quantized values; `None` where channels have grids of their own.
 fn grid(quantize: &QuantizeLinear) -> Option<FakeQuantize> {
     let params = &quantize.params;
     let (&[scale], &[zero_point]) = (params.scale(), params.zero_point()) else {

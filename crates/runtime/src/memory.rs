@@ -8,7 +8,7 @@ pub(crate) struct Lifetime {
     pub(crate) last: usize,
 }
 
-/// Buffers start at cache lines, of codes too.
+/// Buffers start at cache lines, of quantized values too.
 const ALIGN: usize = 64;
 
 /// The first element of each buffer, and the elements needed in all: greedy by size, best fit.

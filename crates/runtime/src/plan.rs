@@ -6,7 +6,7 @@ use crate::memory::{self, Lifetime};
 use crate::schedule::{Packed, Schedule, parents};
 use crate::step::Step;
 use ir::{DataType, Graph, Tensor, ValueId};
-use kernels::{CodeParams, Dims, Isa, TileChoice, View};
+use kernels::{Dims, Isa, TileChoice, U8Params, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How to compile.
@@ -57,8 +57,8 @@ impl StepInfo {
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) view: View,
-    /// What its codes stand for, where it is held as codes.
-    pub(crate) codes: Option<CodeParams>,
+    /// What its quantized values stand for, where it is held as u8.
+    pub(crate) quantization: Option<U8Params>,
 }
 
 pub(crate) enum Output {
@@ -85,8 +85,8 @@ pub struct Plan {
     pub(crate) outputs: Vec<Output>,
     pub(crate) watched: Vec<Watched>,
     pub(crate) constants: Vec<(View, Vec<f32>)>,
-    pub(crate) reals: usize,
-    pub(crate) codes: usize,
+    pub(crate) f32_len: usize,
+    pub(crate) u8_len: usize,
     /// Bytes that the most demanding step takes beside the arena.
     scratch: usize,
     /// The largest value, for messages.
@@ -98,7 +98,7 @@ impl Plan {
     ///
     /// # Errors
     /// `Opaque`, `DType` for what cannot be executed, `NotObservable` for a constant or an
-    /// integer code in `observe`, `Kernel` or `Operator` where a kernel or an operator refuses the node.
+    /// integer in `observe`, `Kernel` or `Operator` where a kernel or an operator refuses the node.
     pub fn compile(
         graph: &Graph,
         observe: &[ValueId],
@@ -136,7 +136,7 @@ impl Plan {
         let graph = lowered.graph;
         let mut watched = Vec::new();
         for &v in observe.iter().collect::<BTreeSet<_>>() {
-            let real = Operand::real(v);
+            let real = Operand::f32(v);
             let ready = schedule.ready.get(&real).copied();
             let (Some(at), Some(ready)) = (schedule.at(real), ready) else {
                 return Err(RuntimeError::NotObservable {
@@ -147,7 +147,7 @@ impl Plan {
         }
         watched.sort_by_key(|&(v, _, ready)| (ready, v));
         let lifetimes = lifetimes(lowered, &schedule, &watched);
-        let (offsets, [reals, codes]) = offsets(&schedule, &lifetimes);
+        let (offsets, [f32_len, u8_len]) = offsets(&schedule, &lifetimes);
         let resolve = |at: At| View {
             offset: at.view.offset + offsets[at.buffer],
             ..at.view
@@ -155,12 +155,12 @@ impl Plan {
         let input = |(&v, &held): (&ValueId, &Operand)| Input {
             name: graph.value(v).name.clone(),
             view: resolve(schedule.at(held).expect("inputs are placed first")),
-            codes: (held.form == Form::Codes).then(|| lowered.params[&held.value]),
+            quantization: (held.form == Form::U8).then(|| lowered.params[&held.value]),
         };
         let output = |&v: &ValueId| match lowered.constant(v) {
             Some(tensor) => as_reals(tensor, &graph.value(v).name).map(Output::Constant),
             None => schedule
-                .at(Operand::real(v))
+                .at(Operand::f32(v))
                 .map(|at| output_view(resolve(at)))
                 .ok_or_else(|| RuntimeError::DType {
                     value: graph.value(v).name.clone(),
@@ -197,8 +197,8 @@ impl Plan {
                 .collect::<Result<_, _>>()?,
             watched: watched.iter().map(watch).collect(),
             constants: schedule.buffers.iter().filter_map(constant).collect(),
-            reals,
-            codes,
+            f32_len,
+            u8_len,
             scratch: steps.iter().map(Step::scratch_bytes).max().unwrap_or(0),
             largest: largest(graph),
             steps,
@@ -207,8 +207,8 @@ impl Plan {
 
     /// Memory of one session's arena.
     pub fn arena_bytes(&self) -> usize {
-        let reals = self.reals.saturating_mul(size_of::<f32>());
-        reals.saturating_add(self.codes)
+        let bytes = self.f32_len.saturating_mul(size_of::<f32>());
+        bytes.saturating_add(self.u8_len)
     }
 
     /// Memory that one session needs.
@@ -255,8 +255,8 @@ fn largest(graph: &Graph) -> String {
 /// A constant as f32.
 fn as_reals(tensor: &Tensor, name: &str) -> Result<Tensor, RuntimeError> {
     let values = tensor.to_f64();
-    let reals = values.and_then(|v| Tensor::from_f64(DataType::F32, tensor.shape(), &v));
-    reals.map_err(RuntimeError::operator(name))
+    let values = values.and_then(|v| Tensor::from_f64(DataType::F32, tensor.shape(), &v));
+    values.map_err(RuntimeError::operator(name))
 }
 
 fn output_view(view: View) -> Output {
@@ -270,7 +270,7 @@ fn output_view(view: View) -> Output {
 /// Where each buffer starts in its arena, and the elements of both arenas.
 fn offsets(schedule: &Schedule<'_>, lifetimes: &[Lifetime]) -> (Vec<usize>, [usize; 2]) {
     let mut offsets = vec![0; lifetimes.len()];
-    let totals = [Form::Real, Form::Codes].map(|form| {
+    let totals = [Form::F32, Form::U8].map(|form| {
         let buffers = schedule.buffers.iter().enumerate();
         let members: Vec<usize> = buffers
             .filter(|(_, b)| b.form == form)
@@ -319,7 +319,7 @@ fn lifetimes(
         touch(at.buffer, ready);
     }
     let outputs = lowered.graph.outputs().iter();
-    for at in outputs.filter_map(|&v| schedule.at(Operand::real(v))) {
+    for at in outputs.filter_map(|&v| schedule.at(Operand::f32(v))) {
         touch(at.buffer, end);
     }
     lives

@@ -4,7 +4,7 @@ use crate::layout::{self, At, Halo};
 use crate::lowering::{Form, Item, Lowered, Operand};
 use crate::step::{Kernel, Step};
 use ir::{DataType, NodeId, ValueId};
-use kernels::{CodeParams, Isa, KernelError, PackedConv, PackedQConv, View};
+use kernels::{Isa, KernelError, PackedConv, PackedQConv, U8Params, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) struct Buffer {
     halo: Halo,
     /// The value whose place it is: what asks for a larger halo.
     owner: Option<Operand>,
-    /// The code that stands for 0, where it holds codes.
+    /// The quantized value that stands for 0, where it holds quantized values.
     zero_point: u8,
     filled: bool,
     /// Elements that every session holds from its start.
@@ -37,8 +37,8 @@ pub(crate) struct Buffer {
 /// Packed weights by node and group of output channels, shared by the passes of one compilation.
 #[derive(Default)]
 pub(crate) struct Packed {
-    real: BTreeMap<(NodeId, usize), Arc<PackedConv>>,
-    codes: BTreeMap<(NodeId, usize), Arc<PackedQConv>>,
+    f32: BTreeMap<(NodeId, usize), Arc<PackedConv>>,
+    u8: BTreeMap<(NodeId, usize), Arc<PackedQConv>>,
 }
 
 /// One pass over the items.
@@ -111,18 +111,18 @@ impl<'a> Schedule<'a> {
         })
     }
 
-    /// What the codes of a value stand for.
-    fn params(&self, v: Operand) -> CodeParams {
+    /// What the quantized values of a value stand for.
+    fn params(&self, v: Operand) -> U8Params {
         let params = self.lowered.params.get(&v.value);
-        *params.expect("lowering gives params to every value that is held as codes")
+        *params.expect("lowering gives params to every value that is held as quantized values")
     }
 
     /// A buffer for a value, or for a copy of it.
     fn buffer(&mut self, v: Operand, shape: &[usize], halo: Halo) -> Result<At, KernelError> {
         let (view, elements) = layout::fresh(shape, halo)?;
         let zero_point = match v.form {
-            Form::Real => 0,
-            Form::Codes => self.params(v).zero_point,
+            Form::F32 => 0,
+            Form::U8 => self.params(v).zero_point,
         };
         let plane = shape.len() == 4;
         Ok(self.push(Buffer {
@@ -251,8 +251,8 @@ impl<'a> Schedule<'a> {
         let buffer = &mut self.buffers[buffer];
         if !std::mem::replace(&mut buffer.filled, true) {
             let kernel = match buffer.form {
-                Form::Real => Kernel::FillHalo(buffer.halo),
-                Form::Codes => Kernel::QFillHalo(buffer.halo, buffer.zero_point),
+                Form::F32 => Kernel::FillHalo(buffer.halo),
+                Form::U8 => Kernel::QFillHalo(buffer.halo, buffer.zero_point),
             };
             self.steps.push(Step {
                 name: name.to_owned(),
@@ -318,7 +318,7 @@ impl<'a> Schedule<'a> {
 
 fn copy_kernel(form: Form) -> Kernel {
     match form {
-        Form::Real => Kernel::Copy,
-        Form::Codes => Kernel::QCopy(None),
+        Form::F32 => Kernel::Copy,
+        Form::U8 => Kernel::QCopy(None),
     }
 }

@@ -1,5 +1,5 @@
 //! Sessions: one arena each, running a shared plan.
-use crate::lowering::code;
+use crate::lowering::quantize;
 use crate::plan::{Input, Output, Watched};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
@@ -46,8 +46,8 @@ type Sink<'a> = &'a mut dyn FnMut(ValueId, &Observed<'_>) -> Result<(), RuntimeE
 pub struct Session {
     plan: Arc<Plan>,
     pool: Arc<ThreadPool>,
-    arena: Arena,
-    codes: Arena<u8>,
+    f32_arena: Arena,
+    u8_arena: Arena<u8>,
     /// Pixels on their way into an input that is held as f32.
     reals: Vec<f32>,
 }
@@ -72,18 +72,18 @@ impl Session {
         if plan.needed_bytes() > available {
             return Err(plan.short_of_memory(available));
         }
-        let mut arena = Arena::new(plan.reals).map_err(short)?;
-        let codes = Arena::new(plan.codes).map_err(short)?;
+        let mut f32_arena = Arena::new(plan.f32_len).map_err(short)?;
+        let u8_arena = Arena::new(plan.u8_len).map_err(short)?;
         for (view, data) in &plan.constants {
-            arena
+            f32_arena
                 .write(view, data)
                 .map_err(RuntimeError::kernel(failed))?;
         }
         Ok(Session {
             plan: Arc::clone(plan),
             pool,
-            arena,
-            codes,
+            f32_arena,
+            u8_arena,
             reals: Vec::new(),
         })
     }
@@ -176,8 +176,8 @@ impl Session {
 
     fn context(&mut self) -> Context<'_> {
         Context {
-            arena: &mut self.arena,
-            codes: &mut self.codes,
+            f32_arena: &mut self.f32_arena,
+            u8_arena: &mut self.u8_arena,
             pool: &self.pool,
             isa: self.plan.isa,
         }
@@ -194,10 +194,10 @@ impl Session {
             }
             Ok(())
         };
-        show(&self.arena, 0)?;
+        show(&self.f32_arena, 0)?;
         for (i, step) in plan.steps.iter().enumerate() {
             step.run(&mut self.context())?;
-            show(&self.arena, i + 1)?;
+            show(&self.f32_arena, i + 1)?;
         }
         Ok(())
     }
@@ -210,9 +210,9 @@ impl Session {
         for (input, data) in plan.inputs.iter().zip(inputs) {
             check_input(input, data.len())?;
             let mut ctx = self.context();
-            let written = match input.codes {
-                None => ctx.arena.write(&input.view, data),
-                Some(params) => kernels::quantize_planes(&mut ctx, data, &input.view, params),
+            let written = match input.quantization {
+                None => ctx.f32_arena.write(&input.view, data),
+                Some(params) => kernels::quantize_nchw(&mut ctx, data, &input.view, params),
             };
             written.map_err(RuntimeError::kernel(&input.name))?;
         }
@@ -236,13 +236,14 @@ impl Session {
     ) -> Result<(), RuntimeError> {
         check_input(input, pixels.len())?;
         let failed = RuntimeError::kernel(&input.name);
-        if let Some(params) = input.codes {
+        if let Some(params) = input.quantization {
             let mut ctx = self.context();
-            let table: [u8; 256] = std::array::from_fn(|byte| code(byte as f32 * scale, params));
+            let table: [u8; 256] =
+                std::array::from_fn(|byte| quantize(byte as f32 * scale, params));
             let own = table
                 .iter()
                 .enumerate()
-                .all(|(byte, &code)| byte == usize::from(code));
+                .all(|(byte, &value)| byte == usize::from(value));
             return kernels::write_pixels(&mut ctx, pixels, &input.view)
                 .and_then(|()| match own {
                     true => Ok(()),
@@ -257,12 +258,12 @@ impl Session {
         self.reals.clear();
         self.reals
             .extend(pixels.iter().map(|&byte| f32::from(byte) * scale));
-        self.arena.write(&rows, &self.reals).map_err(failed)
+        self.f32_arena.write(&rows, &self.reals).map_err(failed)
     }
 
     fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
         let output = |o: &Output| match o {
-            Output::View { shape, elements } => read(&self.arena, elements, shape),
+            Output::View { shape, elements } => read(&self.f32_arena, elements, shape),
             Output::Constant(tensor) => Ok(tensor.clone()),
         };
         self.plan.outputs.iter().map(output).collect()
@@ -290,7 +291,7 @@ impl Session {
             }
             match output {
                 Output::View { elements, .. } => {
-                    let read = self.arena.read_into(elements, to);
+                    let read = self.f32_arena.read_into(elements, to);
                     read.map_err(RuntimeError::kernel("an output"))?;
                 }
                 Output::Constant(tensor) => {

@@ -4,21 +4,21 @@ use crate::layout::Halo;
 use crate::lowering::{ChainLink, MAX_LINKS, Table};
 use ir::{Graph, Op, Tensor, interpreter};
 use kernels::{
-    Activation, BinaryOp, CodeParams, CodeTable, Context, Epilogue, FakeQuantize, KernelError,
-    Link, PackedConv, PackedQConv, Pool, QActivation, QEpilogue, QOut, TileChoice, UnaryOp, View,
+    Activation, BinaryOp, Context, Epilogue, FakeQuantize, KernelError, Link, PackedConv,
+    PackedQConv, Pool, QActivation, QEpilogue, QOut, TileChoice, U8Params, U8Table, UnaryOp, View,
 };
 use std::sync::Arc;
 
-/// A convolution of codes and what follows its sums.
+/// A convolution of quantized values and what follows its sums.
 #[derive(Clone)]
 pub(crate) struct QConvKernel {
     pub(crate) packed: Arc<PackedQConv>,
     pub(crate) activation: QActivation,
-    pub(crate) table: Option<CodeTable>,
-    /// What the codes of the second input stand for.
-    pub(crate) residual: Option<CodeParams>,
+    pub(crate) table: Option<U8Table>,
+    /// What the quantized values of the second input stand for.
+    pub(crate) residual: Option<U8Params>,
     /// What is stored; `None` where f32 is.
-    pub(crate) codes: Option<CodeParams>,
+    pub(crate) output: Option<U8Params>,
 }
 
 /// What a step does with its views.
@@ -57,19 +57,19 @@ pub(crate) enum Kernel {
     },
     QBinary {
         op: BinaryOp,
-        a: CodeParams,
-        b: CodeParams,
-        y: CodeParams,
+        a: U8Params,
+        b: U8Params,
+        y: U8Params,
     },
     QMatMul {
-        a: CodeParams,
-        b: CodeParams,
-        y: Option<CodeParams>,
+        a: U8Params,
+        b: U8Params,
+        y: Option<U8Params>,
     },
     QCopy(Option<Table>),
     QFillHalo(Halo, u8),
-    Quantize(CodeParams),
-    Dequantize(CodeParams),
+    Quantize(U8Params),
+    Dequantize(U8Params),
     /// The operator's own reference computation; constants sit at their input positions.
     Reference {
         op: Box<Op>,
@@ -140,7 +140,7 @@ impl Step<View> {
             Kernel::QConv(conv) => {
                 let kind = self.conv_kind("QConv", conv.activation != QActivation::Identity);
                 let table = if conv.table.is_some() { " + table" } else { "" };
-                let float = if conv.codes.is_none() { " to f32" } else { "" };
+                let float = if conv.output.is_none() { " to f32" } else { "" };
                 kind + table + float
             }
             Kernel::MaxPool(_) => "MaxPool".into(),
@@ -175,7 +175,7 @@ impl Step<View> {
         format!("{name}{activation}{residual}")
     }
 
-    /// Whether codes are what it computes on.
+    /// Whether it computes on u8 values.
     pub(crate) fn is_integer(&self) -> bool {
         matches!(
             self.kernel,
@@ -237,7 +237,7 @@ impl Step<View> {
                 kernels::q_matmul(ctx, (x, *a), (&self.inputs[1], *b), &to)
             }
             Kernel::QCopy(table) => kernels::q_copy(ctx, x, y, table.as_deref()),
-            Kernel::QFillHalo(halo, code) => kernels::q_fill_halo(ctx, y, *halo, *code),
+            Kernel::QFillHalo(halo, value) => kernels::q_fill_halo(ctx, y, *halo, *value),
             Kernel::Quantize(params) => kernels::quantize(ctx, x, y, *params),
             Kernel::Dequantize(params) => kernels::dequantize(ctx, x, *params, y),
             Kernel::Reference { op, constants } => return self.run_reference(ctx, op, constants),
@@ -266,7 +266,7 @@ impl Step<View> {
     }
 
     fn run_q_conv(&self, ctx: &mut Context<'_>, conv: &QConvKernel) -> Result<(), KernelError> {
-        let y = q_out(self.outputs[0], conv.codes);
+        let y = q_out(self.outputs[0], conv.output);
         let epilogue = QEpilogue {
             activation: conv.activation,
             table: conv.table.as_ref(),
@@ -277,7 +277,7 @@ impl Step<View> {
 
     fn run_island(&self, ctx: &mut Context<'_>, graph: &Graph) -> Result<(), RuntimeError> {
         let read = |view: &View| {
-            let data = ctx.arena.read(view);
+            let data = ctx.f32_arena.read(view);
             let data = data.map_err(RuntimeError::kernel(&self.name))?;
             Tensor::new(view.shape.to_vec(), data).map_err(RuntimeError::operator(&self.name))
         };
@@ -286,7 +286,7 @@ impl Step<View> {
         for (view, tensor) in self.outputs.iter().zip(&outputs) {
             let data = tensor.as_slice::<f32>();
             let data = data.map_err(RuntimeError::operator(&self.name))?;
-            let written = ctx.arena.write(view, data);
+            let written = ctx.f32_arena.write(view, data);
             written.map_err(RuntimeError::kernel(&self.name))?;
         }
         Ok(())
@@ -306,7 +306,7 @@ impl Step<View> {
                 None => {
                     let view = views.next().expect("one view for each computed input");
                     let data = ctx
-                        .arena
+                        .f32_arena
                         .read(view)
                         .map_err(RuntimeError::kernel(&self.name))?;
                     Tensor::new(view.shape.to_vec(), data)
@@ -322,7 +322,7 @@ impl Step<View> {
             let data = tensor
                 .as_slice::<f32>()
                 .map_err(RuntimeError::operator(&self.name))?;
-            ctx.arena
+            ctx.f32_arena
                 .write(view, data)
                 .map_err(RuntimeError::kernel(&self.name))?;
         }
@@ -330,9 +330,9 @@ impl Step<View> {
     }
 }
 
-fn q_out(view: View, codes: Option<CodeParams>) -> QOut {
-    match codes {
-        Some(params) => QOut::Codes { view, params },
-        None => QOut::Float { view },
+fn q_out(view: View, params: Option<U8Params>) -> QOut {
+    match params {
+        Some(params) => QOut::U8 { view, params },
+        None => QOut::F32 { view },
     }
 }

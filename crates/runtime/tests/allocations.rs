@@ -48,14 +48,14 @@ fn detector() -> Graph {
     graph
 }
 
-/// The same with codes wherever our engine wants them, and a head in f32.
+/// The same with quantized values wherever our engine wants them, and a head in f32.
 fn quantized(graph: &Graph) -> Graph {
     let ranges = sites(graph, &BUILTIN).expect("a float graph");
     let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-2.0, 4.0)));
     let input = QuantParams::per_tensor(0.02, 100, DataType::U8).expect("valid parameters");
     let plan = plan(graph, &ranges.collect(), &input, &BUILTIN).expect("ranges for all sites");
     let quantized = apply(graph, &plan).expect("the graph of the plan");
-    assert!(int8_macs_share(&quantized) > 0.9, "convolutions of codes");
+    assert!(int8_macs_share(&quantized) > 0.9, "INT8 convolutions");
     quantized
 }
 
@@ -87,7 +87,7 @@ fn allocations(graph: &Graph, threads: usize) -> usize {
 
 fn run_into_warm_session_allocates_nothing() {
     let float = detector();
-    for (kind, graph) in [("codes", quantized(&float)), ("f32", float)] {
+    for (kind, graph) in [("int8", quantized(&float)), ("f32", float)] {
         for threads in [1, 2] {
             let found = allocations(&graph, threads);
             assert_eq!(found, 0, "{kind}, {threads} threads");

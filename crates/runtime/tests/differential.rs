@@ -244,8 +244,8 @@ fn quantized(graph: &Graph, target: &Target) -> Graph {
     quant::apply(&graph, &plan).expect("it is quantized")
 }
 
-/// Codes against the imitation of codes in f32: sums of codes are exact, sums in f32 are not, so that a value on the border
-/// of two codes may fall to either, which later layers spread; nothing else may differ. So the mean difference is a
+/// Quantized values against the imitation of quantized values in f32: sums of quantized values are exact, sums in f32 are not, so that a value on the border
+/// of two quantized values may fall to either, which later layers spread; nothing else may differ. So the mean difference is a
 /// hundredth of how far the outputs spread at most, and a wrong zero point, scale, pad or channel is many times that.
 #[test]
 fn random_quantized_models_compute_what_onnx_runtime_computes() {

@@ -137,20 +137,20 @@ fn run_of_an_input_of_bytes_takes_its_numbers_as_f32() {
     );
 }
 
-/// Codes that an operator computes with which has no real form here: in their own type, as the interpreter does.
+/// Quantized values that an operator computes with which has no real form here: in their own type, as the interpreter does.
 #[test]
-fn run_of_codes_between_quantize_and_an_integer_operator_equals_the_interpreter() {
+fn run_of_quantized_values_between_quantize_and_an_integer_operator_equals_the_interpreter() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 3]));
     let grid = |scale| QuantParams::per_tensor(scale, 3, DataType::U8).unwrap();
     let q = QuantizeLinear { params: grid(0.25) };
-    let codes = e.node("quantize", q, &[x], &["codes"])[0];
+    let quantized = e.node("quantize", q, &[x], &["quantized"])[0];
     let one = e.constant("one", Tensor::vector(vec![1u8; 3]));
-    let more = e.node("add", BinaryKind::Add, &[codes, one], &["more"])[0];
+    let more = e.node("add", BinaryKind::Add, &[quantized, one], &["more"])[0];
     let dequantize = |params| DequantizeLinear { params };
     let y = e.node("dequantize", dequantize(grid(0.5)), &[more], &["y"])[0];
-    let z = e.node("apart", dequantize(grid(0.25)), &[codes], &["z"])[0];
+    let z = e.node("apart", dequantize(grid(0.25)), &[quantized], &["z"])[0];
     let sum = e.node("sum", BinaryKind::Add, &[y, z], &["sum"])[0];
     e.output(sum);
     graph.apply(e).unwrap();

@@ -354,7 +354,7 @@ fn assert_close(name: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
     assert!(worst <= tolerance, "{name}: off by {worst}");
 }
 
-/// A value next to a rounding boundary may land on the neighbouring code.
+/// A value next to a rounding boundary may land on the neighbouring quantized value.
 fn tolerance(case: &Case) -> f32 {
     if case.name == "quantized" {
         0.051

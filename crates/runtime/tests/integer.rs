@@ -12,7 +12,7 @@ use std::sync::Arc;
 mod net;
 
 impl Net {
-    /// As `qdq`, with signed codes.
+    /// As `qdq`, with signed quantized values.
     fn signed_qdq(&mut self, x: ValueId, scale: f32, zero_point: i32) -> ValueId {
         let params =
             QuantParams::per_tensor(scale, zero_point, DataType::I8).expect("valid parameters");
@@ -25,22 +25,22 @@ impl Net {
         self.op(DequantizeLinear { params }, &[q])
     }
 
-    /// A convolution whose weight is I8 codes with a scale for each output channel.
+    /// A convolution whose weight is I8 quantized values with a scale for each output channel.
     fn q_conv(&mut self, x: ValueId, [i, o, k, s]: [usize; 4], group: usize) -> ValueId {
         self.count += 1;
         let fan_in = i / group * k * k;
-        let codes = numbers(o * fan_in, self.count as u64, 254.0);
-        let codes: Vec<i8> = codes.iter().map(|&c| c as i8).collect();
-        let codes = Tensor::new(vec![o, i / group, k, k], codes).expect("sizes agree");
+        let quantized = numbers(o * fan_in, self.count as u64, 254.0);
+        let quantized: Vec<i8> = quantized.iter().map(|&c| c as i8).collect();
+        let quantized = Tensor::new(vec![o, i / group, k, k], quantized).expect("sizes agree");
         let name = format!("w{}", self.count);
-        let codes = self.edit.constant(&name, codes);
+        let quantized = self.edit.constant(&name, quantized);
         let spread = numbers(o, self.count as u64 + 7, 1.0);
         let scale = spread
             .iter()
             .map(|v| (1.0 + v) / 40.0 / (fan_in as f32).sqrt());
         let params = QuantParams::per_channel(0, scale.collect(), vec![0; o], DataType::I8);
         let params = params.expect("valid parameters");
-        let weight = self.op(DequantizeLinear { params }, &[codes]);
+        let weight = self.op(DequantizeLinear { params }, &[quantized]);
         let bias = self.tensor(&[o], 0.5);
         let conv = ir::ops::Conv {
             kernel_shape: [k, k],
@@ -52,14 +52,14 @@ impl Net {
         self.op(conv, &[x, weight, bias])
     }
 
-    /// Convolution, SiLU, codes: as `quantize --target builtin` writes it.
+    /// Convolution, SiLU, quantized values: as `quantize --target builtin` writes it.
     fn block(&mut self, x: ValueId, shape: [usize; 4], (scale, zero_point): (f32, i32)) -> ValueId {
         let y = self.q_conv(x, shape, 1);
         let y = self.op(UnaryKind::Silu, &[y]);
         self.qdq(y, scale, zero_point)
     }
 
-    /// Convolution, codes, Sigmoid, codes, product, codes: as ONNX Runtime's tools write it.
+    /// Convolution, quantized values, Sigmoid, quantized values, product, quantized values: as ONNX Runtime's tools write it.
     fn gated(&mut self, x: ValueId, shape: [usize; 4], (scale, zero_point): (f32, i32)) -> ValueId {
         let y = self.q_conv(x, shape, 1);
         let y = self.qdq(y, 2.0 * scale, 128);
@@ -210,7 +210,7 @@ fn head(net: &mut Net) -> Vec<ValueId> {
 fn float_islands(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 6, 5, 5]);
     let a = net.block(x, [6, 8, 1, 1], (0.012, 30));
-    // A float convolution between codes, a constant that is not a scalar, and an addition of codes.
+    // A float convolution between quantized values, a constant that is not a scalar, and an addition of quantized values.
     let b = net.conv(a, [8, 8, 3, 1], 1);
     let b = net.qdq(b, 0.02, 120);
     let scale = net.tensor(&[1, 8, 1, 1], 2.0);
@@ -252,7 +252,7 @@ fn attention(net: &mut Net) -> Vec<ValueId> {
 struct Case {
     name: &'static str,
     build: fn(&mut Net) -> Vec<ValueId>,
-    /// What the outputs may be off by: steps of their codes, or for outputs in f32 of codes inside.
+    /// What the outputs may be off by: steps of their quantized values, or for outputs in f32 of quantized values inside.
     tolerance: f32,
     /// Kinds of steps that must not run.
     forbidden: &'static [&'static str],
@@ -376,7 +376,7 @@ fn worst(a: &Tensor, b: &Tensor) -> f32 {
 }
 
 #[test]
-fn run_integers_equal_imitated_quantization_within_a_code() {
+fn run_integers_equal_imitated_quantization_within_one_step() {
     for case in CASES {
         let graph = graph(case);
         let x = image(&graph);
@@ -423,7 +423,7 @@ fn run_integers_same_bits_on_every_isa_and_thread_count() {
 }
 
 #[test]
-fn run_observed_codes_are_seen_as_real_values() {
+fn run_observed_quantized_values_are_seen_as_real_values() {
     for case in CASES {
         let graph = graph(case);
         let x = image(&graph);

@@ -15,7 +15,7 @@ const MODELS: &[&str] = &[
     "yolox_nano_coco_416.onnx",
 ];
 
-/// Writes the codes of every value in `names`, computed by ONNX Runtime node by node.
+/// Writes the quantized values of every value in `names`, computed by ONNX Runtime node by node.
 const REFEREE: &str = "
 import sys, numpy as np, onnx, onnxruntime as ort
 model, folder = sys.argv[1:]
@@ -207,7 +207,7 @@ fn run_quantized_models_near_imitated_quantization() {
 /// A step of a quantized graph by itself: real values on their grids in, one quantized value out.
 struct Unit {
     graph: Graph,
-    /// The codes that each input stands for.
+    /// The quantized values that each input stands for.
     inputs: Vec<ValueId>,
 }
 
@@ -220,25 +220,25 @@ impl Unit {
         let q = graph.node(quantize);
         for id in cone(graph, q.inputs[0])? {
             let node = graph.node(id);
-            let codes = node.inputs[0];
-            if matches!(node.op, Op::DequantizeLinear(_)) && graph.constant(codes).is_none() {
+            let quantized = node.inputs[0];
+            if matches!(node.op, Op::DequantizeLinear(_)) && graph.constant(quantized).is_none() {
                 let Op::DequantizeLinear(dq) = &node.op else {
                     return None;
                 };
                 let grid = ir::ops::QuantizeLinear {
                     params: dq.params.clone(),
                 };
-                let shape = graph.ty(codes).ok()?.shape.clone();
+                let shape = graph.ty(quantized).ok()?.shape.clone();
                 let name = format!("x{}", inputs.len());
                 let x = edit.input(&name, TensorType::new(DataType::F32, shape));
-                let codes_name = format!("{name}_codes");
-                let x = edit.node(&codes_name, grid, &[x], &[&codes_name])[0];
+                let quantized_name = format!("{name}_quantized");
+                let x = edit.node(&quantized_name, grid, &[x], &[&quantized_name])[0];
                 let name = format!("{name}_real");
                 made.insert(
                     node.outputs[0],
                     edit.node(&name, dq.clone(), &[x], &[&name])[0],
                 );
-                inputs.push(codes);
+                inputs.push(quantized);
                 continue;
             }
             let mut operands = Vec::new();
@@ -262,11 +262,11 @@ impl Unit {
             return None;
         };
         let y = *made.get(&q.inputs[0])?;
-        let codes = edit.node("y_codes", grid.clone(), &[y], &["y_codes"])[0];
+        let quantized = edit.node("y_quantized", grid.clone(), &[y], &["y_quantized"])[0];
         let dequantize = ir::ops::DequantizeLinear {
             params: grid.params.clone(),
         };
-        let y = edit.node("y", dequantize, &[codes], &["y"])[0];
+        let y = edit.node("y", dequantize, &[quantized], &["y"])[0];
         edit.output(y);
         alone.apply(edit).expect("a part of a valid graph");
         Some(Unit {
@@ -307,7 +307,7 @@ fn u8_params(params: &QuantParams) -> (f32, f32) {
     (params.scale()[0], (params.zero_point()[0] + shift) as f32)
 }
 
-/// Compares each step, fed the referee's codes, with the referee's result.
+/// Compares each step, fed the referee's quantized values, with the referee's result.
 fn compare_steps(python: &str, model: &Path, top: f32) {
     let graph = load(model);
     let name = model.display();
@@ -317,10 +317,10 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         .iter()
         .filter(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
     let quantizers: Vec<NodeId> = activations.map(|(id, _)| *id).collect();
-    let codes_of = |id: NodeId| graph.node(id).outputs[0];
+    let quantized_of = |id: NodeId| graph.node(id).outputs[0];
     let names: Vec<&str> = quantizers
         .iter()
-        .map(|&id| graph.value(codes_of(id)).name.as_str())
+        .map(|&id| graph.value(quantized_of(id)).name.as_str())
         .collect();
     std::fs::write(folder.path().join("names"), names.join("\n")).expect("a writable folder");
     let x: Vec<u8> = pixels(&graph, top)
@@ -336,19 +336,28 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         status.expect("the interpreter was probed").success(),
         "{name}: the referee failed"
     );
-    let codes: BTreeMap<ValueId, Vec<u8>> = quantizers
+    let quantized: BTreeMap<ValueId, Vec<u8>> = quantizers
         .iter()
         .enumerate()
         .map(|(k, &id)| {
             (
-                codes_of(id),
+                quantized_of(id),
                 std::fs::read(folder.path().join(format!("q{k}"))),
             )
         })
-        .map(|(v, codes)| (v, codes.expect("the referee wrote its codes")))
+        .map(|(v, quantized)| {
+            (
+                v,
+                quantized.expect("the referee wrote its quantized values"),
+            )
+        })
         .collect();
     let params = |v: ValueId| {
-        let node = graph.node(graph.producer(v).expect("codes have a quantizer"));
+        let node = graph.node(
+            graph
+                .producer(v)
+                .expect("quantized values have a quantizer"),
+        );
         match &node.op {
             Op::QuantizeLinear(q) => u8_params(&q.params),
             op => panic!("{} is not a quantizer", op.op_type()),
@@ -361,7 +370,7 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         };
         let real = |v: &ValueId| -> Vec<f32> {
             let (scale, zero) = params(*v);
-            codes[v]
+            quantized[v]
                 .iter()
                 .map(|&q| (f32::from(q) - zero) * scale)
                 .collect()
@@ -370,11 +379,11 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut session = session(&unit.graph, &[], options(Isa::best(), true), 2);
         let found = session.run(&inputs).expect("a step runs");
-        let (scale, zero) = params(codes_of(id));
+        let (scale, zero) = params(quantized_of(id));
         let found = found[0].as_slice::<f32>().expect("f32");
         let off = found
             .iter()
-            .zip(&codes[&codes_of(id)])
+            .zip(&quantized[&quantized_of(id)])
             .map(|(real, &q)| ((real / scale).round() + zero - f32::from(q)).abs() as u32);
         let (mut worst, mut count) = (0, 0);
         for off in off {
@@ -389,12 +398,12 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         );
         assert!(
             count * 1000 <= found.len().max(1000),
-            "{name}, {node}: {count} of {} codes differ, {kinds:?}",
+            "{name}, {node}: {count} of {} values differ, {kinds:?}",
             found.len()
         );
         (steps, elements, differ) = (steps + 1, elements + found.len(), differ + count);
     }
-    println!("{name}: {steps} steps, {differ} of {elements} codes differ by one");
+    println!("{name}: {steps} steps, {differ} of {elements} values differ by one");
     assert!(steps > 50, "{name}: {steps} steps");
 }
 

@@ -3,7 +3,7 @@
 use super::pack::PackedConv;
 use super::{Epilogue, Finish, Out};
 use crate::nest::Base;
-use crate::vector::{Body, Vector, dispatch, load_part};
+use crate::vector::{F32Body, F32Vector, dispatch_f32, load_part};
 use crate::{Context, View};
 
 /// Pixels that share a load of the weights.
@@ -27,13 +27,13 @@ pub(super) fn run(
     y: &View,
     epilogue: &Epilogue,
 ) {
-    let base = Base(ctx.arena.as_mut_ptr());
+    let base = Base(ctx.f32_arena.as_mut_ptr());
     let finish = &Finish::new(epilogue);
     let residual = epilogue.residual.as_ref();
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         // SAFETY: views and instruction set are checked; rows are disjoint.
         unsafe {
-            dispatch(
+            dispatch_f32(
                 conv.isa,
                 &Row {
                     conv,
@@ -49,9 +49,9 @@ pub(super) fn run(
     });
 }
 
-impl Body for Row<'_> {
+impl F32Body for Row<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         let width = self.y.shape[3];
         let mut pixel = 0;
         while pixel < width {
@@ -71,7 +71,7 @@ impl Body for Row<'_> {
 
 impl Row<'_> {
     #[inline(always)]
-    unsafe fn pixels<V: Vector, const MR: usize>(&self, pixel: usize) {
+    unsafe fn pixels<V: F32Vector, const MR: usize>(&self, pixel: usize) {
         let (conv, y, window) = (self.conv, self.y, self.window);
         let (image, oh) = (self.row / y.shape[2], self.row % y.shape[2]);
         let at = |v: &View, h: usize, w: usize| {

@@ -4,7 +4,7 @@ use super::pack::{PackedConv, Panel};
 use super::tile::{TILE_ELEMENTS, Tile, TileFn};
 use super::{Epilogue, Finish, Out};
 use crate::nest::Base;
-use crate::vector::{dispatch, tiles};
+use crate::vector::{dispatch_f32, tiles};
 use crate::{Context, View};
 
 /// Multiply-accumulates that make a task worth handing out.
@@ -47,7 +47,7 @@ pub(super) fn run(
     };
     let mut job = Job {
         conv,
-        base: Base(ctx.arena.as_mut_ptr()),
+        base: Base(ctx.f32_arena.as_mut_ptr()),
         window: *window,
         y: *y,
         residual: epilogue.residual,
@@ -166,7 +166,7 @@ impl Job<'_> {
         // share outputs.
         unsafe {
             kernel(&args, sums.as_mut_ptr().cast());
-            dispatch(conv.isa, &out);
+            dispatch_f32(conv.isa, &out);
         }
     }
 }

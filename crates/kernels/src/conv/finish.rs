@@ -1,7 +1,7 @@
 //! From a tile's sums to stored pixels.
 
 use crate::conv::Epilogue;
-use crate::vector::{Body, Vector, load_part, store_part};
+use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Activation, FakeQuantize};
 
 /// What the epilogue does, free of views.
@@ -35,9 +35,9 @@ pub(crate) struct Out<'a> {
     pub(crate) residual_step: usize,
 }
 
-impl Body for Out<'_> {
+impl F32Body for Out<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: F32Vector>(&self) {
         // SAFETY: the caller's. One loop per activation, so that its constants stay in registers.
         unsafe {
             match self.finish.activation {
@@ -68,7 +68,7 @@ impl Body for Out<'_> {
 
 impl Out<'_> {
     #[inline(always)]
-    unsafe fn each<V: Vector>(&self, f: impl Fn(V) -> V) {
+    unsafe fn each<V: F32Vector>(&self, f: impl Fn(V) -> V) {
         // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
         unsafe {
             for pixel in 0..self.pixels {

@@ -1,6 +1,6 @@
 //! The inner loop: a tile of pixels by channels held in registers.
 
-use crate::vector::Vector;
+use crate::vector::F32Vector;
 
 /// Most accumulators of any tile, in elements: the scratch a tile's result needs.
 pub(crate) const TILE_ELEMENTS: usize = 28 * 16;
@@ -30,7 +30,10 @@ pub(crate) type TileFn = unsafe fn(&Tile, *mut f32);
 /// # Safety
 /// `V`'s instruction set; every tap of `MR` pixels, the weights, the bias and `MR * NV * LANES` outputs are valid.
 #[inline(always)]
-pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(args: &Tile, out: *mut f32) {
+pub(crate) unsafe fn tile<V: F32Vector, const MR: usize, const NV: usize>(
+    args: &Tile,
+    out: *mut f32,
+) {
     // SAFETY: the caller's.
     unsafe {
         let mut acc = [[V::splat(0.0); NV]; MR];

@@ -1,4 +1,4 @@
-use super::{Body, Vector};
+use super::{F32Body, F32Vector};
 use crate::conv::tile::{Tile, TileFn, tile};
 use std::arch::x86_64::*;
 
@@ -30,7 +30,7 @@ unsafe fn power_of_two(n: __m256) -> __m256 {
     }
 }
 
-impl Vector for F32x8 {
+impl F32Vector for F32x8 {
     const LANES: usize = 8;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -141,7 +141,7 @@ impl Vector for F32x8 {
 /// # Safety
 /// The processor has AVX2 and FMA; the body's pointers are valid.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run<B: Body>(body: &B) {
+pub(super) unsafe fn run<B: F32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<F32x8>() }
 }

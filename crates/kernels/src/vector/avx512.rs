@@ -1,4 +1,4 @@
-use super::{Body, Vector};
+use super::{F32Body, F32Vector};
 use crate::conv::tile::{Tile, TileFn, tile};
 use std::arch::x86_64::*;
 
@@ -10,7 +10,7 @@ fn mask(n: usize) -> __mmask16 {
     (1u32.wrapping_shl(n as u32).wrapping_sub(1)) as __mmask16
 }
 
-impl Vector for F32x16 {
+impl F32Vector for F32x16 {
     const LANES: usize = 16;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -45,16 +45,16 @@ impl Vector for F32x16 {
                 let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
                 _mm512_castpd_ps(_mm512_unpackhi_pd(a, b))
             };
-            // Four rows each: `quads[4 * k + j]` holds columns j, 4 + j, 8 + j and 12 + j of rows 4 * k on.
-            let mut quads = pairs;
+            // Four rows each: `fours[4 * k + j]` holds columns j, 4 + j, 8 + j and 12 + j of rows 4 * k on.
+            let mut blocks4 = pairs;
             for k in (0..16).step_by(4) {
-                quads[k] = low(pairs[k], pairs[k + 2]);
-                quads[k + 1] = high(pairs[k], pairs[k + 2]);
-                quads[k + 2] = low(pairs[k + 1], pairs[k + 3]);
-                quads[k + 3] = high(pairs[k + 1], pairs[k + 3]);
+                blocks4[k] = low(pairs[k], pairs[k + 2]);
+                blocks4[k + 1] = high(pairs[k], pairs[k + 2]);
+                blocks4[k + 2] = low(pairs[k + 1], pairs[k + 3]);
+                blocks4[k + 3] = high(pairs[k + 1], pairs[k + 3]);
             }
             for j in 0..4 {
-                let [a, b, c, d] = [quads[j], quads[4 + j], quads[8 + j], quads[12 + j]];
+                let [a, b, c, d] = [blocks4[j], blocks4[4 + j], blocks4[8 + j], blocks4[12 + j]];
                 let first = _mm512_shuffle_f32x4::<0x44>(a, b);
                 let second = _mm512_shuffle_f32x4::<0x44>(c, d);
                 let third = _mm512_shuffle_f32x4::<0xEE>(a, b);
@@ -159,7 +159,7 @@ impl Vector for F32x16 {
 /// # Safety
 /// The processor has AVX-512; the body's pointers are valid.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
-pub(super) unsafe fn run<B: Body>(body: &B) {
+pub(super) unsafe fn run<B: F32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<F32x16>() }
 }

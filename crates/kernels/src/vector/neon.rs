@@ -1,4 +1,4 @@
-use super::{Body, Vector};
+use super::{F32Body, F32Vector};
 use crate::conv::tile::{Tile, TileFn, tile};
 use std::arch::aarch64::*;
 
@@ -17,7 +17,7 @@ unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
     }
 }
 
-impl Vector for F32x4 {
+impl F32Vector for F32x4 {
     const LANES: usize = 4;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -133,7 +133,7 @@ impl Vector for F32x4 {
 /// # Safety
 /// The body's pointers are valid.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn run<B: Body>(body: &B) {
+pub(super) unsafe fn run<B: F32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<F32x4>() }
 }

@@ -1,4 +1,4 @@
-use super::Vector;
+use super::F32Vector;
 use crate::conv::tile::{Tile, TileFn, tile};
 
 /// Eight lanes in plain Rust.
@@ -21,7 +21,7 @@ fn power_of_two(n: f32) -> f32 {
     f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
-impl Vector for F32x8 {
+impl F32Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]

@@ -65,7 +65,7 @@ fn link(
     let out = *item.outputs.first()?;
     let shape = |v: Operand| lowered.graph.ty(v.value).ok().map(|t| &t.shape);
     let runs = |v: Operand| {
-        v.form == Form::Real
+        v.form == Form::F32
             && lowered.constant(v.value).is_none()
             && through.is_none_or(|through| through == v)
             && shape(v) == shape(out)

@@ -1,10 +1,10 @@
-//! From imitated quantization to integers: which values are codes, and what runs on them.
+//! From imitated quantization to integers: which values are held as u8, and what runs on them.
 use super::fuse::{drop_unread, remove};
 use super::{Item, Lowered, Operand, Wiring, Work, focus};
 use crate::RuntimeError;
 use ir::ops::ResizeMode;
 use ir::{Op, ValueId};
-use kernels::{CodeParams, FakeQuantize, UnaryOp};
+use kernels::{FakeQuantize, U8Params, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod conv;
@@ -13,10 +13,10 @@ mod tables;
 
 pub(crate) use conv::QuantizedWeight;
 pub(super) use forms::forms;
-pub(crate) use tables::{Table, code, requantize};
+pub(crate) use tables::{Table, quantize, requantize};
 
-/// Turns items whose operands are codes into their integer kinds; the forms of operands are settled by [`forms`].
-pub(super) fn codes(
+/// Turns items whose operands are quantized values into their integer kinds; the forms of operands are settled by [`forms`].
+pub(super) fn lower(
     lowered: &mut Lowered<'_>,
     keep: &BTreeSet<ValueId>,
 ) -> Result<(), RuntimeError> {
@@ -27,36 +27,36 @@ pub(super) fn codes(
     drop_unread(lowered, keep);
     pairs(lowered, keep);
     conv::form(lowered, keep)?;
-    quantize(lowered);
+    quantize_rest(lowered);
     tables::into_convolutions(lowered, keep);
     conv::add_residuals(lowered, keep);
     tables::into_concats(lowered, keep);
     Ok(())
 }
 
-/// The codes of a grid, as u8: signed codes are moved up by 128, which changes no real value.
-fn code_params(grid: &FakeQuantize) -> Option<CodeParams> {
+/// The quantized values of a grid, as u8: signed quantized values are moved up by 128, which changes no real value.
+fn u8_params(grid: &FakeQuantize) -> Option<U8Params> {
     let shift = match (grid.q_min, grid.q_max) {
         (0.0, 255.0) => 0.0,
         (-128.0, 127.0) => 128.0,
         _ => return None,
     };
-    Some(CodeParams {
+    Some(U8Params {
         scale: grid.scale,
         zero_point: (grid.zero_point + shift) as u8,
     })
 }
 
-/// The grid of a fake quantization that codes can hold.
-fn grid(item: &Item) -> Option<CodeParams> {
+/// The grid of a fake quantization that quantized values can hold.
+fn grid(item: &Item) -> Option<U8Params> {
     match &item.work {
-        Work::Unary(UnaryOp::FakeQuantize(grid)) => code_params(grid),
+        Work::Unary(UnaryOp::FakeQuantize(grid)) => u8_params(grid),
         _ => None,
     }
 }
 
-/// Whether every element of the outputs is an element of an input, so that codes stay codes.
-fn moves_codes(item: &Item) -> bool {
+/// Whether every element of the outputs is an element of an input, so that quantized values stay u8.
+fn moves_values(item: &Item) -> bool {
     let Work::Node(op) = &item.work else {
         return false;
     };
@@ -68,7 +68,7 @@ fn moves_codes(item: &Item) -> bool {
     }
 }
 
-/// Finds the values that are codes, and drops fake quantization of what is already on its grid.
+/// Finds the values that are held as u8, and drops fake quantization of what is already on its grid.
 fn classify(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let mut same: BTreeMap<Operand, Operand> = BTreeMap::new();
     let mut gone = vec![false; lowered.items.len()];
@@ -90,7 +90,7 @@ fn classify(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
             same.insert(y, x);
             *gone = !keep.contains(&y.value);
             item.work = Work::Dequantize;
-        } else if let Some(first) = first.filter(|_| moves_codes(item)) {
+        } else if let Some(first) = first.filter(|_| moves_values(item)) {
             let alike = |v: &Operand| params.get(&v.value) == Some(&first);
             if item.inputs.iter().all(alike) {
                 params.extend(item.outputs.iter().map(|y| (y.value, first)));
@@ -100,7 +100,7 @@ fn classify(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     remove(lowered, gone);
 }
 
-/// Lets a Concat that is quantized afterwards write codes: its inputs become codes one by one.
+/// Lets a Concat that is quantized afterwards write quantized values: its inputs become quantized values one by one.
 fn quantized_concats(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
@@ -121,7 +121,7 @@ fn quantized_concats(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     remove(lowered, gone);
 }
 
-/// Operations on two codes: element-wise ones whose result is quantized, and products.
+/// Operations on two quantized values: element-wise ones whose result is quantized, and products.
 fn pairs(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
@@ -163,8 +163,8 @@ fn is_product_of_matrices(lowered: &Lowered<'_>, item: &Item) -> bool {
     item.inputs.iter().all(|v| rank(v) >= 2)
 }
 
-/// What is still imitated becomes a step from f32 to codes.
-fn quantize(lowered: &mut Lowered<'_>) {
+/// What is still imitated becomes a step from f32 to u8.
+fn quantize_rest(lowered: &mut Lowered<'_>) {
     for item in &mut lowered.items {
         if grid(item).is_some() {
             item.work = Work::Quantize;

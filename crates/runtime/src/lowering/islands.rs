@@ -140,12 +140,12 @@ fn build(
         let other = is_other(lowered, v);
         if (read.contains(&v) || keep.contains(&v)) && !other {
             edit.output(known[&v]);
-            outputs.push(Operand::real(v));
+            outputs.push(Operand::f32(v));
         } else if other && lowered.graph.outputs().contains(&v) {
             let to = DataType::F32;
             let real = edit.node("output", Cast { to }, &[known[&v]], &["output"]);
             edit.output(real[0]);
-            outputs.push(Operand::real(v));
+            outputs.push(Operand::f32(v));
         }
     }
     if outputs.is_empty() {
@@ -175,10 +175,15 @@ pub(super) fn quantizer(
     let mut island = Graph::new(graph.opset);
     let mut edit = island.edit();
     let input = edit.input(&graph.value(x).name, graph.ty(x)?.clone());
-    let codes = &graph.value(dequantize.inputs[0]).name;
-    let codes = edit.node("codes", quantize.clone(), &[input], &[codes.as_str()]);
+    let quantized = &graph.value(dequantize.inputs[0]).name;
+    let quantized = edit.node(
+        "quantized",
+        quantize.clone(),
+        &[input],
+        &[quantized.as_str()],
+    );
     let name = graph.value(dequantize.outputs[0]).name.as_str();
-    let reals = edit.node(&dequantize.name, dequantize.op.clone(), &codes, &[name]);
+    let reals = edit.node(&dequantize.name, dequantize.op.clone(), &quantized, &[name]);
     edit.output(reals[0]);
     island.apply(edit)?;
     Ok(island)
@@ -197,13 +202,13 @@ fn enter(
         Some(tensor) => edit.constant(name, tensor.into_owned()),
         None if is_other(lowered, v) && lowered.graph.inputs().contains(&v) => {
             let ty = lowered.graph.ty(v)?;
-            inputs.push(Operand::real(v));
+            inputs.push(Operand::f32(v));
             let real = edit.input(name, TensorType::new(DataType::F32, ty.shape.clone()));
             edit.node("input", Cast { to: ty.dtype }, &[real], &["input"])[0]
         }
         None if is_other(lowered, v) => return Err(other_type(lowered, v)),
         None => {
-            inputs.push(Operand::real(v));
+            inputs.push(Operand::f32(v));
             edit.input(name, lowered.graph.ty(v)?.clone())
         }
     };
@@ -214,10 +219,10 @@ fn enter(
 /// The QuantizeLinear that the item of its DequantizeLinear carries out.
 fn carried_out<'g>(lowered: &Lowered<'g>, item: &Item) -> Option<&'g Node> {
     let graph = lowered.graph;
-    let codes = *graph.node(item.node).inputs.first()?;
-    let source = graph.node(graph.producer(codes)?);
+    let quantized = *graph.node(item.node).inputs.first()?;
+    let source = graph.node(graph.producer(quantized)?);
     let dequantizes = matches!(graph.node(item.node).op, Op::DequantizeLinear(_));
-    let apart = item.inputs.first() == Some(&Operand::real(codes));
+    let apart = item.inputs.first() == Some(&Operand::f32(quantized));
     (dequantizes && !apart).then_some(source)
 }
 

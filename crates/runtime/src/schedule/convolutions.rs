@@ -28,11 +28,11 @@ impl Schedule<'_> {
         let inputs = self.images(item, conv.conv.pads)?;
         for (part, y) in self.parts(item)? {
             let key = (item.node, part.group);
-            let packed = match self.packed.real.get(&key) {
+            let packed = match self.packed.f32.get(&key) {
                 Some(packed) => Arc::clone(packed),
                 None => {
                     let packed = Arc::new(self.pack(item, conv, part)?);
-                    self.packed.real.insert(key, Arc::clone(&packed));
+                    self.packed.f32.insert(key, Arc::clone(&packed));
                     packed
                 }
             };
@@ -134,11 +134,11 @@ impl Schedule<'_> {
         let inputs = self.images(item, conv.conv.pads)?;
         for (part, y) in self.parts(item)? {
             let key = (item.node, part.group);
-            let packed = match self.packed.codes.get(&key) {
+            let packed = match self.packed.u8.get(&key) {
                 Some(packed) => Arc::clone(packed),
                 None => {
                     let packed = Arc::new(self.q_pack(item, conv, part)?);
-                    self.packed.codes.insert(key, Arc::clone(&packed));
+                    self.packed.u8.insert(key, Arc::clone(&packed));
                     packed
                 }
             };
@@ -148,7 +148,7 @@ impl Schedule<'_> {
                     .expect("lowering fuses activations of the integer epilogue only"),
                 table: conv.table.clone(),
                 residual: item.inputs.get(1).map(|&v| self.params(v)),
-                codes: conv.codes,
+                output: conv.output,
             }));
             self.emit_part(item, kernel, inputs.clone(), (part, y));
         }
@@ -164,9 +164,9 @@ impl Schedule<'_> {
         let weight = QuantizedWeight::read(self.lowered.graph, conv.weight)
             .expect("lowering chose a weight that can be read");
         let outputs = weight.scale.len();
-        let codes = match &conv.blocks {
-            None => weight.codes,
-            Some(b) => b.spread(&weight.codes, outputs, b.kernel(conv.conv.kernel_shape)),
+        let values = match &conv.blocks {
+            None => weight.values,
+            Some(b) => b.spread(&weight.values, outputs, b.kernel(conv.conv.kernel_shape)),
         };
         let x = self.params(item.inputs[0]);
         let multiplier: Vec<f32> = weight.scale.iter().map(|w| x.scale * w).collect();
@@ -175,7 +175,7 @@ impl Schedule<'_> {
             Some(v) => self.weights(item, v)?,
         };
         let spec = QConvSpec {
-            weight: part.of(&codes),
+            weight: part.of(&values),
             out_channels: outputs / part.groups,
             in_channels_per_group: self.shape(item.inputs[0].value)?[1] / conv.conv.group,
             kernel: conv.conv.kernel_shape,

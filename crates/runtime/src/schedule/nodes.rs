@@ -62,8 +62,8 @@ impl Schedule<'_> {
                     count_include_pad: false,
                 };
                 let kernel = match item.inputs[0].form {
-                    Form::Real => Kernel::MaxPool(pool),
-                    Form::Codes => Kernel::QMaxPool(pool),
+                    Form::F32 => Kernel::MaxPool(pool),
+                    Form::U8 => Kernel::QMaxPool(pool),
                 };
                 let x = self.pixels(item)?;
                 self.simple(item, kernel, vec![x])
@@ -88,8 +88,8 @@ impl Schedule<'_> {
                 let map = |axis: usize| resize.nearest_map(axis, hw, mode);
                 let (map_h, map_w) = (map(0), map(1));
                 let kernel = match item.inputs[0].form {
-                    Form::Real => Kernel::Resize { map_h, map_w },
-                    Form::Codes => Kernel::QResize { map_h, map_w },
+                    Form::F32 => Kernel::Resize { map_h, map_w },
+                    Form::U8 => Kernel::QResize { map_h, map_w },
                 };
                 self.simple(item, kernel, vec![x])
             }
@@ -176,7 +176,7 @@ impl Schedule<'_> {
             let mut shape = vec![1; x.view.shape.len() - 1];
             shape[0] = data.len();
             let view = layout::row_major(&shape).map_err(RuntimeError::kernel(&item.name))?;
-            let constant = self.flat(Form::Real, view);
+            let constant = self.flat(Form::F32, view);
             self.buffers[constant.buffer].constant = Some(data);
             let view = layout::broadcast(&constant.view, &x.view.shape)
                 .map_err(RuntimeError::kernel(&item.name))?;
@@ -282,10 +282,10 @@ impl Schedule<'_> {
     /// What makes one value's elements those of another.
     fn conversion(&self, x: Operand, y: Operand) -> Kernel {
         match (x.form, y.form) {
-            (Form::Real, Form::Real) => Kernel::Copy,
-            (Form::Real, Form::Codes) => Kernel::Quantize(self.params(y)),
-            (Form::Codes, Form::Real) => Kernel::Dequantize(self.params(x)),
-            (Form::Codes, Form::Codes) => {
+            (Form::F32, Form::F32) => Kernel::Copy,
+            (Form::F32, Form::U8) => Kernel::Quantize(self.params(y)),
+            (Form::U8, Form::F32) => Kernel::Dequantize(self.params(x)),
+            (Form::U8, Form::U8) => {
                 let (from, to) = (self.params(x), self.params(y));
                 Kernel::QCopy((from != to).then(|| requantize(from, to)))
             }

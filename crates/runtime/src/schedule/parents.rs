@@ -125,8 +125,8 @@ fn writes(lowered: &Lowered<'_>, wiring: &Wiring, v: Operand) -> bool {
     )
 }
 
-/// Whether two values are held alike, codes of one meaning included.
+/// Whether two values are held alike, quantized values of one meaning included.
 fn alike(lowered: &Lowered<'_>, a: Operand, b: Operand) -> bool {
     let params = |v: Operand| lowered.params.get(&v.value);
-    a.form == b.form && (a.form == Form::Real || params(a) == params(b))
+    a.form == b.form && (a.form == Form::F32 || params(a) == params(b))
 }

@@ -1,29 +1,29 @@
-//! Convolutions whose input and weight are codes.
+//! Convolutions whose input and weight are quantized.
 use super::{grid, remove};
 use crate::RuntimeError;
 use crate::lowering::{FusedQConv, Lowered, Operand, Wiring, Work, fuse};
 use ir::ops::{Binary, BinaryKind};
 use ir::{DataType, Graph, Op, ValueId};
-use kernels::{Activation, BinaryOp, CodeTable, UnaryOp};
+use kernels::{Activation, BinaryOp, U8Table, UnaryOp};
 use std::collections::BTreeSet;
 
-/// A weight stored as codes that are symmetric around zero.
+/// A weight stored as quantized values that are symmetric around zero.
 pub(crate) struct QuantizedWeight {
     /// OIHW.
-    pub(crate) codes: Vec<i8>,
+    pub(crate) values: Vec<i8>,
     /// One for each output channel.
     pub(crate) scale: Vec<f32>,
 }
 
 impl QuantizedWeight {
-    /// The codes behind a weight; `None` where it is not stored as codes of at most 8 bits with a scale for each output.
+    /// The quantized values behind a weight; `None` where it is not stored as quantized values of at most 8 bits with a scale for each output.
     pub(crate) fn read(graph: &Graph, weight: ValueId) -> Option<Self> {
         let node = graph.node(graph.producer(weight)?);
         let Op::DequantizeLinear(dq) = &node.op else {
             return None;
         };
-        let codes = graph.constant(node.inputs[0])?;
-        let outputs = *codes.shape().first()?;
+        let values = graph.constant(node.inputs[0])?;
+        let outputs = *values.shape().first()?;
         let params = &dq.params;
         if !matches!(params.dtype(), DataType::I8 | DataType::U8) || params.axis().unwrap_or(0) != 0
         {
@@ -34,11 +34,11 @@ impl QuantizedWeight {
             return None;
         }
         let channel = |m: usize| if one { 0 } else { m };
-        let kernel = (codes.len() / outputs.max(1)).max(1);
-        let codes = match codes.as_slice::<i8>() {
-            Ok(codes) if params.zero_point().iter().all(|&z| z == 0) => codes.to_vec(),
+        let kernel = (values.len() / outputs.max(1)).max(1);
+        let values = match values.as_slice::<i8>() {
+            Ok(values) if params.zero_point().iter().all(|&z| z == 0) => values.to_vec(),
             _ => {
-                let all = codes.to_i64().ok()?;
+                let all = values.to_i64().ok()?;
                 let zero = |i: usize| i64::from(params.zero_point()[channel(i / kernel)]);
                 let moved = all
                     .iter()
@@ -48,7 +48,7 @@ impl QuantizedWeight {
             }
         };
         let scale = (0..outputs).map(|m| params.scale()[channel(m)]).collect();
-        Some(Self { codes, scale })
+        Some(Self { values, scale })
     }
 
     /// Whether a weight can be read, without reading it.
@@ -67,7 +67,7 @@ impl QuantizedWeight {
     }
 }
 
-/// Makes the convolutions of codes, each with the activation, the residual and the quantization that follow it.
+/// Makes the convolutions of quantized values, each with the activation, the residual and the quantization that follow it.
 pub(super) fn form(
     lowered: &mut Lowered<'_>,
     keep: &BTreeSet<ValueId>,
@@ -75,7 +75,7 @@ pub(super) fn form(
     let mut wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
     for i in 0..lowered.items.len() {
-        let Some(mut conv) = on_codes(lowered, i)? else {
+        let Some(mut conv) = on_u8(lowered, i)? else {
             continue;
         };
         let chain = match conv.activation {
@@ -84,7 +84,7 @@ pub(super) fn form(
         };
         if let Some(chain) = chain {
             conv.activation = chain.activation;
-            conv.codes = grid(&lowered.items[chain.quantize]);
+            conv.output = grid(&lowered.items[chain.quantize]);
             if let Some(residual) = chain.residual {
                 lowered.items[i].inputs.push(residual);
             }
@@ -95,7 +95,7 @@ pub(super) fn form(
                 gone[taken] = true;
             }
         }
-        if conv.codes.is_none() && conv.activation == Activation::Identity {
+        if conv.output.is_none() && conv.activation == Activation::Identity {
             let out = lowered.items[i].outputs[0];
             let next = wiring
                 .only_reader(out)
@@ -115,14 +115,14 @@ pub(super) fn form(
     Ok(())
 }
 
-/// The convolution at `i`, if its input is codes, its weight can be read as such, and its bias is finite.
-fn on_codes(lowered: &Lowered<'_>, i: usize) -> Result<Option<FusedQConv>, RuntimeError> {
+/// The convolution at `i`, if its input is u8, its weight can be read as such, and its bias is finite.
+fn on_u8(lowered: &Lowered<'_>, i: usize) -> Result<Option<FusedQConv>, RuntimeError> {
     let item = &lowered.items[i];
     let Work::Conv(conv) = &item.work else {
         return Ok(None);
     };
-    let on_codes = lowered.params.contains_key(&item.inputs[0].value);
-    if !on_codes || !QuantizedWeight::exists(lowered.graph, conv.weight) {
+    let on_u8 = lowered.params.contains_key(&item.inputs[0].value);
+    if !on_u8 || !QuantizedWeight::exists(lowered.graph, conv.weight) {
         return Ok(None);
     }
     if let Some(bias) = conv.bias {
@@ -141,7 +141,7 @@ fn on_codes(lowered: &Lowered<'_>, i: usize) -> Result<Option<FusedQConv>, Runti
         bias: conv.bias,
         activation: conv.activation,
         blocks: conv.blocks.clone(),
-        codes: None,
+        output: None,
         table: None,
     }))
 }
@@ -203,7 +203,7 @@ fn in_epilogue(activation: Activation) -> bool {
     crate::schedule::q_activation(activation).is_some()
 }
 
-/// Lets a convolution add what is added to its codes afterwards.
+/// Lets a convolution add what is added to its quantized values afterwards.
 pub(super) fn add_residuals(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let mut wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
@@ -226,14 +226,14 @@ pub(super) fn add_residuals(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>)
         let Work::QConv(conv) = &mut lowered.items[i].work else {
             continue;
         };
-        let Some(own) = conv.codes else { continue };
-        let same = || CodeTable {
+        let Some(own) = conv.output else { continue };
+        let same = || U8Table {
             x: own,
             map: std::array::from_fn(|q| q as u8),
             y: own,
         };
         conv.table.get_or_insert_with(same);
-        conv.codes = y;
+        conv.output = y;
         *gone = true;
         wiring.writer.extend(outputs.iter().map(|&v| (v, i)));
         for reader in wiring.readers.entry(residual).or_default() {

@@ -1,28 +1,28 @@
 //! In which form each operand is read and written, with the steps between the forms.
-use super::moves_codes;
+use super::moves_values;
 use crate::lowering::fuse::{drop_unread, remove};
 use crate::lowering::{Form, Item, Lowered, Operand, Wiring, Work};
 use ir::ValueId;
-use kernels::CodeParams;
+use kernels::U8Params;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Settles the forms: codes wherever the work takes them, and a step that dequantizes where something reads f32.
+/// Settles the forms: quantized values wherever the work takes them, and a step that dequantizes where something reads f32.
 pub(in crate::lowering) fn forms(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     drop_unread(lowered, keep);
     let items = std::mem::take(&mut lowered.items);
     let mut dequantized: BTreeSet<ValueId> = BTreeSet::new();
     for mut item in items {
-        let codes_out = settle(&mut item, &lowered.params);
+        let u8_out = settle(&mut item, &lowered.params);
         for input in item.inputs.clone() {
-            let held_as_codes = lowered.params.contains_key(&input.value);
-            if input.form == Form::Real && held_as_codes && dequantized.insert(input.value) {
+            let held_as_u8 = lowered.params.contains_key(&input.value);
+            if input.form == Form::F32 && held_as_u8 && dequantized.insert(input.value) {
                 let step = dequantize(&item, input.value);
                 lowered.items.push(step);
             }
         }
         let kept: Vec<ValueId> = item.outputs.iter().map(|y| y.value).collect();
         lowered.items.push(item);
-        for value in kept.into_iter().filter(|v| codes_out && keep.contains(v)) {
+        for value in kept.into_iter().filter(|v| u8_out && keep.contains(v)) {
             if dequantized.insert(value) {
                 let last = lowered.items.last().expect("just pushed").clone();
                 lowered.items.push(dequantize(&last, value));
@@ -32,26 +32,26 @@ pub(in crate::lowering) fn forms(lowered: &mut Lowered<'_>, keep: &BTreeSet<Valu
     quantize_inputs(lowered, keep);
 }
 
-/// Gives an item's operands their forms; tells whether its outputs are codes.
-fn settle(item: &mut Item, params: &BTreeMap<ValueId, CodeParams>) -> bool {
+/// Gives an item's operands their forms; tells whether its outputs are u8.
+fn settle(item: &mut Item, params: &BTreeMap<ValueId, U8Params>) -> bool {
     let held = |v: &Operand| params.contains_key(&v.value);
-    let moves = moves_codes(item) && item.outputs.iter().all(held);
-    let (codes_in, codes_out) = match &item.work {
-        Work::QConv(conv) => (true, conv.codes.is_some()),
+    let moves = moves_values(item) && item.outputs.iter().all(held);
+    let (u8_in, u8_out) = match &item.work {
+        Work::QConv(conv) => (true, conv.output.is_some()),
         Work::Table(_) | Work::QBinary(_) => (true, true),
-        Work::QMatMul(codes) => (true, codes.is_some()),
+        Work::QMatMul(output) => (true, output.is_some()),
         Work::Quantize => (false, true),
         Work::Dequantize => (true, false),
-        // A Concat quantizes those of its inputs that are not codes.
+        // A Concat quantizes those of its inputs that are not u8.
         _ => (moves, moves),
     };
-    for input in item.inputs.iter_mut().filter(|v| codes_in && held(v)) {
-        input.form = Form::Codes;
+    for input in item.inputs.iter_mut().filter(|v| u8_in && held(v)) {
+        input.form = Form::U8;
     }
-    for output in item.outputs.iter_mut().filter(|_| codes_out) {
-        output.form = Form::Codes;
+    for output in item.outputs.iter_mut().filter(|_| u8_out) {
+        output.form = Form::U8;
     }
-    codes_out
+    u8_out
 }
 
 fn dequantize(near: &Item, value: ValueId) -> Item {
@@ -59,13 +59,13 @@ fn dequantize(near: &Item, value: ValueId) -> Item {
         node: near.node,
         name: near.name.clone(),
         work: Work::Dequantize,
-        inputs: vec![Operand::codes(value)],
-        outputs: vec![Operand::real(value)],
+        inputs: vec![Operand::u8(value)],
+        outputs: vec![Operand::f32(value)],
         macs: 0,
     }
 }
 
-/// An image that is only read to be quantized is written as codes from the start.
+/// An image that is only read to be quantized is written as quantized values from the start.
 fn quantize_inputs(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];

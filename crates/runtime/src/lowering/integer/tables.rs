@@ -1,27 +1,28 @@
-//! Functions of one code, collapsed into tables of 256 codes.
+//! Functions of one quantized value, collapsed into tables of its 256 possible values.
 use super::{grid, remove};
 use crate::RuntimeError;
 use crate::lowering::{Item, Lowered, Operand, Wiring, Work};
 use ir::{Op, ValueId};
-use kernels::{Arena, BinaryOp, CodeParams, CodeTable, Context, Isa, ThreadPool, UnaryOp, View};
+use kernels::{Arena, BinaryOp, Context, Isa, ThreadPool, U8Params, U8Table, UnaryOp, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The code that each code becomes.
+/// What each of the 256 u8 values becomes.
 pub(crate) type Table = Arc<[u8; 256]>;
 
-/// The real value of each code of some value.
-type Reals = [f32; 256];
+/// The real value that each u8 stands for.
+type RealValues = [f32; 256];
 
 /// Longest expression that is looked through.
 const MAX_DEPTH: usize = 8;
 
-/// Turns each quantized expression of a single code (Sigmoid, SiLU with a quantized gate, another grid) into a table.
+/// Turns each quantized expression of a single quantized value (Sigmoid, SiLU with a quantized gate, another grid) into a table.
 pub(super) fn collapse(lowered: &mut Lowered<'_>) -> Result<(), RuntimeError> {
     let mut finder = Finder {
         wiring: Wiring::new(&lowered.items),
         tables: BTreeMap::new(),
-        calculator: Calculator::new().map_err(RuntimeError::kernel("the tables of codes"))?,
+        calculator: Calculator::new()
+            .map_err(RuntimeError::kernel("tables of quantized values"))?,
     };
     for k in 0..lowered.items.len() {
         let Some(params) = grid(&lowered.items[k]) else {
@@ -30,30 +31,30 @@ pub(super) fn collapse(lowered: &mut Lowered<'_>) -> Result<(), RuntimeError> {
         let x = lowered.items[k].inputs[0].value;
         let mut found = None;
         for root in finder.roots(lowered, x, MAX_DEPTH) {
-            if let Some(reals) = finder.reals(lowered, (x, root), MAX_DEPTH)? {
+            if let Some(reals) = finder.real_values(lowered, (x, root), MAX_DEPTH)? {
                 found = Some((root, reals));
                 break;
             }
         }
         if let Some((root, reals)) = found {
-            let table: Table = Arc::new(std::array::from_fn(|q| code(reals[q], params)));
+            let table: Table = Arc::new(std::array::from_fn(|q| quantize(reals[q], params)));
             let item = &mut lowered.items[k];
             finder
                 .tables
                 .insert(item.outputs[0].value, (root, Arc::clone(&table)));
             item.work = Work::Table(table);
-            item.inputs = vec![Operand::real(root)];
+            item.inputs = vec![Operand::f32(root)];
         }
     }
     Ok(())
 }
 
-fn real(code: u8, params: CodeParams) -> f32 {
-    (f32::from(code) - f32::from(params.zero_point)) * params.scale
+fn dequantize(value: u8, params: U8Params) -> f32 {
+    (f32::from(value) - f32::from(params.zero_point)) * params.scale
 }
 
-/// The code of a real value.
-pub(crate) fn code(x: f32, params: CodeParams) -> u8 {
+/// The quantized value of a real value.
+pub(crate) fn quantize(x: f32, params: U8Params) -> u8 {
     let q = (x / params.scale).round_ties_even() + f32::from(params.zero_point);
     q.clamp(0.0, 255.0) as u8
 }
@@ -66,7 +67,7 @@ struct Finder {
 }
 
 impl Finder {
-    /// Codes that an expression may be a function of, the nearest first.
+    /// Quantized values that an expression may be a function of, the nearest first.
     fn roots(&self, lowered: &Lowered<'_>, v: ValueId, depth: usize) -> Vec<ValueId> {
         let mut roots = Vec::new();
         let mut at = self.leaf(lowered, v, depth);
@@ -93,21 +94,21 @@ impl Finder {
         v: ValueId,
         depth: usize,
     ) -> Option<&'l Item> {
-        let item = &lowered.items[*self.wiring.writer.get(&Operand::real(v))?];
+        let item = &lowered.items[*self.wiring.writer.get(&Operand::f32(v))?];
         let element_wise = matches!(item.work, Work::Unary(_) | Work::Node(Op::Binary(_)));
         (depth > 0 && element_wise).then_some(item)
     }
 
-    /// The value that `v` has for each code of `root`; `None` where it depends on something else.
-    fn reals(
+    /// The value that `v` has for each quantized value of `root`; `None` where it depends on something else.
+    fn real_values(
         &mut self,
         lowered: &Lowered<'_>,
         (v, root): (ValueId, ValueId),
         depth: usize,
-    ) -> Result<Option<Reals>, RuntimeError> {
+    ) -> Result<Option<RealValues>, RuntimeError> {
         if let Some(&params) = lowered.params.get(&v) {
-            let codes = self.codes(v, root);
-            return Ok(codes.map(|codes| codes.map(|q| real(q, params))));
+            let quantized = self.quantized(v, root);
+            return Ok(quantized.map(|quantized| quantized.map(|q| dequantize(q, params))));
         }
         if let Some(constant) = lowered.constant(v) {
             let one = constant
@@ -121,7 +122,7 @@ impl Finder {
         };
         let mut operands = Vec::with_capacity(2);
         for x in &item.inputs {
-            match self.reals(lowered, (x.value, root), depth - 1)? {
+            match self.real_values(lowered, (x.value, root), depth - 1)? {
                 Some(reals) => operands.push(reals),
                 None => return Ok(None),
             }
@@ -131,9 +132,9 @@ impl Finder {
             .map_err(RuntimeError::kernel(&item.name))
     }
 
-    /// The code that `v` has for each code of `root`.
-    fn codes(&self, mut v: ValueId, root: ValueId) -> Option<[u8; 256]> {
-        let mut codes: [u8; 256] = std::array::from_fn(|q| q as u8);
+    /// The quantized value that `v` has for each quantized value of `root`.
+    fn quantized(&self, mut v: ValueId, root: ValueId) -> Option<[u8; 256]> {
+        let mut quantized: [u8; 256] = std::array::from_fn(|q| q as u8);
         let mut path = Vec::new();
         while v != root {
             let (from, table) = self.tables.get(&v)?;
@@ -141,24 +142,24 @@ impl Finder {
             v = *from;
         }
         for table in path.into_iter().rev() {
-            codes = codes.map(|q| table[usize::from(q)]);
+            quantized = quantized.map(|q| table[usize::from(q)]);
         }
-        Some(codes)
+        Some(quantized)
     }
 }
 
 /// Runs the f32 kernels on 256 values; always scalar, so that tables are the same on every instruction set.
 struct Calculator {
-    reals: Arena<f32>,
-    codes: Arena<u8>,
+    f32_arena: Arena<f32>,
+    u8_arena: Arena<u8>,
     pool: ThreadPool,
 }
 
 impl Calculator {
     fn new() -> Result<Self, kernels::KernelError> {
         Ok(Self {
-            reals: Arena::new(3 * 256)?,
-            codes: Arena::new(0)?,
+            f32_arena: Arena::new(3 * 256)?,
+            u8_arena: Arena::new(0)?,
             pool: ThreadPool::new(1),
         })
     }
@@ -166,15 +167,15 @@ impl Calculator {
     fn calculate(
         &mut self,
         work: &Work,
-        operands: &[Reals],
-    ) -> Result<Option<Reals>, kernels::KernelError> {
+        operands: &[RealValues],
+    ) -> Result<Option<RealValues>, kernels::KernelError> {
         let views: [View; 3] = std::array::from_fn(|i| View::contiguous(i * 256, &[256]));
         for (view, reals) in views.iter().zip(operands) {
-            self.reals.write(view, reals)?;
+            self.f32_arena.write(view, reals)?;
         }
         let mut ctx = Context {
-            arena: &mut self.reals,
-            codes: &mut self.codes,
+            f32_arena: &mut self.f32_arena,
+            u8_arena: &mut self.u8_arena,
             pool: &self.pool,
             isa: Isa::Scalar,
         };
@@ -186,7 +187,7 @@ impl Calculator {
             }
             _ => return Ok(None),
         }
-        let y = self.reals.read(&views[2])?;
+        let y = self.f32_arena.read(&views[2])?;
         Ok(y.try_into().ok())
     }
 }
@@ -199,7 +200,7 @@ fn unary(
     kernels::unary(ctx, op, &views[0], &views[2])
 }
 
-/// Lets convolutions store what the table that follows makes of their codes.
+/// Lets convolutions store what the table that follows makes of their quantized values.
 pub(super) fn into_convolutions(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) {
     let wiring = Wiring::new(&lowered.items);
     let mut gone = vec![false; lowered.items.len()];
@@ -209,7 +210,7 @@ pub(super) fn into_convolutions(lowered: &mut Lowered<'_>, keep: &BTreeSet<Value
             let Some(&y) = lowered.params.get(&outputs[0].value) else {
                 break;
             };
-            if !map_codes(&mut lowered.items[i], &table, y) {
+            if !map_output(&mut lowered.items[i], &table, y) {
                 break;
             }
             gone[next] = true;
@@ -219,7 +220,7 @@ pub(super) fn into_convolutions(lowered: &mut Lowered<'_>, keep: &BTreeSet<Value
     remove(lowered, gone);
 }
 
-/// The table that alone reads a convolution's codes.
+/// The table that alone reads a convolution's quantized values.
 fn following(
     lowered: &Lowered<'_>,
     wiring: &Wiring,
@@ -238,26 +239,26 @@ fn following(
     }
 }
 
-/// Makes an item write `table` of its codes, which stand for `y`; false where it cannot.
-fn map_codes(item: &mut Item, table: &Table, y: CodeParams) -> bool {
+/// Makes an item write `table` of its quantized values, which stand for `y`; false where it cannot.
+fn map_output(item: &mut Item, table: &Table, y: U8Params) -> bool {
     let map = |first: &[u8; 256]| first.map(|q| table[usize::from(q)]);
     match &mut item.work {
         // The table of a convolution comes before its residual.
         Work::QConv(conv) if item.inputs.len() == 1 => {
-            let Some(own) = conv.codes else { return false };
+            let Some(own) = conv.output else { return false };
             conv.table = Some(match &conv.table {
-                None => CodeTable {
+                None => U8Table {
                     x: own,
                     map: **table,
                     y,
                 },
-                Some(first) => CodeTable {
+                Some(first) => U8Table {
                     x: first.x,
                     map: map(&first.map),
                     y,
                 },
             });
-            conv.codes = Some(y);
+            conv.output = Some(y);
             true
         }
         Work::Table(first) => {
@@ -285,14 +286,16 @@ pub(super) fn into_concats(lowered: &mut Lowered<'_>, keep: &BTreeSet<ValueId>) 
                 continue;
             };
             let wanted = own != target && alone;
-            if wanted && map_codes(&mut lowered.items[writer], &requantize(own, target), target) {
+            if wanted && map_output(&mut lowered.items[writer], &requantize(own, target), target) {
                 lowered.params.insert(v.value, target);
             }
         }
     }
 }
 
-/// The codes of one grid on another.
-pub(crate) fn requantize(from: CodeParams, to: CodeParams) -> Table {
-    Arc::new(std::array::from_fn(|q| code(real(q as u8, from), to)))
+/// The quantized values of one grid on another.
+pub(crate) fn requantize(from: U8Params, to: U8Params) -> Table {
+    Arc::new(std::array::from_fn(|q| {
+        quantize(dequantize(q as u8, from), to)
+    }))
 }

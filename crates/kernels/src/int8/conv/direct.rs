@@ -1,11 +1,11 @@
-//! All convolutions of codes but depthwise ones.
+//! All convolutions of quantized values but depthwise ones.
 
 use super::finish::Finish;
 use super::pack::{PackedQConv, Panel};
-use super::tile::{CodeTile, CodeTileFn};
+use super::tile::{QTile, QTileFn};
 use super::weights::{PanelWeights, Weights};
 use super::{QEpilogue, QOut};
-use crate::codes::vector::{code_body, code_sorted_tiles, code_tiles};
+use crate::int8::vector::{i32_body, int8_sorted_tiles, int8_tiles};
 use crate::nest::Base;
 use crate::{Context, View};
 use std::cell::Cell;
@@ -16,11 +16,11 @@ const TASK_MACS: usize = 2 << 20;
 struct Job<'a> {
     conv: &'a PackedQConv,
     weights: &'a Weights,
-    tiles: &'static [&'static [CodeTileFn]],
-    /// Codes between a window's start and each of the weights' places.
+    tiles: &'static [&'static [QTileFn]],
+    /// Quantized values between a window's start and each of the weights' places.
     places: &'a [usize],
     taps_w: usize,
-    codes: Base<u8>,
+    u8s: Base<u8>,
     /// Where y lies, and the bytes of its elements.
     y_base: Base<u8>,
     y_bytes: usize,
@@ -30,9 +30,9 @@ struct Job<'a> {
     finish: Finish<'a>,
     height: usize,
     width: usize,
-    /// Codes between the pixels of a tile.
+    /// Quantized values between the pixels of a tile.
     x_step: usize,
-    /// Codes between kernel rows and kernel columns.
+    /// Quantized values between kernel rows and kernel columns.
     tap_steps: [usize; 2],
 }
 
@@ -77,10 +77,10 @@ impl<'a> Job<'a> {
         let size = &conv.window;
         let inner = conv.in_channels_per_group;
         let dense = conv.group == 1 && window.strides[3] == inner && size.dilations[1] == 1;
-        let codes = Base(ctx.codes.as_mut_ptr());
+        let u8s = Base(ctx.u8_arena.as_mut_ptr());
         let (y_base, y_bytes) = match y {
-            QOut::Codes { .. } => (codes, 1),
-            QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
+            QOut::U8 { .. } => (u8s, 1),
+            QOut::F32 { .. } => (Base(ctx.f32_arena.as_mut_ptr().cast::<u8>()), 4),
         };
         let weights = match &conv.row_weights {
             Some(rows) if dense => rows,
@@ -99,13 +99,13 @@ impl<'a> Job<'a> {
         let mut job = Job {
             conv,
             weights,
-            tiles: match code_sorted_tiles(conv.isa) {
+            tiles: match int8_sorted_tiles(conv.isa) {
                 Some(tiles) if !places.is_empty() => tiles,
-                _ => code_tiles(conv.isa),
+                _ => int8_tiles(conv.isa),
             },
             places,
             taps_w: if dense { 1 } else { size.kernel[1] },
-            codes,
+            u8s,
             y_base,
             y_bytes,
             window: *window,
@@ -180,7 +180,7 @@ impl<'a> Job<'a> {
                 .y_base
                 .at((y + first * self.y.strides[3]) * self.y_bytes);
             if let Some((at, step)) = residual {
-                tile.residual = self.codes.at(at + first * step);
+                tile.residual = self.u8s.at(at + first * step);
                 tile.residual_step = step;
             }
             // SAFETY: the instruction set and the views were checked, and no two tiles share outputs.
@@ -189,12 +189,12 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn tile(&self, panel: &Panel, weights: &PanelWeights, x: usize) -> CodeTile<'_> {
+    fn tile(&self, panel: &Panel, weights: &PanelWeights, x: usize) -> QTile<'_> {
         let conv = self.conv;
         let size = &conv.window;
-        CodeTile {
+        QTile {
             tiles: 0,
-            x: self.codes.at(x),
+            x: self.u8s.at(x),
             x_step: self.x_step,
             weight: self.weights.data[weights.data..].as_ptr(),
             start: conv.start[panel.lane..].as_ptr(),
@@ -215,7 +215,7 @@ impl<'a> Job<'a> {
             y_bytes: self.y_bytes,
             residual: std::ptr::null(),
             residual_step: 0,
-            end: code_body(conv.isa),
+            end: i32_body(conv.isa),
         }
     }
 }

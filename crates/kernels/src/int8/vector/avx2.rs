@@ -1,33 +1,33 @@
-use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::sorted::Sorted;
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, Sums, Taps, tile};
+use super::{I32Body, I32Vector, Pixels};
+use crate::int8::conv::tile::sorted::Sorted;
+use crate::int8::conv::tile::{QTile, QTileFn, Sums, Taps, tile};
 use crate::vector::F32x8Avx;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-/// How sums of products of codes and weights are made.
+/// How sums of products of quantized values and weights are made.
 ///
 /// # Safety
-/// As [`CodeVector`].
+/// As [`I32Vector`].
 pub(super) trait Dot: Copy {
-    type Quad: Copy;
+    type Block4: Copy;
     type Weights: Copy;
     const WEIGHT_BYTES: usize;
-    unsafe fn spread(codes: __m256i) -> Self::Quad;
+    unsafe fn spread(quantized: __m256i) -> Self::Block4;
     unsafe fn weights(from: *const i8) -> Self::Weights;
-    unsafe fn dot(sums: __m256i, codes: Self::Quad, weights: Self::Weights) -> __m256i;
+    unsafe fn dot(sums: __m256i, quantized: Self::Block4, weights: Self::Weights) -> __m256i;
     #[inline(always)]
-    unsafe fn dot_narrow<const N: usize>(
+    unsafe fn dot_i16<const N: usize>(
         sums: __m256i,
-        codes: [__m256i; N],
+        quantized: [__m256i; N],
         weights: *const i8,
     ) -> __m256i {
         let mut sums = sums;
-        for (i, codes) in codes.into_iter().enumerate() {
+        for (i, quantized) in quantized.into_iter().enumerate() {
             // SAFETY: the caller's.
             sums = unsafe {
                 let weights = Self::weights(weights.add(i * Self::WEIGHT_BYTES));
-                Self::dot(sums, Self::spread(codes), weights)
+                Self::dot(sums, Self::spread(quantized), weights)
             };
         }
         sums
@@ -39,16 +39,16 @@ pub(super) trait Dot: Copy {
 pub(super) struct Pairs;
 
 impl Dot for Pairs {
-    type Quad = [__m256i; 2];
+    type Block4 = [__m256i; 2];
     type Weights = [__m256i; 2];
     const WEIGHT_BYTES: usize = 64;
 
     #[inline(always)]
-    unsafe fn spread(codes: __m256i) -> [__m256i; 2] {
+    unsafe fn spread(quantized: __m256i) -> [__m256i; 2] {
         // SAFETY: the caller's.
         unsafe {
-            let even = _mm256_and_si256(codes, _mm256_set1_epi16(255));
-            [even, _mm256_srli_epi16::<8>(codes)]
+            let even = _mm256_and_si256(quantized, _mm256_set1_epi16(255));
+            [even, _mm256_srli_epi16::<8>(quantized)]
         }
     }
 
@@ -64,35 +64,35 @@ impl Dot for Pairs {
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: __m256i, codes: [__m256i; 2], weights: [__m256i; 2]) -> __m256i {
+    unsafe fn dot(sums: __m256i, quantized: [__m256i; 2], weights: [__m256i; 2]) -> __m256i {
         // SAFETY: the caller's.
         unsafe {
-            let even = _mm256_add_epi32(sums, _mm256_madd_epi16(codes[0], weights[0]));
-            _mm256_add_epi32(even, _mm256_madd_epi16(codes[1], weights[1]))
+            let even = _mm256_add_epi32(sums, _mm256_madd_epi16(quantized[0], weights[0]));
+            _mm256_add_epi32(even, _mm256_madd_epi16(quantized[1], weights[1]))
         }
     }
 
     #[inline(always)]
-    unsafe fn dot_narrow<const N: usize>(
+    unsafe fn dot_i16<const N: usize>(
         sums: __m256i,
-        codes: [__m256i; N],
+        quantized: [__m256i; N],
         weights: *const i8,
     ) -> __m256i {
-        // SAFETY: the caller's: 32 valid weights for each quad.
+        // SAFETY: the caller's: 32 valid weights for each block of four.
         unsafe {
-            let mut narrow = _mm256_setzero_si256();
-            for (i, codes) in codes.into_iter().enumerate() {
+            let mut singles = _mm256_setzero_si256();
+            for (i, quantized) in quantized.into_iter().enumerate() {
                 let weights = _mm256_loadu_si256(weights.add(32 * i).cast());
-                narrow = _mm256_add_epi16(narrow, _mm256_maddubs_epi16(codes, weights));
+                singles = _mm256_add_epi16(singles, _mm256_maddubs_epi16(quantized, weights));
             }
-            _mm256_add_epi32(sums, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)))
+            _mm256_add_epi32(sums, _mm256_madd_epi16(singles, _mm256_set1_epi16(1)))
         }
     }
 }
 
 #[inline(always)]
 unsafe fn broadcast(from: *const u8) -> __m256i {
-    // SAFETY: the caller's: four valid codes.
+    // SAFETY: the caller's: four valid values.
     unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
 }
 
@@ -107,9 +107,9 @@ impl<D> I32x8<D> {
     }
 }
 
-impl<D: Dot> CodeVector for I32x8<D> {
+impl<D: Dot> I32Vector for I32x8<D> {
     type F = F32x8Avx;
-    type Quad = D::Quad;
+    type Block4 = D::Block4;
     type Weights = D::Weights;
     const WEIGHT_BYTES: usize = D::WEIGHT_BYTES;
 
@@ -132,15 +132,15 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn quad(from: *const u8) -> D::Quad {
-        // SAFETY: the caller's: four valid codes.
+    unsafe fn block4(from: *const u8) -> D::Block4 {
+        // SAFETY: the caller's: four valid values.
         unsafe { D::spread(broadcast(from)) }
     }
 
     #[inline(always)]
-    unsafe fn quad_of(codes: u32) -> D::Quad {
+    unsafe fn block4_of(quantized: u32) -> D::Block4 {
         // SAFETY: the caller's.
-        unsafe { D::spread(_mm256_set1_epi32(codes as i32)) }
+        unsafe { D::spread(_mm256_set1_epi32(quantized as i32)) }
     }
 
     #[inline(always)]
@@ -150,20 +150,20 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [D::Quad; 4] {
-        // SAFETY: the caller's: `n` valid codes of each pixel.
+    unsafe fn channel_blocks4(pixels: [*const u8; 4], n: usize) -> [D::Block4; 4] {
+        // SAFETY: the caller's: `n` valid values of each pixel.
         unsafe {
-            let mut codes = [_mm256_setzero_si256(); 4];
-            for (codes, pixel) in codes.iter_mut().zip(pixels) {
+            let mut quantized = [_mm256_setzero_si256(); 4];
+            for (quantized, pixel) in quantized.iter_mut().zip(pixels) {
                 if n < 32 {
                     let mut part = [0u8; 32];
                     std::ptr::copy_nonoverlapping(pixel, part.as_mut_ptr(), n);
-                    *codes = _mm256_loadu_si256(part.as_ptr().cast());
+                    *quantized = _mm256_loadu_si256(part.as_ptr().cast());
                 } else {
-                    *codes = _mm256_loadu_si256(pixel.cast());
+                    *quantized = _mm256_loadu_si256(pixel.cast());
                 }
             }
-            let [a, b, c, d] = codes;
+            let [a, b, c, d] = quantized;
             let low = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
             let high = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
             [
@@ -189,30 +189,36 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: D::Quad, weights: D::Weights) -> Self {
+    unsafe fn dot(self, quantized: D::Block4, weights: D::Weights) -> Self {
         // SAFETY: the caller's.
-        Self::of(unsafe { D::dot(self.0, codes, weights) })
+        Self::of(unsafe { D::dot(self.0, quantized, weights) })
     }
 
     #[inline(always)]
-    unsafe fn dot_narrow<const N: usize>(self, codes: [*const u8; N], weights: *const i8) -> Self {
+    unsafe fn dot_i16<const N: usize>(self, quantized: [*const u8; N], weights: *const i8) -> Self {
         // SAFETY: the caller's.
-        Self::of(unsafe { D::dot_narrow(self.0, codes.map(|codes| broadcast(codes)), weights) })
+        Self::of(unsafe {
+            D::dot_i16(
+                self.0,
+                quantized.map(|quantized| broadcast(quantized)),
+                weights,
+            )
+        })
     }
 
     #[inline(always)]
-    unsafe fn widen(from: *const u8) -> Self {
-        // SAFETY: the caller's: eight valid codes.
+    unsafe fn from_u8(from: *const u8) -> Self {
+        // SAFETY: the caller's: eight valid values.
         Self::of(unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) })
     }
 
     #[inline(always)]
-    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
-        let mut codes = [0u8; 8];
-        // SAFETY: the caller's: `n <= 8` valid codes.
+    unsafe fn from_u8_first(from: *const u8, n: usize) -> Self {
+        let mut quantized = [0u8; 8];
+        // SAFETY: the caller's: `n <= 8` valid values.
         unsafe {
-            std::ptr::copy_nonoverlapping(from, codes.as_mut_ptr(), n);
-            Self::widen(codes.as_ptr())
+            std::ptr::copy_nonoverlapping(from, quantized.as_mut_ptr(), n);
+            Self::from_u8(quantized.as_ptr())
         }
     }
 
@@ -223,7 +229,7 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn real(self) -> F32x8Avx {
+    unsafe fn to_f32(self) -> F32x8Avx {
         // SAFETY: the caller's.
         F32x8Avx(unsafe { _mm256_cvtepi32_ps(self.0) })
     }
@@ -260,12 +266,12 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const N: usize, const NV: usize>(
+    unsafe fn store_u8<const N: usize, const NV: usize>(
         steps: [Self; N],
         zero_point: u8,
         pixels: Pixels,
     ) {
-        // SAFETY: the caller's: valid codes of valid pixels.
+        // SAFETY: the caller's: valid values of valid pixels.
         unsafe {
             let zero_point = _mm256_set1_epi16(i16::from(zero_point));
             let pair = |a: usize, b: usize| {
@@ -276,14 +282,14 @@ impl<D: Dot> CodeVector for I32x8<D> {
             let high = if N > 2 { pair(2, 3) } else { low };
             // Packing works within 128 bits: four lanes of each vector side by side.
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            let codes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+            let quantized = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
             if NV == 4 && pixels.channels >= 32 {
-                _mm256_storeu_si256(pixels.to.cast(), codes);
+                _mm256_storeu_si256(pixels.to.cast(), quantized);
                 return;
             }
             let mut all = [0u8; 32];
             if pixels.channels < NV * 8 || NV > 2 {
-                _mm256_storeu_si256(all.as_mut_ptr().cast(), codes);
+                _mm256_storeu_si256(all.as_mut_ptr().cast(), quantized);
                 for pixel in 0..N / NV {
                     let (from, to) = (
                         all.as_ptr().add(pixel * NV * 8),
@@ -294,8 +300,8 @@ impl<D: Dot> CodeVector for I32x8<D> {
                 return;
             }
             let halves = [
-                _mm256_castsi256_si128(codes),
-                _mm256_extracti128_si256::<1>(codes),
+                _mm256_castsi256_si128(quantized),
+                _mm256_extracti128_si256::<1>(quantized),
             ];
             for pixel in 0..N / NV {
                 let to = pixels.to.add(pixel * pixels.step);
@@ -312,7 +318,7 @@ impl<D: Dot> CodeVector for I32x8<D> {
     }
 }
 
-/// For each vector of 16 out of 48 interleaved codes, where each plane's codes go; 128 and more make zero.
+/// For each vector of 16 out of 48 interleaved quantized values, where each plane's quantized values go; 128 and more make zero.
 const SPREAD: [[[u8; 16]; 3]; 3] = {
     let mut spread = [[[128; 16]; 3]; 3];
     let mut i = 0;
@@ -324,20 +330,20 @@ const SPREAD: [[[u8; 16]; 3]; 3] = {
 };
 
 /// # Safety
-/// Needs AVX2; 16 valid codes of each plane, 48 at `to`.
+/// Needs AVX2; 16 valid values of each plane, 48 at `to`.
 #[inline(always)]
 pub(super) unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
     // SAFETY: the caller's.
     unsafe {
-        let mut codes = [_mm_setzero_si128(); 3];
-        for (codes, plane) in codes.iter_mut().zip(planes) {
-            *codes = _mm_loadu_si128(plane.cast());
+        let mut quantized = [_mm_setzero_si128(); 3];
+        for (quantized, plane) in quantized.iter_mut().zip(planes) {
+            *quantized = _mm_loadu_si128(plane.cast());
         }
         for (i, spread) in SPREAD.iter().enumerate() {
             let mut pixels = _mm_setzero_si128();
-            for (codes, spread) in codes.iter().zip(spread) {
+            for (quantized, spread) in quantized.iter().zip(spread) {
                 let spread = _mm_loadu_si128(spread.as_ptr().cast());
-                pixels = _mm_or_si128(pixels, _mm_shuffle_epi8(*codes, spread));
+                pixels = _mm_or_si128(pixels, _mm_shuffle_epi8(*quantized, spread));
             }
             _mm_storeu_si128(to.add(16 * i).cast(), pixels);
         }
@@ -347,13 +353,13 @@ pub(super) unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
 /// # Safety
 /// The processor has AVX2 and FMA; the body's pointers are valid.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run<B: CodeBody>(body: &B) {
+pub(super) unsafe fn run<B: I32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<I32x8<Pairs>>() }
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe fn t<S: Sums<I32x8<Pairs>>, const MR: usize, const NV: usize>(args: &CodeTile) {
+unsafe fn t<S: Sums<I32x8<Pairs>>, const MR: usize, const NV: usize>(args: &QTile) {
     // SAFETY: the caller's.
     unsafe { tile::<I32x8<Pairs>, S, MR, NV>(args) }
 }
@@ -376,5 +382,5 @@ macro_rules! tiles {
     };
 }
 
-pub(super) static TILES: &[&[CodeTileFn]] = tiles!(Taps);
-pub(super) static SORTED_TILES: &[&[CodeTileFn]] = tiles!(Sorted);
+pub(super) static TILES: &[&[QTileFn]] = tiles!(Taps);
+pub(super) static SORTED_TILES: &[&[QTileFn]] = tiles!(Sorted);

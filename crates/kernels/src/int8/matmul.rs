@@ -1,12 +1,12 @@
-//! Batched matrix product of codes.
+//! Batched matrix product of quantized values.
 
 use super::conv::steps;
 use super::vector::{
-    CodeBody, CodeVector, Pixels, code_lanes, code_offset, dispatch_codes, pack_quad, weight_bytes,
+    I32Body, I32Vector, Pixels, dispatch_i32, int8_lanes, pack_block4, weight_bytes, x_offset,
 };
-use super::{CodeParams, QOut};
+use super::{QOut, U8Params};
 use crate::nest::Base;
-use crate::vector::Vector;
+use crate::vector::F32Vector;
 use crate::{Context, Dims, Isa, KernelError, View};
 
 /// `y = a b` over the last two axes: sums in i32 of `(a - zero_point) * (b - zero_point)`, times both scales.
@@ -18,8 +18,8 @@ use crate::{Context, Dims, Isa, KernelError, View};
 /// `Rank`, `Shape`, `Scale`, and what every kernel checks.
 pub fn q_matmul(
     ctx: &mut Context,
-    (a, a_params): (&View, CodeParams),
-    (b, b_params): (&View, CodeParams),
+    (a, a_params): (&View, U8Params),
+    (b, b_params): (&View, U8Params),
     y: &QOut,
 ) -> Result<(), KernelError> {
     let view = y.view();
@@ -40,26 +40,26 @@ pub fn q_matmul(
     a.check_shape("a", &expect(view.shape[rank - 2], depth))?;
     b.check_shape("b", &expect(depth, view.shape[rank - 1]))?;
     match y {
-        QOut::Codes { params, .. } => {
+        QOut::U8 { params, .. } => {
             params.check("y")?;
-            ctx.check_codes(view, &[("a", a), ("b", b)], false)?;
+            ctx.check_u8(view, &[("a", a), ("b", b)], false)?;
         }
-        QOut::Float { .. } => {
-            a.check_bounds("a", ctx.codes.len())?;
-            b.check_bounds("b", ctx.codes.len())?;
-            ctx.check(view, &[], false)?;
+        QOut::F32 { .. } => {
+            a.check_bounds("a", ctx.u8_arena.len())?;
+            b.check_bounds("b", ctx.u8_arena.len())?;
+            ctx.check_f32(view, &[], false)?;
         }
     }
     if view.elements() == 0 {
         return Ok(());
     }
-    let codes = Base(ctx.codes.as_mut_ptr());
+    let u8s = Base(ctx.u8_arena.as_mut_ptr());
     let job = Job {
         isa: ctx.isa,
-        codes,
+        u8s,
         y_base: match y {
-            QOut::Codes { .. } => codes,
-            QOut::Float { .. } => Base(ctx.arena.as_mut_ptr().cast::<u8>()),
+            QOut::U8 { .. } => u8s,
+            QOut::F32 { .. } => Base(ctx.f32_arena.as_mut_ptr().cast::<u8>()),
         },
         a,
         b,
@@ -67,20 +67,20 @@ pub fn q_matmul(
         zero_points: [a_params.zero_point, b_params.zero_point],
         multiplier: a_params.scale * b_params.scale,
         to: match y {
-            QOut::Codes { params, .. } => Some(*params),
-            QOut::Float { .. } => None,
+            QOut::U8 { params, .. } => Some(*params),
+            QOut::F32 { .. } => None,
         },
     };
     let batches = view.shape[..rank - 2].iter().product::<usize>();
-    let panels = view.shape[rank - 1].div_ceil(code_lanes(ctx.isa));
+    let panels = view.shape[rank - 1].div_ceil(int8_lanes(ctx.isa));
     ctx.pool.run(batches * panels, &|task| {
         let panel = Panel {
             job: &job,
             batch: task / panels,
-            column: task % panels * code_lanes(job.isa),
+            column: task % panels * int8_lanes(job.isa),
         };
         // SAFETY: views and instruction set are checked; panels write disjoint columns.
-        unsafe { dispatch_codes(job.isa, &panel) };
+        unsafe { dispatch_i32(job.isa, &panel) };
     });
     Ok(())
 }
@@ -89,20 +89,20 @@ pub fn q_matmul(
 const ROWS: usize = 8;
 /// Deeper products are summed in pieces of this depth, a multiple of 4.
 const DEPTH: usize = 1024;
-/// Bytes of a panel's packed piece: eight for each lane of four codes at most.
+/// Bytes of a panel's packed piece: eight for each lane of four quantized values at most.
 const PANEL_BYTES: usize = DEPTH / 4 * 128;
 
 struct Job<'a> {
     isa: Isa,
-    codes: Base<u8>,
+    u8s: Base<u8>,
     y_base: Base<u8>,
     a: &'a View,
     b: &'a View,
     y: &'a View,
     zero_points: [u8; 2],
     multiplier: f32,
-    /// Codes, or reals.
-    to: Option<CodeParams>,
+    /// u8, or f32 values.
+    to: Option<U8Params>,
 }
 
 struct Panel<'a> {
@@ -117,9 +117,9 @@ struct Packed {
     columns: [i32; 16],
 }
 
-impl CodeBody for Panel<'_> {
+impl I32Body for Panel<'_> {
     #[inline(always)]
-    unsafe fn run<V: CodeVector>(&self) {
+    unsafe fn run<V: I32Vector>(&self) {
         let job = self.job;
         let rank = job.y.shape.len();
         let (rows, depth) = (job.y.shape[rank - 2], job.a.shape[rank - 1]);
@@ -171,7 +171,7 @@ impl Panel<'_> {
 
     /// Packs rows `first..first + depth` of this panel's columns.
     unsafe fn pack(&self, packed: &mut Packed, first: usize, depth: usize) {
-        let (job, lanes) = (self.job, code_lanes(self.job.isa));
+        let (job, lanes) = (self.job, int8_lanes(self.job.isa));
         let rank = job.y.shape.len();
         let (k_step, n_step) = (job.b.strides[rank - 2], job.b.strides[rank - 1]);
         let columns = lanes.min(job.y.shape[rank - 1] - self.column);
@@ -180,27 +180,27 @@ impl Panel<'_> {
         packed.columns = [depth as i32 * a_zero * (b_zero - 128); 16];
         let bytes = weight_bytes(job.isa) * lanes;
         for q in 0..depth.div_ceil(4) {
-            let mut quad = [[0i8; 4]; 16];
-            // The last four codes of a row of a are read whole; weights of those already counted are zero.
+            let mut block4 = [[0i8; 4]; 16];
+            // The last four quantized values of a row of a are read whole; weights of those already counted are zero.
             let from = if depth >= 4 {
                 (depth - 4).min(4 * q)
             } else {
                 0
             };
             let counted = 4 * q - from;
-            for (n, quad) in quad.iter_mut().enumerate().take(columns) {
-                let kept = quad.iter_mut().enumerate().take(depth - from);
+            for (n, block4) in block4.iter_mut().enumerate().take(columns) {
+                let kept = block4.iter_mut().enumerate().take(depth - from);
                 for (i, weight) in kept.skip(counted) {
                     let at = b + (from + i) * k_step + n * n_step;
                     // SAFETY: the caller's: the index lies inside the checked view.
-                    let code = unsafe { *job.codes.at(at) };
-                    *weight = (code ^ 128) as i8;
-                    packed.columns[n] -= (a_zero - code_offset(job.isa)) * i32::from(*weight);
+                    let q = unsafe { *job.u8s.at(at) };
+                    *weight = (q ^ 128) as i8;
+                    packed.columns[n] -= (a_zero - x_offset(job.isa)) * i32::from(*weight);
                 }
             }
-            pack_quad(
+            pack_block4(
                 job.isa,
-                &quad[..lanes],
+                &block4[..lanes],
                 &mut packed.weights[q * bytes..][..bytes],
             );
         }
@@ -208,7 +208,7 @@ impl Panel<'_> {
 
     /// Adds `MR` rows' products with a packed piece.
     #[inline(always)]
-    unsafe fn rows<V: CodeVector, const MR: usize>(
+    unsafe fn rows<V: I32Vector, const MR: usize>(
         &self,
         packed: &Packed,
         sums: &mut [[i32; 16]; ROWS],
@@ -224,11 +224,11 @@ impl Panel<'_> {
         // SAFETY: the caller's: indices lie inside the checked views.
         unsafe {
             for (m, pointer) in pointers.iter_mut().enumerate() {
-                let from = job.codes.at(a + m * m_step);
+                let from = job.u8s.at(a + m * m_step);
                 *pointer = from;
                 if k_step != 1 || depth < 4 {
-                    for (k, code) in copied[m].iter_mut().enumerate().take(depth) {
-                        *code = *from.add(k * k_step);
+                    for (k, q) in copied[m].iter_mut().enumerate().take(depth) {
+                        *q = *from.add(k * k_step);
                     }
                     *pointer = copied[m].as_ptr();
                 }
@@ -243,12 +243,12 @@ impl Panel<'_> {
                     0
                 };
                 for (acc, x) in acc.iter_mut().zip(pointers) {
-                    *acc = acc.dot(V::quad(x.add(from)), weights);
+                    *acc = acc.dot(V::block4(x.add(from)), weights);
                 }
             }
             for (m, acc) in acc.into_iter().enumerate() {
-                let codes = std::slice::from_raw_parts(pointers[m], depth);
-                let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+                let quantized = std::slice::from_raw_parts(pointers[m], depth);
+                let sum: i32 = quantized.iter().map(|&q| i32::from(q)).sum();
                 let total = V::load(sums[m].as_ptr()).add(acc.add(V::splat(-b_zero * sum)));
                 total.store(sums[m].as_mut_ptr());
             }
@@ -256,32 +256,32 @@ impl Panel<'_> {
     }
 
     #[inline(always)]
-    unsafe fn store<V: CodeVector>(&self, sums: &[i32; 16], row: usize) {
+    unsafe fn store<V: I32Vector>(&self, sums: &[i32; 16], row: usize) {
         let job = self.job;
         let rank = job.y.shape.len();
         let columns = V::F::LANES.min(job.y.shape[rank - 1] - self.column);
         let n_step = job.y.strides[rank - 1];
         let y = self.start(job.y) + row * job.y.strides[rank - 2] + self.column * n_step;
-        let (mut codes, mut reals) = ([0u8; 16], [0f32; 16]);
+        let (mut quantized, mut reals) = ([0u8; 16], [0f32; 16]);
         // SAFETY: the caller's: indices lie inside the checked view.
         unsafe {
             let value = V::load(sums.as_ptr())
-                .real()
+                .to_f32()
                 .mul(V::F::splat(job.multiplier));
             value.store(reals.as_mut_ptr());
             if let Some(params) = &job.to {
                 let to = Pixels {
-                    to: codes.as_mut_ptr(),
+                    to: quantized.as_mut_ptr(),
                     step: 0,
                     channels: V::F::LANES,
                 };
                 let steps = steps::<V>(value, 1.0 / params.scale);
-                V::store_codes::<1, 1>([steps], params.zero_point, to);
+                V::store_u8::<1, 1>([steps], params.zero_point, to);
             }
             for n in 0..columns {
                 let at = y + n * n_step;
                 match job.to {
-                    Some(_) => *job.y_base.at(at) = codes[n],
+                    Some(_) => *job.y_base.at(at) = quantized[n],
                     None => *job.y_base.0.cast::<f32>().add(at) = reals[n],
                 }
             }

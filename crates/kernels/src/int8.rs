@@ -1,4 +1,4 @@
-//! Kernels on quantized values: `u8` codes whose real value is `scale * (code - zero_point)`.
+//! Kernels on quantized values: `u8` whose real value is `scale * (quantized value - zero_point)`.
 
 mod activation;
 mod binary;
@@ -11,22 +11,22 @@ pub(crate) mod vector;
 pub use activation::QActivation;
 pub use binary::q_binary;
 pub use conv::{PackedQConv, QConvSpec, QEpilogue, QOut, qconv2d};
-pub use convert::{dequantize, quantize, quantize_planes, write_pixels};
+pub use convert::{dequantize, quantize, quantize_nchw, write_pixels};
 pub use matmul::q_matmul;
 pub use moves::{q_copy, q_fill_halo, q_max_pool, q_resize_nearest};
 
 use crate::KernelError;
 
-/// What the codes of a tensor mean: `real = scale * (code - zero_point)`.
+/// What the quantized values of a tensor mean: `real = scale * (quantized value - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CodeParams {
+pub struct U8Params {
     /// Real value of one step.
     pub scale: f32,
-    /// The code that stands for 0.
+    /// The quantized value that stands for 0.
     pub zero_point: u8,
 }
 
-impl CodeParams {
+impl U8Params {
     pub(crate) fn check(&self, operand: &'static str) -> Result<(), KernelError> {
         // A subnormal scale's reciprocal is infinite.
         if self.scale.is_finite() && self.scale >= f32::MIN_POSITIVE {
@@ -39,15 +39,15 @@ impl CodeParams {
         }
     }
 
-    /// The code's real value.
+    /// The quantized value's real value.
     #[inline(always)]
-    pub(crate) fn real(&self, code: u8) -> f32 {
-        (i32::from(code) - i32::from(self.zero_point)) as f32 * self.scale
+    pub(crate) fn dequantize(&self, q: u8) -> f32 {
+        (i32::from(q) - i32::from(self.zero_point)) as f32 * self.scale
     }
 
-    /// The code of a real value: `clamp(round(value * (1 / scale)) + zero_point, 0, 255)`, ties to even.
+    /// The quantized value of a real value: `clamp(round(value * (1 / scale)) + zero_point, 0, 255)`, ties to even.
     #[inline(always)]
-    pub(crate) fn code(&self, value: f32) -> u8 {
+    pub(crate) fn quantize(&self, value: f32) -> u8 {
         let steps = value * (1.0 / self.scale);
         // As the vector conversions: what no i32 holds, downwards or NaN, is the smallest i32.
         let steps = if steps < STEPS_MAX { steps } else { STEPS_MAX };
@@ -61,13 +61,13 @@ impl CodeParams {
 /// Larger numbers of steps than this are clamped to it before they become integers.
 pub(crate) const STEPS_MAX: f32 = 1e9;
 
-/// A function on codes: `x` as codes, looked up, and what the results mean.
+/// A function on quantized values: `x` as quantized values, looked up, and what the results mean.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CodeTable {
-    /// Parameters of the codes that are looked up.
-    pub x: CodeParams,
-    /// The result of each code.
+pub struct U8Table {
+    /// Parameters of the quantized values that are looked up.
+    pub x: U8Params,
+    /// The result of each quantized value.
     pub map: [u8; 256],
     /// Parameters of the results.
-    pub y: CodeParams,
+    pub y: U8Params,
 }

@@ -1,14 +1,14 @@
-use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
+use super::{I32Body, I32Vector, Pixels};
+use crate::int8::conv::tile::{QTile, QTileFn, Taps, tile};
 use crate::vector::F32x8;
 
 /// Eight lanes in plain Rust.
 #[derive(Clone, Copy)]
 pub(super) struct I32x8([i32; 8]);
 
-/// Four codes for each lane.
+/// Four quantized values for each lane.
 #[derive(Clone, Copy)]
-pub(super) struct ChannelQuad([[u8; 4]; 8]);
+pub(super) struct ChannelBlock4([[u8; 4]; 8]);
 
 impl I32x8 {
     #[inline(always)]
@@ -17,9 +17,9 @@ impl I32x8 {
     }
 }
 
-impl CodeVector for I32x8 {
+impl I32Vector for I32x8 {
     type F = F32x8;
-    type Quad = ChannelQuad;
+    type Block4 = ChannelBlock4;
     type Weights = [[i8; 4]; 8];
     const WEIGHT_BYTES: usize = 32;
 
@@ -41,14 +41,14 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn quad(from: *const u8) -> ChannelQuad {
-        // SAFETY: the caller's: four valid codes.
-        ChannelQuad([unsafe { from.cast::<[u8; 4]>().read_unaligned() }; 8])
+    unsafe fn block4(from: *const u8) -> ChannelBlock4 {
+        // SAFETY: the caller's: four valid values.
+        ChannelBlock4([unsafe { from.cast::<[u8; 4]>().read_unaligned() }; 8])
     }
 
     #[inline(always)]
-    unsafe fn quad_of(codes: u32) -> ChannelQuad {
-        ChannelQuad([codes.to_le_bytes(); 8])
+    unsafe fn block4_of(quantized: u32) -> ChannelBlock4 {
+        ChannelBlock4([quantized.to_le_bytes(); 8])
     }
 
     #[inline(always)]
@@ -58,14 +58,16 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [Self::Quad; 4] {
-        let quad = |c: usize| match c < n {
-            // SAFETY: the caller's: `n` valid codes of each pixel.
+    unsafe fn channel_blocks4(pixels: [*const u8; 4], n: usize) -> [Self::Block4; 4] {
+        let block4 = |c: usize| match c < n {
+            // SAFETY: the caller's: `n` valid values of each pixel.
             true => unsafe { pixels.map(|pixel| *pixel.add(c)) },
             false => [0; 4],
         };
         std::array::from_fn(|j| {
-            ChannelQuad(std::array::from_fn(|l| quad(16 * (l / 4) + 4 * j + l % 4)))
+            ChannelBlock4(std::array::from_fn(|l| {
+                block4(16 * (l / 4) + 4 * j + l % 4)
+            }))
         })
     }
 
@@ -80,9 +82,9 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: ChannelQuad, weights: [[i8; 4]; 8]) -> Self {
+    unsafe fn dot(self, quantized: ChannelBlock4, weights: [[i8; 4]; 8]) -> Self {
         I32x8(std::array::from_fn(|lane| {
-            let products = codes.0[lane].iter().zip(weights[lane]);
+            let products = quantized.0[lane].iter().zip(weights[lane]);
             products.fold(self.0[lane], |sum, (&x, w)| {
                 sum.wrapping_add(i32::from(x) * i32::from(w))
             })
@@ -90,16 +92,16 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn widen(from: *const u8) -> Self {
-        // SAFETY: the caller's: eight valid codes.
+    unsafe fn from_u8(from: *const u8) -> Self {
+        // SAFETY: the caller's: eight valid values.
         I32x8(unsafe { from.cast::<[u8; 8]>().read_unaligned() }.map(i32::from))
     }
 
     #[inline(always)]
-    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
+    unsafe fn from_u8_first(from: *const u8, n: usize) -> Self {
         let mut lanes = [0; 8];
         for (i, lane) in lanes.iter_mut().enumerate().take(n) {
-            // SAFETY: the caller's: `n` valid codes.
+            // SAFETY: the caller's: `n` valid values.
             *lane = i32::from(unsafe { *from.add(i) });
         }
         I32x8(lanes)
@@ -111,7 +113,7 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn real(self) -> F32x8 {
+    unsafe fn to_f32(self) -> F32x8 {
         F32x8(self.0.map(|sum| sum as f32))
     }
 
@@ -143,7 +145,7 @@ impl CodeVector for I32x8 {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const N: usize, const NV: usize>(
+    unsafe fn store_u8<const N: usize, const NV: usize>(
         steps: [Self; N],
         zero_point: u8,
         pixels: Pixels,
@@ -151,9 +153,9 @@ impl CodeVector for I32x8 {
         for (pixel, steps) in steps.chunks_exact(NV).enumerate() {
             let lanes = steps.iter().flat_map(|v| v.0);
             for (c, steps) in lanes.enumerate().take(pixels.channels) {
-                let code = steps.saturating_add(i32::from(zero_point)).clamp(0, 255);
-                // SAFETY: the caller's: valid codes of valid pixels.
-                unsafe { *pixels.to.add(pixel * pixels.step + c) = code as u8 };
+                let q = steps.saturating_add(i32::from(zero_point)).clamp(0, 255);
+                // SAFETY: the caller's: valid values of valid pixels.
+                unsafe { *pixels.to.add(pixel * pixels.step + c) = q as u8 };
             }
         }
     }
@@ -161,17 +163,17 @@ impl CodeVector for I32x8 {
 
 /// # Safety
 /// The body's pointers are valid.
-pub(super) unsafe fn run<B: CodeBody>(body: &B) {
+pub(super) unsafe fn run<B: I32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<I32x8>() }
 }
 
-unsafe fn wrapped<const MR: usize, const NV: usize>(args: &CodeTile) {
+unsafe fn wrapped<const MR: usize, const NV: usize>(args: &QTile) {
     // SAFETY: the caller's.
     unsafe { tile::<I32x8, Taps, MR, NV>(args) }
 }
 
-pub(super) static TILES: &[&[CodeTileFn]] = &[&[
+pub(super) static TILES: &[&[QTileFn]] = &[&[
     wrapped::<1, 1>,
     wrapped::<2, 1>,
     wrapped::<3, 1>,

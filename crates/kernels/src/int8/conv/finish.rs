@@ -1,23 +1,23 @@
-//! From a tile's sums to codes or reals.
+//! From a tile's sums to quantized values or f32 values.
 
 use super::pack::PackedQConv;
 use super::{QEpilogue, QOut};
-use crate::codes::activation::StepActivation;
-use crate::codes::vector::{CodeBody, CodeVector, Pixels, widen_part};
-use crate::codes::{CodeParams, CodeTable, STEPS_MAX};
-use crate::vector::{Vector, store_part};
+use crate::int8::activation::StepActivation;
+use crate::int8::vector::{I32Body, I32Vector, Pixels, from_u8_part};
+use crate::int8::{STEPS_MAX, U8Params, U8Table};
+use crate::vector::{F32Vector, store_part};
 
-/// What the epilogue does, free of views. Values are counted in steps of the scale of y's codes (1 for reals), before a
+/// What the epilogue does, free of views. Values are counted in steps of the scale of y's quantized values (1 for f32 values), before a
 /// table in those of the table's.
 pub(crate) struct Finish<'a> {
     activation: StepActivation,
     /// Steps of a unit.
     inv_scale: f32,
     /// The table, and the steps of y in one of its results'.
-    table: Option<(&'a CodeTable, f32)>,
+    table: Option<(&'a U8Table, f32)>,
     /// Steps of y in one of the residual's.
-    residual: CodeParams,
-    codes: bool,
+    residual: U8Params,
+    quantized: bool,
     zero_point: u8,
     /// Whether steps may be more than an i32 holds.
     clamps: bool,
@@ -25,18 +25,18 @@ pub(crate) struct Finish<'a> {
 
 impl Finish<'_> {
     pub(crate) fn new<'a>(conv: &PackedQConv, y: &QOut, epilogue: &QEpilogue<'a>) -> Finish<'a> {
-        let one = CodeParams {
+        let one = U8Params {
             scale: 1.0,
             zero_point: 0,
         };
-        let (codes, params) = match y {
-            QOut::Codes { params, .. } => (true, *params),
-            QOut::Float { .. } => (false, one),
+        let (quantized, params) = match y {
+            QOut::U8 { params, .. } => (true, *params),
+            QOut::F32 { .. } => (false, one),
         };
         let inv_y = 1.0 / params.scale;
         let scale = epilogue.table.map_or(params.scale, |table| table.x.scale);
         let inv_scale = 1.0 / scale;
-        let residual = epilogue.residual.map_or(one, |(_, params)| CodeParams {
+        let residual = epilogue.residual.map_or(one, |(_, params)| U8Params {
             scale: params.scale * inv_y,
             ..params
         });
@@ -47,7 +47,7 @@ impl Finish<'_> {
             inv_scale,
             table: epilogue.table.map(|table| (table, table.y.scale * inv_y)),
             residual,
-            codes,
+            quantized,
             zero_point: params.zero_point,
             clamps: epilogue.table.is_some() || largest.is_nan() || largest >= STEPS_MAX,
         }
@@ -69,9 +69,9 @@ pub(crate) struct Out<'a> {
     pub(crate) residual_step: usize,
 }
 
-impl CodeBody for Out<'_> {
+impl I32Body for Out<'_> {
     #[inline(always)]
-    unsafe fn run<V: CodeVector>(&self) {
+    unsafe fn run<V: I32Vector>(&self) {
         // SAFETY: the caller's. As many vectors at a time as the registers hold.
         unsafe {
             match (self.width / V::F::LANES, V::F::LANES == 16) {
@@ -91,7 +91,7 @@ impl CodeBody for Out<'_> {
 impl Out<'_> {
     /// Groups of `N` vectors, `S` of them stored together, `NV` a pixel.
     #[inline(always)]
-    unsafe fn pixels<V: CodeVector, const N: usize, const S: usize, const NV: usize>(&self) {
+    unsafe fn pixels<V: I32Vector, const N: usize, const S: usize, const NV: usize>(&self) {
         let mut pixel = 0;
         // SAFETY: the caller's: multipliers and bias are valid for all vectors.
         let lines = unsafe {
@@ -119,7 +119,7 @@ impl Out<'_> {
     }
 
     #[inline(always)]
-    unsafe fn group<V: CodeVector, const N: usize, const S: usize, const NV: usize>(
+    unsafe fn group<V: I32Vector, const N: usize, const S: usize, const NV: usize>(
         &self,
         pixel: usize,
         lines: &[[V::F; 2]; NV],
@@ -132,7 +132,7 @@ impl Out<'_> {
             for i in 0..N {
                 let sum = V::load(sums.add(i * V::F::LANES));
                 let [multiplier, bias] = lines[i % NV];
-                values[i] = V::fused(sum.real(), multiplier, bias);
+                values[i] = V::fused(sum.to_f32(), multiplier, bias);
             }
             values = finish.activation.apply::<V, N>(values);
             if let Some((table, scale)) = finish.table {
@@ -145,11 +145,11 @@ impl Out<'_> {
                     let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
                     // Of the last vectors there may be no channel.
                     let from = self.residual.wrapping_add(pixel * self.residual_step + c);
-                    let codes: V = widen_part(from, self.channels.saturating_sub(c));
-                    *value = V::fused(codes.add(zero_point).real(), scale, *value);
+                    let quantized: V = from_u8_part(from, self.channels.saturating_sub(c));
+                    *value = V::fused(quantized.add(zero_point).to_f32(), scale, *value);
                 }
             }
-            if !finish.codes {
+            if !finish.quantized {
                 for (i, value) in values.into_iter().enumerate() {
                     let (pixel, c) = (pixel + i / NV, i % NV * V::F::LANES);
                     let y = self.y.cast::<f32>();
@@ -173,7 +173,7 @@ impl Out<'_> {
                     step: self.y_step,
                     channels: self.channels,
                 };
-                V::store_codes::<S, NV>(steps, finish.zero_point, to);
+                V::store_u8::<S, NV>(steps, finish.zero_point, to);
             }
         }
     }
@@ -184,7 +184,7 @@ impl Out<'_> {
 /// # Safety
 /// Needs `V`'s instruction set.
 #[inline(always)]
-pub(crate) unsafe fn steps<V: CodeVector>(value: V::F, inv_scale: f32) -> V {
+pub(crate) unsafe fn steps<V: I32Vector>(value: V::F, inv_scale: f32) -> V {
     // SAFETY: the caller's.
     unsafe {
         let steps = value.mul(V::F::splat(inv_scale));
@@ -194,29 +194,29 @@ pub(crate) unsafe fn steps<V: CodeVector>(value: V::F, inv_scale: f32) -> V {
 
 /// Steps of the table's argument to steps of y.
 #[inline(always)]
-unsafe fn look_up<V: CodeVector, const N: usize>(
-    table: &CodeTable,
+unsafe fn look_up<V: I32Vector, const N: usize>(
+    table: &U8Table,
     scale: f32,
     values: &mut [V::F; N],
 ) {
-    let mut codes = [0u8; 8 * 16];
+    let mut quantized = [0u8; 8 * 16];
     // SAFETY: the caller's; the array holds eight of the widest vectors.
     unsafe {
         for (i, value) in values.iter().enumerate() {
             let steps = V::round(value.min(V::F::splat(STEPS_MAX)));
             let to = Pixels {
-                to: codes.as_mut_ptr().add(i * V::F::LANES),
+                to: quantized.as_mut_ptr().add(i * V::F::LANES),
                 step: 0,
                 channels: V::F::LANES,
             };
-            V::store_codes::<1, 1>([steps], table.x.zero_point, to);
+            V::store_u8::<1, 1>([steps], table.x.zero_point, to);
         }
-        let to = codes.as_mut_ptr();
+        let to = quantized.as_mut_ptr();
         V::map(&table.map, to.cast_const(), to, N * V::F::LANES);
         let zero_point = V::splat(-i32::from(table.y.zero_point));
         for (i, value) in values.iter_mut().enumerate() {
-            let steps = V::widen(to.add(i * V::F::LANES)).add(zero_point);
-            *value = steps.real().mul(V::F::splat(scale));
+            let steps = V::from_u8(to.add(i * V::F::LANES)).add(zero_point);
+            *value = steps.to_f32().mul(V::F::splat(scale));
         }
     }
 }

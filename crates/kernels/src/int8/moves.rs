@@ -1,26 +1,26 @@
-//! Kernels that move codes, or pick among them, and keep their parameters.
+//! Kernels that move quantized values, or pick among them, and keep their parameters.
 
-use super::vector::{CodeBody, CodeVector, dispatch_codes};
+use super::vector::{I32Body, I32Vector, dispatch_i32};
 use crate::nest::{Base, Nest};
 use crate::spatial::{Pool, check_pool, check_resize, halo_borders, taps};
 use crate::{Context, KernelError, View};
 
 struct Copy<'a> {
     nest: &'a Nest<2>,
-    codes: Base<u8>,
+    u8s: Base<u8>,
     table: Option<&'a [u8; 256]>,
     task: usize,
 }
 
-impl CodeBody for Copy<'_> {
+impl I32Body for Copy<'_> {
     #[inline(always)]
-    unsafe fn run<V: CodeVector>(&self) {
+    unsafe fn run<V: I32Vector>(&self) {
         let [y_step, x_step] = self.nest.strides();
         self.nest.rows(
             self.task,
             #[inline(always)]
             |[y, x], n| {
-                let (y, x) = (self.codes.at(y), self.codes.at(x));
+                let (y, x) = (self.u8s.at(y), self.u8s.at(x));
                 // SAFETY: the caller's; rows lie inside the checked views.
                 unsafe {
                     match (self.table, y_step == 1 && x_step == 1) {
@@ -29,9 +29,8 @@ impl CodeBody for Copy<'_> {
                         (Some(table), true) => V::map(table, x, y, n),
                         (table, false) => {
                             for i in 0..n {
-                                let code = *x.add(i * x_step);
-                                *y.add(i * y_step) =
-                                    table.map_or(code, |table| table[usize::from(code)]);
+                                let q = *x.add(i * x_step);
+                                *y.add(i * y_step) = table.map_or(q, |table| table[usize::from(q)]);
                             }
                         }
                     }
@@ -52,40 +51,40 @@ pub fn q_copy(
     table: Option<&[u8; 256]>,
 ) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
-    ctx.check_codes(y, &[("x", x)], true)?;
+    ctx.check_u8(y, &[("x", x)], true)?;
     let Some(nest) = &Nest::new([y, x]) else {
         return Ok(());
     };
-    let (codes, isa) = (Base(ctx.codes.as_mut_ptr()), ctx.isa);
+    let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(nest.tasks(), &|task| {
         let copy = Copy {
             nest,
-            codes,
+            u8s,
             table,
             task,
         };
         // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { dispatch_codes(isa, &copy) };
+        unsafe { dispatch_i32(isa, &copy) };
     });
     Ok(())
 }
 
-/// Codes of one pixel that are compared at once.
+/// Quantized values of one pixel that are compared at once.
 const BYTES: usize = 64;
 /// Widest window whose columns' maxima are kept.
 const COLUMNS: usize = 16;
 
 struct PoolRow<'a> {
     pool: &'a Pool,
-    codes: Base<u8>,
+    u8s: Base<u8>,
     x: &'a View,
     y: &'a View,
     row: usize,
 }
 
-impl CodeBody for PoolRow<'_> {
+impl I32Body for PoolRow<'_> {
     #[inline(always)]
-    unsafe fn run<V: CodeVector>(&self) {
+    unsafe fn run<V: I32Vector>(&self) {
         let pool = self.pool;
         let (image, oh) = (self.row / self.y.shape[2], self.row % self.y.shape[2]);
         let start = (oh * pool.strides[0]) as isize - pool.pads[0] as isize;
@@ -111,7 +110,7 @@ impl CodeBody for PoolRow<'_> {
 }
 
 impl PoolRow<'_> {
-    /// Windows that share columns: the largest code of each column is found once.
+    /// Windows that share columns: the largest quantized value of each column is found once.
     #[inline(always)]
     unsafe fn slide(&self, x: usize, y: usize, rows: usize, n: usize) {
         let (pool, width) = (self.pool, self.x.shape[3]);
@@ -159,70 +158,70 @@ impl PoolRow<'_> {
         }
     }
 
-    /// The largest codes of a column of the window.
+    /// The largest quantized values of a column of the window.
     #[inline(always)]
     unsafe fn column(&self, x: usize, rows: usize, n: usize) -> [u8; BYTES] {
         let mut top = [0u8; BYTES];
         for row in 0..rows {
             let from = self
-                .codes
+                .u8s
                 .at(x + row * self.pool.dilations[0] * self.x.strides[2]);
-            let mut codes = [0u8; BYTES];
-            // SAFETY: the caller's: `n` valid codes; whole vectors need no call.
+            let mut quantized = [0u8; BYTES];
+            // SAFETY: the caller's: `n` valid values; whole vectors need no call.
             unsafe {
                 if n == BYTES {
-                    codes = from.cast::<[u8; BYTES]>().read_unaligned();
+                    quantized = from.cast::<[u8; BYTES]>().read_unaligned();
                 } else {
-                    std::ptr::copy_nonoverlapping(from, codes.as_mut_ptr(), n);
+                    std::ptr::copy_nonoverlapping(from, quantized.as_mut_ptr(), n);
                 }
             }
-            raise(&mut top, &codes);
+            raise(&mut top, &quantized);
         }
         top
     }
 
     #[inline(always)]
-    unsafe fn store(&self, codes: &[u8; BYTES], y: usize, n: usize) {
-        let to = self.codes.at(y);
-        // SAFETY: the caller's: `n` valid codes.
+    unsafe fn store(&self, quantized: &[u8; BYTES], y: usize, n: usize) {
+        let to = self.u8s.at(y);
+        // SAFETY: the caller's: `n` valid values.
         unsafe {
             if n == BYTES {
-                to.cast::<[u8; BYTES]>().write_unaligned(*codes);
+                to.cast::<[u8; BYTES]>().write_unaligned(*quantized);
             } else {
-                std::ptr::copy_nonoverlapping(codes.as_ptr(), to, n);
+                std::ptr::copy_nonoverlapping(quantized.as_ptr(), to, n);
             }
         }
     }
 }
 
 #[inline(always)]
-fn raise(top: &mut [u8; BYTES], codes: &[u8; BYTES]) {
-    for (top, code) in top.iter_mut().zip(codes) {
-        *top = (*top).max(*code);
+fn raise(top: &mut [u8; BYTES], quantized: &[u8; BYTES]) {
+    for (top, q) in top.iter_mut().zip(quantized) {
+        *top = (*top).max(*q);
     }
 }
 
-/// Largest code of each window; taps outside the image are left out.
+/// Largest quantized value of each window; taps outside the image are left out.
 ///
 /// # Errors
 /// As [`max_pool`](crate::max_pool).
 pub fn q_max_pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
     check_pool(x, y, pool)?;
-    ctx.check_codes(y, &[("x", x)], false)?;
+    ctx.check_u8(y, &[("x", x)], false)?;
     if y.elements() == 0 {
         return Ok(());
     }
-    let (codes, isa) = (Base(ctx.codes.as_mut_ptr()), ctx.isa);
+    let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         let row = PoolRow {
             pool,
-            codes,
+            u8s,
             x,
             y,
             row,
         };
         // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe { dispatch_codes(isa, &row) };
+        unsafe { dispatch_i32(isa, &row) };
     });
     Ok(())
 }
@@ -239,8 +238,8 @@ pub fn q_resize_nearest(
     map_w: &[usize],
 ) -> Result<(), KernelError> {
     check_resize(x, y, map_h, map_w)?;
-    ctx.check_codes(y, &[("x", x)], false)?;
-    let codes = Base(ctx.codes.as_mut_ptr());
+    ctx.check_u8(y, &[("x", x)], false)?;
+    let u8s = Base(ctx.u8_arena.as_mut_ptr());
     let height = y.shape[2];
     ctx.pool.run(y.shape[0] * height, &|row| {
         let (image, oh) = (row / height, row % height);
@@ -248,8 +247,8 @@ pub fn q_resize_nearest(
         let to = y.offset + image * y.strides[0] + oh * y.strides[2];
         for (ow, &iw) in map_w.iter().enumerate() {
             let (from, to) = (
-                codes.at(from + iw * x.strides[3]),
-                codes.at(to + ow * y.strides[3]),
+                u8s.at(from + iw * x.strides[3]),
+                u8s.at(to + ow * y.strides[3]),
             );
             // SAFETY: views and maps are checked, x and y are disjoint, rows are disjoint.
             unsafe { std::ptr::copy_nonoverlapping(from, to, y.shape[1]) };
@@ -258,7 +257,7 @@ pub fn q_resize_nearest(
     Ok(())
 }
 
-/// Writes `code` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
+/// Writes `value` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
 ///
 /// # Errors
 /// As [`fill_halo`](crate::fill_halo).
@@ -266,11 +265,11 @@ pub fn q_fill_halo(
     ctx: &mut Context,
     x: &View,
     halo: [usize; 4],
-    code: u8,
+    q: u8,
 ) -> Result<(), KernelError> {
     ctx.isa.check()?;
-    let codes = Base(ctx.codes.as_mut_ptr());
-    for border in halo_borders(x, halo, ctx.codes.len())? {
+    let u8s = Base(ctx.u8_arena.as_mut_ptr());
+    for border in halo_borders(x, halo, ctx.u8_arena.len())? {
         let Some(nest) = Nest::new([&border]) else {
             continue;
         };
@@ -280,9 +279,9 @@ pub fn q_fill_halo(
                 // SAFETY: the borders lie inside the arena, which this call alone touches.
                 unsafe {
                     if step == 1 {
-                        std::ptr::write_bytes(codes.at(at), code, n);
+                        std::ptr::write_bytes(u8s.at(at), q, n);
                     } else {
-                        (0..n).for_each(|i| *codes.at(at + i * step) = code);
+                        (0..n).for_each(|i| *u8s.at(at + i * step) = q);
                     }
                 }
             });

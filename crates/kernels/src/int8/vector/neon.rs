@@ -1,39 +1,39 @@
-use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
+use super::{I32Body, I32Vector, Pixels};
+use crate::int8::conv::tile::{QTile, QTileFn, Taps, tile};
 use crate::vector::F32x4;
 use std::arch::aarch64::*;
 use std::arch::asm;
 use std::marker::PhantomData;
 
-/// How sums of products of codes and weights are made.
+/// How sums of products of quantized values and weights are made.
 ///
 /// # Safety
-/// As [`CodeVector`].
+/// As [`I32Vector`].
 pub(super) trait Dot: Copy {
-    /// Codes as the products read them.
-    unsafe fn spread(codes: uint8x16_t) -> uint8x16_t;
-    unsafe fn dot(sums: int32x4_t, codes: uint8x16_t, weights: int8x16_t) -> int32x4_t;
+    /// Quantized values as the products read them.
+    unsafe fn spread(quantized: uint8x16_t) -> uint8x16_t;
+    unsafe fn dot(sums: int32x4_t, quantized: uint8x16_t, weights: int8x16_t) -> int32x4_t;
 }
 
-/// `sdot`, signed by signed: codes less 128, which the initial sums make good for.
+/// `sdot`, signed by signed: quantized values less 128, which the initial sums make good for.
 #[derive(Clone, Copy)]
 pub(super) struct Signed;
 
 impl Dot for Signed {
     #[inline(always)]
-    unsafe fn spread(codes: uint8x16_t) -> uint8x16_t {
+    unsafe fn spread(quantized: uint8x16_t) -> uint8x16_t {
         // SAFETY: the caller's.
-        unsafe { veorq_u8(codes, vdupq_n_u8(128)) }
+        unsafe { veorq_u8(quantized, vdupq_n_u8(128)) }
     }
 
     #[inline(always)]
-    unsafe fn dot(mut sums: int32x4_t, codes: uint8x16_t, weights: int8x16_t) -> int32x4_t {
+    unsafe fn dot(mut sums: int32x4_t, quantized: uint8x16_t, weights: int8x16_t) -> int32x4_t {
         // SAFETY: the caller has the instruction; only registers are touched.
         unsafe {
             asm!(
                 ".arch_extension dotprod",
                 "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
-                inout(vreg) sums, in(vreg) codes, in(vreg) weights,
+                inout(vreg) sums, in(vreg) quantized, in(vreg) weights,
                 options(pure, nomem, nostack, preserves_flags)
             );
         }
@@ -47,18 +47,18 @@ pub(super) struct Mixed;
 
 impl Dot for Mixed {
     #[inline(always)]
-    unsafe fn spread(codes: uint8x16_t) -> uint8x16_t {
-        codes
+    unsafe fn spread(quantized: uint8x16_t) -> uint8x16_t {
+        quantized
     }
 
     #[inline(always)]
-    unsafe fn dot(mut sums: int32x4_t, codes: uint8x16_t, weights: int8x16_t) -> int32x4_t {
+    unsafe fn dot(mut sums: int32x4_t, quantized: uint8x16_t, weights: int8x16_t) -> int32x4_t {
         // SAFETY: the caller has the instruction; only registers are touched.
         unsafe {
             asm!(
                 ".arch_extension i8mm",
                 "usdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
-                inout(vreg) sums, in(vreg) codes, in(vreg) weights,
+                inout(vreg) sums, in(vreg) quantized, in(vreg) weights,
                 options(pure, nomem, nostack, preserves_flags)
             );
         }
@@ -77,9 +77,9 @@ impl<D> I32x4<D> {
     }
 }
 
-impl<D: Dot> CodeVector for I32x4<D> {
+impl<D: Dot> I32Vector for I32x4<D> {
     type F = F32x4;
-    type Quad = uint8x16_t;
+    type Block4 = uint8x16_t;
     type Weights = int8x16_t;
     const WEIGHT_BYTES: usize = 16;
 
@@ -102,15 +102,15 @@ impl<D: Dot> CodeVector for I32x4<D> {
     }
 
     #[inline(always)]
-    unsafe fn quad(from: *const u8) -> uint8x16_t {
-        // SAFETY: the caller's: four valid codes.
-        unsafe { Self::quad_of(from.cast::<u32>().read_unaligned()) }
+    unsafe fn block4(from: *const u8) -> uint8x16_t {
+        // SAFETY: the caller's: four valid values.
+        unsafe { Self::block4_of(from.cast::<u32>().read_unaligned()) }
     }
 
     #[inline(always)]
-    unsafe fn quad_of(codes: u32) -> uint8x16_t {
+    unsafe fn block4_of(quantized: u32) -> uint8x16_t {
         // SAFETY: the caller's.
-        unsafe { D::spread(vreinterpretq_u8_u32(vdupq_n_u32(codes))) }
+        unsafe { D::spread(vreinterpretq_u8_u32(vdupq_n_u32(quantized))) }
     }
 
     #[inline(always)]
@@ -120,24 +120,24 @@ impl<D: Dot> CodeVector for I32x4<D> {
     }
 
     #[inline(always)]
-    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [uint8x16_t; 4] {
-        // SAFETY: the caller's: `n` valid codes of each pixel.
+    unsafe fn channel_blocks4(pixels: [*const u8; 4], n: usize) -> [uint8x16_t; 4] {
+        // SAFETY: the caller's: `n` valid values of each pixel.
         unsafe {
-            let mut codes = [vdupq_n_u8(0); 4];
-            for (codes, pixel) in codes.iter_mut().zip(pixels) {
+            let mut quantized = [vdupq_n_u8(0); 4];
+            for (quantized, pixel) in quantized.iter_mut().zip(pixels) {
                 if n < 16 {
                     let mut part = [0u8; 16];
                     std::ptr::copy_nonoverlapping(pixel, part.as_mut_ptr(), n);
-                    *codes = vld1q_u8(part.as_ptr());
+                    *quantized = vld1q_u8(part.as_ptr());
                 } else {
-                    *codes = vld1q_u8(pixel);
+                    *quantized = vld1q_u8(pixel);
                 }
             }
-            let [a, b, c, d] = codes;
+            let [a, b, c, d] = quantized;
             let pair = |a, b| vreinterpretq_u16_u8(vzip1q_u8(a, b));
             let high_pair = |a, b| vreinterpretq_u16_u8(vzip2q_u8(a, b));
             let (low, high) = ((pair(a, b), pair(c, d)), (high_pair(a, b), high_pair(c, d)));
-            let spread = |quads| D::spread(vreinterpretq_u8_u16(quads));
+            let spread = |blocks4| D::spread(vreinterpretq_u8_u16(blocks4));
             [
                 spread(vzip1q_u16(low.0, low.1)),
                 spread(vzip2q_u16(low.0, low.1)),
@@ -153,28 +153,28 @@ impl<D: Dot> CodeVector for I32x4<D> {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: uint8x16_t, weights: int8x16_t) -> Self {
+    unsafe fn dot(self, quantized: uint8x16_t, weights: int8x16_t) -> Self {
         // SAFETY: the caller's.
-        Self::of(unsafe { D::dot(self.0, codes, weights) })
+        Self::of(unsafe { D::dot(self.0, quantized, weights) })
     }
 
     #[inline(always)]
-    unsafe fn widen(from: *const u8) -> Self {
-        // SAFETY: the caller's: four valid codes.
+    unsafe fn from_u8(from: *const u8) -> Self {
+        // SAFETY: the caller's: four valid values.
         unsafe {
-            let codes = vcreate_u8(u64::from(from.cast::<u32>().read_unaligned()));
-            let wide = vmovl_u16(vget_low_u16(vmovl_u8(codes)));
+            let quantized = vcreate_u8(u64::from(from.cast::<u32>().read_unaligned()));
+            let wide = vmovl_u16(vget_low_u16(vmovl_u8(quantized)));
             Self::of(vreinterpretq_s32_u32(wide))
         }
     }
 
     #[inline(always)]
-    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
-        let mut codes = [0u8; 4];
-        // SAFETY: the caller's: `n < 4` valid codes.
+    unsafe fn from_u8_first(from: *const u8, n: usize) -> Self {
+        let mut quantized = [0u8; 4];
+        // SAFETY: the caller's: `n < 4` valid values.
         unsafe {
-            std::ptr::copy_nonoverlapping(from, codes.as_mut_ptr(), n);
-            Self::widen(codes.as_ptr())
+            std::ptr::copy_nonoverlapping(from, quantized.as_mut_ptr(), n);
+            Self::from_u8(quantized.as_ptr())
         }
     }
 
@@ -185,7 +185,7 @@ impl<D: Dot> CodeVector for I32x4<D> {
     }
 
     #[inline(always)]
-    unsafe fn real(self) -> F32x4 {
+    unsafe fn to_f32(self) -> F32x4 {
         // SAFETY: the caller's.
         F32x4(unsafe { vcvtq_f32_s32(self.0) })
     }
@@ -226,7 +226,7 @@ impl<D: Dot> CodeVector for I32x4<D> {
 
     #[inline(always)]
     unsafe fn interleave(planes: [*const u8; 3], to: *mut u8) {
-        // SAFETY: the caller's: 16 valid codes of each plane, 48 at `to`.
+        // SAFETY: the caller's: 16 valid values of each plane, 48 at `to`.
         unsafe {
             let [a, b, c] = planes;
             vst3q_u8(to, uint8x16x3_t(vld1q_u8(a), vld1q_u8(b), vld1q_u8(c)));
@@ -234,12 +234,12 @@ impl<D: Dot> CodeVector for I32x4<D> {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const N: usize, const NV: usize>(
+    unsafe fn store_u8<const N: usize, const NV: usize>(
         steps: [Self; N],
         zero_point: u8,
         pixels: Pixels,
     ) {
-        // SAFETY: the caller's: valid codes of valid pixels.
+        // SAFETY: the caller's: valid values of valid pixels.
         unsafe {
             let zero_point = vdupq_n_s16(i16::from(zero_point));
             let pair = |a: usize, b: usize| {
@@ -248,13 +248,13 @@ impl<D: Dot> CodeVector for I32x4<D> {
                 vqmovun_s16(vqaddq_s16(packed, zero_point))
             };
             let low = pair(0, 1);
-            let codes = vcombine_u8(low, if N > 2 { pair(2, 3) } else { low });
+            let quantized = vcombine_u8(low, if N > 2 { pair(2, 3) } else { low });
             if NV == 4 && pixels.channels >= 16 {
-                vst1q_u8(pixels.to, codes);
+                vst1q_u8(pixels.to, quantized);
                 return;
             }
             let mut all = [0u8; 16];
-            vst1q_u8(all.as_mut_ptr(), codes);
+            vst1q_u8(all.as_mut_ptr(), quantized);
             for pixel in 0..N / NV {
                 let from = all.as_ptr().add(pixel * NV * 4);
                 let to = pixels.to.add(pixel * pixels.step);
@@ -267,7 +267,7 @@ impl<D: Dot> CodeVector for I32x4<D> {
 /// # Safety
 /// The processor has `sdot`; the body's pointers are valid.
 #[target_feature(enable = "neon,dotprod")]
-pub(super) unsafe fn run_signed<B: CodeBody>(body: &B) {
+pub(super) unsafe fn run_signed<B: I32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<I32x4<Signed>>() }
 }
@@ -275,25 +275,25 @@ pub(super) unsafe fn run_signed<B: CodeBody>(body: &B) {
 /// # Safety
 /// The processor has `usdot`; the body's pointers are valid.
 #[target_feature(enable = "neon,i8mm")]
-pub(super) unsafe fn run_mixed<B: CodeBody>(body: &B) {
+pub(super) unsafe fn run_mixed<B: I32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<I32x4<Mixed>>() }
 }
 
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn s<const MR: usize, const NV: usize>(args: &CodeTile) {
+unsafe fn s<const MR: usize, const NV: usize>(args: &QTile) {
     // SAFETY: the caller's.
     unsafe { tile::<I32x4<Signed>, Taps, MR, NV>(args) }
 }
 
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn m<const MR: usize, const NV: usize>(args: &CodeTile) {
+unsafe fn m<const MR: usize, const NV: usize>(args: &QTile) {
     // SAFETY: the caller's.
     unsafe { tile::<I32x4<Mixed>, Taps, MR, NV>(args) }
 }
 
 #[rustfmt::skip]
-pub(super) static SIGNED: &[&[CodeTileFn]] = &[
+pub(super) static SIGNED: &[&[QTileFn]] = &[
     &[s::<1, 1>, s::<2, 1>, s::<3, 1>, s::<4, 1>, s::<5, 1>, s::<6, 1>, s::<7, 1>, s::<8, 1>, s::<9, 1>, s::<10, 1>,
       s::<11, 1>, s::<12, 1>],
     &[s::<1, 2>, s::<2, 2>, s::<3, 2>, s::<4, 2>, s::<5, 2>, s::<6, 2>, s::<7, 2>, s::<8, 2>, s::<9, 2>, s::<10, 2>,
@@ -303,7 +303,7 @@ pub(super) static SIGNED: &[&[CodeTileFn]] = &[
 ];
 
 #[rustfmt::skip]
-pub(super) static MIXED: &[&[CodeTileFn]] = &[
+pub(super) static MIXED: &[&[QTileFn]] = &[
     &[m::<1, 1>, m::<2, 1>, m::<3, 1>, m::<4, 1>, m::<5, 1>, m::<6, 1>, m::<7, 1>, m::<8, 1>, m::<9, 1>, m::<10, 1>,
       m::<11, 1>, m::<12, 1>],
     &[m::<1, 2>, m::<2, 2>, m::<3, 2>, m::<4, 2>, m::<5, 2>, m::<6, 2>, m::<7, 2>, m::<8, 2>, m::<9, 2>, m::<10, 2>,

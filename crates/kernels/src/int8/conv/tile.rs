@@ -1,36 +1,36 @@
-//! The inner loop: a tile of pixels by channels held in registers, from its taps to stored codes.
+//! The inner loop: a tile of pixels by channels held in registers, from its taps to stored quantized values.
 
 use super::finish::{Finish, Out};
 use super::weights::Tail;
-use crate::codes::vector::CodeVector;
-use crate::vector::Vector;
+use crate::int8::vector::I32Vector;
+use crate::vector::F32Vector;
 
 /// Most accumulators of any tile, in elements: the scratch a tile's sums need.
 pub(crate) const TILE_SUMS: usize = 24 * 16;
 
-/// Neighbouring tiles: where their codes and weights lie, and where their results go.
-pub(crate) struct CodeTile<'a> {
+/// Neighbouring tiles: where their quantized values and weights lie, and where their results go.
+pub(crate) struct QTile<'a> {
     pub(crate) tiles: usize,
     /// First pixel's first tap.
     pub(crate) x: *const u8,
-    /// Codes between neighbouring pixels of the tile.
+    /// Quantized values between neighbouring pixels of the tile.
     pub(crate) x_step: usize,
-    /// `[taps_h][taps_w][quads and tail][nv]` weights of all lanes, or those of quads in their sorted order:
+    /// `[taps_h][taps_w][blocks of four and tail][nv]` weights of all lanes, or those of blocks of four in their sorted order:
     /// of pairs `[nv][2]` each, of others `[nv]`.
     pub(crate) weight: *const i8,
-    /// Initial sums, and what makes reals of sums, `nv * LANES` each.
+    /// Initial sums, and what makes f32 values of sums, `nv * LANES` each.
     pub(crate) start: *const i32,
     pub(crate) multiplier: *const f32,
     pub(crate) bias: *const f32,
     pub(crate) taps_h: usize,
     pub(crate) taps_w: usize,
-    /// Codes between kernel rows and kernel columns.
+    /// Quantized values between kernel rows and kernel columns.
     pub(crate) tap_h_step: usize,
     pub(crate) tap_w_step: usize,
-    /// Contiguous codes per tap.
+    /// Contiguous quantized values per tap.
     pub(crate) run: usize,
     pub(crate) tail: Tail,
-    /// For sorted tiles: codes between the first pixel's first tap and each quad; pairs, quads and wide quads.
+    /// For sorted tiles: quantized values between the first pixel's first tap and each block of four; pairs, blocks of four and wide blocks of four.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         expect(dead_code, reason = "no sorted tiles")
@@ -43,7 +43,7 @@ pub(crate) struct CodeTile<'a> {
     pub(crate) counts: [usize; 3],
     pub(crate) finish: &'a Finish<'a>,
     pub(crate) channels: usize,
-    /// Codes or reals, as `finish` says.
+    /// u8 or f32, as `finish` says.
     pub(crate) y: *mut u8,
     /// Elements between pixels of y.
     pub(crate) y_step: usize,
@@ -73,25 +73,25 @@ macro_rules! each_pixel {
 pub(crate) mod sorted;
 
 /// Computes the tiles.
-pub(crate) type CodeTileFn = unsafe fn(&CodeTile);
+pub(crate) type QTileFn = unsafe fn(&QTile);
 
 /// A tile's sums: `MR` pixels of `NV` vectors.
 type Acc<V, const MR: usize, const NV: usize> = [[V; NV]; MR];
 
 /// How a tile's sums are made.
-pub(crate) trait Sums<V: CodeVector> {
+pub(crate) trait Sums<V: I32Vector> {
     /// Adds all products of the tile whose first pixel's first tap is `first`.
     ///
     /// # Safety
     /// As [`tile`].
     unsafe fn sums<const MR: usize, const NV: usize>(
         acc: Acc<V, MR, NV>,
-        args: &CodeTile,
+        args: &QTile,
         first: *const u8,
     ) -> Acc<V, MR, NV>;
 }
 
-/// Quad after quad, tap after tap.
+/// Block of four after block of four, tap after tap.
 pub(crate) struct Taps;
 
 /// Tiles that are finished together.
@@ -108,8 +108,8 @@ struct Scratch(
 /// # Safety
 /// `V`'s instruction set; every tap of the tiles of `MR` pixels, the weights of `NV` vectors, and the outputs are valid.
 #[inline(always)]
-pub(crate) unsafe fn tile<V: CodeVector, S: Sums<V>, const MR: usize, const NV: usize>(
-    args: &CodeTile,
+pub(crate) unsafe fn tile<V: I32Vector, S: Sums<V>, const MR: usize, const NV: usize>(
+    args: &QTile,
 ) {
     let mut scratch = std::mem::MaybeUninit::<Scratch>::uninit();
     let scratch = scratch.as_mut_ptr().cast::<i32>();
@@ -150,11 +150,11 @@ pub(crate) unsafe fn tile<V: CodeVector, S: Sums<V>, const MR: usize, const NV: 
     }
 }
 
-impl<V: CodeVector> Sums<V> for Taps {
+impl<V: I32Vector> Sums<V> for Taps {
     #[inline(always)]
     unsafe fn sums<const MR: usize, const NV: usize>(
         mut acc: Acc<V, MR, NV>,
-        args: &CodeTile,
+        args: &QTile,
         first: *const u8,
     ) -> Acc<V, MR, NV> {
         // SAFETY: the caller's.
@@ -170,7 +170,7 @@ impl<V: CodeVector> Sums<V> for Taps {
                             std::array::from_fn(|n| V::weights(weight.add(n * step)));
                         each_pixel!(
                             m < MR,
-                            add::<V, NV>(&mut acc[m], V::quad(x.add(m * args.x_step)), w)
+                            add::<V, NV>(&mut acc[m], V::block4(x.add(m * args.x_step)), w)
                         );
                         x = x.add(4);
                         weight = weight.add(NV * step);
@@ -184,12 +184,16 @@ impl<V: CodeVector> Sums<V> for Taps {
                     if args.tail == Tail::Overlap {
                         each_pixel!(
                             m < MR,
-                            add::<V, NV>(&mut acc[m], V::quad(last.add(m * args.x_step).sub(4)), w)
+                            add::<V, NV>(
+                                &mut acc[m],
+                                V::block4(last.add(m * args.x_step).sub(4)),
+                                w
+                            )
                         );
                     } else {
                         each_pixel!(m < MR, {
                             let run = last.add(m * args.x_step).sub(args.run);
-                            add::<V, NV>(&mut acc[m], V::quad_of(short_run(run, args.run)), w)
+                            add::<V, NV>(&mut acc[m], V::block4_of(short_run(run, args.run)), w)
                         });
                     }
                     weight = weight.add(NV * step);
@@ -200,23 +204,23 @@ impl<V: CodeVector> Sums<V> for Taps {
     }
 }
 
-/// Adds the products of one pixel's quad.
+/// Adds the products of one pixel's block of four.
 #[inline(always)]
-unsafe fn add<V: CodeVector, const NV: usize>(
+unsafe fn add<V: I32Vector, const NV: usize>(
     acc: &mut [V; NV],
-    quad: V::Quad,
+    block4: V::Block4,
     weights: [V::Weights; NV],
 ) {
     for (sum, w) in acc.iter_mut().zip(weights) {
         // SAFETY: the caller's.
-        *sum = unsafe { sum.dot(quad, w) };
+        *sum = unsafe { sum.dot(block4, w) };
     }
 }
 
-/// A quad of one to three codes; others in it are codes of the run, whose weights are zero.
+/// A block of four of one to three quantized values; others in it are quantized values of the run, whose weights are zero.
 #[inline(always)]
 unsafe fn short_run(x: *const u8, run: usize) -> u32 {
-    // SAFETY: the caller's: `run` valid codes.
+    // SAFETY: the caller's: `run` valid values.
     unsafe {
         let (a, b, c) = (*x, *x.add(usize::from(run > 1)), *x.add(run - 1));
         u32::from_le_bytes([a, b, c, 0])

@@ -1,10 +1,10 @@
 use super::depthwise::ChannelWeights;
 use super::weights::Weights;
-use crate::codes::vector::{code_lanes, code_offset, code_tiles, weight_bytes};
 use crate::conv::Window;
+use crate::int8::vector::{int8_lanes, int8_tiles, weight_bytes, x_offset};
 use crate::{Isa, KernelError};
 
-/// Weights and attributes of a 2-D convolution of codes.
+/// Weights and attributes of a 2-D convolution of quantized values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QConvSpec {
     /// `[M, C / group, kH, kW]`, row-major; symmetric.
@@ -23,7 +23,7 @@ pub struct QConvSpec {
     pub pads: [usize; 4],
     /// Groups of channels.
     pub group: usize,
-    /// The code of x that stands for 0.
+    /// The quantized value of x that stands for 0.
     pub x_zero_point: u8,
     /// M values.
     pub bias: Vec<f32>,
@@ -44,7 +44,7 @@ pub(crate) struct Panel {
     pub(crate) lane: usize,
 }
 
-/// A convolution of codes packed for one instruction set.
+/// A convolution of quantized values packed for one instruction set.
 pub struct PackedQConv {
     pub(crate) isa: Isa,
     pub(crate) out_channels: usize,
@@ -54,7 +54,7 @@ pub struct PackedQConv {
     pub(crate) panels: Vec<Panel>,
     /// One tap at a time.
     pub(crate) weights: Weights,
-    /// A kernel row at a time, for dense pixels, where its quads differ.
+    /// A kernel row at a time, for dense pixels, where its blocks of four differ.
     pub(crate) row_weights: Option<Weights>,
     /// Depthwise: its weights.
     pub(crate) depthwise: Option<ChannelWeights>,
@@ -118,7 +118,7 @@ impl PackedQConv {
         conv.row_weights = rows_differ.then(|| Weights::new(spec, isa, &conv.panels, 1));
         for index in 0..conv.panels.len() {
             let (channel, channels) = (conv.panels[index].channel, conv.panels[index].channels);
-            let lanes = conv.panels[index].nv * code_lanes(isa);
+            let lanes = conv.panels[index].nv * int8_lanes(isa);
             conv.pack_lanes(spec, channel..channel + channels, lanes);
         }
         Ok(conv)
@@ -133,7 +133,7 @@ impl PackedQConv {
             let sum = weights
                 .iter()
                 .fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w)));
-            let zero = i32::from(spec.x_zero_point) - code_offset(self.isa);
+            let zero = i32::from(spec.x_zero_point) - x_offset(self.isa);
             let zero = zero.wrapping_mul(sum);
             self.start.push(zero.wrapping_neg());
             self.multiplier.push(spec.multiplier[m]);
@@ -146,17 +146,17 @@ impl PackedQConv {
 
     fn pack_depthwise(&mut self, spec: &QConvSpec) {
         self.depthwise = Some(ChannelWeights::new(spec, self.isa));
-        let padded = spec.out_channels.next_multiple_of(4 * code_lanes(self.isa));
+        let padded = spec.out_channels.next_multiple_of(4 * int8_lanes(self.isa));
         self.pack_lanes(spec, 0..spec.out_channels, padded);
     }
 }
 
 /// The panels of one group: widths that differ by one vector at most.
 fn panels(spec: &QConvSpec, isa: Isa, group: usize) -> Vec<Panel> {
-    let lanes = code_lanes(isa);
+    let lanes = int8_lanes(isa);
     let channels = spec.out_channels / spec.group;
     let depth = spec.kernel[0] * spec.kernel[1] * spec.in_channels_per_group;
-    let mut widest = code_tiles(isa).len();
+    let mut widest = int8_tiles(isa).len();
     while widest > 1 && depth * widest * lanes * weight_bytes(isa) / 4 > PANEL_BYTES {
         widest -= 1;
     }

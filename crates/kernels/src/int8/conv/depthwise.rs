@@ -1,25 +1,25 @@
-//! Convolution of every channel of codes by itself.
+//! Convolution of every channel of quantized values by itself.
 
 use super::finish::{Finish, Out};
 use super::pack::{PackedQConv, QConvSpec};
 use super::{QEpilogue, QOut};
-use crate::codes::vector::{
-    CodeBody, CodeVector, code_lanes, dispatch_codes, pack_quad, weight_bytes,
+use crate::int8::vector::{
+    I32Body, I32Vector, dispatch_i32, int8_lanes, pack_block4, weight_bytes,
 };
 use crate::nest::Base;
-use crate::vector::Vector;
+use crate::vector::F32Vector;
 use crate::{Context, Isa, View};
 
 /// Pixels whose sums are finished together.
 const PIXELS: usize = 16;
 
-/// Weights by quads of neighbouring columns: `[block][kH][quad][output][4 vectors][4]`, a block being four vectors of
-/// channels. Neighbouring outputs read the same quads, each with its weights at its own columns.
+/// Weights by blocks of four of neighbouring columns: `[block][kH][block of four][output][4 vectors][4]`, a block being four vectors of
+/// channels. Neighbouring outputs read the same blocks of four, each with its weights at its own columns.
 pub(crate) struct ChannelWeights {
-    /// Outputs of a row that share quads: 1, 2 or 4.
+    /// Outputs of a row that share blocks of four: 1, 2 or 4.
     outputs: usize,
     /// Quads of a kernel row.
-    quads: usize,
+    blocks4: usize,
     data: Vec<i8>,
 }
 
@@ -31,26 +31,26 @@ impl ChannelWeights {
 
     pub(super) fn new(spec: &QConvSpec, isa: Isa) -> ChannelWeights {
         let [kernel_h, kernel_w] = spec.kernel;
-        let (stride, lanes) = (spec.strides[1], code_lanes(isa));
-        let quads = kernel_w.div_ceil(4);
+        let (stride, lanes) = (spec.strides[1], int8_lanes(isa));
+        let blocks4 = kernel_w.div_ceil(4);
         let outputs = [4, 2].into_iter().find(|outputs| {
             let reach = stride.saturating_mul(outputs - 1).saturating_add(kernel_w);
-            spec.dilations[1] == 1 && reach <= 4 * quads
+            spec.dilations[1] == 1 && reach <= 4 * blocks4
         });
         let outputs = outputs.unwrap_or(1);
         let block = 4 * lanes;
         let bytes = lanes * weight_bytes(isa);
         let mut weights = ChannelWeights {
             outputs,
-            quads,
+            blocks4,
             data: Vec::new(),
         };
-        let taps = kernel_h * quads * outputs * 4;
+        let taps = kernel_h * blocks4 * outputs * 4;
         for first in (0..spec.out_channels).step_by(block) {
             for index in 0..taps {
                 let (j, output) = (index % 4, index / 4 % outputs);
-                let quad = index / 4 / outputs;
-                let (kh, q) = (quad / quads, quad % quads);
+                let block4 = index / 4 / outputs;
+                let (kh, q) = (block4 / blocks4, block4 % blocks4);
                 let lane = |l: usize| -> [i8; 4] {
                     let channel = first + 16 * (l / 4) + 4 * j + l % 4;
                     std::array::from_fn(|i| {
@@ -64,7 +64,7 @@ impl ChannelWeights {
                 let lanes: Vec<[i8; 4]> = (0..lanes).map(lane).collect();
                 let start = weights.data.len();
                 weights.data.resize(start + bytes, 0);
-                pack_quad(isa, &lanes, &mut weights.data[start..]);
+                pack_block4(isa, &lanes, &mut weights.data[start..]);
             }
         }
         weights
@@ -74,7 +74,7 @@ impl ChannelWeights {
 struct Row<'a> {
     conv: &'a PackedQConv,
     weights: &'a ChannelWeights,
-    codes: Base<u8>,
+    u8s: Base<u8>,
     y_base: Base<u8>,
     y_bytes: usize,
     window: &'a View,
@@ -92,10 +92,10 @@ pub(super) fn run(
     window: &View,
     (y, epilogue): (&QOut, &QEpilogue),
 ) {
-    let codes = Base(ctx.codes.as_mut_ptr());
+    let u8s = Base(ctx.u8_arena.as_mut_ptr());
     let (y_base, y_bytes) = match y {
-        QOut::Codes { .. } => (codes, 1),
-        QOut::Float { .. } => (Base(ctx.arena.as_mut_ptr().cast::<u8>()), 4),
+        QOut::U8 { .. } => (u8s, 1),
+        QOut::F32 { .. } => (Base(ctx.f32_arena.as_mut_ptr().cast::<u8>()), 4),
     };
     let finish = &Finish::new(conv, y, epilogue);
     let y = y.view();
@@ -104,7 +104,7 @@ pub(super) fn run(
         let row = Row {
             conv,
             weights,
-            codes,
+            u8s,
             y_base,
             y_bytes,
             window,
@@ -114,13 +114,13 @@ pub(super) fn run(
             row,
         };
         // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe { dispatch_codes(conv.isa, &row) };
+        unsafe { dispatch_i32(conv.isa, &row) };
     });
 }
 
-impl CodeBody for Row<'_> {
+impl I32Body for Row<'_> {
     #[inline(always)]
-    unsafe fn run<V: CodeVector>(&self) {
+    unsafe fn run<V: I32Vector>(&self) {
         // SAFETY: the caller's.
         unsafe {
             match self.weights.outputs {
@@ -139,7 +139,7 @@ impl Row<'_> {
     }
 
     #[inline(always)]
-    unsafe fn blocks<V: CodeVector, const P: usize>(&self) {
+    unsafe fn blocks<V: I32Vector, const P: usize>(&self) {
         let (y, block) = (self.y, 4 * V::F::LANES);
         let oh = self.row % y.shape[2];
         let mut sums = [0i32; PIXELS * 64];
@@ -165,7 +165,7 @@ impl Row<'_> {
                         y: self.y_base.at((self.at(y, oh, first) + c) * self.y_bytes),
                         y_step: y.strides[3],
                         residual: residual.map_or(std::ptr::null(), |v| {
-                            self.codes.at(self.at(v, oh, first) + c).cast_const()
+                            self.u8s.at(self.at(v, oh, first) + c).cast_const()
                         }),
                         residual_step: residual.map_or(0, |v| v.strides[3]),
                     }
@@ -177,7 +177,7 @@ impl Row<'_> {
 
     /// Sums of `P` neighbouring outputs; those beyond the row are of no use, nor read beyond it.
     #[inline(always)]
-    unsafe fn sums<V: CodeVector, const P: usize>(
+    unsafe fn sums<V: I32Vector, const P: usize>(
         &self,
         [oh, ow, c]: [usize; 3],
         channels: usize,
@@ -192,22 +192,22 @@ impl Row<'_> {
         };
         let bytes = V::WEIGHT_BYTES;
         let block = c / (4 * V::F::LANES);
-        let per_row = weights.quads * P * 4 * bytes;
+        let per_row = weights.blocks4 * P * 4 * bytes;
         let mut weight = weights.data[block * size.kernel[0] * per_row..].as_ptr();
         // SAFETY: the caller's; columns end with the window, weights of others are zero.
         unsafe {
             let mut acc = [[V::splat(0); 4]; P];
             for kh in 0..size.kernel[0] {
                 let row = first + kh * size.dilations[0] * window.strides[2];
-                for q in 0..weights.quads {
+                for q in 0..weights.blocks4 {
                     let mut pixels = [std::ptr::null::<u8>(); 4];
                     for (i, pixel) in pixels.iter_mut().enumerate() {
-                        *pixel = self.codes.at(row + (4 * q + i).min(last) * column);
+                        *pixel = self.u8s.at(row + (4 * q + i).min(last) * column);
                     }
-                    let quads = V::channel_quads(pixels, channels);
+                    let blocks4 = V::channel_blocks4(pixels, channels);
                     for acc in &mut acc {
-                        for (sum, quad) in acc.iter_mut().zip(quads) {
-                            *sum = sum.dot(quad, V::weights(weight));
+                        for (sum, block4) in acc.iter_mut().zip(blocks4) {
+                            *sum = sum.dot(block4, V::weights(weight));
                             weight = weight.add(bytes);
                         }
                     }

@@ -3,21 +3,21 @@
 use super::pack::{Panel, QConvSpec};
 use super::pairing::{Order, sort};
 use crate::Isa;
-use crate::codes::vector::{code_lanes, code_sorted_tiles, pack_quad, weight_bytes};
+use crate::int8::vector::{int8_lanes, int8_sorted_tiles, pack_block4, weight_bytes};
 
-/// What remains of a tap's run after its full quads.
+/// What remains of a tap's run after its full blocks of four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// Nothing.
     #[default]
     None,
-    /// One to three codes, read as the run's last four: weights of those already counted are zero.
+    /// One to three quantized values, read as the run's last four: weights of those already counted are zero.
     Overlap,
-    /// A run of one to three codes.
+    /// A run of one to three quantized values.
     Short,
 }
 
-/// Where four neighbouring codes lie in a window.
+/// Where four neighbouring quantized values lie in a window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) tap_h: u32,
@@ -32,19 +32,19 @@ pub(crate) struct PanelWeights {
     /// Where they start, and where their places do.
     pub(crate) data: usize,
     pub(crate) place: usize,
-    /// Quads that have places: pairs summed in i16, quads summed in i16 alone, others.
+    /// Blocks of four that have places: pairs summed in i16, blocks of four summed in i16 alone, others.
     pub(crate) counts: [usize; 3],
 }
 
 /// All panels' weights.
 ///
-/// Per panel `[taps][quads and tail][nv * lanes][4]`, a weight of one or two bytes, in the order of the taps; or, where
-/// the instruction set gains by it, those first whose products are summed in i16, each quad with its place.
+/// Per panel `[taps][blocks of four and tail][nv * lanes][4]`, a weight of one or two bytes, in the order of the taps; or, where
+/// the instruction set gains by it, those first whose products are summed in i16, each block of four with its place.
 #[derive(Default)]
 pub(crate) struct Weights {
     pub(crate) tail: Tail,
     pub(crate) panels: Vec<PanelWeights>,
-    /// Of each panel's quads in their order. None where quads are read in the order of the taps.
+    /// Of each panel's blocks of four in their order. None where blocks of four are read in the order of the taps.
     pub(crate) places: Vec<Place>,
     pub(crate) data: Vec<i8>,
 }
@@ -62,25 +62,25 @@ impl Weights {
             tail,
             ..Weights::default()
         };
-        let sorted = tail != Tail::Short && code_sorted_tiles(isa).is_some();
+        let sorted = tail != Tail::Short && int8_sorted_tiles(isa).is_some();
         for panel in panels {
-            let lanes = panel.nv * code_lanes(isa);
-            let (places, quads) = weights.quads(spec, panel, lanes, (taps_w, run));
-            let quads: Vec<&[[i8; 4]]> = quads.chunks_exact(lanes).collect();
+            let lanes = panel.nv * int8_lanes(isa);
+            let (places, blocks4) = weights.blocks4(spec, panel, lanes, (taps_w, run));
+            let blocks4: Vec<&[[i8; 4]]> = blocks4.chunks_exact(lanes).collect();
             if sorted {
-                weights.push_sorted(&places, &quads, isa);
+                weights.push_sorted(&places, &blocks4, isa);
             } else {
                 weights.start_panel([0; 3]);
-                for quad in quads {
-                    weights.push(quad, isa);
+                for block4 in blocks4 {
+                    weights.push(block4, isa);
                 }
             }
         }
         weights
     }
 
-    /// The panel's quads in the order of the taps: their places, and the weights of all lanes of each.
-    fn quads(
+    /// The panel's blocks of four in the order of the taps: their places, and the weights of all lanes of each.
+    fn blocks4(
         &self,
         spec: &QConvSpec,
         panel: &Panel,
@@ -89,15 +89,15 @@ impl Weights {
     ) -> (Vec<Place>, Vec<[i8; 4]>) {
         let inner = spec.in_channels_per_group;
         let [kernel_h, kernel_w] = spec.kernel;
-        let quads = run.div_ceil(4);
-        let count = kernel_h * taps_w * quads;
+        let blocks4 = run.div_ceil(4);
+        let count = kernel_h * taps_w * blocks4;
         let mut places = Vec::with_capacity(count);
         let mut all = Vec::with_capacity(count * lanes);
         for (tap_h, tap_w) in (0..kernel_h).flat_map(|h| (0..taps_w).map(move |w| (h, w))) {
-            for q in 0..quads {
-                // The overlapping tail holds the run's last four codes.
+            for q in 0..blocks4 {
+                // The overlapping tail holds the run's last four quantized values.
                 let at = match self.tail {
-                    Tail::Overlap if q == quads - 1 => run - 4,
+                    Tail::Overlap if q == blocks4 - 1 => run - 4,
                     _ => 4 * q,
                 };
                 places.push(Place {
@@ -129,33 +129,34 @@ impl Weights {
         });
     }
 
-    fn push(&mut self, quad: &[[i8; 4]], isa: Isa) {
+    fn push(&mut self, block4: &[[i8; 4]], isa: Isa) {
         let start = self.data.len();
-        self.data.resize(start + quad.len() * weight_bytes(isa), 0);
-        pack_quad(isa, quad, &mut self.data[start..]);
+        self.data
+            .resize(start + block4.len() * weight_bytes(isa), 0);
+        pack_block4(isa, block4, &mut self.data[start..]);
     }
 
-    fn push_sorted(&mut self, places: &[Place], quads: &[&[[i8; 4]]], isa: Isa) {
+    fn push_sorted(&mut self, places: &[Place], blocks4: &[&[[i8; 4]]], isa: Isa) {
         let Order {
             pairs,
-            narrow,
+            singles,
             wide,
-        } = sort(quads);
-        self.start_panel([pairs.len(), narrow.len(), wide.len()]);
-        let lanes = code_lanes(isa);
-        let order = pairs.as_flattened().iter().chain(&narrow).chain(&wide);
+        } = sort(blocks4);
+        self.start_panel([pairs.len(), singles.len(), wide.len()]);
+        let lanes = int8_lanes(isa);
+        let order = pairs.as_flattened().iter().chain(&singles).chain(&wide);
         self.places.extend(order.map(|&index| places[index]));
-        for [a, b] in pairs.iter().map(|pair| pair.map(|index| quads[index])) {
+        for [a, b] in pairs.iter().map(|pair| pair.map(|index| blocks4[index])) {
             for (a, b) in a.chunks(lanes).zip(b.chunks(lanes)) {
                 self.data.extend(a.as_flattened());
                 self.data.extend(b.as_flattened());
             }
         }
-        for index in narrow {
-            self.data.extend(quads[index].as_flattened());
+        for index in singles {
+            self.data.extend(blocks4[index].as_flattened());
         }
         for index in wide {
-            self.push(quads[index], isa);
+            self.push(blocks4[index], isa);
         }
     }
 }

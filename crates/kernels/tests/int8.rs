@@ -1,20 +1,20 @@
-//! Operations on codes against plain computations: equal codes on every instruction set and number of threads.
+//! Operations on quantized values against plain computations: equal quantized values on every instruction set and number of threads.
 
 use kernels::{
-    Arena, BinaryOp, CodeParams, Context, Isa, KernelError, Pool, QOut, ThreadPool, View,
-    dequantize, q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, quantize,
-    quantize_planes, write_pixels,
+    Arena, BinaryOp, Context, Isa, KernelError, Pool, QOut, ThreadPool, U8Params, View, dequantize,
+    q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, quantize, quantize_nchw,
+    write_pixels,
 };
 
-const A: CodeParams = CodeParams {
+const A: U8Params = U8Params {
     scale: 0.02,
     zero_point: 120,
 };
-const B: CodeParams = CodeParams {
+const B: U8Params = U8Params {
     scale: 0.05,
     zero_point: 3,
 };
-const Y: CodeParams = CodeParams {
+const Y: U8Params = U8Params {
     scale: 0.043,
     zero_point: 77,
 };
@@ -29,16 +29,16 @@ fn noise(n: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-fn real(params: CodeParams, code: u8) -> f32 {
-    (i32::from(code) - i32::from(params.zero_point)) as f32 * params.scale
+fn real(params: U8Params, q: u8) -> f32 {
+    (i32::from(q) - i32::from(params.zero_point)) as f32 * params.scale
 }
 
-fn code(params: CodeParams, value: f32) -> u8 {
+fn q(params: U8Params, value: f32) -> u8 {
     let steps = (value * (1.0 / params.scale)).round_ties_even();
     (steps + f32::from(params.zero_point)).clamp(0.0, 255.0) as u8
 }
 
-/// Runs on every instruction set on 1 and 3 threads, on an arena of noise; all must leave the same codes and reals.
+/// Runs on every instruction set on 1 and 3 threads, on an arena of noise; all must leave the same quantized values and f32 values.
 fn everywhere(f: &dyn Fn(&mut Context)) -> (Arena<u8>, Arena<f32>) {
     let mut first: Option<(Arena<u8>, Arena<f32>)> = None;
     let whole = View::contiguous(0, &[LEN]);
@@ -54,24 +54,25 @@ fn everywhere(f: &dyn Fn(&mut Context)) -> (Arena<u8>, Arena<f32>) {
     };
     for isa in Isa::available() {
         for threads in [1, 3] {
-            let (mut arena, mut codes) = (
+            let (mut arena, mut quantized) = (
                 Arena::<f32>::new(LEN).expect("a small arena"),
                 Arena::<u8>::new(LEN).expect("a small arena"),
             );
-            codes.write(&whole, &noisy).expect("fits");
+            quantized.write(&whole, &noisy).expect("fits");
             arena.write(&whole, &values).expect("fits");
             let pool = ThreadPool::new(threads);
             f(&mut Context {
-                arena: &mut arena,
-                codes: &mut codes,
+                f32_arena: &mut arena,
+                u8_arena: &mut quantized,
                 pool: &pool,
                 isa,
             });
             match &first {
-                None => first = Some((codes, arena)),
+                None => first = Some((quantized, arena)),
                 Some((expected, reals)) => {
                     assert!(
-                        codes.read(&whole) == expected.read(&whole) && bits(&arena) == bits(reals),
+                        quantized.read(&whole) == expected.read(&whole)
+                            && bits(&arena) == bits(reals),
                         "{isa}, {threads} threads"
                     );
                 }
@@ -109,13 +110,13 @@ fn q_copy_with_and_without_table_moves_codes() {
         for map in [None, Some(&table)] {
             let (x, y) = (slice(5, shape, pixel), slice(60_000, shape, pixel));
             for y in [y, View::contiguous(60_000, &shape), x] {
-                let (codes, _) = everywhere(&|ctx| q_copy(ctx, &x, &y, map).expect("valid"));
+                let (quantized, _) = everywhere(&|ctx| q_copy(ctx, &x, &y, map).expect("valid"));
                 let before = everywhere(&|_| ()).0.read(&x).expect("fits");
                 let expected: Vec<u8> = before
                     .iter()
                     .map(|&c| map.map_or(c, |table| table[usize::from(c)]))
                     .collect();
-                assert_eq!(codes.read(&y).expect("fits"), expected, "{shape:?}");
+                assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
             }
         }
     }
@@ -128,16 +129,16 @@ fn quantize_and_dequantize_equal_the_plain_computation() {
             (slice(5, shape, pixel), slice(9, shape, pixel)),
             (View::contiguous(5, &shape), slice(9, shape, pixel)),
         ] {
-            let (codes, reals) = everywhere(&|ctx| quantize(ctx, &x, &y, Y).expect("valid"));
+            let (quantized, reals) = everywhere(&|ctx| quantize(ctx, &x, &y, Y).expect("valid"));
             let expected: Vec<u8> = reals
                 .read(&x)
                 .expect("fits")
                 .iter()
-                .map(|&v| code(Y, v))
+                .map(|&v| q(Y, v))
                 .collect();
-            assert_eq!(codes.read(&y).expect("fits"), expected, "{shape:?}");
-            let (codes, reals) = everywhere(&|ctx| dequantize(ctx, &y, A, &x).expect("valid"));
-            let expected: Vec<f32> = codes
+            assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
+            let (quantized, reals) = everywhere(&|ctx| dequantize(ctx, &y, A, &x).expect("valid"));
+            let expected: Vec<f32> = quantized
                 .read(&y)
                 .expect("fits")
                 .iter()
@@ -164,21 +165,21 @@ fn quantize_extreme_values_clamp_alike() {
         -1e9,
         5e8,
     ];
-    let params = CodeParams {
+    let params = U8Params {
         scale: 1.0,
         zero_point: 10,
     };
     let all = View::contiguous(0, &[values.len()]);
     let padded = View::contiguous(0, &[24]);
     for repeat in [1, 2] {
-        let (codes, _) = everywhere(&|ctx| {
+        let (quantized, _) = everywhere(&|ctx| {
             let mut input = values.to_vec();
             input.resize(24, 0.0);
-            ctx.arena.write(&padded, &input).expect("fits");
+            ctx.f32_arena.write(&padded, &input).expect("fits");
             let view = if repeat == 1 { &all } else { &padded };
             quantize(ctx, view, view, params).expect("valid");
         });
-        let found = codes.read(&all).expect("fits");
+        let found = quantized.read(&all).expect("fits");
         assert_eq!(found, [255, 255, 0, 255, 0, 12, 14, 10, 10, 255, 0, 255]);
     }
 }
@@ -191,13 +192,13 @@ fn quantize_planes_and_write_pixels_store_nhwc() {
             .iter()
             .map(|&v| f32::from(v) * 0.04 - 3.0)
             .collect();
-        let (codes, _) = everywhere(&|ctx| quantize_planes(ctx, &values, &y, Y).expect("valid"));
-        let expected: Vec<u8> = values.iter().map(|&v| code(Y, v)).collect();
-        assert_eq!(codes.read(&y).expect("fits"), expected, "{shape:?}");
+        let (quantized, _) = everywhere(&|ctx| quantize_nchw(ctx, &values, &y, Y).expect("valid"));
+        let expected: Vec<u8> = values.iter().map(|&v| q(Y, v)).collect();
+        assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
         let pixels = noise(y.elements(), 9);
-        let (codes, _) = everywhere(&|ctx| write_pixels(ctx, &pixels, &y).expect("valid"));
+        let (quantized, _) = everywhere(&|ctx| write_pixels(ctx, &pixels, &y).expect("valid"));
         let rows = y.permute(&[0, 2, 3, 1]).expect("four axes");
-        assert_eq!(codes.read(&rows).expect("fits"), pixels, "{shape:?}");
+        assert_eq!(quantized.read(&rows).expect("fits"), pixels, "{shape:?}");
     }
 }
 
@@ -215,9 +216,12 @@ fn q_binary_equals_the_plain_computation() {
                 BinaryOp::Min,
                 BinaryOp::Max,
             ] {
-                let (codes, _) =
+                let (quantized, _) =
                     everywhere(&|ctx| q_binary(ctx, op, (&a, A), (&b, B), (&y, Y)).expect("valid"));
-                let (left, right) = (codes.read(&a).expect("fits"), codes.read(&b).expect("fits"));
+                let (left, right) = (
+                    quantized.read(&a).expect("fits"),
+                    quantized.read(&b).expect("fits"),
+                );
                 let expected: Vec<u8> = left
                     .iter()
                     .zip(right)
@@ -230,10 +234,14 @@ fn q_binary_equals_the_plain_computation() {
                             BinaryOp::Min => a.min(b),
                             _ => a.max(b),
                         };
-                        code(Y, value)
+                        q(Y, value)
                     })
                     .collect();
-                assert_eq!(codes.read(&y).expect("fits"), expected, "{op:?} {shape:?}");
+                assert_eq!(
+                    quantized.read(&y).expect("fits"),
+                    expected,
+                    "{op:?} {shape:?}"
+                );
             }
         }
     }
@@ -263,8 +271,8 @@ fn q_max_pool_equals_the_plain_computation() {
             let x = slice(5, shape, pixel);
             let [n, c, h, w] = shape;
             let y = slice(60_000, [n, c, out(h), out(w)], pixel);
-            let (codes, _) = everywhere(&|ctx| q_max_pool(ctx, &x, &y, &pool).expect("valid"));
-            let input = codes.read(&x).expect("fits");
+            let (quantized, _) = everywhere(&|ctx| q_max_pool(ctx, &x, &y, &pool).expect("valid"));
+            let input = quantized.read(&x).expect("fits");
             let mut expected = Vec::new();
             for i in 0..n * c {
                 for at in 0..out(h) * out(w) {
@@ -284,7 +292,7 @@ fn q_max_pool_equals_the_plain_computation() {
                 }
             }
             assert_eq!(
-                codes.read(&y).expect("fits"),
+                quantized.read(&y).expect("fits"),
                 expected,
                 "{pool:?} {shape:?}"
             );
@@ -302,9 +310,9 @@ fn q_resize_nearest_picks_pixels() {
         );
         let x = slice(5, shape, pixel);
         let y = slice(60_000, [n, c, map_h.len(), map_w.len()], pixel + 2);
-        let (codes, _) =
+        let (quantized, _) =
             everywhere(&|ctx| q_resize_nearest(ctx, &x, &y, &map_h, &map_w).expect("valid"));
-        let input = codes.read(&x).expect("fits");
+        let input = quantized.read(&x).expect("fits");
         let mut expected = Vec::new();
         for i in 0..n * c {
             for &row in &map_h {
@@ -313,7 +321,7 @@ fn q_resize_nearest_picks_pixels() {
                 }
             }
         }
-        assert_eq!(codes.read(&y).expect("fits"), expected, "{shape:?}");
+        assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
     }
 }
 
@@ -332,13 +340,13 @@ fn q_fill_halo_fills_the_halo_alone() {
             shape: [n, c, h + 3, w + 4].into(),
             strides: x.strides,
         };
-        let (codes, _) = everywhere(&|ctx| q_fill_halo(ctx, &x, halo, 42).expect("valid"));
+        let (quantized, _) = everywhere(&|ctx| q_fill_halo(ctx, &x, halo, 42).expect("valid"));
         let (mut expected, _) = everywhere(&|_| ());
         let inside = expected.read(&x).expect("fits");
         expected.fill(&whole, 42).expect("fits");
         expected.write(&x, &inside).expect("fits");
         let all = View::contiguous(0, &[LEN]);
-        assert!(codes.read(&all) == expected.read(&all), "{shape:?}");
+        assert!(quantized.read(&all) == expected.read(&all), "{shape:?}");
     }
 }
 
@@ -366,20 +374,26 @@ fn q_matmul_equals_the_plain_computation() {
         };
         let y = View::contiguous(90_000, &[batches, m, n]);
         for (a, b) in [(a, b), (transposed, b_transposed)] {
-            let out = QOut::Codes {
+            let out = QOut::U8 {
                 view: y,
-                params: CodeParams {
+                params: U8Params {
                     scale: 0.5,
                     zero_point: 100,
                 },
             };
-            let (codes, _) =
+            let (quantized, _) =
                 everywhere(&|ctx| q_matmul(ctx, (&a, A), (&b, B), &out).expect("valid"));
-            let float = QOut::Float { view: y };
+            let float = QOut::F32 { view: y };
             let (_, reals) =
                 everywhere(&|ctx| q_matmul(ctx, (&a, A), (&b, B), &float).expect("valid"));
-            let (left, right) = (codes.read(&a).expect("fits"), codes.read(&b).expect("fits"));
-            let (found, reals) = (codes.read(&y).expect("fits"), reals.read(&y).expect("fits"));
+            let (left, right) = (
+                quantized.read(&a).expect("fits"),
+                quantized.read(&b).expect("fits"),
+            );
+            let (found, reals) = (
+                quantized.read(&y).expect("fits"),
+                reals.read(&y).expect("fits"),
+            );
             for i in 0..batches * m * n {
                 let (batch, row, column) = (i / (m * n), i / n % m, i % n);
                 let sum: i32 = (0..k)
@@ -402,7 +416,7 @@ fn q_matmul_equals_the_plain_computation() {
 fn codes_with_a_bad_scale_are_refused() {
     let view = View::contiguous(0, &[4]);
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
-        let bad = CodeParams {
+        let bad = U8Params {
             scale,
             zero_point: 0,
         };

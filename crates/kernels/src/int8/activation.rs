@@ -1,9 +1,9 @@
-//! Activations between sums and codes: the same operations, hence the same bits, on every instruction set.
+//! Activations between sums and quantized values: the same operations, hence the same bits, on every instruction set.
 
-use super::vector::CodeVector;
-use crate::vector::Vector;
+use super::vector::I32Vector;
+use crate::vector::F32Vector;
 
-/// An activation on the way from sums to codes.
+/// An activation on the way from sums to quantized values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum QActivation {
     /// `x`.
@@ -66,8 +66,8 @@ pub(crate) struct StepActivation {
     scale: f32,
     inv_scale: f32,
     below: Quartic,
-    /// Whether the pieces are of reals: powers of this scale would leave f32. Else they are of steps, argument and result.
-    reals: bool,
+    /// Whether the pieces are of f32 values: powers of this scale would leave f32. Else they are of steps, argument and result.
+    on_real_values: bool,
 }
 
 impl StepActivation {
@@ -77,12 +77,12 @@ impl StepActivation {
             QActivation::Sigmoid => SIGMOID_BELOW,
             _ => SILU_BELOW,
         };
-        let reals = !(1e-6..=1e6).contains(&scale);
+        let on_real_values = !(1e-6..=1e6).contains(&scale);
         let squared = scale * scale;
         let factors = [inv_scale, 1.0, scale, squared, squared * scale];
         for (coefficients, factor) in below.0.iter_mut().zip(factors) {
             for coefficient in coefficients {
-                *coefficient *= if reals { 1.0 } else { factor };
+                *coefficient *= if on_real_values { 1.0 } else { factor };
             }
         }
         let activation = match activation {
@@ -97,7 +97,7 @@ impl StepActivation {
             scale,
             inv_scale,
             below,
-            reals,
+            on_real_values,
         }
     }
 
@@ -106,10 +106,7 @@ impl StepActivation {
     /// # Safety
     /// Needs `V`'s instruction set.
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: CodeVector, const N: usize>(
-        &self,
-        mut x: [V::F; N],
-    ) -> [V::F; N] {
+    pub(crate) unsafe fn apply<V: I32Vector, const N: usize>(&self, mut x: [V::F; N]) -> [V::F; N] {
         // SAFETY: the caller has the instruction set.
         unsafe {
             let zero = V::F::splat(0.0);
@@ -139,7 +136,7 @@ impl StepActivation {
     }
 
     #[inline(always)]
-    unsafe fn simple<V: CodeVector>(&self, activation: QActivation, x: V::F) -> V::F {
+    unsafe fn simple<V: I32Vector>(&self, activation: QActivation, x: V::F) -> V::F {
         // SAFETY: the caller has the instruction set.
         unsafe {
             let (zero, one) = (V::F::splat(0.0), V::F::splat(1.0));
@@ -158,11 +155,11 @@ impl StepActivation {
     }
 
     #[inline(always)]
-    unsafe fn below<V: CodeVector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
+    unsafe fn below<V: I32Vector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
         // SAFETY: the caller has the instruction set.
         unsafe {
             let (mut u_max, mut scale) = (U_MAX * self.inv_scale, self.scale);
-            if self.reals {
+            if self.on_real_values {
                 (u_max, scale) = (U_MAX, 1.0);
                 for u in &mut u {
                     *u = u.mul(V::F::splat(self.scale));
@@ -183,7 +180,7 @@ impl StepActivation {
                     sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
                 }
             }
-            if self.reals {
+            if self.on_real_values {
                 for sum in &mut sum {
                     *sum = sum.mul(V::F::splat(self.inv_scale));
                 }

@@ -1,17 +1,17 @@
-//! Which quads may be summed in i16 before anything else, two together or alone.
+//! Which blocks of four may be summed in i16 before anything else, two together or alone.
 
-/// Largest sum of weights of one sign whose products with codes no i16 sum can exceed: `255 * 128 <= 32767`.
+/// Largest sum of weights of one sign whose products with quantized values no i16 sum can exceed: `255 * 128 <= 32767`.
 const MOST: u8 = 128;
 
-/// Partners that are tried for a quad.
+/// Partners that are tried for a block of four.
 const TRIES: usize = 64;
 
-/// What a quad adds at most to the i16 sums of its lanes, in products with 255: of each two neighbouring weights those
+/// What a block of four adds at most to the i16 sums of its lanes, in products with 255: of each two neighbouring weights those
 /// above zero, then those below.
-fn loads(quad: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
+fn loads(block4: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
     let above = |w: i8| w.max(0).unsigned_abs();
     let below = |w: i8| w.min(0).unsigned_abs();
-    quad.iter().flat_map(move |&[a, b, c, d]| {
+    block4.iter().flat_map(move |&[a, b, c, d]| {
         [
             above(a).saturating_add(above(b)),
             above(c).saturating_add(above(d)),
@@ -21,32 +21,32 @@ fn loads(quad: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// A panel's quads by how they are summed.
+/// A panel's blocks of four by how they are summed.
 pub(super) struct Order {
-    /// Two in i16 together, whatever the codes.
+    /// Two in i16 together, whatever the quantized values.
     pub(super) pairs: Vec<[usize; 2]>,
     /// Alone in i16.
-    pub(super) narrow: Vec<usize>,
+    pub(super) singles: Vec<usize>,
     /// In i32.
     pub(super) wide: Vec<usize>,
 }
 
-/// Sorts the quads of a panel; the heaviest quad that is left takes the heaviest that it may be paired with.
-pub(super) fn sort(quads: &[&[[i8; 4]]]) -> Order {
-    let width = 4 * quads.first().map_or(0, |quad| quad.len());
-    let all: Vec<u8> = quads.iter().flat_map(|quad| loads(quad)).collect();
+/// Sorts the blocks of four of a panel; the heaviest block of four that is left takes the heaviest that it may be paired with.
+pub(super) fn sort(blocks4: &[&[[i8; 4]]]) -> Order {
+    let width = 4 * blocks4.first().map_or(0, |block4| block4.len());
+    let all: Vec<u8> = blocks4.iter().flat_map(|block4| loads(block4)).collect();
     let of = |index: usize| &all[index * width..(index + 1) * width];
     let heaviest = |index: usize| of(index).iter().copied().max().unwrap_or(0);
-    let heaviest: Vec<u8> = (0..quads.len()).map(heaviest).collect();
+    let heaviest: Vec<u8> = (0..blocks4.len()).map(heaviest).collect();
     let (mut light, wide): (Vec<usize>, Vec<usize>) =
-        (0..quads.len()).partition(|&index| heaviest[index] <= MOST);
+        (0..blocks4.len()).partition(|&index| heaviest[index] <= MOST);
     light.sort_by_key(|&index| std::cmp::Reverse(heaviest[index]));
     let fits = |a: usize, b: usize| {
         let both = of(a).iter().zip(of(b));
         both.fold(0, |most, (a, b)| most.max(a.saturating_add(*b))) <= MOST
     };
-    let mut taken = vec![false; quads.len()];
-    let (mut pairs, mut narrow) = (Vec::new(), Vec::new());
+    let mut taken = vec![false; blocks4.len()];
+    let (mut pairs, mut singles) = (Vec::new(), Vec::new());
     for (i, &a) in light.iter().enumerate() {
         if taken[a] {
             continue;
@@ -57,15 +57,15 @@ pub(super) fn sort(quads: &[&[[i8; 4]]]) -> Order {
                 taken[b] = true;
                 pairs.push([a.min(b), a.max(b)]);
             }
-            None => narrow.push(a),
+            None => singles.push(a),
         }
     }
     // Neighbours in memory follow each other.
     pairs.sort_unstable();
-    narrow.sort_unstable();
+    singles.sort_unstable();
     Order {
         pairs,
-        narrow,
+        singles,
         wide,
     }
 }

@@ -1,5 +1,5 @@
-use super::{CodeBody, CodeVector, Pixels};
-use crate::codes::conv::tile::{CodeTile, CodeTileFn, Taps, tile};
+use super::{I32Body, I32Vector, Pixels};
+use crate::int8::conv::tile::{QTile, QTileFn, Taps, tile};
 use crate::vector::F32x16;
 use std::arch::x86_64::*;
 
@@ -16,9 +16,9 @@ fn first(n: usize) -> u64 {
     (1u64 << (n % 64)) - 1
 }
 
-impl CodeVector for I32x16 {
+impl I32Vector for I32x16 {
     type F = F32x16;
-    type Quad = __m512i;
+    type Block4 = __m512i;
     type Weights = __m512i;
     const WEIGHT_BYTES: usize = 64;
 
@@ -41,15 +41,15 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn quad(from: *const u8) -> __m512i {
-        // SAFETY: the caller's: four valid codes.
+    unsafe fn block4(from: *const u8) -> __m512i {
+        // SAFETY: the caller's: four valid values.
         unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
-    unsafe fn quad_of(codes: u32) -> __m512i {
+    unsafe fn block4_of(quantized: u32) -> __m512i {
         // SAFETY: the caller's.
-        unsafe { _mm512_set1_epi32(codes as i32) }
+        unsafe { _mm512_set1_epi32(quantized as i32) }
     }
 
     #[inline(always)]
@@ -59,17 +59,17 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn channel_quads(pixels: [*const u8; 4], n: usize) -> [__m512i; 4] {
+    unsafe fn channel_blocks4(pixels: [*const u8; 4], n: usize) -> [__m512i; 4] {
         // SAFETY: the caller's; masked lanes are not touched.
         unsafe {
-            let mut codes = [_mm512_setzero_si512(); 4];
-            for (codes, pixel) in codes.iter_mut().zip(pixels) {
-                *codes = match n < 64 {
+            let mut quantized = [_mm512_setzero_si512(); 4];
+            for (quantized, pixel) in quantized.iter_mut().zip(pixels) {
+                *quantized = match n < 64 {
                     true => _mm512_maskz_loadu_epi8(first(n), pixel.cast()),
                     false => _mm512_loadu_si512(pixel.cast()),
                 };
             }
-            let [a, b, c, d] = codes;
+            let [a, b, c, d] = quantized;
             let low = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
             let high = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
             [
@@ -104,19 +104,19 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn dot(self, codes: __m512i, weights: __m512i) -> Self {
+    unsafe fn dot(self, quantized: __m512i, weights: __m512i) -> Self {
         // SAFETY: the caller's.
-        I32x16(unsafe { _mm512_dpbusd_epi32(self.0, codes, weights) })
+        I32x16(unsafe { _mm512_dpbusd_epi32(self.0, quantized, weights) })
     }
 
     #[inline(always)]
-    unsafe fn widen(from: *const u8) -> Self {
-        // SAFETY: the caller's: 16 valid codes.
+    unsafe fn from_u8(from: *const u8) -> Self {
+        // SAFETY: the caller's: 16 valid values.
         I32x16(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
     }
 
     #[inline(always)]
-    unsafe fn widen_first(from: *const u8, n: usize) -> Self {
+    unsafe fn from_u8_first(from: *const u8, n: usize) -> Self {
         // SAFETY: the caller's; masked lanes are not touched.
         I32x16(unsafe { _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(n), from.cast())) })
     }
@@ -128,7 +128,7 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn real(self) -> F32x16 {
+    unsafe fn to_f32(self) -> F32x16 {
         // SAFETY: the caller's.
         F32x16(unsafe { _mm512_cvtepi32_ps(self.0) })
     }
@@ -191,7 +191,7 @@ impl CodeVector for I32x16 {
     }
 
     #[inline(always)]
-    unsafe fn store_codes<const N: usize, const NV: usize>(
+    unsafe fn store_u8<const N: usize, const NV: usize>(
         steps: [Self; N],
         zero_point: u8,
         pixels: Pixels,
@@ -207,16 +207,16 @@ impl CodeVector for I32x16 {
             let high = if N > 2 { pair(2, 3) } else { low };
             // Packing works within 128 bits: four lanes of each vector side by side.
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let codes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+            let quantized = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
             let to = |pixel: usize| pixels.to.add(pixel * pixels.step).cast::<i8>();
             let n = pixels.channels;
             match NV {
                 1 => {
                     let parts = [
-                        _mm512_castsi512_si128(codes),
-                        _mm512_extracti32x4_epi32::<1>(codes),
-                        _mm512_extracti32x4_epi32::<2>(codes),
-                        _mm512_extracti32x4_epi32::<3>(codes),
+                        _mm512_castsi512_si128(quantized),
+                        _mm512_extracti32x4_epi32::<1>(quantized),
+                        _mm512_extracti32x4_epi32::<2>(quantized),
+                        _mm512_extracti32x4_epi32::<3>(quantized),
                     ];
                     for (pixel, part) in parts.into_iter().enumerate().take(N) {
                         if n >= 16 {
@@ -228,8 +228,8 @@ impl CodeVector for I32x16 {
                 }
                 2 => {
                     let parts = [
-                        _mm512_castsi512_si256(codes),
-                        _mm512_extracti64x4_epi64::<1>(codes),
+                        _mm512_castsi512_si256(quantized),
+                        _mm512_extracti64x4_epi64::<1>(quantized),
                     ];
                     for (pixel, part) in parts.into_iter().enumerate().take(N / 2) {
                         if n >= 32 {
@@ -240,19 +240,19 @@ impl CodeVector for I32x16 {
                     }
                 }
                 3 if n >= 48 => {
-                    _mm256_storeu_si256(to(0).cast(), _mm512_castsi512_si256(codes));
-                    let rest = _mm512_extracti32x4_epi32::<2>(codes);
+                    _mm256_storeu_si256(to(0).cast(), _mm512_castsi512_si256(quantized));
+                    let rest = _mm512_extracti32x4_epi32::<2>(quantized);
                     _mm_storeu_si128(pixels.to.add(32).cast(), rest);
                 }
-                4 if n >= 64 => _mm512_storeu_si512(to(0).cast(), codes),
-                _ => _mm512_mask_storeu_epi8(to(0), first(n), codes),
+                4 if n >= 64 => _mm512_storeu_si512(to(0).cast(), quantized),
+                _ => _mm512_mask_storeu_epi8(to(0), first(n), quantized),
             }
         }
     }
 }
 
 /// # Safety
-/// The processor has AVX-512 with VBMI; `n` valid codes at both pointers.
+/// The processor has AVX-512 with VBMI; `n` valid values at both pointers.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 unsafe fn map_vbmi(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {
     // SAFETY: the caller's; masked lanes are not touched.
@@ -262,11 +262,11 @@ unsafe fn map_vbmi(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {
         let mut at = 0;
         while at < n {
             let mask = if n - at < 64 { first(n - at) } else { u64::MAX };
-            let codes = _mm512_maskz_loadu_epi8(mask, from.add(at).cast());
-            let low = _mm512_permutex2var_epi8(a, codes, b);
-            let high = _mm512_permutex2var_epi8(c, codes, d);
-            let codes = _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
-            _mm512_mask_storeu_epi8(to.add(at).cast(), mask, codes);
+            let quantized = _mm512_maskz_loadu_epi8(mask, from.add(at).cast());
+            let low = _mm512_permutex2var_epi8(a, quantized, b);
+            let high = _mm512_permutex2var_epi8(c, quantized, d);
+            let quantized = _mm512_mask_blend_epi8(_mm512_movepi8_mask(quantized), low, high);
+            _mm512_mask_storeu_epi8(to.add(at).cast(), mask, quantized);
             at += 64;
         }
     }
@@ -275,19 +275,19 @@ unsafe fn map_vbmi(table: &[u8; 256], from: *const u8, to: *mut u8, n: usize) {
 /// # Safety
 /// The processor has AVX-512 with VNNI; the body's pointers are valid.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx2,fma")]
-pub(super) unsafe fn run<B: CodeBody>(body: &B) {
+pub(super) unsafe fn run<B: I32Body>(body: &B) {
     // SAFETY: the caller's.
     unsafe { body.run::<I32x16>() }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx2,fma")]
-unsafe fn t<const MR: usize, const NV: usize>(args: &CodeTile) {
+unsafe fn t<const MR: usize, const NV: usize>(args: &QTile) {
     // SAFETY: the caller's.
     unsafe { tile::<I32x16, Taps, MR, NV>(args) }
 }
 
 #[rustfmt::skip]
-pub(super) static TILES: &[&[CodeTileFn]] = &[
+pub(super) static TILES: &[&[QTileFn]] = &[
     &[t::<1, 1>, t::<2, 1>, t::<3, 1>, t::<4, 1>, t::<5, 1>, t::<6, 1>, t::<7, 1>, t::<8, 1>, t::<9, 1>, t::<10, 1>,
       t::<11, 1>, t::<12, 1>, t::<13, 1>, t::<14, 1>, t::<15, 1>, t::<16, 1>, t::<17, 1>, t::<18, 1>, t::<19, 1>,
       t::<20, 1>, t::<21, 1>, t::<22, 1>, t::<23, 1>, t::<24, 1>],

@@ -1,4 +1,4 @@
-//! Convolution of codes: sums in i32, the rest of a fused step in registers.
+//! Convolution of quantized values: sums in i32, the rest of a fused step in registers.
 
 mod depthwise;
 mod direct;
@@ -11,21 +11,21 @@ mod weights;
 pub(super) use finish::steps;
 pub use pack::{PackedQConv, QConvSpec};
 
-use super::{CodeParams, CodeTable, QActivation};
+use super::{QActivation, U8Params, U8Table};
 use crate::{Context, KernelError, View};
 
 /// Where results go.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum QOut {
-    /// Codes, into the arena of codes.
-    Codes {
+    /// Quantized values, into the u8 arena.
+    U8 {
         /// NHWC.
         view: View,
-        /// What the codes mean.
-        params: CodeParams,
+        /// What the quantized values mean.
+        params: U8Params,
     },
-    /// Real values, into the arena of floats.
-    Float {
+    /// Real values, into the f32 arena.
+    F32 {
         /// NHWC.
         view: View,
     },
@@ -34,7 +34,7 @@ pub enum QOut {
 impl QOut {
     pub(crate) fn view(&self) -> &View {
         match self {
-            QOut::Codes { view, .. } | QOut::Float { view } => view,
+            QOut::U8 { view, .. } | QOut::F32 { view } => view,
         }
     }
 }
@@ -44,10 +44,10 @@ impl QOut {
 pub struct QEpilogue<'a> {
     /// Applied to the sum's real value.
     pub activation: QActivation,
-    /// Where the graph quantizes before its activation: to codes, through the table.
-    pub table: Option<&'a CodeTable>,
-    /// Codes that are added; shape of `y`, channels side by side.
-    pub residual: Option<(View, CodeParams)>,
+    /// Where the graph quantizes before its activation: to quantized values, through the table.
+    pub table: Option<&'a U8Table>,
+    /// Quantized values that are added; shape of `y`, channels side by side.
+    pub residual: Option<(View, U8Params)>,
 }
 
 impl Default for QEpilogue<'_> {
@@ -60,14 +60,14 @@ impl Default for QEpilogue<'_> {
     }
 }
 
-/// `y = table(activation(multiplier * conv(x) + bias)) + residual`, then to codes where `y` holds codes.
+/// `y = table(activation(multiplier * conv(x) + bias)) + residual`, then to quantized values where `y` holds quantized values.
 ///
 /// # Shapes
-/// `x: [N, C, H, W]` in the arena of codes and `y: [N, M, OH, OW]`, NHWC views. The memory around `x` must hold at
+/// `x: [N, C, H, W]` in the u8 arena and `y: [N, M, OH, OW]`, NHWC views. The memory around `x` must hold at
 /// least `pads` pixels of `x_zero_point`; they are read like pixels. `residual` may be `y` itself.
 ///
 /// # Errors
-/// As [`conv2d`](crate::conv2d), and `Scale` for parameters of codes whose scale is not positive.
+/// As [`conv2d`](crate::conv2d), and `Scale` for parameters of quantized values whose scale is not positive.
 pub fn qconv2d(
     ctx: &mut Context,
     conv: &PackedQConv,
@@ -89,15 +89,15 @@ pub fn qconv2d(
     if view.elements() == 0 {
         return Ok(());
     }
-    let window = x.with_halo("x", size.pads, ctx.codes.len())?;
+    let window = x.with_halo("x", size.pads, ctx.u8_arena.len())?;
     match y {
-        QOut::Codes { params, .. } => {
+        QOut::U8 { params, .. } => {
             params.check("y")?;
-            ctx.check_codes(view, &[("x", &window)], false)?;
+            ctx.check_u8(view, &[("x", &window)], false)?;
         }
-        QOut::Float { .. } => {
-            window.check_bounds("x", ctx.codes.len())?;
-            ctx.check(view, &[], false)?;
+        QOut::F32 { .. } => {
+            window.check_bounds("x", ctx.u8_arena.len())?;
+            ctx.check_f32(view, &[], false)?;
         }
     }
     if let Some(table) = epilogue.table {
@@ -109,8 +109,8 @@ pub fn qconv2d(
         residual.check_nhwc("residual")?;
         residual.check_shape("residual", &view.shape)?;
         match y {
-            QOut::Codes { .. } => ctx.check_codes(view, &[("residual", residual)], true)?,
-            QOut::Float { .. } => residual.check_bounds("residual", ctx.codes.len())?,
+            QOut::U8 { .. } => ctx.check_u8(view, &[("residual", residual)], true)?,
+            QOut::F32 { .. } => residual.check_bounds("residual", ctx.u8_arena.len())?,
         }
     }
     conv.isa.check()?;
