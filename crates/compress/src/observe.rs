@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use ir::{Graph, ValueId};
+use numerics::Rng;
 use runtime::{Observed, Plan, PlanOptions, RuntimeError, Session};
 use yolo::families::Decoder;
 use yolo::{BadInput, ModelInput, Planes, Streams, YoloError};
@@ -33,23 +34,10 @@ pub struct Observation<'a> {
     pub progress: &'a (dyn Fn(usize) + Sync),
 }
 
-/// Random numbers, the same on every machine.
-/// Source: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
-pub(crate) struct Splitmix(pub(crate) u64);
-
-impl Splitmix {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
-
 /// `count` of the images, drawn by `seed`, in the order of the list.
 pub fn sample(images: &[PathBuf], count: usize, seed: u64) -> Vec<PathBuf> {
-    let mut random = Splitmix(seed);
-    let mut keyed: Vec<(u64, usize)> = (0..images.len()).map(|i| (random.next(), i)).collect();
+    let mut random = Rng::new(seed);
+    let mut keyed: Vec<(u64, usize)> = (0..images.len()).map(|i| (random.next_u64(), i)).collect();
     keyed.sort_unstable();
     let mut picked: Vec<usize> = keyed.into_iter().take(count).map(|(_, i)| i).collect();
     picked.sort_unstable();

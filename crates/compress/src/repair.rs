@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use ir::{Graph, NodeId, ValueId};
 use ndarray::{Array2, Axis};
-use prune::{PrunePlan, RIDGE, Statistics, regress};
+use numerics::least_squares;
+use prune::{PrunePlan, RIDGE, Statistics};
 
 use crate::prune_stage::{PruneOptions, RepairStep};
 use crate::{CompressError, Observation};
@@ -79,7 +80,7 @@ impl DenseRecord {
         };
         if options.repairs(RepairStep::Reconstruct) {
             let now = prune::layer(graph, id)?;
-            let fitted = regress(&now, x.view(), targets.view(), RIDGE, threads);
+            let fitted = least_squares(&now, x.view(), targets.view(), RIDGE, threads);
             prune::set_layer(graph, id, &fitted)?;
         }
         if options.repairs(RepairStep::Match) {

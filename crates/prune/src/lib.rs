@@ -1,36 +1,28 @@
 //! Structured pruning: which channels hang together, which matter least, and the graph without them.
 //!
-//! Rank 3: imports only `ir` of yoloslim. Every index of every axis is a variable; operators say which are the same;
+//! Rank 3: imports only `ir` and `numerics` of yoloslim. Every index of every axis is a variable; operators say which are the same;
 //! pruning deletes variables and every row of every constant that carries them.
 #![forbid(unsafe_code)]
 
 mod absorb;
 mod apply;
-mod block;
 mod budget;
-mod cholesky;
-mod compensate;
 pub mod criteria;
 mod error;
 mod groups;
 mod layers;
 mod matching;
-mod moments;
 mod plan;
-mod regress;
 mod shrink;
 mod variables;
 
 pub use absorb::absorb_means;
 pub use apply::{KEPT_KEY, apply};
 pub use budget::{Budget, choose_contribution};
-pub use compensate::Compensation;
 pub use criteria::{CRITERIA, Criterion, Importance};
 pub use error::PruneError;
 pub use groups::{DependencyGroup, Groups, Member, Root, analyse};
 pub use layers::GroupLayer;
 pub use matching::{Spread, match_batch_norm, match_layer};
-pub use moments::{MomentSums, Moments};
 pub use plan::PrunePlan;
-pub use regress::{Linear, regress};
 pub use shrink::{LayerStatistics, RIDGE, Shrinking, Statistics, layer, set_layer};

@@ -1,5 +1,5 @@
 //! Repair of a layer by its outputs' means and standard deviations alone.
-use crate::Linear;
+use numerics::Linear;
 
 /// Largest factor by which a channel is stretched: what hardly varies any more holds noise.
 const MOST_GAIN: f64 = 4.0;

@@ -1,10 +1,9 @@
 //! Groups that lose channels one after the other while their consumers make up for them.
 use crate::apply::rename_kept;
-use crate::{
-    Compensation, DependencyGroup, Groups, Linear, Member, Moments, PruneError, PrunePlan, apply,
-};
+use crate::{DependencyGroup, Groups, Member, PruneError, PrunePlan, apply};
 use ir::{Graph, NodeId, Tensor};
 use ndarray::Axis;
+use numerics::{Compensation, Linear, Moments};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

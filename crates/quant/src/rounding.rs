@@ -3,6 +3,7 @@ use crate::sites::Region;
 use crate::weights::at;
 use crate::{Moments, QuantError, QuantPlan, target};
 use ir::{Graph, NodeId, QuantFacts, QuantParams, Tensor, ValueId};
+use numerics::UnitUpper;
 use std::collections::BTreeMap;
 
 /// Share of the mean variance added to every variance, so that what was not seen does not decide.
@@ -88,12 +89,12 @@ fn round_tensor(
         let mean = moments.mean_of(group, means);
         let factors = moments
             .covariance(group, DAMPING)
-            .and_then(|c| factor(c, size));
+            .and_then(|c| UnitUpper::factor(c, size));
         let rows = group * outputs / groups..(group + 1) * outputs / groups;
         for (o, shift) in rows.clone().zip(&mut shift[rows]) {
             let row = o * size..(o + 1) * size;
             let (before, after) = (&weights[row.clone()], &mut rounded[row]);
-            round_row((before, after), (params, o, largest), factors.as_deref());
+            round_row((before, after), (params, o, largest), factors.as_ref());
             let change = after.iter().zip(before).zip(&mean);
             *shift = change.map(|((a, b), m)| (a - b) * m).sum();
         }
@@ -105,13 +106,13 @@ fn round_tensor(
 fn round_row(
     (before, after): (&[f64], &mut [f64]),
     (params, channel, largest): (&QuantParams, usize, i32),
-    factors: Option<&[f64]>,
+    factors: Option<&UnitUpper>,
 ) {
     let size = before.len();
     let mut errors = vec![0.0; size];
     for k in 0..size {
         let carried: f64 = match factors {
-            Some(u) => (0..k).map(|i| errors[i] * u[k * size + i]).sum(),
+            Some(u) => errors.iter().zip(u.column(k)).map(|(e, u)| e * u).sum(),
             None => 0.0,
         };
         let code = params.quantize(channel, (before[k] + carried) as f32);
@@ -119,28 +120,6 @@ fn round_row(
         after[k] = f64::from(params.dequantize(channel, code));
         errors[k] = before[k] - after[k];
     }
-}
-
-/// `U` of `H = (U + I) D (U + I)^T`, strictly upper and stored by columns: element `[i][k]` at `k * n + i`.
-/// `None` when `H` is not positive definite.
-fn factor(mut h: Vec<f64>, n: usize) -> Option<Vec<f64>> {
-    let mut u = vec![0.0; n * n];
-    for k in (0..n).rev() {
-        let d = h[k * n + k];
-        if !(d.is_finite() && d > 0.0) {
-            return None;
-        }
-        let (column, row) = (&mut u[k * n..k * n + k], &h[k * n..k * n + k]);
-        column.iter_mut().zip(row).for_each(|(u, h)| *u = h / d);
-        let column = &u[k * n..k * n + k];
-        // What is left of the leading block once column k explains its part; it stays symmetric.
-        for (i, &ui) in column.iter().enumerate().filter(|(_, u)| **u != 0.0) {
-            for (h, &uj) in h[i * n..i * n + k].iter_mut().zip(column) {
-                *h -= d * ui * uj;
-            }
-        }
-    }
-    Some(u)
 }
 
 #[cfg(test)]

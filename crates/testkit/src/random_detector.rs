@@ -1,10 +1,10 @@
 //! Small networks made at random from a seed, of the blocks that detectors are made of, on odd sizes.
-use crate::tiny::SplitMix64;
 use ir::ops::{
     BinaryKind, Concat, Conv, ConvTranspose, CoordinateMode, Extent, MatMul, MaxPool, NearestMode,
     Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose, UnaryKind,
 };
 use ir::{DataType, Edit, Graph, Op, Tensor, TensorType, ValueId};
+use numerics::Rng;
 
 /// Most multiply-accumulate operations of a convolution.
 const MAX_MACS: usize = 400_000;
@@ -18,7 +18,7 @@ struct Image {
 }
 
 struct Growing {
-    random: SplitMix64,
+    random: Rng,
     edit: Edit,
     made: usize,
 }
@@ -31,7 +31,7 @@ struct Growing {
 pub fn random_detector(seed: u64, blocks: usize) -> Graph {
     let mut graph = Graph::new(17);
     let mut g = Growing {
-        random: SplitMix64(seed ^ 0x5eed),
+        random: Rng::new(seed ^ 0x5eed),
         edit: graph.edit(),
         made: 0,
     };
@@ -56,7 +56,7 @@ pub fn random_detector(seed: u64, blocks: usize) -> Graph {
 
 impl Growing {
     fn below(&mut self, bound: usize) -> usize {
-        self.random.below(bound as u64) as usize
+        (self.random.next_u64() % bound as u64) as usize
     }
 
     fn node(&mut self, op: impl Into<Op>, inputs: &[ValueId], outputs: usize) -> Vec<ValueId> {

@@ -1,8 +1,8 @@
 //! Small models made at random from a seed: every operator that yoloslim understands, in the forms of every opset that it
 //! reads, on odd sizes. They are written without the code under test; its reader only tells which types a node gives.
 use crate::model::{Content, Model, Node, Value};
-use crate::tiny::SplitMix64;
 use ir::{Attribute, Attributes, DataType, InputSpec, NodeSpec, Op, Tensor, TensorType};
+use numerics::Rng;
 
 mod recipes;
 
@@ -66,7 +66,7 @@ struct Known {
 
 /// A model that grows node by node.
 struct Growing {
-    random: SplitMix64,
+    random: Rng,
     model: Model,
     values: Vec<Known>,
 }
@@ -76,11 +76,11 @@ struct Growing {
 /// # Panics
 /// When there are no recipes.
 pub fn random_model(seed: u64, steps: usize, opset: i64, recipes: &[Recipe]) -> Model {
-    let mut random = SplitMix64(seed);
-    let side = |random: &mut SplitMix64| 1 + random.below(17) as i64;
-    let mut input = vec![1, 1 + random.below(6) as i64];
-    let rank = [4, 4, 4, 4, 3, 2][random.below(6) as usize];
-    input.extend((2..rank).map(|_| side(&mut random)));
+    let mut random = Rng::new(seed);
+    let mut below = |bound: u64| (random.next_u64() % bound) as i64;
+    let mut input = vec![1, 1 + below(6)];
+    let rank = [4, 4, 4, 4, 3, 2][below(6) as usize];
+    input.extend((2..rank).map(|_| 1 + below(17)));
     let ty = TensorType::new(
         DataType::F32,
         input.iter().map(|&d| d as usize).collect::<Vec<_>>(),
@@ -117,7 +117,7 @@ pub fn random_model(seed: u64, steps: usize, opset: i64, recipes: &[Recipe]) -> 
 
 impl Growing {
     fn below(&mut self, bound: usize) -> usize {
-        self.random.below(bound.max(1) as u64) as usize
+        (self.random.next_u64() % bound.max(1) as u64) as usize
     }
 
     fn chance(&mut self, one_in: usize) -> bool {

@@ -1,6 +1,7 @@
 //! A detector small enough for a test, that really detects: red and blue squares on a dark ground.
 use ir::ops::{Concat, Conv, Reshape, Transpose, UnaryKind};
 use ir::{DataType, Edit, Graph, Tensor, TensorType, ValueId};
+use numerics::Rng;
 
 /// Height and width of the detector's input.
 pub const SIDE_PX: usize = 64;
@@ -10,29 +11,6 @@ pub const NAMES: [&str; 2] = ["red", "blue"];
 
 pub(crate) const WIDTH: usize = 32;
 const CELL_PX: usize = 8;
-
-/// Numbers that are the same everywhere.
-///
-/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-pub(crate) struct SplitMix64(pub(crate) u64);
-
-impl SplitMix64 {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Between -1 and 1.
-    pub(crate) fn signed(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    }
-}
 
 /// Weights of a convolution: what `signal` gives for an output and an input channel, and a little noise.
 struct Layer<'a> {
@@ -46,7 +24,7 @@ struct Layer<'a> {
 
 fn conv(e: &mut Edit, x: ValueId, layer: Layer<'_>) -> ValueId {
     let ([o, i], k) = (layer.channels, layer.kernel);
-    let mut random = SplitMix64(layer.name.bytes().map(u64::from).sum());
+    let mut random = Rng::new(layer.name.bytes().map(u64::from).sum());
     let mut weights = Vec::with_capacity(o * i * k * k);
     for (row, column) in (0..o).flat_map(|row| (0..i).map(move |column| (row, column))) {
         let mean = (layer.signal)(row, column) / (k * k) as f32;
@@ -186,29 +164,27 @@ pub struct Scene {
 
 /// A dark image with a few squares, the same for the same seed.
 pub fn scene(seed: u64) -> Scene {
-    let mut random = SplitMix64(seed);
+    let mut random = Rng::new(seed);
+    let mut below = |bound: u64| random.next_u64() % bound;
     let mut rgb: Vec<u8> = (0..SIDE_PX * SIDE_PX * 3)
-        .map(|_| random.below(24) as u8)
+        .map(|_| below(24) as u8)
         .collect();
     let mut labels = String::new();
     let cells = (SIDE_PX / CELL_PX) as u64;
     let mut taken = Vec::new();
-    for _ in 0..3 + random.below(4) {
-        let cell = (random.below(cells), random.below(cells));
+    for _ in 0..3 + below(4) {
+        let cell = (below(cells), below(cells));
         if taken.contains(&cell) {
             continue;
         }
         taken.push(cell);
-        let class = random.below(2) as usize;
-        let value = 150 + random.below(106) as u8;
+        let class = below(2) as usize;
+        let value = 150 + below(106) as u8;
         // A label that is not exactly where the cell is, so that not every overlap is perfect.
         let shift = |r: u64| r as f32 / 2.0 - 1.0;
         let (left, top) = (cell.0 as usize * CELL_PX, cell.1 as usize * CELL_PX);
         let center = |p: usize, s: f32| (p as f32 + 4.0 + s) / SIDE_PX as f32;
-        let (x, y) = (
-            center(left, shift(random.below(5))),
-            center(top, shift(random.below(5))),
-        );
+        let (x, y) = (center(left, shift(below(5))), center(top, shift(below(5))));
         let size = CELL_PX as f32 / SIDE_PX as f32;
         labels += &format!("{class} {x} {y} {size} {size}\n");
         for (row, column) in (top..top + 8).flat_map(|r| (left..left + 8).map(move |c| (r, c))) {

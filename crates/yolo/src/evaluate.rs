@@ -1,9 +1,9 @@
 //! Accuracy of a detector on a data set, several images in flight.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
+
+use numerics::parallel_map_with;
 
 use crate::metrics::{self, Matches, Metrics};
 use crate::{
@@ -151,38 +151,15 @@ fn run_all(
     thresholds: Thresholds,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Vec<Outcome> {
-    let next = AtomicUsize::new(0);
     let finished = AtomicUsize::new(0);
-    let outcomes: Mutex<Vec<Option<Outcome>>> =
-        Mutex::new(dataset.images.iter().map(|_| None).collect());
-    let work = |session: &mut Detector| {
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(image) = dataset.images.get(i) else {
-                return;
-            };
-            let count = session.head().input.images();
-            let scene = dataset.streams.read(&image.path, count);
-            let outcome = scene.and_then(|images| {
-                let found = session.detect(&images, thresholds)?;
-                Ok((images[0].dimensions(), found))
-            });
-            let mut slots = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-            slots[i] = Some(outcome);
-            drop(slots);
-            progress(finished.fetch_add(1, Ordering::Relaxed) + 1);
-        }
-    };
-    thread::scope(|scope| {
-        for session in sessions {
-            scope.spawn(|| work(session));
-        }
-    });
-    let slots = outcomes
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    slots
-        .into_iter()
-        .map(|slot| slot.expect("every index was taken by one thread"))
-        .collect()
+    parallel_map_with(sessions, &dataset.images, |session, image| {
+        let count = session.head().input.images();
+        let scene = dataset.streams.read(&image.path, count);
+        let outcome = scene.and_then(|images| {
+            let found = session.detect(&images, thresholds)?;
+            Ok((images[0].dimensions(), found))
+        });
+        progress(finished.fetch_add(1, Ordering::Relaxed) + 1);
+        outcome
+    })
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use ndarray::{Array2, ArrayView2, Axis};
-use prune::{Linear, PruneError, Spread};
+use numerics::Linear;
+use prune::{PruneError, Spread};
 
 use super::DenseRecord;
 use crate::CompressError;

@@ -3,8 +3,7 @@
 use ir::ops::Conv;
 use ir::{Graph, IrError, NodeId, Op, ValueId};
 use ndarray::Array2;
-
-use crate::observe::Splitmix;
+use numerics::Rng;
 
 /// Where a convolution looks.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,10 +117,10 @@ fn positions(of: usize, image: usize, draw: Draw) -> Vec<usize> {
     if of <= draw.count {
         return (0..of).collect();
     }
-    let mut random = Splitmix(draw.seed ^ ((image as u64) << 32) ^ of as u64);
+    let mut random = Rng::new(draw.seed ^ ((image as u64) << 32) ^ of as u64);
     let mut all: Vec<usize> = (0..of).collect();
     for i in 0..draw.count {
-        let other = i + (random.next() % (of - i) as u64) as usize;
+        let other = i + (random.next_u64() % (of - i) as u64) as usize;
         all.swap(i, other);
     }
     all.truncate(draw.count);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ir::{NodeId, ValueId};
 use ndarray::{Array2, Axis};
-use prune::{LayerStatistics, Linear, MomentSums, Statistics};
+use numerics::{Linear, MomentSums};
+use prune::{LayerStatistics, Statistics};
 use yolo::families::find_tail;
 
 use super::DenseRecord;

@@ -5,6 +5,7 @@ use std::fs;
 /// Rooms by rank: a room imports lower ranks only.
 const RANKS: &[(&str, u8)] = &[
     ("kernels", 0),
+    ("numerics", 0),
     ("ir", 1),
     ("runtime", 2),
     ("onnx", 3),

@@ -1,5 +1,6 @@
 //! How certain a ratio of two mAP figures is, given that the images are a sample.
 
+use numerics::{Rng, percentile};
 use serde::{Deserialize, Serialize};
 
 use super::Matches;
@@ -45,7 +46,7 @@ pub fn paired_bootstrap(
     };
     let mut weights = vec![1; images];
     let ratio = ratio_of(&weights).ok_or(YoloError::BaselineIsZero)?;
-    let mut random = SplitMix64(seed);
+    let mut random = Rng::new(seed);
     let mut ratios = Vec::with_capacity(rounds);
     for _ in 0..rounds {
         weights.fill(0);
@@ -61,32 +62,6 @@ pub fn paired_bootstrap(
         lower: lower.unwrap_or(ratio),
         upper: upper.unwrap_or(ratio),
     })
-}
-
-/// Linear interpolation between the two nearest of a sorted list.
-fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let position = share * last as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(last);
-    Some(sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64))
-}
-
-/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`; the bias is below `bound` / 2^64.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]

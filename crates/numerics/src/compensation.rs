@@ -34,7 +34,7 @@ impl Compensation {
             weight.append(Axis(0), scaled.view()).ok()?;
         }
         Some(Self {
-            inverse: Cholesky::of(a)?.inverse(),
+            inverse: Cholesky::factor(a)?.inverse(),
             weight,
             dense: layers,
             deviations,
@@ -75,13 +75,13 @@ impl Compensation {
             .inverse
             .select(Axis(0), columns)
             .select(Axis(1), columns);
-        Some(Cholesky::of(block)?.inverse())
+        Some(Cholesky::factor(block)?.inverse())
     }
 
     /// The layers as they are now, columns of zeros where inputs are gone.
     pub fn layers(&self) -> Vec<Linear> {
         let mut first = 0;
-        let of = |(dense, &deviation): (&Linear, &f64)| {
+        let layer = |(dense, &deviation): (&Linear, &f64)| {
             let rows = first..first + dense.bias.len();
             first = rows.end;
             let weight = &block(self.weight.view(), rows, 0..self.mean.len()) * deviation;
@@ -92,6 +92,6 @@ impl Compensation {
                 weight,
             }
         };
-        self.dense.iter().zip(&self.deviations).map(of).collect()
+        self.dense.iter().zip(&self.deviations).map(layer).collect()
     }
 }

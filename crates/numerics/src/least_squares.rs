@@ -27,7 +27,7 @@ impl Linear {
 ///
 /// `x` is `[rows, inputs]`, `target` `[rows, outputs]`. Weights are pulled towards those of `layer` by `ridge`, a
 /// share of the inputs' mean variance, so that directions which the samples do not show stay as they were.
-pub fn regress(
+pub fn least_squares(
     layer: &Linear,
     x: ArrayView2<'_, f32>,
     target: ArrayView2<'_, f32>,
@@ -47,13 +47,13 @@ pub fn regress(
     fit(layer, moments, &given, &target_mean, ridge)
 }
 
-/// As [`regress`], from moments: `cross` is `E[target xᵀ]` of centred rows.
+/// As [`least_squares`], from moments: `cross` is `E[target xᵀ]` of centred rows.
 fn fit(layer: &Linear, x: Moments, cross: &Array2<f64>, target_mean: &[f64], ridge: f64) -> Linear {
     let mut rest = (cross - &layer.weight.dot(&x.covariance)).reversed_axes();
     let ridge = x.ridge(ridge);
     let mut a = x.covariance;
     a.diag_mut().mapv_inplace(|v| v + ridge);
-    let weight = match Cholesky::of(a) {
+    let weight = match Cholesky::factor(a) {
         Some(factor) => {
             rest = rest.as_standard_layout().into_owned();
             factor.solve(&mut rest);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn regress_without_a_column_that_the_others_span_is_exact() {
+    fn least_squares_without_a_column_that_the_others_span_is_exact() {
         let (x, dense) = (rows(), dense());
         let kept = [0, 1, 2];
         let pruned = Linear {
@@ -115,7 +115,7 @@ mod tests {
         };
         let seen = x.select(Axis(1), &kept);
         let target = outputs(&dense, &x);
-        let fitted = regress(&pruned, seen.view(), target.view(), 1e-7, 2);
+        let fitted = least_squares(&pruned, seen.view(), target.view(), 1e-7, 2);
         assert_same(&outputs(&fitted, &seen), &target);
     }
 
@@ -155,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn regress_on_any_number_of_threads_gives_the_same_bits() {
+    fn least_squares_on_any_number_of_threads_gives_the_same_bits() {
         let (x, dense) = (rows(), dense());
         let target = outputs(&dense, &x);
-        let one = regress(&dense, x.view(), target.view(), 1e-3, 1);
-        assert_eq!(one, regress(&dense, x.view(), target.view(), 1e-3, 3));
+        let one = least_squares(&dense, x.view(), target.view(), 1e-3, 1);
+        assert_eq!(one, least_squares(&dense, x.view(), target.view(), 1e-3, 3));
     }
 }

@@ -1,9 +1,9 @@
 //! Means and covariances of sampled columns, streamed in blocks of rows.
 use crate::block::{block, block_mut};
+use crate::parallel::parallel_map;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that are multiplied at once; sums between them are kept in f64.
 const ROWS: usize = 512;
@@ -49,7 +49,7 @@ pub(crate) fn cross(
     symmetric: bool,
 ) -> Array2<f64> {
     let mut out = Array2::zeros((a.ncols(), b.ncols()));
-    add_cross(&mut out, (a, b), threads, symmetric);
+    add_cross(&mut out, a, b, threads, symmetric);
     out *= 1.0 / a.nrows().max(1) as f64;
     out
 }
@@ -57,7 +57,8 @@ pub(crate) fn cross(
 /// Adds `aᵀ b`, the sum over rows in a fixed order whatever the number of threads.
 fn add_cross(
     out: &mut Array2<f64>,
-    (a, b): (&Array2<f32>, &Array2<f32>),
+    a: &Array2<f32>,
+    b: &Array2<f32>,
     threads: usize,
     symmetric: bool,
 ) {
@@ -67,39 +68,30 @@ fn add_cross(
         .filter(|(i, j)| !symmetric || j <= i)
         .collect();
     let out = Mutex::new(out.view_mut());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(&(i, j)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (i, j) = (
-                i * COLUMNS..((i + 1) * COLUMNS).min(m),
-                j * COLUMNS..((j + 1) * COLUMNS).min(n),
+    parallel_map(threads, blocks, |(i, j)| {
+        let (i, j) = (
+            i * COLUMNS..((i + 1) * COLUMNS).min(m),
+            j * COLUMNS..((j + 1) * COLUMNS).min(n),
+        );
+        let mut sum = Array2::<f64>::zeros((i.len(), j.len()));
+        let mut part = Array2::<f32>::zeros((i.len(), j.len()));
+        for first in (0..a.nrows()).step_by(ROWS) {
+            let rows = first..(first + ROWS).min(a.nrows());
+            let left = block(a.view(), rows.clone(), i.clone());
+            general_mat_mul(
+                1.0,
+                &left.t(),
+                &block(b.view(), rows, j.clone()),
+                0.0,
+                &mut part,
             );
-            let mut sum = Array2::<f64>::zeros((i.len(), j.len()));
-            let mut part = Array2::<f32>::zeros((i.len(), j.len()));
-            for first in (0..a.nrows()).step_by(ROWS) {
-                let rows = first..(first + ROWS).min(a.nrows());
-                let left = block(a.view(), rows.clone(), i.clone());
-                general_mat_mul(
-                    1.0,
-                    &left.t(),
-                    &block(b.view(), rows, j.clone()),
-                    0.0,
-                    &mut part,
-                );
-                sum.zip_mut_with(&part, |s, &p| *s += f64::from(p));
-            }
-            let mut out = out.lock().expect("no thread panics with the lock held");
-            if symmetric && i != j {
-                block_mut(out.view_mut(), j.clone(), i.clone()).scaled_add(1.0, &sum.t());
-            }
-            block_mut(out.view_mut(), i, j).scaled_add(1.0, &sum);
+            sum.zip_mut_with(&part, |s, &p| *s += f64::from(p));
         }
-    };
-    std::thread::scope(|scope| {
-        (1..threads.max(1)).for_each(|_| {
-            scope.spawn(work);
-        });
-        work();
+        let mut out = out.lock().expect("no thread panics with the lock held");
+        if symmetric && i != j {
+            block_mut(out.view_mut(), j.clone(), i.clone()).scaled_add(1.0, &sum.t());
+        }
+        block_mut(out.view_mut(), i, j).scaled_add(1.0, &sum);
     });
 }
 
@@ -133,7 +125,7 @@ impl MomentSums {
         let means = means(&x.view());
         let sums = self.sum.iter_mut().zip(means);
         sums.for_each(|(s, m)| *s += m * rows.nrows() as f64);
-        add_cross(&mut self.products, (&x, &x), threads, true);
+        add_cross(&mut self.products, &x, &x, threads, true);
         self.rows += rows.nrows();
     }
 

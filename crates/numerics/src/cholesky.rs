@@ -10,7 +10,7 @@ pub(crate) struct Cholesky(Array2<f64>);
 
 impl Cholesky {
     /// Factors a symmetric matrix; `None` when it is not positive definite.
-    pub(crate) fn of(mut a: Array2<f64>) -> Option<Self> {
+    pub(crate) fn factor(mut a: Array2<f64>) -> Option<Self> {
         let n = a.nrows();
         for first in (0..n).step_by(BLOCK) {
             let end = (first + BLOCK).min(n);
@@ -127,7 +127,7 @@ mod tests {
             (((i * 31 + j * 17) % 101) as f64 / 50.0).sin()
         });
         let a = b.dot(&b.t()) + Array2::<f64>::eye(n) * 0.5;
-        let inverse = Cholesky::of(a.clone())
+        let inverse = Cholesky::factor(a.clone())
             .expect("positive definite")
             .inverse();
         let error = (a.dot(&inverse) - Array2::<f64>::eye(n)).mapv(f64::abs);
@@ -139,9 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn of_an_indefinite_matrix_gives_nothing() {
+    fn factor_of_an_indefinite_matrix_gives_nothing() {
         let mut a = Array2::<f64>::eye(3);
         a[[2, 2]] = -1.0;
-        assert!(Cholesky::of(a).is_none());
+        assert!(Cholesky::factor(a).is_none());
     }
 }
