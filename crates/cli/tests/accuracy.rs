@@ -111,7 +111,7 @@ fn prune_by_macs_writes_a_smaller_model_that_evaluates() {
     val(&pruned, &data);
 }
 
-/// The figure of docs/RESULTS.md is 99.9 %.
+/// The figure of docs/benchmarks.md is 99.9 %.
 #[test]
 fn prune_of_a_fifth_of_the_macs_keeps_99_percent_of_the_map() {
     let Some(assets) = assets() else { return };
@@ -131,7 +131,7 @@ fn prune_of_a_fifth_of_the_macs_keeps_99_percent_of_the_map() {
     assert!(kept >= 0.99, "{kept}");
 }
 
-/// The figures of docs/RESULTS.md are 99.0 % of the mAP in 12.8 % of the file.
+/// The figures of docs/benchmarks.md are 99.0 % of the mAP in 12.8 % of the file.
 #[test]
 fn compress_of_the_main_job_passes_the_gate_with_a_seventh_of_the_file() {
     let Some(assets) = assets() else { return };
