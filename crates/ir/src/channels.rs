@@ -1,4 +1,4 @@
-//! How the channels of an operator's inputs and outputs hang together.
+//! How the channels of an operator's inputs and outputs are coupled.
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,6 +9,32 @@ pub enum Port {
     Input(usize),
     /// The n-th output.
     Output(usize),
+}
+
+/// An axis of an input or output, and the index from which on it is meant.
+#[derive(Clone, Copy, Debug)]
+pub struct PortAxis {
+    port: Port,
+    axis: usize,
+    start: usize,
+}
+
+impl Port {
+    /// One of its axes, from the first index on.
+    pub fn axis(self, axis: usize) -> PortAxis {
+        PortAxis {
+            port: self,
+            axis,
+            start: 0,
+        }
+    }
+}
+
+impl PortAxis {
+    /// The axis from a later index on.
+    pub fn from(self, start: usize) -> Self {
+        Self { start, ..self }
+    }
 }
 
 /// A run of `len` blocks of `block` neighbouring indices along one axis, from index `start`.
@@ -82,33 +108,12 @@ impl Channels {
         Self::default()
     }
 
-    /// Links all of one axis to all of another, index by index.
-    pub fn link(mut self, a: (Port, usize), b: (Port, usize), len: usize) -> Self {
-        let span = |(port, axis)| Span {
-            port,
-            axis,
-            start: 0,
-            len,
-            block: 1,
-        };
-        self.links.push(ChannelLink {
-            a: span(a),
-            b: span(b),
-        });
-        self
-    }
-
-    /// Links two spans of single indices.
-    pub fn link_span(
-        mut self,
-        a: (Port, usize, usize),
-        b: (Port, usize, usize),
-        len: usize,
-    ) -> Self {
-        let span = |(port, axis, start)| Span {
-            port,
-            axis,
-            start,
+    /// Links `len` indices of one axis to as many of another, index by index.
+    pub fn link(mut self, a: PortAxis, b: PortAxis, len: usize) -> Self {
+        let span = |axis: PortAxis| Span {
+            port: axis.port,
+            axis: axis.axis,
+            start: axis.start,
             len,
             block: 1,
         };

@@ -1,5 +1,5 @@
 //! Edits: changes of a graph as values.
-use crate::{Graph, Node, NodeId, Op, Tensor, TensorType, UniqueNames, Value, ValueId};
+use crate::{Graph, IrError, Node, NodeId, Op, Tensor, TensorType, UniqueNames, Value, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
@@ -25,14 +25,29 @@ pub struct Edit {
     next: u32,
 }
 
-impl Edit {
-    pub(crate) fn new(next: u32) -> Self {
-        Self {
+impl Graph {
+    /// An empty edit of this graph.
+    pub fn edit(&self) -> Edit {
+        Edit {
             changes: Vec::new(),
-            next,
+            next: self.next,
         }
     }
 
+    /// Applies an edit: wiring is checked, dead nodes and values go, types are inferred anew. On error nothing changes.
+    ///
+    /// # Errors
+    /// What the edit would break, as [`IrError`].
+    pub fn apply(&mut self, edit: Edit) -> Result<(), IrError> {
+        let mut next = self.clone();
+        edit.write_into(&mut next);
+        next.settle()?;
+        *self = next;
+        Ok(())
+    }
+}
+
+impl Edit {
     /// Whether the edit changes nothing.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

@@ -1,5 +1,5 @@
 //! The graph: nodes, values, and the order in which they run.
-use crate::{Edit, IrError, Op, Shapes, Tensor, TensorType};
+use crate::{IrError, Op, Shapes, Tensor, TensorType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Identity of a node; never reused within a graph.
@@ -34,7 +34,7 @@ pub struct Node {
     pub outputs: Vec<ValueId>,
 }
 
-/// A model: a valid, acyclic, typed graph. Every change is an [`Edit`], checked when it is applied.
+/// A model: a valid, acyclic, typed graph. Every change is an [`Edit`](crate::Edit), checked when it is applied.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// Name, for people.
@@ -63,26 +63,6 @@ impl Graph {
             opset,
             ..Self::default()
         }
-    }
-
-    /// An empty edit of this graph.
-    pub fn edit(&self) -> Edit {
-        Edit::new(self.next)
-    }
-
-    /// Applies an edit: wiring is checked, dead nodes and values go, types are inferred anew. On error nothing changes.
-    ///
-    /// # Errors
-    /// What the edit would break, as [`IrError`].
-    pub fn apply(&mut self, edit: Edit) -> Result<(), IrError> {
-        let mut next = self.clone();
-        edit.write_into(&mut next);
-        next.index_producers()?;
-        next.drop_dead();
-        next.sort()?;
-        next.infer_all()?;
-        *self = next;
-        Ok(())
     }
 
     /// Nodes in execution order.
@@ -221,6 +201,14 @@ impl Graph {
             .filter(|n| matches!(n.op, Op::DequantizeLinear(_)));
         let constant = self.constant(source.map_or(v, |n| n.inputs[0]));
         constant.map_or(0, |t| t.len() as u64)
+    }
+
+    /// Checks wiring, drops what nothing reads, sorts, and infers types anew.
+    pub(crate) fn settle(&mut self) -> Result<(), IrError> {
+        self.index_producers()?;
+        self.drop_dead();
+        self.sort()?;
+        self.infer_all()
     }
 
     fn index_producers(&mut self) -> Result<(), IrError> {

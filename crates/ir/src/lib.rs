@@ -13,30 +13,32 @@ mod graph;
 mod half_precision;
 mod imgsz;
 pub mod interpreter;
+mod named;
 mod names;
 mod normalise;
-mod operator;
 pub mod ops;
 mod quant_params;
 pub mod rewrites;
 mod subgraph;
+mod tail;
 mod tensor;
 
 pub use attributes::{Attribute, Attributes};
-pub use channels::{ChannelLink, Channels, FreezeReason, KeptAxes, Port, Span};
+pub use channels::{ChannelLink, Channels, FreezeReason, KeptAxes, Port, PortAxis, Span};
 pub use dtype::DataType;
 pub use edit::Edit;
 pub use error::{IrError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use half_precision::{other_floats, to_f16, to_f32};
 pub use imgsz::whole_imgsz;
+pub use named::{Named, UnknownName, named};
 pub use names::UniqueNames;
 pub use normalise::{Canonical, Normalised, canonicalise, normalise, recognise};
-pub use operator::{
-    InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
-    Shapes,
+pub use ops::{
+    InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Op, Operator, Parsed,
+    QuantFacts, Shapes,
 };
-pub use ops::Op;
 pub use quant_params::QuantParams;
 pub use subgraph::subgraph;
+pub use tail::{Tail, find_tail};
 pub use tensor::{Element, Tensor, TensorData, TensorType, elements};

@@ -4,7 +4,7 @@
 //! floats of 32 bits, which is what pruning wants; [`normalise`] also folds BatchNormalization into convolutions, which is what is
 //! executed and quantized. Both types lend the graph and cannot be edited: a changed graph has to be brought to its form again,
 //! which costs one walk where nothing is left to do and keeps all ids.
-use crate::rewrites::{self, FOLD_BATCH_NORMALIZATION, ON_READING};
+use crate::rewrites::{BEFORE_EXECUTION, ON_READING, apply_all};
 use crate::{Graph, IrError};
 use std::ops::Deref;
 
@@ -52,10 +52,7 @@ impl Deref for Normalised {
 /// # Errors
 /// `Rewrite` when a graph that a rewrite would make is not valid.
 pub fn recognise(graph: &mut Graph) -> Result<(), IrError> {
-    for rewrite in ON_READING {
-        rewrites::apply(graph, rewrite)?;
-    }
-    Ok(())
+    apply_all(graph, ON_READING)
 }
 
 /// Makes floats f32 and leaves one spelling; BatchNormalization is kept.
@@ -74,6 +71,6 @@ pub fn canonicalise(mut graph: Graph) -> Result<Canonical, IrError> {
 /// As [`canonicalise`].
 pub fn normalise(graph: Graph) -> Result<Normalised, IrError> {
     let Canonical(mut graph) = canonicalise(graph)?;
-    rewrites::apply(&mut graph, &FOLD_BATCH_NORMALIZATION)?;
+    apply_all(&mut graph, BEFORE_EXECUTION)?;
     Ok(Normalised(Canonical(graph)))
 }

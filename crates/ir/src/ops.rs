@@ -1,12 +1,55 @@
 //! The operators, one file each, and the one list that makes the enum, its parser and its dispatch.
-use crate::{
-    Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
-    Shapes, Tensor, TensorData, TensorType,
+use crate::{Channels, DataType, KeptAxes, OpError, Tensor, TensorData, TensorType};
+
+mod arg_extremum;
+mod average_pool;
+mod batch_normalization;
+mod binary;
+mod cast;
+mod clip;
+mod concat;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
+mod dequantize_linear;
+mod dynamic_dequantize_linear;
+mod dynamic_quantize_linear;
+mod expand;
+mod extremum;
+mod gather;
+mod gather_elements;
+mod gather_nd;
+mod gemm;
+mod mat_mul;
+mod mat_mul_integer;
+mod max_pool;
+mod modulo;
+mod operator;
+mod p_relu;
+mod pad;
+mod predicate;
+mod quantize_linear;
+mod reduce;
+mod reshape;
+mod resize;
+mod scatter_nd;
+mod select;
+mod slice;
+mod softmax;
+mod split;
+mod top_k;
+mod transcendental;
+mod transpose;
+mod unary;
+
+pub use operator::{
+    InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
+    Shapes,
 };
 
 macro_rules! operators {
     ($($module:ident::$name:ident),* $(,)?) => {
-        $(mod $module; pub use $module::$name;)*
+        $(pub use $module::$name;)*
 
         /// An operator with its parameters.
         #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +243,7 @@ pub(crate) fn pass_through(shapes: &Shapes<'_>) -> Channels {
         .iter()
         .enumerate()
         .fold(Channels::none(), |c, (a, &len)| {
-            c.link((Input(0), a), (Output(0), a), len)
+            c.link(Input(0).axis(a), Output(0).axis(a), len)
         })
 }
 
@@ -214,7 +257,7 @@ pub(crate) fn link_broadcast(shapes: &Shapes<'_>) -> Channels {
         let skip = out.len() - x.rank();
         let whole = |(a, len): &(usize, &usize)| **len == out[a + skip];
         for (axis, &len) in x.shape.iter().enumerate().filter(whole) {
-            channels = channels.link((Input(i), axis), (Output(0), axis + skip), len);
+            channels = channels.link(Input(i).axis(axis), Output(0).axis(axis + skip), len);
         }
     }
     channels

@@ -35,6 +35,9 @@ pub struct Rewrite {
 /// spelling for what files spell in several ways.
 pub(crate) const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_CODES, DYNAMIC_PRODUCTS];
 
+/// Rewrites that follow before a model is executed or quantized ([`crate::normalise`]).
+pub(crate) const BEFORE_EXECUTION: &[Rewrite] = &[FOLD_BATCH_NORMALIZATION];
+
 /// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
 pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT, CUT_NMS];
 
@@ -60,6 +63,17 @@ pub fn apply_on_request(graph: &mut Graph, names: &[String]) -> Result<Vec<Appli
         })
     };
     ON_REQUEST.iter().filter(asked).map(apply).collect()
+}
+
+/// Applies rewrites in order, each until it fits nowhere.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn apply_all(graph: &mut Graph, rewrites: &[Rewrite]) -> Result<(), IrError> {
+    for rewrite in rewrites {
+        apply(graph, rewrite)?;
+    }
+    Ok(())
 }
 
 /// Applies one rewrite until it fits nowhere, and gives the number of places.

@@ -208,9 +208,10 @@ fn joined(e: &mut Edit, channels_last: bool) -> ValueId {
         parts.push(pair);
     }
     let (outer, inner) = if channels_last { (1, 2) } else { (2, 1) };
-    let groups: Vec<[ValueId; 2]> = match channels_last {
-        true => vec![[parts[0][0], parts[1][0]], [parts[0][1], parts[1][1]]],
-        false => parts,
+    let groups: Vec<[ValueId; 2]> = if channels_last {
+        vec![[parts[0][0], parts[1][0]], [parts[0][1], parts[1][1]]]
+    } else {
+        parts
     };
     let mut joined = vec![];
     for group in groups {

@@ -14,7 +14,6 @@ mod range;
 mod rounding;
 mod share;
 mod sites;
-mod tail;
 mod targets;
 mod weights;
 
@@ -29,5 +28,4 @@ pub use range::Range;
 pub use rounding::round_weights;
 pub use share::{int8_macs_share, quantized_macs_share};
 pub use sites::{Site, check_float, sites};
-pub use tail::float_tail;
 pub use targets::{BUILTIN, BUILTIN_AVX2, ONNXRUNTIME, ONNXRUNTIME_AVX2, TARGETS, Target, target};

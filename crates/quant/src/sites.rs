@@ -1,7 +1,7 @@
 //! Sites: the values that get QuantizeLinear and DequantizeLinear.
-use crate::{QuantError, Target, float_tail};
+use crate::{QuantError, Target};
 use ir::ops::{Op, Unary, UnaryKind};
-use ir::{DataType, Graph, Node, NodeId, QuantFacts, ValueId};
+use ir::{DataType, Graph, Node, NodeId, QuantFacts, ValueId, find_tail};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A value that gets QuantizeLinear and DequantizeLinear.
@@ -63,7 +63,7 @@ impl<'a> Region<'a> {
         }
         let mut region = Self {
             graph,
-            tail: float_tail(graph),
+            tail: find_tail(graph).nodes,
             consumers: graph.consumers(),
             roots: BTreeMap::new(),
         };

@@ -5,9 +5,7 @@ use ir::ops::{
 use ir::{
     DataType, Edit, Graph, Node, QuantFacts, QuantParams, Tensor, TensorType, ValueId, interpreter,
 };
-use quant::{
-    QuantError, QuantPlan, Range, TARGETS, Target, apply, float_tail, int8_macs_share, plan, sites,
-};
+use quant::{QuantError, QuantPlan, Range, TARGETS, Target, apply, int8_macs_share, plan, sites};
 use std::collections::BTreeMap;
 
 fn noise(n: usize, seed: u64) -> Vec<f32> {
@@ -202,7 +200,7 @@ fn apply_on_every_target_gives_convolutions_codes_and_leaves_the_tail_float() {
                 target.name
             );
         }
-        for id in float_tail(&q) {
+        for id in ir::find_tail(&q).nodes {
             let n = q.node(id);
             assert!(
                 n.inputs.iter().all(|&v| !is_dequantized(&q, v)),

@@ -1,9 +1,9 @@
 //! YOLO families: recognised from the graph's structure, never from names.
-pub use crate::heads::{ANCHORS, Decoder, Tail, find_tail};
+pub use crate::heads::{ANCHORS, Decoder};
 use crate::heads::{Kind, Recognised, Subject};
 use crate::{ModelInput, Placement, Thresholds, YoloError};
 use ir::rewrites::SUPPRESSIONS;
-use ir::{Graph, Op, ValueId};
+use ir::{Graph, Op, Tail, ValueId, find_tail};
 
 mod end2end;
 mod other_tasks;

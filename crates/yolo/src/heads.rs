@@ -8,10 +8,8 @@ mod predictions;
 mod probe;
 mod readings;
 mod subject;
-mod tail;
 
 pub use anchors::ANCHORS;
 pub use decoder::Decoder;
 pub(crate) use predictions::Kind;
 pub(crate) use subject::{Recognised, Subject};
-pub use tail::{Tail, find_tail};

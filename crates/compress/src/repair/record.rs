@@ -8,7 +8,6 @@ use ir::{NodeId, ValueId};
 use ndarray::{Array2, Axis};
 use numerics::{Linear, MomentSums};
 use prune::{LayerStatistics, Statistics};
-use yolo::families::find_tail;
 
 use super::DenseRecord;
 use super::matching::outputs;
@@ -94,7 +93,7 @@ impl DenseRecord {
 impl Watch {
     fn new(observation: &Observation<'_>, images: usize, seed: u64) -> Result<Self, CompressError> {
         let graph = observation.graph;
-        let tail = find_tail(graph);
+        let tail = ir::find_tail(graph);
         let before_tail = graph
             .nodes()
             .map(|(id, _)| id)

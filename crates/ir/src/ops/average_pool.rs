@@ -3,7 +3,10 @@
 use super::conv::{Window, taps, window};
 use super::max_pool::pooled_type;
 use crate::Port::{Input, Output};
-use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorType,
+};
 
 /// Mean over windows of `x: [N, C, H, W]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +27,25 @@ pub struct AveragePool {
 
 impl AveragePool {
     fn window(&self) -> Window {
-        Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads }
+        Window {
+            kernel_shape: self.kernel_shape,
+            strides: self.strides,
+            dilations: self.dilations,
+            pads: self.pads,
+        }
     }
 
     /// Input indices that window `o` covers along an axis, and how many of its taps lie in the input or its padding.
     fn taps(&self, axis: usize, o: usize, len: usize) -> (Vec<usize>, usize) {
         let (start, before) = (o * self.strides[axis], self.pads[axis]);
-        let inside = taps(&self.window(), axis, o, len).map(|k| start + k * self.dilations[axis] - before);
+        let inside =
+            taps(&self.window(), axis, o, len).map(|k| start + k * self.dilations[axis] - before);
         let end = (len + before + self.pads[axis + 2]).saturating_sub(start);
-        (inside.collect(), end.div_ceil(self.dilations[axis]).min(self.kernel_shape[axis]))
+        (
+            inside.collect(),
+            end.div_ceil(self.dilations[axis])
+                .min(self.kernel_shape[axis]),
+        )
     }
 }
 
@@ -40,10 +53,25 @@ impl Operator for AveragePool {
     const OP_TYPES: &'static [&'static str] = &["AveragePool"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let Window { kernel_shape, strides, dilations, pads } = window(spec, None)?;
+        let Window {
+            kernel_shape,
+            strides,
+            dilations,
+            pads,
+        } = window(spec, None)?;
         let ceil_mode = spec.attributes.flag("ceil_mode")?.unwrap_or(false);
         let count_include_pad = spec.attributes.flag("count_include_pad")?.unwrap_or(false);
-        Ok(Parsed::first(Self { kernel_shape, strides, dilations, pads, ceil_mode, count_include_pad }, 1))
+        Ok(Parsed::first(
+            Self {
+                kernel_shape,
+                strides,
+                dilations,
+                pads,
+                ceil_mode,
+                count_include_pad,
+            },
+            1,
+        ))
     }
 
     fn op_type(&self) -> &'static str {
@@ -66,8 +94,16 @@ impl Operator for AveragePool {
         for plane in 0..out.shape[0] * out.shape[1] {
             for (iy, padded_rows) in &rows {
                 for (ix, padded_columns) in &columns {
-                    let sum: f64 = iy.iter().flat_map(|r| ix.iter().map(move |c| (plane * h + r) * w + c)).map(|i| x[i]).sum();
-                    let count = if self.count_include_pad { padded_rows * padded_columns } else { iy.len() * ix.len() };
+                    let sum: f64 = iy
+                        .iter()
+                        .flat_map(|r| ix.iter().map(move |c| (plane * h + r) * w + c))
+                        .map(|i| x[i])
+                        .sum();
+                    let count = if self.count_include_pad {
+                        padded_rows * padded_columns
+                    } else {
+                        iy.len() * ix.len()
+                    };
                     y.push(sum / count.max(1) as f64);
                 }
             }
@@ -76,7 +112,11 @@ impl Operator for AveragePool {
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        Channels::none().link((Input(0), 1), (Output(0), 1), shapes.inputs[0].shape[1])
+        Channels::none().link(
+            Input(0).axis(1),
+            Output(0).axis(1),
+            shapes.inputs[0].shape[1],
+        )
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -95,7 +135,10 @@ impl Operator for AveragePool {
         let ints = |v: &[usize]| Attribute::Ints(v.iter().map(|&x| x as i64).collect());
         let mut attributes = vec![
             ("ceil_mode", Attribute::Int(i64::from(self.ceil_mode))),
-            ("count_include_pad", Attribute::Int(i64::from(self.count_include_pad))),
+            (
+                "count_include_pad",
+                Attribute::Int(i64::from(self.count_include_pad)),
+            ),
             ("kernel_shape", ints(&self.kernel_shape)),
             ("pads", ints(&self.pads)),
             ("strides", ints(&self.strides)),

@@ -1,6 +1,9 @@
 //! Element-wise arithmetic of two tensors with broadcasting.
 //! Spec: onnx.ai/onnx/operators (Add, Sub, Mul, Div, Pow), opset 7 to 21.
-use crate::{Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes,
+    Tensor, TensorType,
+};
 
 /// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +45,14 @@ impl BinaryKind {
             BinaryKind::Add => a.wrapping_add(b),
             BinaryKind::Sub => a.wrapping_sub(b),
             BinaryKind::Mul => a.wrapping_mul(b),
-            BinaryKind::Div => a.checked_div(b).ok_or(OpError::Unsupported { feature: "integer division by zero" })?,
-            BinaryKind::Pow => a.wrapping_pow(u32::try_from(b).map_err(|_| OpError::Unsupported { feature: "an integer power below zero" })?),
+            BinaryKind::Div => a.checked_div(b).ok_or(OpError::Unsupported {
+                feature: "integer division by zero",
+            })?,
+            BinaryKind::Pow => {
+                a.wrapping_pow(u32::try_from(b).map_err(|_| OpError::Unsupported {
+                    feature: "an integer power below zero",
+                })?)
+            }
         })
     }
 }
@@ -51,12 +60,21 @@ impl BinaryKind {
 /// The common shape of two broadcast shapes.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
     let rank = a.len().max(b.len());
-    let at = |s: &[usize], i: usize| if i + s.len() >= rank { s[i + s.len() - rank] } else { 1 };
+    let at = |s: &[usize], i: usize| {
+        if i + s.len() >= rank {
+            s[i + s.len() - rank]
+        } else {
+            1
+        }
+    };
     let joined = (0..rank).map(|i| match (at(a, i), at(b, i)) {
         (x, y) if x == y => Ok(x),
         (1, y) => Ok(y),
         (x, 1) => Ok(x),
-        _ => Err(OpError::Broadcast { a: a.to_vec(), b: b.to_vec() }),
+        _ => Err(OpError::Broadcast {
+            a: a.to_vec(),
+            b: b.to_vec(),
+        }),
     });
     joined.collect()
 }
@@ -64,10 +82,20 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError>
 /// For every element of `to`, the index of its source in `from`.
 pub(super) fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
     let skip = to.len() - from.len();
-    let steps: Vec<usize> = super::strides(from).iter().zip(from).map(|(&s, &d)| if d == 1 { 0 } else { s }).collect();
+    let steps: Vec<usize> = super::strides(from)
+        .iter()
+        .zip(from)
+        .map(|(&s, &d)| if d == 1 { 0 } else { s })
+        .collect();
     let out = super::strides(to);
     let total: usize = to.iter().product();
-    (0..total).map(|i| (0..from.len()).map(|a| i / out[a + skip] % to[a + skip] * steps[a]).sum()).collect()
+    (0..total)
+        .map(|i| {
+            (0..from.len())
+                .map(|a| i / out[a + skip] % to[a + skip] * steps[a])
+                .sum()
+        })
+        .collect()
 }
 
 impl Operator for Binary {
@@ -97,7 +125,10 @@ impl Operator for Binary {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 2..=2, "2")?;
         if inputs[0].dtype != inputs[1].dtype && self.kind != BinaryKind::Pow {
-            return Err(OpError::DType { expected: inputs[0].dtype, found: inputs[1].dtype });
+            return Err(OpError::DType {
+                expected: inputs[0].dtype,
+                found: inputs[1].dtype,
+            });
         }
         let shape = broadcast(&inputs[0].shape, &inputs[1].shape)?;
         crate::elements(&shape)?;
@@ -108,14 +139,18 @@ impl Operator for Binary {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (a, b) = (inputs[0], inputs[1]);
         let out = self.infer(&[&a.ty(), &b.ty()])?.remove(0);
-        let pairs = broadcast_indices(a.shape(), &out.shape).into_iter().zip(broadcast_indices(b.shape(), &out.shape));
+        let pairs = broadcast_indices(a.shape(), &out.shape)
+            .into_iter()
+            .zip(broadcast_indices(b.shape(), &out.shape));
         let y = if a.dtype().is_float() || b.dtype().is_float() {
             let (x, z) = (a.to_f64()?, b.to_f64()?);
             let v: Vec<f64> = pairs.map(|(i, j)| self.kind.float(x[i], z[j])).collect();
             Tensor::from_f64(out.dtype, out.shape, &v)?
         } else {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
-            let v: Vec<i128> = pairs.map(|(i, j)| self.kind.integer(x[i], z[j])).collect::<Result<_, _>>()?;
+            let v: Vec<i128> = pairs
+                .map(|(i, j)| self.kind.integer(x[i], z[j]))
+                .collect::<Result<_, _>>()?;
             super::from_integers(out.dtype, out.shape, &v)?
         };
         Ok(vec![y])
@@ -130,7 +165,11 @@ impl Operator for Binary {
     }
 
     fn quant_facts(&self) -> QuantFacts {
-        if matches!(self.kind, BinaryKind::Add | BinaryKind::Mul) { QuantFacts::ElementWise } else { QuantFacts::Float }
+        if matches!(self.kind, BinaryKind::Add | BinaryKind::Mul) {
+            QuantFacts::ElementWise
+        } else {
+            QuantFacts::Float
+        }
     }
 
     fn macs(&self, _shapes: &Shapes<'_>) -> u64 {

@@ -1,6 +1,9 @@
 //! Clip of other elements than f32; [`super::Unary`] reads the operator and keeps f32 for itself.
 //! Spec: onnx.ai/onnx/operators/onnx__Clip.html, opset 6 to 13.
-use crate::{Channels, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator,
+    Parsed, QuantFacts, Shapes, Tensor, TensorType,
+};
 
 /// Elements brought between two bounds of their own type.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,14 +20,28 @@ impl Operator for Clip {
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let dtype = spec.ty(0)?.dtype;
         let mut bound = |name, input| -> Result<Option<Tensor>, OpError> {
-            let given = spec.parameter(input)?.filter(|t| t.len() == 1).map(|t| t.reshaped([])).transpose()?;
+            let given = spec
+                .parameter(input)?
+                .filter(|t| t.len() == 1)
+                .map(|t| t.reshaped([]))
+                .transpose()?;
             if let Some(t) = given.as_ref().filter(|t| t.dtype() != dtype) {
-                return Err(OpError::DType { expected: dtype, found: t.dtype() });
+                return Err(OpError::DType {
+                    expected: dtype,
+                    found: t.dtype(),
+                });
             }
-            let old = spec.attributes.float(name)?.map(|v| Tensor::from_f64(dtype, [], &[f64::from(v)])).transpose()?;
+            let old = spec
+                .attributes
+                .float(name)?
+                .map(|v| Tensor::from_f64(dtype, [], &[f64::from(v)]))
+                .transpose()?;
             Ok(given.or(old))
         };
-        let op = Self { min: bound("min", 1)?, max: bound("max", 2)? };
+        let op = Self {
+            min: bound("min", 1)?,
+            max: bound("max", 2)?,
+        };
         Ok(Parsed::first(op, 1))
     }
 
@@ -35,8 +52,16 @@ impl Operator for Clip {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let expected = inputs[0].dtype;
-        match self.min.iter().chain(&self.max).find(|t| t.dtype() != expected) {
-            Some(t) => Err(OpError::DType { expected, found: t.dtype() }),
+        match self
+            .min
+            .iter()
+            .chain(&self.max)
+            .find(|t| t.dtype() != expected)
+        {
+            Some(t) => Err(OpError::DType {
+                expected,
+                found: t.dtype(),
+            }),
             None => Ok(vec![inputs[0].clone()]),
         }
     }
@@ -71,8 +96,20 @@ impl Operator for Clip {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        let bound = |name, t: &Option<Tensor>| t.clone().map_or(LoweredInput::Absent, |t| LoweredInput::Constant(name, t));
-        let inputs = vec![LoweredInput::Input(0), bound("min", &self.min), bound("max", &self.max)];
-        vec![LoweredNode { op_type: "Clip", inputs, outputs: vec![LoweredOutput::Output(0)], attributes: vec![] }]
+        let bound = |name, t: &Option<Tensor>| {
+            t.clone()
+                .map_or(LoweredInput::Absent, |t| LoweredInput::Constant(name, t))
+        };
+        let inputs = vec![
+            LoweredInput::Input(0),
+            bound("min", &self.min),
+            bound("max", &self.max),
+        ];
+        vec![LoweredNode {
+            op_type: "Clip",
+            inputs,
+            outputs: vec![LoweredOutput::Output(0)],
+            attributes: vec![],
+        }]
     }
 }

@@ -1,7 +1,10 @@
 //! Concat: tensors joined along one axis.
 //! Spec: onnx.ai/onnx/operators/onnx__Concat.html, opset 4 to 13.
 use crate::Port::{Input, Output};
-use crate::{Attribute, Channels, DataType, Element, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, DataType, Element, KeptAxes, LoweredNode, NodeSpec, OpError, Operator,
+    Parsed, QuantFacts, Shapes, Tensor, TensorType,
+};
 use half::{bf16, f16};
 
 /// Joins one or more tensors that agree on every axis but `axis`.
@@ -16,9 +19,13 @@ fn join<T: Element>(inputs: &[&Tensor], axis: usize, shape: Vec<usize>) -> Resul
     let mut data = Vec::with_capacity(total);
     if total > 0 {
         let outer: usize = shape[..axis].iter().product();
-        let runs = inputs.iter().map(|t| Ok((t.as_slice::<T>()?, t.len() / outer))).collect::<Result<Vec<_>, OpError>>()?;
+        let runs = inputs
+            .iter()
+            .map(|t| Ok((t.as_slice::<T>()?, t.len() / outer)))
+            .collect::<Result<Vec<_>, OpError>>()?;
         for o in 0..outer {
-            runs.iter().for_each(|(from, run)| data.extend_from_slice(&from[o * run..(o + 1) * run]));
+            runs.iter()
+                .for_each(|(from, run)| data.extend_from_slice(&from[o * run..(o + 1) * run]));
         }
     }
     Tensor::new(shape, data)
@@ -28,10 +35,16 @@ impl Operator for Concat {
     const OP_TYPES: &'static [&'static str] = &["Concat"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let axis = spec.attributes.int("axis")?.ok_or(OpError::MissingAttribute { name: "axis" })?;
+        let axis = spec
+            .attributes
+            .int("axis")?
+            .ok_or(OpError::MissingAttribute { name: "axis" })?;
         let axis = super::axis(axis, spec.ty(0)?.rank())?;
         if let Some(found) = spec.inputs.iter().position(Option::is_none) {
-            return Err(OpError::InputCount { expected: "no left-out", found });
+            return Err(OpError::InputCount {
+                expected: "no left-out",
+                found,
+            });
         }
         Ok(Parsed::first(Self { axis }, spec.inputs.len()))
     }
@@ -46,14 +59,26 @@ impl Operator for Concat {
         super::axis(self.axis as i64, out.rank())?;
         for (input, t) in inputs.iter().enumerate().skip(1) {
             if t.dtype != out.dtype {
-                return Err(OpError::DType { expected: out.dtype, found: t.dtype });
+                return Err(OpError::DType {
+                    expected: out.dtype,
+                    found: t.dtype,
+                });
             }
             if t.rank() != out.rank() {
-                return Err(OpError::Rank { input, expected: "that of input 0", found: t.shape.clone() });
+                return Err(OpError::Rank {
+                    input,
+                    expected: "that of input 0",
+                    found: t.shape.clone(),
+                });
             }
             for (axis, (&expected, &found)) in out.shape.iter().zip(&t.shape).enumerate() {
                 if axis != self.axis && expected != found {
-                    return Err(OpError::AxisLength { input, axis, expected, found });
+                    return Err(OpError::AxisLength {
+                        input,
+                        axis,
+                        expected,
+                        found,
+                    });
                 }
             }
             out.shape[self.axis] = out.shape[self.axis].saturating_add(t.shape[self.axis]);
@@ -90,7 +115,7 @@ impl Operator for Concat {
         for (i, t) in shapes.inputs.iter().enumerate() {
             for (a, &len) in t.shape.iter().enumerate() {
                 let start = if a == self.axis { offset } else { 0 };
-                channels = channels.link_span((Input(i), a, 0), (Output(0), a, start), len);
+                channels = channels.link(Input(i).axis(a), Output(0).axis(a).from(start), len);
             }
             offset += t.shape[self.axis];
         }
@@ -110,7 +135,11 @@ impl Operator for Concat {
     }
 
     fn lower(&self, _opset: i64, inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        vec![LoweredNode::simple("Concat", inputs, vec![("axis", Attribute::Int(self.axis as i64))])]
+        vec![LoweredNode::simple(
+            "Concat",
+            inputs,
+            vec![("axis", Attribute::Int(self.axis as i64))],
+        )]
     }
 }
 
@@ -128,9 +157,28 @@ mod tests {
 
     #[test]
     fn concat_links_second_input_after_the_first() {
-        let (a, b, y) = (TensorType::new(DataType::F32, [1, 3]), TensorType::new(DataType::F32, [1, 2]), TensorType::new(DataType::F32, [1, 5]));
-        let links = Concat { axis: 1 }.channel_links(&Shapes { inputs: vec![&a, &b], outputs: vec![&y] }).links;
-        assert_eq!((links[3].a.port, links[3].b.start, links[3].b.len), (Input(1), 3, 2));
-        assert!(matches!(Concat { axis: 0 }.infer(&[&a, &b]), Err(OpError::AxisLength { input: 1, axis: 1, .. })));
+        let (a, b, y) = (
+            TensorType::new(DataType::F32, [1, 3]),
+            TensorType::new(DataType::F32, [1, 2]),
+            TensorType::new(DataType::F32, [1, 5]),
+        );
+        let links = Concat { axis: 1 }
+            .channel_links(&Shapes {
+                inputs: vec![&a, &b],
+                outputs: vec![&y],
+            })
+            .links;
+        assert_eq!(
+            (links[3].a.port, links[3].b.start, links[3].b.len),
+            (Input(1), 3, 2)
+        );
+        assert!(matches!(
+            Concat { axis: 0 }.infer(&[&a, &b]),
+            Err(OpError::AxisLength {
+                input: 1,
+                axis: 1,
+                ..
+            })
+        ));
     }
 }

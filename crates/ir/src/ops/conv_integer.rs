@@ -1,7 +1,10 @@
 //! ConvInteger: 2-D convolution of 8-bit codes, with sums in 32 bits.
 //! Spec: onnx.ai/onnx/operators/onnx__ConvInteger.html, opset 10.
 use super::Conv;
-use crate::{Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorType,
+};
 
 /// The convolution of `x - x_zero_point` with `weight - weight_zero_point`, as `i32`; both zero points have one element,
 /// the weight's may have one for each output channel. What is padded is 0 of `x - x_zero_point`.
@@ -14,7 +17,9 @@ pub struct ConvInteger {
 /// The inputs that an integer product takes: two, and zero points as far as they are given in order.
 pub(super) fn integer_inputs(spec: &NodeSpec<'_>) -> Result<usize, OpError> {
     match [spec.input(2), spec.input(3)] {
-        [None, Some(_)] => Err(OpError::Unsupported { feature: "a zero_point of the second input without one of the first" }),
+        [None, Some(_)] => Err(OpError::Unsupported {
+            feature: "a zero_point of the second input without one of the first",
+        }),
         [first, second] => Ok(2 + usize::from(first.is_some()) + usize::from(second.is_some())),
     }
 }
@@ -27,7 +32,10 @@ pub(super) fn check_codes(inputs: &[&TensorType]) -> Result<(), OpError> {
             return Err(OpError::UnsupportedDType { found: ty.dtype });
         }
         if i >= 2 && ty.dtype != inputs[i - 2].dtype {
-            return Err(OpError::DType { expected: inputs[i - 2].dtype, found: ty.dtype });
+            return Err(OpError::DType {
+                expected: inputs[i - 2].dtype,
+                found: ty.dtype,
+            });
         }
     }
     Ok(())
@@ -35,15 +43,37 @@ pub(super) fn check_codes(inputs: &[&TensorType]) -> Result<(), OpError> {
 
 /// Codes minus their zero_point, which has one element or one for each index of `axis`, as `f64`: sums of such products
 /// are exact.
-pub(super) fn centred(codes: &Tensor, zero_point: Option<&&Tensor>, axis: usize) -> Result<Tensor, OpError> {
+pub(super) fn centred(
+    codes: &Tensor,
+    zero_point: Option<&&Tensor>,
+    axis: usize,
+) -> Result<Tensor, OpError> {
     let zeros = zero_point.map_or(Ok(vec![0]), |z| z.to_i64())?;
     let channels = codes.shape().get(axis).copied().unwrap_or(1);
     if zeros.len() != 1 && zeros.len() != channels {
-        return Err(OpError::AxisLength { input: 3, axis: 0, expected: channels, found: zeros.len() });
+        return Err(OpError::AxisLength {
+            input: 3,
+            axis: 0,
+            expected: channels,
+            found: zeros.len(),
+        });
     }
-    let inner: usize = codes.shape()[(axis + 1).min(codes.shape().len())..].iter().product();
-    let zero = |i: usize| if zeros.len() == 1 { zeros[0] } else { zeros[i / inner % channels] };
-    let real: Vec<f64> = codes.to_i64()?.iter().enumerate().map(|(i, &q)| (q - zero(i)) as f64).collect();
+    let inner: usize = codes.shape()[(axis + 1).min(codes.shape().len())..]
+        .iter()
+        .product();
+    let zero = |i: usize| {
+        if zeros.len() == 1 {
+            zeros[0]
+        } else {
+            zeros[i / inner % channels]
+        }
+    };
+    let real: Vec<f64> = codes
+        .to_i64()?
+        .iter()
+        .enumerate()
+        .map(|(i, &q)| (q - zero(i)) as f64)
+        .collect();
     Tensor::from_f64(DataType::F64, codes.shape(), &real)
 }
 
@@ -74,9 +104,16 @@ impl Operator for ConvInteger {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
-        let (x, w) = (centred(inputs[0], inputs.get(2), 1)?, centred(inputs[1], inputs.get(3), 0)?);
+        let (x, w) = (
+            centred(inputs[0], inputs.get(2), 1)?,
+            centred(inputs[1], inputs.get(3), 0)?,
+        );
         let sums = self.conv.forward(&[&x, &w])?.remove(0);
-        Ok(vec![Tensor::from_f64(out.dtype, out.shape, &sums.to_f64()?)?])
+        Ok(vec![Tensor::from_f64(
+            out.dtype,
+            out.shape,
+            &sums.to_f64()?,
+        )?])
     }
 
     fn channel_links(&self, _shapes: &Shapes<'_>) -> Channels {
@@ -88,7 +125,11 @@ impl Operator for ConvInteger {
     }
 
     fn quant_facts(&self) -> QuantFacts {
-        QuantFacts::Weighted { weight: 1, axis: 0, bias: 4 }
+        QuantFacts::Weighted {
+            weight: 1,
+            axis: 0,
+            bias: 4,
+        }
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
@@ -97,7 +138,13 @@ impl Operator for ConvInteger {
 
     fn lower(&self, opset: i64, inputs: usize, outputs: usize) -> Vec<LoweredNode> {
         let as_conv = self.conv.lower(opset, inputs, outputs);
-        as_conv.into_iter().map(|node| LoweredNode { op_type: "ConvInteger", ..node }).collect()
+        as_conv
+            .into_iter()
+            .map(|node| LoweredNode {
+                op_type: "ConvInteger",
+                ..node
+            })
+            .collect()
     }
 }
 
@@ -111,10 +158,25 @@ mod tests {
         let x = Tensor::new([1, 1, 3, 3], (2u8..11).collect()).unwrap();
         let w = Tensor::new([1, 1, 2, 2], vec![1u8; 4]).unwrap();
         let zero = Tensor::scalar(1u8);
-        let conv = |pads| Conv { kernel_shape: [2, 2], strides: [1, 1], dilations: [1, 1], pads, group: 1 };
-        let y = ConvInteger { conv: conv([0; 4]) }.forward(&[&x, &w, &zero]).unwrap().remove(0);
-        assert_eq!(y, Tensor::new([1, 1, 2, 2], vec![12i32, 16, 24, 28]).unwrap());
-        let y = ConvInteger { conv: conv([1; 4]) }.forward(&[&x, &w, &zero]).unwrap().remove(0);
+        let conv = |pads| Conv {
+            kernel_shape: [2, 2],
+            strides: [1, 1],
+            dilations: [1, 1],
+            pads,
+            group: 1,
+        };
+        let y = ConvInteger { conv: conv([0; 4]) }
+            .forward(&[&x, &w, &zero])
+            .unwrap()
+            .remove(0);
+        assert_eq!(
+            y,
+            Tensor::new([1, 1, 2, 2], vec![12i32, 16, 24, 28]).unwrap()
+        );
+        let y = ConvInteger { conv: conv([1; 4]) }
+            .forward(&[&x, &w, &zero])
+            .unwrap()
+            .remove(0);
         let expected = vec![1i32, 3, 5, 3, 5, 12, 16, 9, 11, 24, 28, 15, 7, 15, 17, 9];
         assert_eq!(y, Tensor::new([1, 1, 4, 4], expected).unwrap());
     }

@@ -2,7 +2,10 @@
 //! Spec: onnx.ai/onnx/operators/onnx__DequantizeLinear.html, opset 10 to 21; block-wise scales are not supported.
 use super::DynamicDequantizeLinear;
 use super::quantize_linear::{channel_of, check_axis, keep_params, lower_params, read_params};
-use crate::{Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, QuantParams, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    QuantParams, Shapes, Tensor, TensorType,
+};
 
 /// `x = (q - zero_point) * scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,17 +35,28 @@ impl Operator for DequantizeLinear {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         if inputs[0].dtype != self.params.dtype() {
-            return Err(OpError::DType { expected: self.params.dtype(), found: inputs[0].dtype });
+            return Err(OpError::DType {
+                expected: self.params.dtype(),
+                found: inputs[0].dtype,
+            });
         }
         check_axis(&self.params, inputs[0])?;
-        Ok(vec![TensorType::new(DataType::F32, inputs[0].shape.clone())])
+        Ok(vec![TensorType::new(
+            DataType::F32,
+            inputs[0].shape.clone(),
+        )])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let ty = inputs[0].ty();
         self.infer(&[&ty])?;
         let channel = channel_of(&self.params, &ty.shape);
-        let real: Vec<f32> = inputs[0].to_i64()?.iter().enumerate().map(|(i, &q)| self.params.dequantize(channel(i), q as i32)).collect();
+        let real: Vec<f32> = inputs[0]
+            .to_i64()?
+            .iter()
+            .enumerate()
+            .map(|(i, &q)| self.params.dequantize(channel(i), q as i32))
+            .collect();
         Ok(vec![Tensor::new(ty.shape, real)?])
     }
 
@@ -51,7 +65,9 @@ impl Operator for DequantizeLinear {
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
-        Self { params: keep_params(&self.params, kept) }
+        Self {
+            params: keep_params(&self.params, kept),
+        }
     }
 
     fn quant_facts(&self) -> QuantFacts {

@@ -1,8 +1,8 @@
 //! DynamicQuantizeLinear: real numbers to 8-bit codes of the range that they turn out to have.
 //! Spec: onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html, opset 11.
 use crate::{
-    Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor,
-    TensorType,
+    Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError,
+    Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
 };
 
 /// Codes `u8` of the shape of `x`, their scale `f32` and their zero_point `u8`, both without axes: 0 has a code, and the
@@ -27,22 +27,37 @@ impl Operator for DynamicQuantizeLinear {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         if inputs[0].dtype != DataType::F32 {
-            return Err(OpError::DType { expected: DataType::F32, found: inputs[0].dtype });
+            return Err(OpError::DType {
+                expected: DataType::F32,
+                found: inputs[0].dtype,
+            });
         }
         let codes = TensorType::new(DataType::U8, inputs[0].shape.clone());
-        Ok(vec![codes, TensorType::new(DataType::F32, []), TensorType::new(DataType::U8, [])])
+        Ok(vec![
+            codes,
+            TensorType::new(DataType::F32, []),
+            TensorType::new(DataType::U8, []),
+        ])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0].as_slice::<f32>()?;
-        let (low, high) = x.iter().fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
+        let (low, high) = x
+            .iter()
+            .fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
         // What ONNX leaves open, a tensor of zeros, is as in ONNX Runtime.
         let scale = if low == high { 1.0 } else { (high - low) / TOP };
         let zero = (-low / scale).round_ties_even().clamp(0.0, TOP);
-        let codes = x.iter().map(|&x| ((x / scale).round_ties_even() + zero).clamp(0.0, TOP) as u8);
+        let codes = x
+            .iter()
+            .map(|&x| ((x / scale).round_ties_even() + zero).clamp(0.0, TOP) as u8);
         let codes = Tensor::new(inputs[0].shape().to_vec(), codes.collect::<Vec<u8>>())?;
-        Ok(vec![codes, Tensor::scalar(scale), Tensor::scalar(zero as u8)])
+        Ok(vec![
+            codes,
+            Tensor::scalar(scale),
+            Tensor::scalar(zero as u8),
+        ])
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
@@ -63,7 +78,12 @@ impl Operator for DynamicQuantizeLinear {
 
     fn lower(&self, _opset: i64, _inputs: usize, outputs: usize) -> Vec<LoweredNode> {
         let outputs = (0..outputs).map(LoweredOutput::Output).collect();
-        vec![LoweredNode { op_type: "DynamicQuantizeLinear", inputs: vec![LoweredInput::Input(0)], outputs, attributes: vec![] }]
+        vec![LoweredNode {
+            op_type: "DynamicQuantizeLinear",
+            inputs: vec![LoweredInput::Input(0)],
+            outputs,
+            attributes: vec![],
+        }]
     }
 }
 
@@ -74,7 +94,11 @@ mod tests {
     /// The examples of the ONNX specification, "dynamicquantizelinear", "_max_adjusted" and "_min_adjusted".
     #[test]
     fn dynamic_quantize_linear_of_the_specifications_examples_gives_their_codes() {
-        let of = |x: Vec<f32>| DynamicQuantizeLinear.forward(&[&Tensor::vector(x)]).unwrap();
+        let of = |x: Vec<f32>| {
+            DynamicQuantizeLinear
+                .forward(&[&Tensor::vector(x)])
+                .unwrap()
+        };
         let found = of(vec![0.0, 2.0, -3.0, -2.5, 1.34, 0.5]);
         assert_eq!(found[0], Tensor::vector(vec![153u8, 255, 0, 26, 221, 179]));
         assert_eq!(found[2], Tensor::scalar(153u8));

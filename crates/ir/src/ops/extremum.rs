@@ -1,7 +1,10 @@
 //! Max and Min of any number of tensors, element by element.
 //! Spec: onnx.ai/onnx/operators (Max, Min), opset 8 to 13.
 use super::binary::{broadcast, broadcast_indices};
-use crate::{Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes,
+    Tensor, TensorType,
+};
 
 /// The largest or smallest of the inputs' elements, with broadcasting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +22,17 @@ impl Extremum {
     }
 
     fn fold<T: PartialOrd + Copy>(&self, shape: &[usize], inputs: &[(&[usize], Vec<T>)]) -> Vec<T> {
-        let spread = |(from, v): &(&[usize], Vec<T>)| broadcast_indices(from, shape).into_iter().map(|i| v[i]).collect::<Vec<T>>();
+        let spread = |(from, v): &(&[usize], Vec<T>)| {
+            broadcast_indices(from, shape)
+                .into_iter()
+                .map(|i| v[i])
+                .collect::<Vec<T>>()
+        };
         let mut all = inputs.iter().map(spread);
         let first = all.next().unwrap_or_default();
-        all.fold(first, |y, x| y.into_iter().zip(x).map(|(a, b)| self.pick(a, b)).collect())
+        all.fold(first, |y, x| {
+            y.into_iter().zip(x).map(|(a, b)| self.pick(a, b)).collect()
+        })
     }
 }
 
@@ -30,7 +40,12 @@ impl Operator for Extremum {
     const OP_TYPES: &'static [&'static str] = &["Max", "Min"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        Ok(Parsed::first(Self { largest: spec.op_type == "Max" }, spec.inputs.len()))
+        Ok(Parsed::first(
+            Self {
+                largest: spec.op_type == "Max",
+            },
+            spec.inputs.len(),
+        ))
     }
 
     fn op_type(&self) -> &'static str {
@@ -41,9 +56,14 @@ impl Operator for Extremum {
         super::expect_inputs(inputs, 1..=usize::MAX, "1 or more")?;
         let expected = inputs[0].dtype;
         if let Some(t) = inputs.iter().find(|t| t.dtype != expected) {
-            return Err(OpError::DType { expected, found: t.dtype });
+            return Err(OpError::DType {
+                expected,
+                found: t.dtype,
+            });
         }
-        let shape = inputs.iter().try_fold(vec![], |s, t| broadcast(&s, &t.shape))?;
+        let shape = inputs
+            .iter()
+            .try_fold(vec![], |s, t| broadcast(&s, &t.shape))?;
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(expected, shape)])
     }
@@ -52,10 +72,16 @@ impl Operator for Extremum {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
         let y = if out.dtype.is_float() {
-            let v = inputs.iter().map(|t| Ok((t.shape(), t.to_f64()?))).collect::<Result<Vec<_>, OpError>>()?;
+            let v = inputs
+                .iter()
+                .map(|t| Ok((t.shape(), t.to_f64()?)))
+                .collect::<Result<Vec<_>, OpError>>()?;
             Tensor::from_f64(out.dtype, out.shape.clone(), &self.fold(&out.shape, &v))?
         } else {
-            let v = inputs.iter().map(|t| Ok((t.shape(), super::integers(t)?))).collect::<Result<Vec<_>, OpError>>()?;
+            let v = inputs
+                .iter()
+                .map(|t| Ok((t.shape(), super::integers(t)?)))
+                .collect::<Result<Vec<_>, OpError>>()?;
             super::from_integers(out.dtype, out.shape.clone(), &self.fold(&out.shape, &v))?
         };
         Ok(vec![y])

@@ -2,7 +2,10 @@
 //! Spec: onnx.ai/onnx/operators/onnx__Gather.html, opset 1 to 13.
 use super::slice::gathered;
 use crate::Port::{Input, Output};
-use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorType,
+};
 
 /// Takes the slices of the first input along `axis` that the second input names; its shape replaces the axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +17,19 @@ pub struct Gather {
 /// Possibly negative indices into an axis.
 pub(super) fn indices(t: &Tensor, axis: usize, length: usize) -> Result<Vec<usize>, OpError> {
     let index = |&i: &i64| {
-        let wrapped = if i < 0 { i.saturating_add(length as i64) } else { i };
-        usize::try_from(wrapped).ok().filter(|&w| w < length).ok_or(OpError::Index { axis, index: i, length })
+        let wrapped = if i < 0 {
+            i.saturating_add(length as i64)
+        } else {
+            i
+        };
+        usize::try_from(wrapped)
+            .ok()
+            .filter(|&w| w < length)
+            .ok_or(OpError::Index {
+                axis,
+                index: i,
+                length,
+            })
     };
     t.to_i64()?.iter().map(index).collect()
 }
@@ -23,14 +37,21 @@ pub(super) fn indices(t: &Tensor, axis: usize, length: usize) -> Result<Vec<usiz
 /// Checks that indices are integers.
 pub(super) fn expect_indices(t: &TensorType) -> Result<(), OpError> {
     use crate::DataType::{I32, I64};
-    if matches!(t.dtype, I32 | I64) { Ok(()) } else { Err(OpError::UnsupportedDType { found: t.dtype }) }
+    if matches!(t.dtype, I32 | I64) {
+        Ok(())
+    } else {
+        Err(OpError::UnsupportedDType { found: t.dtype })
+    }
 }
 
 impl Operator for Gather {
     const OP_TYPES: &'static [&'static str] = &["Gather"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let axis = super::axis(spec.attributes.int("axis")?.unwrap_or(0), spec.ty(0)?.rank())?;
+        let axis = super::axis(
+            spec.attributes.int("axis")?.unwrap_or(0),
+            spec.ty(0)?.rank(),
+        )?;
         Ok(Parsed::first(Self { axis }, 2))
     }
 
@@ -65,9 +86,15 @@ impl Operator for Gather {
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let (x, added) = (&shapes.inputs[0].shape, shapes.inputs[1].rank());
         let to = |a: usize| if a > self.axis { a + added - 1 } else { a };
-        let channels = (0..x.len()).filter(|&a| a != self.axis).fold(Channels::none(), |c, a| c.link((Input(0), a), (Output(0), to(a)), x[a]));
+        let channels = (0..x.len())
+            .filter(|&a| a != self.axis)
+            .fold(Channels::none(), |c, a| {
+                c.link(Input(0).axis(a), Output(0).axis(to(a)), x[a])
+            });
         let indices = shapes.inputs[1].shape.iter().enumerate();
-        indices.fold(channels, |c, (a, &len)| c.link((Input(1), a), (Output(0), a + self.axis), len))
+        indices.fold(channels, |c, (a, &len)| {
+            c.link(Input(1).axis(a), Output(0).axis(a + self.axis), len)
+        })
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -83,6 +110,10 @@ impl Operator for Gather {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        vec![LoweredNode::simple("Gather", 2, vec![("axis", Attribute::Int(self.axis as i64))])]
+        vec![LoweredNode::simple(
+            "Gather",
+            2,
+            vec![("axis", Attribute::Int(self.axis as i64))],
+        )]
     }
 }

@@ -2,7 +2,10 @@
 //! Spec: onnx.ai/onnx/operators/onnx__GatherElements.html, opset 11 to 13.
 use super::gather::{expect_indices, indices};
 use super::slice::gathered;
-use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorType,
+};
 
 /// `y[i.., j, k..] = x[i.., indices[i.., j, k..], k..]`, the index standing at `axis`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,10 @@ impl Operator for GatherElements {
     const OP_TYPES: &'static [&'static str] = &["GatherElements"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let axis = super::axis(spec.attributes.int("axis")?.unwrap_or(0), spec.ty(0)?.rank())?;
+        let axis = super::axis(
+            spec.attributes.int("axis")?.unwrap_or(0),
+            spec.ty(0)?.rank(),
+        )?;
         Ok(Parsed::first(Self { axis }, 2))
     }
 
@@ -29,11 +35,20 @@ impl Operator for GatherElements {
         super::axis(self.axis as i64, x.rank())?;
         expect_indices(i)?;
         if i.rank() != x.rank() {
-            return Err(OpError::Rank { input: 1, expected: "that of input 0", found: i.shape.clone() });
+            return Err(OpError::Rank {
+                input: 1,
+                expected: "that of input 0",
+                found: i.shape.clone(),
+            });
         }
         let outside = |a: &usize| *a != self.axis && i.shape[*a] > x.shape[*a];
         if let Some(axis) = (0..x.rank()).find(outside) {
-            return Err(OpError::AxisLength { input: 1, axis, expected: x.shape[axis], found: i.shape[axis] });
+            return Err(OpError::AxisLength {
+                input: 1,
+                axis,
+                expected: x.shape[axis],
+                found: i.shape[axis],
+            });
         }
         crate::elements(&i.shape)?;
         Ok(vec![TensorType::new(x.dtype, i.shape.clone())])
@@ -46,7 +61,13 @@ impl Operator for GatherElements {
         let picks = indices(inputs[1], self.axis, x.shape()[self.axis])?;
         let (from, to) = (super::strides(x.shape()), super::strides(&shape));
         let source = |i: usize| {
-            let at = |a: usize| if a == self.axis { picks[i] } else { i / to[a] % shape[a] };
+            let at = |a: usize| {
+                if a == self.axis {
+                    picks[i]
+                } else {
+                    i / to[a] % shape[a]
+                }
+            };
             (0..shape.len()).map(|a| at(a) * from[a]).sum()
         };
         Ok(vec![gathered(x, shape.clone(), source)?])
@@ -70,6 +91,10 @@ impl Operator for GatherElements {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        vec![LoweredNode::simple("GatherElements", 2, vec![("axis", Attribute::Int(self.axis as i64))])]
+        vec![LoweredNode::simple(
+            "GatherElements",
+            2,
+            vec![("axis", Attribute::Int(self.axis as i64))],
+        )]
     }
 }

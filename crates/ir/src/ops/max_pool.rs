@@ -2,7 +2,10 @@
 //! Spec: onnx.ai/onnx/operators/onnx__MaxPool.html, opset 1 to 22; the Indices output is not supported.
 use super::conv::{Window, out_len, taps, window};
 use crate::Port::{Input, Output};
-use crate::{Attribute, Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed,
+    QuantFacts, Shapes, Tensor, TensorType,
+};
 use half::{bf16, f16};
 
 /// Maximum over windows of `x: [N, C, H, W]`; padding never wins. A window wholly in the padding gives the least finite
@@ -22,16 +25,36 @@ pub struct MaxPool {
 }
 
 /// The type of what windows over `x: [N, C, H, W]` give.
-pub(super) fn pooled_type(x: &TensorType, w: &Window, ceil_mode: bool) -> Result<TensorType, OpError> {
+pub(super) fn pooled_type(
+    x: &TensorType,
+    w: &Window,
+    ceil_mode: bool,
+) -> Result<TensorType, OpError> {
     if x.rank() != 4 {
-        return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
+        return Err(OpError::Rank {
+            input: 0,
+            expected: "4",
+            found: x.shape.clone(),
+        });
     }
     let mut shape = x.shape[..2].to_vec();
     for i in 0..2 {
         let len = x.shape[i + 2];
         let pads = w.pads[i] + w.pads[i + 2];
-        let n = out_len(len, w.kernel_shape[i], w.strides[i], w.dilations[i], pads, ceil_mode);
-        let n = n.ok_or(OpError::AxisLength { input: 0, axis: i + 2, expected: w.kernel_shape[i], found: len })?;
+        let n = out_len(
+            len,
+            w.kernel_shape[i],
+            w.strides[i],
+            w.dilations[i],
+            pads,
+            ceil_mode,
+        );
+        let n = n.ok_or(OpError::AxisLength {
+            input: 0,
+            axis: i + 2,
+            expected: w.kernel_shape[i],
+            found: len,
+        })?;
         // A window of ceil_mode that would start in the bottom padding does not exist.
         let starts_outside = ceil_mode && (n - 1) * w.strides[i] >= len + w.pads[i];
         shape.push(n - usize::from(starts_outside));
@@ -42,7 +65,12 @@ pub(super) fn pooled_type(x: &TensorType, w: &Window, ceil_mode: bool) -> Result
 
 impl MaxPool {
     fn window(&self) -> Window {
-        Window { kernel_shape: self.kernel_shape, strides: self.strides, dilations: self.dilations, pads: self.pads }
+        Window {
+            kernel_shape: self.kernel_shape,
+            strides: self.strides,
+            dilations: self.dilations,
+            pads: self.pads,
+        }
     }
 }
 
@@ -50,13 +78,29 @@ impl Operator for MaxPool {
     const OP_TYPES: &'static [&'static str] = &["MaxPool"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let Window { kernel_shape, strides, dilations, pads } = window(spec, None)?;
+        let Window {
+            kernel_shape,
+            strides,
+            dilations,
+            pads,
+        } = window(spec, None)?;
         let ceil_mode = spec.attributes.flag("ceil_mode")?.unwrap_or(false);
         spec.attributes.ignore(&["storage_order"]);
         if spec.outputs > 1 {
-            return Err(OpError::Unsupported { feature: "the Indices output of MaxPool" });
+            return Err(OpError::Unsupported {
+                feature: "the Indices output of MaxPool",
+            });
         }
-        Ok(Parsed::first(Self { kernel_shape, strides, dilations, pads, ceil_mode }, 1))
+        Ok(Parsed::first(
+            Self {
+                kernel_shape,
+                strides,
+                dilations,
+                pads,
+                ceil_mode,
+            },
+            1,
+        ))
     }
 
     fn op_type(&self) -> &'static str {
@@ -94,7 +138,11 @@ impl Operator for MaxPool {
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        Channels::none().link((Input(0), 1), (Output(0), 1), shapes.inputs[0].shape[1])
+        Channels::none().link(
+            Input(0).axis(1),
+            Output(0).axis(1),
+            shapes.inputs[0].shape[1],
+        )
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {

@@ -1,7 +1,10 @@
 //! Mod: the remainder of a division.
 //! Spec: onnx.ai/onnx/operators/onnx__Mod.html, opset 10 to 13.
 use super::binary::{broadcast, broadcast_indices};
-use crate::{Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorType,
+};
 
 /// The remainder of pairs of elements, with broadcasting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,10 @@ impl Operator for Mod {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (a, b) = (inputs[0], inputs[1]);
         if a.dtype != b.dtype {
-            return Err(OpError::DType { expected: a.dtype, found: b.dtype });
+            return Err(OpError::DType {
+                expected: a.dtype,
+                found: b.dtype,
+            });
         }
         let shape = broadcast(&a.shape, &b.shape)?;
         crate::elements(&shape)?;
@@ -37,7 +43,9 @@ impl Operator for Mod {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (a, b) = (inputs[0], inputs[1]);
         let out = self.infer(&[&a.ty(), &b.ty()])?.remove(0);
-        let pairs = broadcast_indices(a.shape(), &out.shape).into_iter().zip(broadcast_indices(b.shape(), &out.shape));
+        let pairs = broadcast_indices(a.shape(), &out.shape)
+            .into_iter()
+            .zip(broadcast_indices(b.shape(), &out.shape));
         let y = if a.dtype().is_float() {
             let (x, z) = (a.to_f64()?, b.to_f64()?);
             let remainder = |a: f64, b: f64| match a % b {
@@ -51,11 +59,15 @@ impl Operator for Mod {
         } else {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
             let remainder = |(i, j): (usize, usize)| {
-                let r = x[i].checked_rem(z[j]).ok_or(OpError::Unsupported { feature: "integer division by zero" })?;
+                let r = x[i].checked_rem(z[j]).ok_or(OpError::Unsupported {
+                    feature: "integer division by zero",
+                })?;
                 let wrong_sign = !self.fmod && r != 0 && (r < 0) != (z[j] < 0);
                 Ok(if wrong_sign { r + z[j] } else { r })
             };
-            let y = pairs.map(remainder).collect::<Result<Vec<i128>, OpError>>()?;
+            let y = pairs
+                .map(remainder)
+                .collect::<Result<Vec<i128>, OpError>>()?;
             super::from_integers(out.dtype, out.shape, &y)?
         };
         Ok(vec![y])
@@ -78,6 +90,10 @@ impl Operator for Mod {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        vec![LoweredNode::simple("Mod", 2, vec![("fmod", Attribute::Int(i64::from(self.fmod)))])]
+        vec![LoweredNode::simple(
+            "Mod",
+            2,
+            vec![("fmod", Attribute::Int(i64::from(self.fmod)))],
+        )]
     }
 }

@@ -1,7 +1,10 @@
 //! PRelu: a slope below zero that is learned.
 //! Spec: onnx.ai/onnx/operators/onnx__PRelu.html, opset 7 to 16.
 use super::binary::{broadcast, broadcast_indices};
-use crate::{Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes,
+    Tensor, TensorType,
+};
 
 /// The first input where it is not negative, otherwise times the second, which is broadcast to the first one's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +25,16 @@ impl Operator for PRelu {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (x, slope) = (inputs[0], inputs[1]);
         if x.dtype != slope.dtype {
-            return Err(OpError::DType { expected: x.dtype, found: slope.dtype });
+            return Err(OpError::DType {
+                expected: x.dtype,
+                found: slope.dtype,
+            });
         }
         if broadcast(&x.shape, &slope.shape)? != x.shape {
-            return Err(OpError::Broadcast { a: x.shape.clone(), b: slope.shape.clone() });
+            return Err(OpError::Broadcast {
+                a: x.shape.clone(),
+                b: slope.shape.clone(),
+            });
         }
         Ok(vec![x.clone()])
     }
@@ -36,7 +45,9 @@ impl Operator for PRelu {
         let (x, slope) = (inputs[0].to_f64()?, inputs[1].to_f64()?);
         let at = broadcast_indices(inputs[1].shape(), &out.shape);
         let pairs = x.iter().zip(at);
-        let y: Vec<f64> = pairs.map(|(&x, i)| if x < 0.0 { slope[i] * x } else { x }).collect();
+        let y: Vec<f64> = pairs
+            .map(|(&x, i)| if x < 0.0 { slope[i] * x } else { x })
+            .collect();
         Ok(vec![Tensor::from_f64(out.dtype, out.shape, &y)?])
     }
 

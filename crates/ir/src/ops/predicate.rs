@@ -1,7 +1,10 @@
 //! Comparisons and logic: pairs of elements to booleans.
 //! Spec: onnx.ai/onnx/operators (Equal, Less, LessOrEqual, Greater, GreaterOrEqual, And, Or, Xor, Not), opset 7 to 19.
 use super::binary::{broadcast, broadcast_indices};
-use crate::{Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
+    Shapes, Tensor, TensorType,
+};
 
 /// Which question is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,10 @@ impl PredicateKind {
     }
 
     fn is_logic(self) -> bool {
-        matches!(self, PredicateKind::And | PredicateKind::Or | PredicateKind::Xor | PredicateKind::Not)
+        matches!(
+            self,
+            PredicateKind::And | PredicateKind::Or | PredicateKind::Xor | PredicateKind::Not
+        )
     }
 
     fn holds<T: PartialOrd>(self, a: T, b: T, zero: T) -> bool {
@@ -63,24 +69,47 @@ impl PredicateKind {
 }
 
 impl Operator for Predicate {
-    const OP_TYPES: &'static [&'static str] = &["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor", "Not"];
+    const OP_TYPES: &'static [&'static str] = &[
+        "Equal",
+        "Less",
+        "LessOrEqual",
+        "Greater",
+        "GreaterOrEqual",
+        "And",
+        "Or",
+        "Xor",
+        "Not",
+    ];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let found = PredicateKind::ALL.iter().find(|(_, name)| *name == spec.op_type);
+        let found = PredicateKind::ALL
+            .iter()
+            .find(|(_, name)| *name == spec.op_type);
         let kind = found.expect("OP_TYPES are the names of all kinds").0;
         Ok(Parsed::first(Self { kind }, kind.inputs()))
     }
 
     fn op_type(&self) -> &'static str {
-        PredicateKind::ALL.iter().find(|(kind, _)| *kind == self.kind).expect("every kind has a name").1
+        PredicateKind::ALL
+            .iter()
+            .find(|(kind, _)| *kind == self.kind)
+            .expect("every kind has a name")
+            .1
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         let n = self.kind.inputs();
         super::expect_inputs(inputs, n..=n, if n == 1 { "1" } else { "2" })?;
-        let expected = if self.kind.is_logic() { DataType::Bool } else { inputs[0].dtype };
+        let expected = if self.kind.is_logic() {
+            DataType::Bool
+        } else {
+            inputs[0].dtype
+        };
         if let Some(t) = inputs.iter().find(|t| t.dtype != expected) {
-            return Err(OpError::DType { expected, found: t.dtype });
+            return Err(OpError::DType {
+                expected,
+                found: t.dtype,
+            });
         }
         let shape = broadcast(&inputs[0].shape, &inputs[n - 1].shape)?;
         crate::elements(&shape)?;
@@ -89,12 +118,19 @@ impl Operator for Predicate {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
-        let shape = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0).shape;
+        let shape = self
+            .infer(&types.iter().collect::<Vec<_>>())?
+            .remove(0)
+            .shape;
         let (a, b) = (inputs[0], inputs[self.kind.inputs() - 1]);
-        let pairs = broadcast_indices(a.shape(), &shape).into_iter().zip(broadcast_indices(b.shape(), &shape));
+        let pairs = broadcast_indices(a.shape(), &shape)
+            .into_iter()
+            .zip(broadcast_indices(b.shape(), &shape));
         let y: Vec<bool> = if a.dtype().is_float() {
             let (x, z) = (a.to_f64()?, b.to_f64()?);
-            pairs.map(|(i, j)| self.kind.holds(x[i], z[j], 0.0)).collect()
+            pairs
+                .map(|(i, j)| self.kind.holds(x[i], z[j], 0.0))
+                .collect()
         } else {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
             pairs.map(|(i, j)| self.kind.holds(x[i], z[j], 0)).collect()
@@ -131,11 +167,30 @@ mod tests {
     fn predicate_of_large_integers_and_booleans_is_exact() {
         let big = 1i64 << 60;
         let (a, b) = (Tensor::vector(vec![big, big + 1]), Tensor::scalar(big));
-        let ask = |kind, a: &Tensor, b: &Tensor| Predicate { kind }.forward(&[a, b]).unwrap().remove(0);
-        assert_eq!(ask(PredicateKind::Equal, &a, &b), Tensor::vector(vec![true, false]));
-        assert_eq!(ask(PredicateKind::Greater, &a, &b), Tensor::vector(vec![false, true]));
-        let (x, y) = (Tensor::vector(vec![true, true, false]), Tensor::vector(vec![true, false, false]));
-        assert_eq!(ask(PredicateKind::Xor, &x, &y), Tensor::vector(vec![false, true, false]));
-        assert!(Predicate { kind: PredicateKind::Xor }.infer(&[&a.ty(), &b.ty()]).is_err());
+        let ask =
+            |kind, a: &Tensor, b: &Tensor| Predicate { kind }.forward(&[a, b]).unwrap().remove(0);
+        assert_eq!(
+            ask(PredicateKind::Equal, &a, &b),
+            Tensor::vector(vec![true, false])
+        );
+        assert_eq!(
+            ask(PredicateKind::Greater, &a, &b),
+            Tensor::vector(vec![false, true])
+        );
+        let (x, y) = (
+            Tensor::vector(vec![true, true, false]),
+            Tensor::vector(vec![true, false, false]),
+        );
+        assert_eq!(
+            ask(PredicateKind::Xor, &x, &y),
+            Tensor::vector(vec![false, true, false])
+        );
+        assert!(
+            Predicate {
+                kind: PredicateKind::Xor
+            }
+            .infer(&[&a.ty(), &b.ty()])
+            .is_err()
+        );
     }
 }

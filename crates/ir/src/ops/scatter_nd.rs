@@ -2,7 +2,10 @@
 //! Spec: onnx.ai/onnx/operators/onnx__ScatterND.html, opset 11 to 18; reductions are not supported.
 use super::gather_nd::{check_tuples, slices};
 use super::slice::gathered;
-use crate::{Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes,
+    Tensor, TensorType,
+};
 
 /// The first input, with the slices that the second input's tuples name replaced by those of the third.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +17,9 @@ impl Operator for ScatterNd {
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         match spec.attributes.string("reduction")?.as_deref() {
             None | Some("none") => Ok(Parsed::first(Self, 3)),
-            Some(_) => Err(OpError::Unsupported { feature: "a reduction of ScatterND" }),
+            Some(_) => Err(OpError::Unsupported {
+                feature: "a reduction of ScatterND",
+            }),
         }
     }
 
@@ -27,11 +32,17 @@ impl Operator for ScatterNd {
         let (x, i, updates) = (inputs[0], inputs[1], inputs[2]);
         let width = check_tuples(x, i, 0)?;
         if updates.dtype != x.dtype {
-            return Err(OpError::DType { expected: x.dtype, found: updates.dtype });
+            return Err(OpError::DType {
+                expected: x.dtype,
+                found: updates.dtype,
+            });
         }
         let shape = [&i.shape[..i.rank() - 1], &x.shape[width..]].concat();
         if updates.shape != shape {
-            return Err(OpError::Broadcast { a: shape, b: updates.shape.clone() });
+            return Err(OpError::Broadcast {
+                a: shape,
+                b: updates.shape.clone(),
+            });
         }
         crate::elements(&x.shape)?;
         Ok(vec![x.clone()])
@@ -44,7 +55,9 @@ impl Operator for ScatterNd {
         let (offsets, inner) = slices(inputs[1], x.shape(), 0)?;
         // Both sources end to end, so that one gather serves every element type.
         let flat = |t: &Tensor| t.reshaped([t.len()]);
-        let both = super::Concat { axis: 0 }.forward(&[&flat(x)?, &flat(updates)?])?.remove(0);
+        let both = super::Concat { axis: 0 }
+            .forward(&[&flat(x)?, &flat(updates)?])?
+            .remove(0);
         let mut source: Vec<usize> = (0..x.len()).collect();
         for (n, offset) in offsets.into_iter().enumerate() {
             (0..inner).for_each(|i| source[offset + i] = x.len() + n * inner + i);

@@ -1,7 +1,10 @@
 //! Slice: a strided range of each of some axes.
 //! Spec: onnx.ai/onnx/operators/onnx__Slice.html, opset 1 to 13.
 use crate::Port::{Input, Output};
-use crate::{Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError,
+    Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
+};
 
 /// The end that a negative step runs to when it takes index 0: -1 would mean the last index.
 const BEFORE_FIRST: i64 = i64::MIN + 1;
@@ -32,12 +35,23 @@ impl SliceRange {
         let (dim, step_by) = (dim as i128, i128::from(step));
         let wrapped = |v: i64| i128::from(v) + if v < 0 { dim } else { 0 };
         let (low, high) = if step > 0 { (0, dim) } else { (-1, dim - 1) };
-        let start = wrapped(start).max(if step > 0 { 0 } else { low.max(0) }).min(high);
+        let start = wrapped(start)
+            .max(if step > 0 { 0 } else { low.max(0) })
+            .min(high);
         let end = wrapped(end).max(low).min(high);
         let reach = if step > 0 { end - start } else { start - end };
-        let len = if reach <= 0 { 0 } else { (reach - 1) / step_by.abs() + 1 };
+        let len = if reach <= 0 {
+            0
+        } else {
+            (reach - 1) / step_by.abs() + 1
+        };
         let start = if len == 0 { 0 } else { start };
-        Self { axis, start: start as usize, len: len as usize, step: if len < 2 { 1 } else { step } }
+        Self {
+            axis,
+            start: start as usize,
+            len: len as usize,
+            step: if len < 2 { 1 } else { step },
+        }
     }
 
     /// The last index taken, where there is one.
@@ -57,7 +71,11 @@ impl SliceRange {
 }
 
 /// Elements of `x` in a new shape: output element `i` is input element `source(i)`.
-pub(super) fn gathered(x: &Tensor, shape: Vec<usize>, source: impl Fn(usize) -> usize) -> Result<Tensor, OpError> {
+pub(super) fn gathered(
+    x: &Tensor,
+    shape: Vec<usize>,
+    source: impl Fn(usize) -> usize,
+) -> Result<Tensor, OpError> {
     if let DataType::Other(_) = x.dtype() {
         return Err(OpError::UnsupportedDType { found: x.dtype() });
     }
@@ -71,12 +89,26 @@ type Lists = (Vec<i64>, Vec<i64>, Option<Vec<i64>>, Option<Vec<i64>>);
 fn lists(spec: &mut NodeSpec<'_>) -> Result<Lists, OpError> {
     if spec.opset < 10 {
         let a = &mut spec.attributes;
-        let starts = a.ints("starts")?.ok_or(OpError::MissingAttribute { name: "starts" })?;
-        let ends = a.ints("ends")?.ok_or(OpError::MissingAttribute { name: "ends" })?;
+        let starts = a
+            .ints("starts")?
+            .ok_or(OpError::MissingAttribute { name: "starts" })?;
+        let ends = a
+            .ints("ends")?
+            .ok_or(OpError::MissingAttribute { name: "ends" })?;
         return Ok((starts, ends, a.ints("axes")?, None));
     }
-    let required = |i| spec.integers(i)?.ok_or(OpError::InputCount { expected: "3 to 5", found: i });
-    Ok((required(1)?, required(2)?, spec.integers(3)?, spec.integers(4)?))
+    let required = |i| {
+        spec.integers(i)?.ok_or(OpError::InputCount {
+            expected: "3 to 5",
+            found: i,
+        })
+    };
+    Ok((
+        required(1)?,
+        required(2)?,
+        spec.integers(3)?,
+        spec.integers(4)?,
+    ))
 }
 
 impl Operator for Slice {
@@ -87,7 +119,11 @@ impl Operator for Slice {
         let (starts, ends, axes, steps) = lists(spec)?;
         let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
         let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
-        let wrong = |name: &str, expected, found: &[i64]| OpError::Attribute { name: name.to_owned(), expected, found: format!("{found:?}") };
+        let wrong = |name: &str, expected, found: &[i64]| OpError::Attribute {
+            name: name.to_owned(),
+            expected,
+            found: format!("{found:?}"),
+        };
         for (name, list) in [("ends", &ends), ("axes", &axes), ("steps", &steps)] {
             if list.len() != starts.len() {
                 return Err(wrong(name, "as many as starts", list));
@@ -102,7 +138,13 @@ impl Operator for Slice {
             if ranges.iter().any(|r| r.axis == axis) {
                 return Err(wrong("axes", "distinct axes", &axes));
             }
-            ranges.push(SliceRange::new(axis, x.shape[axis], starts[i], ends[i], steps[i]));
+            ranges.push(SliceRange::new(
+                axis,
+                x.shape[axis],
+                starts[i],
+                ends[i],
+                steps[i],
+            ));
         }
         Ok(Parsed::first(Self { ranges }, 1))
     }
@@ -122,7 +164,11 @@ impl Operator for Slice {
             if let Some(last) = r.last()
                 && let Some(index) = [r.start as i128, last].into_iter().find(|&i| outside(i))
             {
-                return Err(OpError::Index { axis: r.axis, index: index as i64, length });
+                return Err(OpError::Index {
+                    axis: r.axis,
+                    index: index as i64,
+                    length,
+                });
             }
             out.shape[r.axis] = r.len;
         }
@@ -140,7 +186,9 @@ impl Operator for Slice {
             picks[r.axis] = (r.start as i64, r.step);
         }
         let source = |i: usize| {
-            let at = |a: usize| (picks[a].0 + (i / to[a] % shape[a]) as i64 * picks[a].1) as usize * from[a];
+            let at = |a: usize| {
+                (picks[a].0 + (i / to[a] % shape[a]) as i64 * picks[a].1) as usize * from[a]
+            };
             (0..shape.len()).map(at).sum()
         };
         Ok(vec![gathered(x, shape.clone(), source)?])
@@ -150,8 +198,11 @@ impl Operator for Slice {
         let mut channels = Channels::none();
         for (a, &len) in shapes.inputs[0].shape.iter().enumerate() {
             match self.ranges.iter().find(|r| r.axis == a) {
-                None => channels = channels.link((Input(0), a), (Output(0), a), len),
-                Some(r) if r.step == 1 && r.len > 0 => channels = channels.link_span((Input(0), a, r.start), (Output(0), a, 0), r.len),
+                None => channels = channels.link(Input(0).axis(a), Output(0).axis(a), len),
+                Some(r) if r.step == 1 && r.len > 0 => {
+                    channels =
+                        channels.link(Input(0).axis(a).from(r.start), Output(0).axis(a), r.len)
+                }
                 Some(_) => {}
             }
         }
@@ -167,7 +218,9 @@ impl Operator for Slice {
             }
             _ => *r,
         };
-        Self { ranges: self.ranges.iter().map(moved).collect() }
+        Self {
+            ranges: self.ranges.iter().map(moved).collect(),
+        }
     }
 
     fn quant_facts(&self) -> QuantFacts {
@@ -179,7 +232,12 @@ impl Operator for Slice {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        let list = |name, value: fn(&SliceRange) -> i64| LoweredInput::Constant(name, Tensor::vector(self.ranges.iter().map(value).collect()));
+        let list = |name, value: fn(&SliceRange) -> i64| {
+            LoweredInput::Constant(
+                name,
+                Tensor::vector(self.ranges.iter().map(value).collect()),
+            )
+        };
         let inputs = vec![
             LoweredInput::Input(0),
             list("starts", |r| r.start as i64),
@@ -187,7 +245,12 @@ impl Operator for Slice {
             list("axes", |r| r.axis as i64),
             list("steps", |r| r.step),
         ];
-        vec![LoweredNode { op_type: "Slice", inputs, outputs: vec![LoweredOutput::Output(0)], attributes: vec![] }]
+        vec![LoweredNode {
+            op_type: "Slice",
+            inputs,
+            outputs: vec![LoweredOutput::Output(0)],
+            attributes: vec![],
+        }]
     }
 }
 
@@ -210,20 +273,59 @@ mod tests {
         ];
         for (dim, (start, end, step), expected) in cases {
             let r = SliceRange::new(0, dim, start, end, step);
-            assert_eq!((r.start, r.len, r.step), expected, "{dim} {start}:{end}:{step}");
+            assert_eq!(
+                (r.start, r.len, r.step),
+                expected,
+                "{dim} {start}:{end}:{step}"
+            );
             let again = SliceRange::new(0, dim, r.start as i64, r.end(), r.step);
-            assert_eq!(again, r, "{dim} {start}:{end}:{step} written and read again");
+            assert_eq!(
+                again, r,
+                "{dim} {start}:{end}:{step} written and read again"
+            );
         }
     }
 
     #[test]
     fn slice_keep_moves_the_range() {
-        let op = Slice { ranges: vec![SliceRange { axis: 1, start: 1, len: 3, step: 1 }] };
+        let op = Slice {
+            ranges: vec![SliceRange {
+                axis: 1,
+                start: 1,
+                len: 3,
+                step: 1,
+            }],
+        };
         let kept = KeptAxes([((Input(0), 1), vec![1, 3, 4])].into());
-        assert_eq!(op.keep(&Shapes { inputs: vec![], outputs: vec![] }, &kept).ranges[0], SliceRange { axis: 1, start: 0, len: 2, step: 1 });
+        assert_eq!(
+            op.keep(
+                &Shapes {
+                    inputs: vec![],
+                    outputs: vec![]
+                },
+                &kept
+            )
+            .ranges[0],
+            SliceRange {
+                axis: 1,
+                start: 0,
+                len: 2,
+                step: 1
+            }
+        );
         let x = Tensor::new([2, 3], vec![1u8, 2, 3, 4, 5, 6]).unwrap();
-        let back = Slice { ranges: vec![SliceRange { axis: 1, start: 2, len: 2, step: -2 }] };
-        assert_eq!(back.forward(&[&x]).unwrap()[0].as_slice::<u8>().unwrap(), [3, 1, 6, 4]);
+        let back = Slice {
+            ranges: vec![SliceRange {
+                axis: 1,
+                start: 2,
+                len: 2,
+                step: -2,
+            }],
+        };
+        assert_eq!(
+            back.forward(&[&x]).unwrap()[0].as_slice::<u8>().unwrap(),
+            [3, 1, 6, 4]
+        );
         assert!(op.infer(&[&x.ty()]).is_err());
     }
 }

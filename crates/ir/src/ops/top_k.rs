@@ -1,7 +1,10 @@
 //! TopK: the largest or smallest elements along an axis, with their indices.
 //! Spec: onnx.ai/onnx/operators/onnx__TopK.html, opset 1 to 11.
 use crate::Port::{Input, Output};
-use crate::{Attribute, Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec,
+    OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
+};
 use std::cmp::Ordering;
 
 /// The first `k` elements along an axis in falling (or rising) order; of equal elements the one that comes first.
@@ -26,7 +29,12 @@ impl TopK {
         let mut order: Vec<usize> = (0..v.len()).collect();
         let by = |&i: &usize, &j: &usize| {
             let rising = compare(&v[i], &v[j]);
-            (if self.largest { rising.reverse() } else { rising }).then(i.cmp(&j))
+            (if self.largest {
+                rising.reverse()
+            } else {
+                rising
+            })
+            .then(i.cmp(&j))
         };
         if self.k < order.len() && self.k > 0 {
             order.select_nth_unstable_by(self.k - 1, by);
@@ -48,7 +56,11 @@ impl Operator for TopK {
             spec.integers(1)?.and_then(|k| k.first().copied())
         };
         let k = given.ok_or(OpError::MissingAttribute { name: "k" })?;
-        let k = usize::try_from(k).map_err(|_| OpError::Attribute { name: "k".into(), expected: "a non-negative integer", found: k.to_string() })?;
+        let k = usize::try_from(k).map_err(|_| OpError::Attribute {
+            name: "k".into(),
+            expected: "a non-negative integer",
+            found: k.to_string(),
+        })?;
         let a = &mut spec.attributes;
         let op = Self {
             k,
@@ -69,19 +81,34 @@ impl Operator for TopK {
         super::axis(self.axis as i64, x.rank())?;
         crate::elements(&x.shape)?;
         if self.k > x.shape[self.axis] {
-            return Err(OpError::AxisLength { input: 0, axis: self.axis, expected: self.k, found: x.shape[self.axis] });
+            return Err(OpError::AxisLength {
+                input: 0,
+                axis: self.axis,
+                expected: self.k,
+                found: x.shape[self.axis],
+            });
         }
         let mut shape = x.shape.clone();
         shape[self.axis] = self.k;
-        Ok(vec![TensorType::new(x.dtype, shape.clone()), TensorType::new(DataType::I64, shape)])
+        Ok(vec![
+            TensorType::new(x.dtype, shape.clone()),
+            TensorType::new(DataType::I64, shape),
+        ])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         let shape = self.infer(&[&x.ty()])?.remove(0).shape;
-        let (len, inner) = (x.shape()[self.axis], x.shape()[self.axis + 1..].iter().product::<usize>());
-        let rows = shape.iter().product::<usize>().checked_div(self.k).unwrap_or(0);
+        let (len, inner) = (
+            x.shape()[self.axis],
+            x.shape()[self.axis + 1..].iter().product::<usize>(),
+        );
+        let rows = shape
+            .iter()
+            .product::<usize>()
+            .checked_div(self.k)
+            .unwrap_or(0);
         let row = |r: usize| (0..len).map(move |i| (r / inner * len + i) * inner + r % inner);
         let (mut picks, mut indices) = (vec![0; rows * self.k], vec![0i64; rows * self.k]);
         let (mut floats, mut integers) = (vec![], vec![]);
@@ -91,7 +118,10 @@ impl Operator for TopK {
             integers = super::integers(x)?;
         }
         // NaN of either sign sorts last among rising numbers; -0 equals 0.
-        let compare = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
+        let compare = |a: &f64, b: &f64| {
+            a.partial_cmp(b)
+                .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        };
         for r in 0..rows {
             let first = if x.dtype().is_float() {
                 self.first(&row(r).map(|i| floats[i]).collect::<Vec<_>>(), compare)
@@ -111,7 +141,13 @@ impl Operator for TopK {
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let shape = &shapes.inputs[0].shape;
         let free = (0..shape.len()).filter(|&a| a != self.axis);
-        free.fold(Channels::none(), |c, a| c.link((Input(0), a), (Output(0), a), shape[a]).link((Input(0), a), (Output(1), a), shape[a]))
+        free.fold(Channels::none(), |c, a| {
+            c.link(Input(0).axis(a), Output(0).axis(a), shape[a]).link(
+                Input(0).axis(a),
+                Output(1).axis(a),
+                shape[a],
+            )
+        })
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -148,7 +184,12 @@ mod tests {
     #[test]
     fn top_k_of_equal_elements_takes_the_first_and_integers_are_exact() {
         let big = (1i64 << 60) + 1;
-        let op = TopK { k: 2, axis: 0, largest: true, sorted: true };
+        let op = TopK {
+            k: 2,
+            axis: 0,
+            largest: true,
+            sorted: true,
+        };
         let x = Tensor::new([3, 2], vec![big - 1, 7, big, 7, 0, 7]).unwrap();
         let y = op.forward(&[&x]).unwrap();
         assert_eq!(y[0].as_slice::<i64>().unwrap(), [big, 7, big - 1, 7]);

@@ -2,7 +2,8 @@
 //! Spec: onnx.ai/onnx/operators (Erf 9 to 13, Softplus 1 to 22, Mish 18 to 22, Gelu 20, Elu 6 to 22, Selu 6 to 22, Softsign 1 to 22,
 //! Sign 9 to 13, Sin 7 to 22, Cos 7 to 22).
 use crate::{
-    Attribute, Channels, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
+    Attribute, Channels, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError,
+    Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
 };
 
 /// Which function.
@@ -71,8 +72,12 @@ impl TranscendentalKind {
             TranscendentalKind::Erf => erf(x),
             TranscendentalKind::Softplus => softplus(x),
             TranscendentalKind::Mish => x * softplus(x).tanh(),
-            TranscendentalKind::Gelu { tanh: false } => half_gate(erf(x * std::f64::consts::FRAC_1_SQRT_2)),
-            TranscendentalKind::Gelu { tanh: true } => half_gate(((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+            TranscendentalKind::Gelu { tanh: false } => {
+                half_gate(erf(x * std::f64::consts::FRAC_1_SQRT_2))
+            }
+            TranscendentalKind::Gelu { tanh: true } => {
+                half_gate(((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+            }
             TranscendentalKind::Elu { alpha } => {
                 if x < 0.0 {
                     f64::from(alpha) * x.exp_m1()
@@ -80,7 +85,14 @@ impl TranscendentalKind {
                     x
                 }
             }
-            TranscendentalKind::Selu { alpha, gamma } => f64::from(gamma) * if x > 0.0 { x } else { f64::from(alpha) * x.exp_m1() },
+            TranscendentalKind::Selu { alpha, gamma } => {
+                f64::from(gamma)
+                    * if x > 0.0 {
+                        x
+                    } else {
+                        f64::from(alpha) * x.exp_m1()
+                    }
+            }
             TranscendentalKind::Softsign => x / (1.0 + x.abs()),
             TranscendentalKind::Sign => {
                 if x == 0.0 || x.is_nan() {
@@ -101,7 +113,12 @@ struct Chain(Vec<LoweredNode>);
 impl Chain {
     fn then(mut self, op_type: &'static str, inputs: Vec<LoweredInput>) -> Self {
         let outputs = vec![LoweredOutput::Temp(self.0.len())];
-        self.0.push(LoweredNode { op_type, inputs, outputs, attributes: vec![] });
+        self.0.push(LoweredNode {
+            op_type,
+            inputs,
+            outputs,
+            attributes: vec![],
+        });
         self
     }
 
@@ -115,7 +132,11 @@ impl Chain {
 
 fn mish() -> Vec<LoweredNode> {
     use LoweredInput::{Input, Temp};
-    Chain(vec![]).then("Softplus", vec![Input(0)]).then("Tanh", vec![Temp(0)]).then("Mul", vec![Input(0), Temp(1)]).end()
+    Chain(vec![])
+        .then("Softplus", vec![Input(0)])
+        .then("Tanh", vec![Temp(0)])
+        .then("Mul", vec![Input(0), Temp(1)])
+        .end()
 }
 
 /// In f32, the type of every model that is written this way.
@@ -128,11 +149,25 @@ fn gelu(tanh: bool) -> Vec<LoweredNode> {
             .then("Mul", vec![Temp(0), Input(0)])
             .then("Mul", vec![Temp(1), number("cubic", 0.044715)])
             .then("Add", vec![Input(0), Temp(2)])
-            .then("Mul", vec![Temp(3), number("slope", (2.0 / std::f64::consts::PI).sqrt())])
+            .then(
+                "Mul",
+                vec![
+                    Temp(3),
+                    number("slope", (2.0 / std::f64::consts::PI).sqrt()),
+                ],
+            )
             .then("Tanh", vec![Temp(4)]);
         (chain, 5)
     } else {
-        let chain = Chain(vec![]).then("Mul", vec![Input(0), number("inv_sqrt_2", std::f64::consts::FRAC_1_SQRT_2)]).then("Erf", vec![Temp(0)]);
+        let chain = Chain(vec![])
+            .then(
+                "Mul",
+                vec![
+                    Input(0),
+                    number("inv_sqrt_2", std::f64::consts::FRAC_1_SQRT_2),
+                ],
+            )
+            .then("Erf", vec![Temp(0)]);
         (chain, 1)
     };
     chain
@@ -143,7 +178,9 @@ fn gelu(tanh: bool) -> Vec<LoweredNode> {
 }
 
 impl Operator for Transcendental {
-    const OP_TYPES: &'static [&'static str] = &["Erf", "Softplus", "Mish", "Gelu", "Elu", "Selu", "Softsign", "Sign", "Sin", "Cos"];
+    const OP_TYPES: &'static [&'static str] = &[
+        "Erf", "Softplus", "Mish", "Gelu", "Elu", "Selu", "Softsign", "Sign", "Sin", "Cos",
+    ];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let a = &mut spec.attributes;
@@ -154,12 +191,23 @@ impl Operator for Transcendental {
             "Gelu" => match a.string("approximate")?.as_deref() {
                 None | Some("none") => TranscendentalKind::Gelu { tanh: false },
                 Some("tanh") => TranscendentalKind::Gelu { tanh: true },
-                Some(other) => return Err(OpError::Attribute { name: "approximate".into(), expected: "none or tanh", found: other.to_owned() }),
+                Some(other) => {
+                    return Err(OpError::Attribute {
+                        name: "approximate".into(),
+                        expected: "none or tanh",
+                        found: other.to_owned(),
+                    });
+                }
             },
-            "Elu" => TranscendentalKind::Elu { alpha: a.float("alpha")?.unwrap_or(1.0) },
+            "Elu" => TranscendentalKind::Elu {
+                alpha: a.float("alpha")?.unwrap_or(1.0),
+            },
             "Selu" => {
                 let alpha = a.float("alpha")?.unwrap_or(1.673_263_2);
-                TranscendentalKind::Selu { alpha, gamma: a.float("gamma")?.unwrap_or(1.050_701) }
+                TranscendentalKind::Selu {
+                    alpha,
+                    gamma: a.float("gamma")?.unwrap_or(1.050_701),
+                }
             }
             "Softsign" => TranscendentalKind::Softsign,
             "Sign" => TranscendentalKind::Sign,
@@ -225,9 +273,14 @@ impl Operator for Transcendental {
         let attributes = match self.kind {
             TranscendentalKind::Mish if opset < 18 => return mish(),
             TranscendentalKind::Gelu { tanh } if opset < 20 => return gelu(tanh),
-            TranscendentalKind::Gelu { tanh: true } => vec![("approximate", Attribute::String(b"tanh".to_vec()))],
+            TranscendentalKind::Gelu { tanh: true } => {
+                vec![("approximate", Attribute::String(b"tanh".to_vec()))]
+            }
             TranscendentalKind::Elu { alpha } => vec![("alpha", Attribute::Float(alpha))],
-            TranscendentalKind::Selu { alpha, gamma } => vec![("alpha", Attribute::Float(alpha)), ("gamma", Attribute::Float(gamma))],
+            TranscendentalKind::Selu { alpha, gamma } => vec![
+                ("alpha", Attribute::Float(alpha)),
+                ("gamma", Attribute::Float(gamma)),
+            ],
             _ => vec![],
         };
         vec![LoweredNode::simple(self.op_type(), 1, attributes)]
@@ -240,7 +293,12 @@ mod tests {
 
     #[test]
     fn erf_at_known_points_is_accurate() {
-        let cases = [(0.5, 0.520_499_877_813_046_5), (2.9, 0.999_958_902_121_900_6), (3.1, 0.999_988_351_342_632_7), (-1.0, -0.842_700_792_949_714_9)];
+        let cases = [
+            (0.5, 0.520_499_877_813_046_5),
+            (2.9, 0.999_958_902_121_900_6),
+            (3.1, 0.999_988_351_342_632_7),
+            (-1.0, -0.842_700_792_949_714_9),
+        ];
         for (x, y) in cases {
             assert!((erf(x) - y).abs() < 1e-14, "erf({x}) = {}", erf(x));
         }
@@ -250,7 +308,19 @@ mod tests {
     #[test]
     fn lower_before_the_operator_exists_gives_older_nodes() {
         let count = |kind, opset| Transcendental { kind }.lower(opset, 1, 1).len();
-        assert_eq!((count(TranscendentalKind::Mish, 17), count(TranscendentalKind::Mish, 18)), (3, 1));
-        assert_eq!((count(TranscendentalKind::Gelu { tanh: false }, 17), count(TranscendentalKind::Gelu { tanh: false }, 20)), (5, 1));
+        assert_eq!(
+            (
+                count(TranscendentalKind::Mish, 17),
+                count(TranscendentalKind::Mish, 18)
+            ),
+            (3, 1)
+        );
+        assert_eq!(
+            (
+                count(TranscendentalKind::Gelu { tanh: false }, 17),
+                count(TranscendentalKind::Gelu { tanh: false }, 20)
+            ),
+            (5, 1)
+        );
     }
 }

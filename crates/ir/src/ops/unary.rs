@@ -1,7 +1,10 @@
 //! Element-wise functions of one tensor.
 //! Spec: onnx.ai/onnx/operators (Sigmoid, Relu, LeakyRelu, HardSigmoid, HardSwish, Tanh, Exp, Log, Sqrt, Neg, Abs, Floor, Ceil,
 //! Round, Reciprocal, Clip), opset 9 to 21; SiLU is written as Sigmoid and Mul.
-use crate::{Attribute, Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType};
+use crate::{
+    Attribute, Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec,
+    OpError, Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
+};
 
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,8 +14,13 @@ pub enum UnaryKind {
     /// `x * sigmoid(x)` (arXiv:1702.03118).
     Silu,
     Relu,
-    LeakyRelu { alpha: f32 },
-    HardSigmoid { alpha: f32, beta: f32 },
+    LeakyRelu {
+        alpha: f32,
+    },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     HardSwish,
     Tanh,
     Exp,
@@ -24,7 +32,10 @@ pub enum UnaryKind {
     Ceil,
     Round,
     Reciprocal,
-    Clip { min: f32, max: f32 },
+    Clip {
+        min: f32,
+        max: f32,
+    },
 }
 
 /// One function applied to every element.
@@ -48,8 +59,16 @@ impl UnaryKind {
             UnaryKind::Sigmoid => sigmoid(x),
             UnaryKind::Silu => x * sigmoid(x),
             UnaryKind::Relu => x.max(0.0),
-            UnaryKind::LeakyRelu { alpha } => if x < 0.0 { f64::from(alpha) * x } else { x },
-            UnaryKind::HardSigmoid { alpha, beta } => (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0),
+            UnaryKind::LeakyRelu { alpha } => {
+                if x < 0.0 {
+                    f64::from(alpha) * x
+                } else {
+                    x
+                }
+            }
+            UnaryKind::HardSigmoid { alpha, beta } => {
+                (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0)
+            }
             UnaryKind::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
             UnaryKind::Tanh => x.tanh(),
             UnaryKind::Exp => x.exp(),
@@ -79,8 +98,17 @@ fn exact(kind: UnaryKind, x: &Tensor) -> Result<Option<Tensor>, OpError> {
     Tensor::new(x.shape(), y).map(Some)
 }
 
-fn clip_bound(spec: &mut NodeSpec<'_>, name: &'static str, input: usize, default: f32) -> Result<f32, OpError> {
-    let bound = spec.parameter(input)?.map(Tensor::to_f64).transpose()?.and_then(|v| v.first().copied());
+fn clip_bound(
+    spec: &mut NodeSpec<'_>,
+    name: &'static str,
+    input: usize,
+    default: f32,
+) -> Result<f32, OpError> {
+    let bound = spec
+        .parameter(input)?
+        .map(Tensor::to_f64)
+        .transpose()?
+        .and_then(|v| v.first().copied());
     Ok(match bound {
         Some(v) => v as f32,
         None => spec.attributes.float(name)?.unwrap_or(default),
@@ -89,15 +117,35 @@ fn clip_bound(spec: &mut NodeSpec<'_>, name: &'static str, input: usize, default
 
 impl Operator for Unary {
     const OP_TYPES: &'static [&'static str] = &[
-        "Sigmoid", "Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Reciprocal", "Clip",
+        "Sigmoid",
+        "Relu",
+        "LeakyRelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Neg",
+        "Abs",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Reciprocal",
+        "Clip",
     ];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let kind = match spec.op_type {
             "Sigmoid" => UnaryKind::Sigmoid,
             "Relu" => UnaryKind::Relu,
-            "LeakyRelu" => UnaryKind::LeakyRelu { alpha: spec.attributes.float("alpha")?.unwrap_or(0.01) },
-            "HardSigmoid" => UnaryKind::HardSigmoid { alpha: spec.attributes.float("alpha")?.unwrap_or(0.2), beta: spec.attributes.float("beta")?.unwrap_or(0.5) },
+            "LeakyRelu" => UnaryKind::LeakyRelu {
+                alpha: spec.attributes.float("alpha")?.unwrap_or(0.01),
+            },
+            "HardSigmoid" => UnaryKind::HardSigmoid {
+                alpha: spec.attributes.float("alpha")?.unwrap_or(0.2),
+                beta: spec.attributes.float("beta")?.unwrap_or(0.5),
+            },
             "HardSwish" => UnaryKind::HardSwish,
             "Tanh" => UnaryKind::Tanh,
             "Exp" => UnaryKind::Exp,
@@ -110,8 +158,13 @@ impl Operator for Unary {
             "Round" => UnaryKind::Round,
             "Reciprocal" => UnaryKind::Reciprocal,
             // f32 alone has bounds of its own type here.
-            _ if spec.ty(0).is_ok_and(|t| t.dtype != DataType::F32) => return super::Clip::parse(spec),
-            _ => UnaryKind::Clip { min: clip_bound(spec, "min", 1, f32::NEG_INFINITY)?, max: clip_bound(spec, "max", 2, f32::INFINITY)? },
+            _ if spec.ty(0).is_ok_and(|t| t.dtype != DataType::F32) => {
+                return super::Clip::parse(spec);
+            }
+            _ => UnaryKind::Clip {
+                min: clip_bound(spec, "min", 1, f32::NEG_INFINITY)?,
+                max: clip_bound(spec, "max", 2, f32::INFINITY)?,
+            },
         };
         Ok(Parsed::first(kind, 1))
     }
@@ -148,8 +201,16 @@ impl Operator for Unary {
         if let Some(y) = exact(self.kind, inputs[0])? {
             return Ok(vec![y]);
         }
-        let y: Vec<f64> = inputs[0].to_f64()?.into_iter().map(|x| self.kind.eval(x)).collect();
-        Ok(vec![Tensor::from_f64(inputs[0].dtype(), inputs[0].shape(), &y)?])
+        let y: Vec<f64> = inputs[0]
+            .to_f64()?
+            .into_iter()
+            .map(|x| self.kind.eval(x))
+            .collect();
+        Ok(vec![Tensor::from_f64(
+            inputs[0].dtype(),
+            inputs[0].shape(),
+            &y,
+        )?])
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
@@ -171,8 +232,18 @@ impl Operator for Unary {
     fn lower(&self, opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         match self.kind {
             UnaryKind::Silu => vec![
-                LoweredNode { op_type: "Sigmoid", inputs: vec![LoweredInput::Input(0)], outputs: vec![LoweredOutput::Temp(0)], attributes: vec![] },
-                LoweredNode { op_type: "Mul", inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)], outputs: vec![LoweredOutput::Output(0)], attributes: vec![] },
+                LoweredNode {
+                    op_type: "Sigmoid",
+                    inputs: vec![LoweredInput::Input(0)],
+                    outputs: vec![LoweredOutput::Temp(0)],
+                    attributes: vec![],
+                },
+                LoweredNode {
+                    op_type: "Mul",
+                    inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)],
+                    outputs: vec![LoweredOutput::Output(0)],
+                    attributes: vec![],
+                },
             ],
             // HardSwish is an operator from opset 14 on.
             UnaryKind::HardSwish if opset < 14 => vec![
@@ -180,18 +251,42 @@ impl Operator for Unary {
                     op_type: "HardSigmoid",
                     inputs: vec![LoweredInput::Input(0)],
                     outputs: vec![LoweredOutput::Temp(0)],
-                    attributes: vec![("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))],
+                    attributes: vec![
+                        ("alpha", Attribute::Float(1.0 / 6.0)),
+                        ("beta", Attribute::Float(0.5)),
+                    ],
                 },
-                LoweredNode { op_type: "Mul", inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)], outputs: vec![LoweredOutput::Output(0)], attributes: vec![] },
+                LoweredNode {
+                    op_type: "Mul",
+                    inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)],
+                    outputs: vec![LoweredOutput::Output(0)],
+                    attributes: vec![],
+                },
             ],
-            UnaryKind::LeakyRelu { alpha } => vec![LoweredNode::simple("LeakyRelu", 1, vec![("alpha", Attribute::Float(alpha))])],
+            UnaryKind::LeakyRelu { alpha } => vec![LoweredNode::simple(
+                "LeakyRelu",
+                1,
+                vec![("alpha", Attribute::Float(alpha))],
+            )],
             UnaryKind::HardSigmoid { alpha, beta } => {
-                vec![LoweredNode::simple("HardSigmoid", 1, vec![("alpha", Attribute::Float(alpha)), ("beta", Attribute::Float(beta))])]
+                vec![LoweredNode::simple(
+                    "HardSigmoid",
+                    1,
+                    vec![
+                        ("alpha", Attribute::Float(alpha)),
+                        ("beta", Attribute::Float(beta)),
+                    ],
+                )]
             }
             UnaryKind::Clip { min, max } => {
                 let bound = |name, v: f32| LoweredInput::Constant(name, Tensor::scalar(v));
                 let inputs = vec![LoweredInput::Input(0), bound("min", min), bound("max", max)];
-                vec![LoweredNode { op_type: "Clip", inputs, outputs: vec![LoweredOutput::Output(0)], attributes: vec![] }]
+                vec![LoweredNode {
+                    op_type: "Clip",
+                    inputs,
+                    outputs: vec![LoweredOutput::Output(0)],
+                    attributes: vec![],
+                }]
             }
             _ => vec![LoweredNode::simple(self.op_type(), 1, vec![])],
         }
@@ -206,8 +301,16 @@ mod tests {
     fn forward_large_i64_stays_exact() {
         let big = (1i64 << 60) + 1;
         let x = Tensor::vector(vec![big, -big]);
-        for (kind, y) in [(UnaryKind::Abs, [big, big]), (UnaryKind::Neg, [-big, big]), (UnaryKind::Relu, [big, 0])] {
-            assert_eq!(Unary { kind }.forward(&[&x]).unwrap(), [Tensor::vector(y.to_vec())], "{kind:?}");
+        for (kind, y) in [
+            (UnaryKind::Abs, [big, big]),
+            (UnaryKind::Neg, [-big, big]),
+            (UnaryKind::Relu, [big, 0]),
+        ] {
+            assert_eq!(
+                Unary { kind }.forward(&[&x]).unwrap(),
+                [Tensor::vector(y.to_vec())],
+                "{kind:?}"
+            );
         }
     }
 }

@@ -14,26 +14,30 @@ pub const DYNAMIC_PRODUCTS: Rewrite = Rewrite {
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let dynamic = graph.node(id);
-    let (Op::DynamicQuantizeLinear(_), &[codes, scale, zero]) =
+    let (Op::DynamicQuantizeLinear(_), &[quantized, scale, zero_point]) =
         (&dynamic.op, dynamic.outputs.as_slice())
     else {
         return None;
     };
+    let input = DynamicInput {
+        quantized,
+        scale,
+        zero_point,
+    };
     let consumers = graph.consumers();
-    let readers = consumers.get(&codes)?.iter();
-    let places = readers.filter_map(|&(reader, _)| {
-        Product::find(graph, &consumers, graph.node(reader), (codes, scale, zero))
-    });
+    let readers = consumers.get(&quantized)?.iter();
+    let places = readers
+        .filter_map(|&(reader, _)| Product::find(graph, &consumers, graph.node(reader), input));
     let places: Vec<Product> = places.collect();
     if places.is_empty() {
         return None;
     }
     let mut edit = graph.edit();
-    let name = format!("{}_dequantized", graph.value(codes).name);
+    let name = format!("{}_dequantized", graph.value(quantized).name);
     let x = edit.node(
         &name,
         DynamicDequantizeLinear,
-        &[codes, scale, zero],
+        &[quantized, scale, zero_point],
         &[&name],
     )[0];
     for place in places {
@@ -42,7 +46,15 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     Some(edit)
 }
 
-/// One product, from its codes to the real numbers.
+/// The outputs of one DynamicQuantizeLinear.
+#[derive(Clone, Copy)]
+struct DynamicInput {
+    quantized: ValueId,
+    scale: ValueId,
+    zero_point: ValueId,
+}
+
+/// One product, from its quantized values to the real numbers.
 struct Product {
     op: Op,
     weight: ValueId,
@@ -70,7 +82,7 @@ impl Product {
         graph: &Graph,
         consumers: &Consumers,
         node: &Node,
-        (codes, scale, zero): (ValueId, ValueId, ValueId),
+        input: DynamicInput,
     ) -> Option<Self> {
         let (op, axis) = match &node.op {
             Op::ConvInteger(op) => (Op::from(op.conv.clone()), 0),
@@ -79,7 +91,8 @@ impl Product {
         };
         let weight = *node.inputs.get(1)?;
         let shape = graph.constant(weight)?.shape();
-        let is_own = node.inputs[0] == codes && node.inputs.get(2) == Some(&zero);
+        let is_own =
+            node.inputs[0] == input.quantized && node.inputs.get(2) == Some(&input.zero_point);
         if !is_own || (axis == 1 && shape.len() != 2) {
             return None;
         }
@@ -96,7 +109,7 @@ impl Product {
         };
         let rank = graph.ty(real).ok()?.rank();
         let from_end = if axis == 0 { rank.checked_sub(2)? } else { 0 };
-        let scales = weight_scales(graph, factor, scale)?;
+        let scales = weight_scales(graph, factor, input.scale)?;
         let scales = along(scales, shape[axis], from_end)?;
         let params = grid(axis, &scales, &zeros, graph.constant(weight)?.dtype())?;
         let mut product = Self {
@@ -107,7 +120,7 @@ impl Product {
             last,
         };
         if axis == 0 {
-            product.take_bias(graph, consumers, (shape[0], from_end));
+            product.take_bias(graph, consumers, shape[0], from_end);
         }
         Some(product)
     }
@@ -117,7 +130,8 @@ impl Product {
         &mut self,
         graph: &Graph,
         consumers: &Consumers,
-        (channels, from_end): (usize, usize),
+        channels: usize,
+        from_end: usize,
     ) {
         let product = graph.node(self.last);
         let bias = next(graph, consumers, product).and_then(|add| {

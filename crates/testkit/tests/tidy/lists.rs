@@ -18,7 +18,7 @@ const LISTS: &[List] = &[
         folder: "ir/src/ops",
     },
     List {
-        names: &["ON_READING", "REWRITES", "ON_REQUEST"],
+        names: &["ON_READING", "BEFORE_EXECUTION", "ON_REQUEST"],
         file: "ir/src/rewrites.rs",
         folder: "ir/src/rewrites",
     },
@@ -46,6 +46,10 @@ const LISTS: &[List] = &[
 
 /// Files that serve the listed ones beside them, and why they are no entry of their own.
 const HELPERS: &[(&str, &str)] = &[
+    (
+        "ir/src/ops/operator.rs",
+        "what every operator must say of itself",
+    ),
     (
         "checkpoint/src/modules/detect.rs",
         "heads end a model: they are chosen by its last layer",

@@ -1,6 +1,5 @@
 //! Heads that predict more than boxes: recognised, so that they are refused by name.
-use super::Tail;
-use ir::{Graph, Op};
+use ir::{Graph, Op, Tail};
 
 /// What the model predicts, where its head is a detection head with a third branch at every scale, or anchors with more
 /// than boxes.

@@ -1,6 +1,6 @@
 //! What a head's output convolutions predict at every cell of every scale, whatever the graph makes of it afterwards.
-use super::{Tail, anchors};
-use ir::{Graph, NodeId, ValueId};
+use super::anchors;
+use ir::{Graph, NodeId, Tail, ValueId};
 use std::collections::BTreeMap;
 
 /// A raw number whose sigmoid is as good as 1; its negative stands for 0.

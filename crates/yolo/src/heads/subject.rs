@@ -1,12 +1,11 @@
 //! A graph whose head is to be understood.
-use super::Tail;
 use super::decoder::Decoder;
 use super::predictions::{Kind, Level, Predictions};
 use super::probe::Probe;
 use super::readings::{self, Context};
 use crate::families::{Evidence, Family};
 use ir::ops::UnaryKind;
-use ir::{Graph, Op};
+use ir::{Graph, Op, Tail};
 
 /// Pixels from cell to cell at the scales of a head of which nothing else is known.
 const STRIDES_PX: [usize; 3] = [8, 16, 32];

@@ -1,5 +1,6 @@
 //! What every operator must say of itself, and how it is read from and written to ONNX terms.
-use crate::{Attribute, Attributes, Channels, KeptAxes, Op, OpError, Tensor, TensorType};
+use super::Op;
+use crate::{Attribute, Attributes, Channels, KeptAxes, OpError, Tensor, TensorType};
 
 /// What is known of an input while an operator is being read.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,14 +1,14 @@
-//! The end of a graph: what lies between the last convolutions and the outputs.
-use ir::{Graph, NodeId, Op, ValueId};
+//! The end of a detector's graph: what decodes boxes, between the head's output convolutions and the model's outputs.
+use crate::{Graph, NodeId, Op, ValueId};
 use std::collections::BTreeSet;
 
-/// What the tail of a graph looks like: the evidence on which a family is recognised.
+/// The tail of a graph: evidence on which a family is recognised, and what quantization leaves in float.
 #[derive(Clone, Debug)]
 pub struct Tail {
     /// The head's output convolutions: the last ones on every path to an output.
     pub output_convs: Vec<NodeId>,
     /// Nodes between them and the outputs.
-    pub nodes: Vec<NodeId>,
+    pub nodes: BTreeSet<NodeId>,
     /// Output channels of the output convolutions, in the same order.
     pub widths: Vec<usize>,
     /// Length of the Softmax over box bins (DFL), where there is one.
@@ -17,18 +17,18 @@ pub struct Tail {
 
 impl Tail {
     /// Whether the best positions are picked inside the graph.
-    pub(crate) fn picks(&self, graph: &Graph) -> bool {
+    pub fn picks(&self, graph: &Graph) -> bool {
         let is_choice = |id: &NodeId| matches!(graph.node(*id).op, Op::TopK(_));
         self.nodes.iter().any(is_choice)
     }
 }
 
-/// Walks back from the outputs to the last convolutions. The projection of DFL (a convolution to one
-/// channel behind a Softmax) belongs to the tail.
+/// Walks back from the outputs to the last convolutions. The projection of a distribution (DFL, arXiv:2006.04388: a
+/// convolution to one channel behind a Softmax) belongs to the tail.
 pub fn find_tail(graph: &Graph) -> Tail {
     let mut tail = Tail {
         output_convs: vec![],
-        nodes: vec![],
+        nodes: BTreeSet::new(),
         widths: vec![],
         dfl_bins: None,
     };
@@ -48,13 +48,12 @@ pub fn find_tail(graph: &Graph) -> Tail {
                     let ty = graph.ty(node.outputs[0]).ok();
                     tail.dfl_bins = ty.and_then(|t| t.shape.get(softmax.axis).copied());
                 }
-                tail.nodes.push(id);
+                tail.nodes.insert(id);
                 todo.extend(&node.inputs);
             }
         }
     }
     tail.output_convs.sort();
-    tail.nodes.sort();
     tail.widths = tail
         .output_convs
         .iter()
