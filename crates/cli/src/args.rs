@@ -1,4 +1,8 @@
-//! What can be typed.
+//! What can be typed. The doc comments of fields are the help texts.
+#![allow(
+    missing_docs,
+    reason = "fields that gather other arguments have no help text"
+)]
 mod pruning;
 
 use crate::files::Files;
@@ -13,10 +17,8 @@ use std::str::FromStr;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 120)]
 pub(crate) struct Args {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
-    /// What every verb takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -28,17 +30,16 @@ pub(crate) struct CommonArgs {
     /// Also write the result as JSON to this file.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Threads; all cores by default.
+    /// Number of threads; all cores by default.
     #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
-    /// Seed of everything that is drawn; 0 by default.
+    /// Seed of everything that is sampled; 0 by default.
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
-    /// Instruction set to use, of those this CPU has: avx512-vnni, avx512, avx-vnni, avx2, neon-i8mm, neon-dotprod or
-    /// scalar; the best one by default.
+    /// Instruction set to use; the best one that this CPU has by default.
     #[arg(long, global = true)]
     pub(crate) isa: Option<Isa>,
-    /// What runs the model.
+    /// The engine that runs the model.
     #[arg(long, global = true, value_enum, default_value_t = EngineName::Builtin)]
     pub(crate) engine: EngineName,
     /// ONNX Runtime's library, for `--engine onnxruntime`.
@@ -54,7 +55,7 @@ pub(crate) struct CommonArgs {
 pub(crate) enum EngineName {
     /// Our own engine.
     Builtin,
-    /// ONNX Runtime, from its shared library (val, detect and bench).
+    /// ONNX Runtime, loaded from its shared library; for val, detect and bench.
     Onnxruntime,
 }
 
@@ -83,7 +84,7 @@ pub(crate) enum Verb {
     Prune(PruneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
     Quantize(QuantizeArgs),
-    /// The whole way: measure, prune, quantize, and prove that the result still detects. Exits 1 when it does not.
+    /// Prune, quantize, and prove that the result still detects. Exit code 1 when it does not.
     Compress(CompressArgs),
     /// Show a finished run as one HTML file that opens offline.
     Report(ReportArgs),
@@ -160,9 +161,8 @@ impl Verb {
 /// A model and how it is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ModelArgs {
-    /// The detector: an ONNX file, or a training checkpoint (.pt).
+    /// The detector: an ONNX file, or an Ultralytics training checkpoint (.pt).
     pub(crate) model: PathBuf,
-    /// How it is read.
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
 }
@@ -170,14 +170,14 @@ pub(crate) struct ModelArgs {
 /// How a model is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReadingArgs {
-    /// Input size of a checkpoint or of dynamic axes: one side, or HEIGHTxWIDTH.
+    /// Input size of a checkpoint or of a model with dynamic axes, in pixels: one side, or HEIGHTxWIDTH.
     #[arg(long, value_parser = parse_imgsz)]
     pub(crate) imgsz: Option<[usize; 2]>,
     /// Detector family to assume instead of recognising it.
     #[arg(long, value_parser = names(yolo::families::FAMILIES, |f| f.name))]
     pub(crate) family: Option<String>,
-    /// Anchors of a head whose outputs are raw maps, in pixels: width, height, width …, the finest scale's first.
-    /// YOLOv5's are assumed where neither this nor the model's metadata names any.
+    /// Anchors of a head whose outputs are raw maps, in pixels: width, height, width …, those of the finest scale first.
+    /// By default those of the model's metadata, otherwise YOLOv5's.
     #[arg(long, value_delimiter = ',', value_name = "PX,PX,…", value_parser = parse_anchor)]
     pub(crate) anchors: Option<Vec<f32>>,
 }
@@ -185,13 +185,11 @@ pub(crate) struct ReadingArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// Show which channels must go together, the layers they run through, and what is frozen and why.
+    /// Show which channels are coupled, the layers that write and read them, and which are frozen and why.
     #[arg(long)]
     pub(crate) groups: bool,
-    /// What each group is worth.
     #[command(flatten)]
     pub(crate) sensitivity: SensitivityArgs,
 }
@@ -199,7 +197,6 @@ pub(crate) struct InspectArgs {
 /// Arguments of `val`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ValArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Ultralytics data.yaml or COCO instances JSON.
@@ -208,10 +205,10 @@ pub(crate) struct ValArgs {
     /// Which split of a data.yaml.
     #[arg(long, default_value = "val")]
     pub(crate) split: String,
-    /// Lowest confidence that counts.
+    /// Lowest confidence of a detection.
     #[arg(long, default_value_t = 0.001, value_parser = parse_share::<f32>)]
     pub(crate) conf: f32,
-    /// Highest overlap of two boxes of one class.
+    /// Highest overlap (IoU) of two boxes of one class; of two that overlap more, the less confident is dropped.
     #[arg(long, default_value_t = 0.7, value_parser = parse_share::<f32>)]
     pub(crate) iou: f32,
     /// Also write all detections as COCO results to this file.
@@ -222,25 +219,23 @@ pub(crate) struct ValArgs {
 /// Arguments of `detect`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DetectArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Images, or folders of images.
     #[arg(required = true)]
     pub(crate) source: Vec<PathBuf>,
-    /// For a model of several images a scene: the data.yaml whose `streams` names their folders, where they are not
+    /// For a model that reads several images of a scene: the data.yaml whose `streams` names their folders, where they are not
     /// `images` and `imagesIR`.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
     /// Folder for the pictures with boxes drawn.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Lowest confidence that counts.
-    ///
-    /// By default as the family's own tools show objects: 0.25, for yolox 0.3.
+    /// Lowest confidence of a detection; by default that of the family's own tools: 0.3 for yolox, otherwise 0.25.
     #[arg(long, value_parser = parse_share::<f32>)]
     pub(crate) conf: Option<f32>,
-    /// Highest overlap of two boxes of one class; by default as the family's own tools have it: 0.45 for v5 and yolox, otherwise 0.7.
+    /// Highest overlap (IoU) of two boxes of one class; by default that of the family's own tools: 0.45 for v5 and yolox,
+    /// otherwise 0.7.
     #[arg(long, value_parser = parse_share::<f32>)]
     pub(crate) iou: Option<f32>,
 }
@@ -251,19 +246,18 @@ pub(crate) struct BenchArgs {
     /// The models; ratios are to the first.
     #[arg(required = true)]
     pub(crate) models: Vec<PathBuf>,
-    /// How they are read.
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
     /// Timed runs of each model.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
-    /// Runs before, at least; more follow until times fall no longer.
+    /// Fewest runs before those that are timed; more follow until the times no longer fall.
     #[arg(long, default_value_t = 5)]
     pub(crate) warmup: u32,
-    /// Show what each step of the plan takes, and how near it comes to this CPU's ceiling.
+    /// Show the time of each step, and how near it comes to this CPU's peak.
     #[arg(long)]
     pub(crate) plan: bool,
-    /// Also run so many inferences at once, each on one thread.
+    /// Also run this many inferences at once, each on one thread.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) streams: Option<u16>,
 }
@@ -271,7 +265,6 @@ pub(crate) struct BenchArgs {
 /// Arguments of `export`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExportArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// The ONNX file to write.
@@ -280,13 +273,13 @@ pub(crate) struct ExportArgs {
     /// Version of ONNX's operators.
     #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(i64).range(13..=21))]
     pub(crate) opset: i64,
-    /// Leave BatchNorm beside the convolutions, as pruning by gamma wants it.
+    /// Keep BatchNorm instead of folding it into the convolutions; the criteria that rank by gamma need it.
     #[arg(long)]
     pub(crate) keep_bn: bool,
-    /// Weights, input and output in 16-bit floats.
+    /// Write weights, inputs and outputs as 16-bit floats.
     #[arg(long)]
     pub(crate) half: bool,
-    /// Each object once, `[1, 300, 6]`, from the branches that YOLO26 checkpoints have for it.
+    /// Use the branches of a YOLO26 checkpoint that give each object once, `[1, 300, 6]`, without NMS.
     #[arg(long)]
     pub(crate) end_to_end: bool,
     /// Rewrites to apply: Focus as one convolution (the same function), HardSwish for SiLU (another
@@ -302,7 +295,6 @@ pub(crate) struct CompareArgs {
     pub(crate) first: PathBuf,
     /// The other model.
     pub(crate) second: PathBuf,
-    /// How both are read.
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
     /// Ultralytics data.yaml or COCO instances JSON.
@@ -311,13 +303,13 @@ pub(crate) struct CompareArgs {
     /// Which split of a data.yaml.
     #[arg(long, default_value = "val")]
     pub(crate) split: String,
-    /// Folder for both models' detections side by side, on the images where they differ most.
+    /// Folder for pictures of both models' detections side by side, on the images where they differ most.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// How many of the worst layers and images to show.
     #[arg(long, default_value_t = 12, value_name = "N")]
     pub(crate) worst: u32,
-    /// On how many images layers are compared.
+    /// Number of images on which layers are compared.
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) layer_images: u32,
 }
@@ -327,7 +319,7 @@ pub(crate) struct CompareArgs {
 pub(crate) struct ReportArgs {
     /// The folder that `compress` wrote.
     pub(crate) run_dir: PathBuf,
-    /// On how many training images layers are compared.
+    /// Number of training images on which layers are compared.
     #[arg(short = 'n', long, default_value_t = 4)]
     pub(crate) images: u32,
     /// How many images are shown with both models' detections.
@@ -335,13 +327,20 @@ pub(crate) struct ReportArgs {
     pub(crate) pictures: u32,
 }
 
-/// Images on which a stage watches the detector.
+/// Images on which a stage observes the detector.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ImagesArgs {
     /// Ultralytics data.yaml or COCO instances JSON.
     #[arg(long)]
     pub(crate) data: PathBuf,
-    /// Which split of a data.yaml the images come from; never the one you judge by.
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+}
+
+/// Which images of a data set, and how many.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SamplingArgs {
+    /// Which split of a data.yaml the images come from; never the one that judges the result.
     #[arg(long, default_value = "train")]
     pub(crate) split: String,
     /// How many images.
@@ -352,11 +351,11 @@ pub(crate) struct ImagesArgs {
 /// How a model is quantized.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct QuantArgs {
-    /// Engine that will run the model; `-avx2`: on CPUs without VNNI, with weights of 7 bits, which cannot saturate in
-    /// ONNX Runtime there and are faster in ours.
+    /// Engine that will run the model. The targets `-avx2` are for CPUs without VNNI: their weights have 7 bits, which cannot
+    /// saturate in ONNX Runtime there and are faster in our engine.
     #[arg(long, default_value = "builtin", value_parser = names(quant::TARGETS, |t| t.name))]
     pub(crate) target: String,
-    /// How ranges are chosen.
+    /// How the ranges of quantized tensors are chosen.
     #[arg(long, default_value = "auto", value_parser = names(quant::OBSERVERS, |o| o.0))]
     pub(crate) calibrator: String,
 }
@@ -364,16 +363,13 @@ pub(crate) struct QuantArgs {
 /// Arguments of `quantize`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct QuantizeArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// The images.
     #[command(flatten)]
     pub(crate) images: ImagesArgs,
     /// The ONNX file to write.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
-    /// The quantization.
     #[command(flatten)]
     pub(crate) quant: QuantArgs,
     /// How much time goes into accuracy: fast takes the ranges, normal also equalizes channels, corrects
@@ -388,47 +384,57 @@ pub(crate) struct QuantizeArgs {
 /// Arguments of `compress`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CompressArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// The images to look at; the `val` split of the same data judges.
     #[command(flatten)]
     pub(crate) images: ImagesArgs,
     /// Folder for the models, the plans and metrics.json.
     #[arg(short, long, value_name = "RUNDIR")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) gate: GateArgs,
+    #[command(flatten)]
+    pub(crate) attempts: AttemptsArgs,
+    /// Take all settings from the recipe.toml of another run, for this model and data.
+    // Whatever is a setting belongs to one of these groups, so that no new flag is forgotten.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["GateArgs", "AttemptsArgs", "SamplingArgs", "RankingArgs", "LimitsArgs", "QuantArgs"])]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Continue an interrupted run in RUNDIR; finished stages are used again. Without it the files of a run that is there are
+    /// removed first.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) ranking: RankingArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitsArgs,
+    #[command(flatten)]
+    pub(crate) quant: QuantArgs,
+}
+
+/// What the result must keep.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GateArgs {
     /// Share of the model's mAP that the result must keep.
     #[arg(long, default_value_t = 0.95, value_parser = parse_share::<f64>)]
     pub(crate) keep: f64,
-    /// Ask it of the lower end of the 95 % interval.
+    /// Require the lower end of the 95 % interval to keep that share, not only the mAP itself.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Share of the MACs to remove; where that costs too much half of it, a fifth, then nothing.
+}
+
+/// What is tried.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AttemptsArgs {
+    /// Share of the MACs to remove. Where that costs too much accuracy, half of it is tried, then a fifth, then nothing.
     #[arg(long, default_value_t = 0.05, value_parser = parse_ratio)]
     pub(crate) macs: f64,
-    /// Instead, the share of each group's contribution that stays; where that costs too much, more stays.
+    /// Instead of --macs: the share of each group's contribution to keep. Where that costs too much, more is kept.
     #[arg(long, value_name = "SHARE", conflicts_with = "macs", value_parser = parse_share::<f64>)]
     pub(crate) keep_contribution: Option<f64>,
-    /// How many other images of the same split choose among these attempts, at most a third of it; 0 leaves all to the
-    /// gate, as do fewer than 20 labelled images or 50 objects.
+    /// How many further images of the same split choose among these attempts, at most a third of the split. With 0, or with
+    /// fewer than 20 labelled images or 50 objects, the val split alone decides.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) holdout: u32,
-    /// Take all settings from the recipe.toml of another run, for this model and data.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "strict", "macs", "keep_contribution", "holdout", "criterion", "repair", "no_repair", "round_to", "floor", "shallow_ratio", "deep_ratio", "target", "calibrator", "images", "split"])]
-    pub(crate) recipe: Option<PathBuf>,
-    /// Go on where an interrupted run in RUNDIR stopped; finished stages are used again. Without it the files of a run
-    /// that is there are removed.
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// The ranking.
-    #[command(flatten)]
-    pub(crate) ranking: RankingArgs,
-    /// The limits.
-    #[command(flatten)]
-    pub(crate) limits: LimitsArgs,
-    /// The quantization.
-    #[command(flatten)]
-    pub(crate) quant: QuantArgs,
 }
 
 /// Accepts the names of a list, and shows them in `--help`.

@@ -1,12 +1,13 @@
 //! `bench`: size, MACs, memory, latency and energy of models, side by side.
 use crate::args::{BenchArgs, CommonArgs, EngineName};
+use crate::format::{NOT_AVAILABLE, grouped, joules, megabytes, percent};
 use crate::model::{self, Model};
-use crate::output::{NOT_AVAILABLE, align_right, grouped, joules, megabytes, table, write_json};
+use crate::output::{align_right, table, write_json};
 use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
 use crate::{engine, memory, streams};
 use anyhow::{Context, Result};
-use compress::{Latency, Runs, noise};
+use observe::{Latency, Measured, Runs, noise, runs_in_integers};
 use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
@@ -74,7 +75,7 @@ struct Timed {
 fn builtin(model: &Model, common: &CommonArgs) -> Result<Timed> {
     let graph = &model.graph;
     let plan = Arc::new(Plan::compile(graph, &[], &engine::options(common)?)?);
-    let honest = compress::runs_as_it_is(graph, &plan);
+    let honest = runs_in_integers(graph, &plan);
     Ok(Timed {
         network: Box::new(Session::new(&plan, engine::threads(common))?),
         inputs: inputs(model)?,
@@ -130,10 +131,12 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         }
         EngineName::Onnxruntime => onnx_runtime(&model, common)?,
     };
-    let (latency_ms, energy_j) = match timed.honest {
-        true => time(&mut timed, args)?,
-        false => (None, None),
+    let measured = if timed.honest {
+        Some(time(&mut timed, args)?)
+    } else {
+        None
     };
+    let latency_ms = measured.map(|m| m.latency);
     let listed = timed.plan.as_ref().filter(|_| args.plan);
     let threads = engine::threads(common);
     let plan = listed
@@ -159,7 +162,7 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         latency_ms,
         images_per_s: latency_ms.map(|l| 1e3 / l.median),
         streams_images_per_s: streams,
-        energy_j,
+        energy_j: measured.and_then(|m| m.energy_j),
         engine: common.engine.name(),
         isa: engine::isa_name(common)?,
         threads,
@@ -169,15 +172,14 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
     })
 }
 
-fn time(timed: &mut Timed, args: &BenchArgs) -> Result<(Option<Latency>, Option<f64>)> {
+fn time(timed: &mut Timed, args: &BenchArgs) -> Result<Measured> {
     let inputs = timed.inputs.slices();
     let runs = Runs {
         warmup: args.warmup,
         timed: args.runs,
     };
     let infer = || timed.network.infer(&inputs).map(|_| ());
-    let (latency, energy_j) = Latency::of_runs::<YoloError>(runs, infer)?;
-    Ok((Some(latency), energy_j))
+    Ok(Measured::of_runs::<YoloError>(runs, infer)?)
 }
 
 /// A row of the table: what is measured, how it reads, and the number that ratios are made of.
@@ -199,11 +201,7 @@ const ROWS: &[Row] = &[
         |m| Some(m.params as f64),
     ),
     ("MACs", |m| grouped(m.macs), |m| Some(m.macs as f64)),
-    (
-        "MACs in INT8",
-        |m| compress::percent(m.int8_macs_share),
-        |_| None,
-    ),
+    ("MACs in INT8", |m| percent(m.int8_macs_share), |_| None),
     (
         "arena",
         |m| {
@@ -245,7 +243,7 @@ const ROWS: &[Row] = &[
         },
         |m| m.streams_images_per_s,
     ),
-    ("energy an image", |m| joules(m.energy_j), |m| m.energy_j),
+    ("energy per image", |m| joules(m.energy_j), |m| m.energy_j),
     (
         "power",
         |m| power(m).map_or(NOT_AVAILABLE.to_owned(), |w| format!("{w:.1} W")),
@@ -302,9 +300,10 @@ fn print(record: &Record) {
             .map_or(String::new(), |i| format!(" ({i})")),
         first.threads,
         first.runs,
-        match warmup.is_empty() {
-            true => String::new(),
-            false => format!(" after {} to warm up", warmup.join(", ")),
+        if warmup.is_empty() {
+            String::new()
+        } else {
+            format!(" after {} to warm up", warmup.join(", "))
         }
     );
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {

@@ -1,16 +1,21 @@
 //! `compare`: two models side by side, by layer, by detection and by mAP.
 use crate::args::{CommonArgs, CompareArgs};
+use crate::format::percent;
 use crate::model::{self, Model};
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
 use crate::{data, engine};
 use anyhow::{Context, Result, ensure};
-use compress::{Agreement, LayerError, Watched, agreement, sample};
+use compress::THRESHOLDS;
 use ir::normalise;
+use observe::{
+    DetectionAgreement, ImageSet, LayerError, Model as Observed, Observation, SHOWN_CONF,
+    detection_agreement, layer_errors,
+};
 use serde::Serialize;
 use std::path::PathBuf;
 use yolo::metrics::{Metrics, RatioInterval, paired_bootstrap};
-use yolo::{CocoResult, Dataset, Evaluation, Thresholds, evaluate_sessions, read_rgb, save_image};
+use yolo::{CocoResult, Dataset, Evaluation, evaluate_sessions, read_rgb, save_image};
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
 
@@ -26,7 +31,7 @@ struct Record {
     /// mAP of the second over that of the first, with its 95 % paired bootstrap interval.
     map_50_95_ratio: RatioInterval,
     metrics: [Metrics; 2],
-    detections: Agreement,
+    detections: DetectionAgreement,
     /// The worst first; empty for models that share no layer.
     layers: Vec<LayerError>,
     drawn: Vec<String>,
@@ -48,7 +53,7 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let (b, of_second) = evaluate(&second, &dataset, common)?;
     let warnings = [warnings, of_second];
     let interval = paired_bootstrap(&a.matches, &b.matches, common.seed(), BOOTSTRAP_ROUNDS)?;
-    let detections = agreement(&a.results, &b.results);
+    let detections = detection_agreement(&a.results, &b.results);
     let layers = layers([&first, &second], &dataset, args, common)?;
     let results = [&a.results[..], &b.results];
     let drawn = draw((args, common), &dataset, &detections, results)?;
@@ -76,11 +81,7 @@ fn evaluate(
     let (head, mut sessions) = engine::detectors(model, common, (engine::threads(common), 1))?;
     let mut warnings = model::warnings(model, Some(&head));
     let progress = Progress::new("images", dataset.images.len());
-    let thresholds = Thresholds {
-        conf: 0.001,
-        iou: 0.7,
-    };
-    let evaluation = evaluate_sessions(&mut sessions, dataset, thresholds, &|done| {
+    let evaluation = evaluate_sessions(&mut sessions, dataset, THRESHOLDS, &|done| {
         progress.at(done)
     })
     .with_context(|| model.path.display().to_string())?;
@@ -98,7 +99,7 @@ fn layers(
     args: &CompareArgs,
     common: &CommonArgs,
 ) -> Result<Vec<LayerError>> {
-    let options = engine::builtin_options(common, "compare")?;
+    let engine = engine::builtin(common, "compare")?;
     let [a, b] = models.map(|m| normalise(m.graph.clone()));
     let (a, b) = (a?, b?);
     let heads = models.map(|m| yolo::families::identify(&m.graph, m.family.as_deref()));
@@ -110,21 +111,19 @@ fn layers(
         head.input.size_px,
         other.input.size_px
     );
-    let paths: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
-    let images: Vec<PathBuf> = sample(&paths, args.layer_images as usize, common.seed())
-        .into_iter()
-        .filter(|p| dataset.streams.read(p, head.input.images()).is_ok())
-        .collect();
+    let sampled = ImageSet::from(dataset).sample(args.layer_images as usize, common.seed());
+    let per_scene = head.input.images();
+    let readable = |p: &&PathBuf| dataset.streams.read(p, per_scene).is_ok();
+    let readable = sampled.paths.iter().filter(readable).cloned();
+    let images = sampled.with(readable.collect());
     let progress = Progress::new("images by layer", images.len());
-    let watched = Watched {
-        input: &head.input,
-        streams: &dataset.streams,
+    let observation = Observation {
+        model: Observed::new(&a, &head),
         images: &images,
-        options,
-        threads: engine::threads(common),
+        engine,
         progress: &|done| progress.at(done),
     };
-    let mut layers = watched.layer_errors(&a, &b)?;
+    let mut layers = layer_errors(&observation, &b)?;
     let error = |l: &LayerError| l.relative_error.unwrap_or(-1.0);
     layers.sort_by(|x, y| error(y).total_cmp(&error(x)));
     Ok(layers)
@@ -134,7 +133,7 @@ fn layers(
 fn draw(
     (args, common): (&CompareArgs, &CommonArgs),
     dataset: &Dataset,
-    detections: &Agreement,
+    detections: &DetectionAgreement,
     results: [&[CocoResult]; 2],
 ) -> Result<Vec<String>> {
     let Some(dir) = &args.out else {
@@ -146,13 +145,13 @@ fn draw(
         let image = dataset.images.iter().find(|i| i.image_id == found.image_id);
         let Some(image) = image else { continue };
         let pixels = read_rgb(&image.path)?;
-        let halves = results.map(|r| compress::drawn(&pixels, r, found.image_id, dataset));
+        let halves = results.map(|r| report::drawn(&pixels, r, found.image_id, dataset));
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = dir.join(format!("{:04}_{stem}.jpg", drawn.len() + 1));
         common
             .files
             .draws(std::slice::from_ref(&path), dataset.files())?;
-        save_image(&compress::side_by_side(&halves), &path)?;
+        save_image(&report::side_by_side(&halves), &path)?;
         drawn.push(path.display().to_string());
     }
     Ok(drawn)
@@ -161,9 +160,10 @@ fn draw(
 fn print(r: &Record, worst: usize) {
     let mut rows = table(&["layer", "channels", "relative error"]);
     for l in r.layers.iter().take(worst) {
-        let channels = match l.channels == l.other_channels {
-            true => l.channels.to_string(),
-            false => format!("{} to {}", l.channels, l.other_channels),
+        let channels = if l.channels == l.other_channels {
+            l.channels.to_string()
+        } else {
+            format!("{} to {}", l.channels, l.other_channels)
         };
         let error = l.relative_error;
         let error = error.map_or("other shape".to_owned(), |e| format!("{e:.4}"));
@@ -183,7 +183,7 @@ fn print(r: &Record, worst: usize) {
         a.coco.map_50_95,
         b.coco.map_50_95
     );
-    let [a, b] = r.int8_macs_share.map(compress::percent);
+    let [a, b] = r.int8_macs_share.map(percent);
     say!("MACs in INT8  {a} and {b}");
     let i = &r.map_50_95_ratio;
     let tie = i.lower <= 1.0 && 1.0 <= i.upper;
@@ -200,7 +200,7 @@ fn print(r: &Record, worst: usize) {
         d.matched,
         d.only_first,
         d.only_second,
-        compress::SHOWN_CONF
+        SHOWN_CONF
     );
     say!(
         "              mean overlap {:.3}, mean difference of confidence {:.3}",

@@ -119,23 +119,18 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     }
     progress.at(images.len());
     drop(progress);
-    if let Some(told) = data::told_of_repaired(&record.repaired_images) {
-        note!("warning: {told}");
+    if let Some(warning) = data::repaired_warning(&record.repaired_images) {
+        note!("warning: {warning}");
     }
     print(&record);
     write_json(common.json.as_deref(), &record)?;
-    let allowed = 3.max(images.len() / 100);
     if record.images.is_empty() {
         bail!("none of {} images could be read", images.len());
     }
-    if record.bad_images.len() > allowed {
-        bail!(
-            "{} of {} images could not be read: at most {allowed} may be bad",
-            record.bad_images.len(),
-            images.len()
-        );
-    }
-    Ok(())
+    Ok(observe::check_bad_images(
+        record.bad_images.len(),
+        images.len(),
+    )?)
 }
 
 /// Files as they are named, folders as their images by name.

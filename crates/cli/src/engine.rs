@@ -4,6 +4,7 @@ use crate::model::Model;
 use crate::onnx_runtime::OnnxRuntime;
 use anyhow::{Context, Result, bail};
 use kernels::Isa;
+use observe::Engine;
 use runtime::PlanOptions;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -33,15 +34,18 @@ pub(crate) fn options(args: &CommonArgs) -> Result<PlanOptions> {
     })
 }
 
-/// The plan's options, for verbs that need to look into the engine.
-pub(crate) fn builtin_options(args: &CommonArgs, verb: &str) -> Result<PlanOptions> {
+/// Our own engine, for verbs that observe values inside it.
+pub(crate) fn builtin(args: &CommonArgs, verb: &str) -> Result<Engine> {
     if args.engine != EngineName::Builtin {
         bail!(
-            "`{verb}` watches values inside the engine: --engine builtin is needed, found {}",
+            "`{verb}` observes values inside the engine: --engine builtin is needed, found {}",
             args.engine.name()
         );
     }
-    options(args)
+    Ok(Engine {
+        options: options(args)?,
+        threads: threads(args),
+    })
 }
 
 /// ONNX Runtime, as `--ort-library` names it.

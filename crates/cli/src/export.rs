@@ -1,7 +1,8 @@
 //! `export`: a model as an ONNX file.
 use crate::args::{CommonArgs, ExportArgs};
+use crate::format::{megabytes, shape_text};
 use crate::model;
-use crate::output::{check_writable, megabytes, shape_text, write_json};
+use crate::output::{check_writable, write_json};
 use anyhow::{Context, Result, bail};
 use ir::{Graph, Op, rewrites};
 use serde::Serialize;

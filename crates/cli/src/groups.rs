@@ -1,6 +1,7 @@
 //! `inspect --groups`: which channels hang together, and through which layers they run.
+use crate::format::{grouped, layer_name};
 use crate::model::Model;
-use crate::output::{align_right, grouped, table};
+use crate::output::{align_right, table};
 use anyhow::Result;
 use ir::{Graph, NodeId};
 use prune::{DependencyGroup, Groups};
@@ -92,18 +93,6 @@ pub(crate) fn print_frozen(frozen: &[FrozenCount]) {
     }
 }
 
-/// A layer's or group's name without what all layers of exported models share: `/model.2/cv1/conv/Conv#2` is
-/// `model.2/cv1#2`.
-pub(crate) fn short(name: &str) -> String {
-    let (layer, half) = match name.rsplit_once('#') {
-        Some((layer, half)) => (layer, format!("#{half}")),
-        None => (name, String::new()),
-    };
-    let layer = layer.strip_prefix('/').unwrap_or(layer);
-    let layer = layer.strip_suffix("/Conv").unwrap_or(layer);
-    format!("{}{half}", layer.strip_suffix("/conv").unwrap_or(layer))
-}
-
 fn group(graph: &Graph, g: &DependencyGroup) -> Group {
     let layers = g.layers(graph);
     let name = |id: NodeId| graph.node(id).name.clone();
@@ -129,7 +118,7 @@ fn print(r: &Record) {
     let mut rows = table(&["group", "channels", "MACs", "written by", "read by", ""]);
     for g in &r.groups {
         rows.add_row([
-            short(&g.name),
+            layer_name(&g.name),
             g.channels.to_string(),
             grouped(g.macs),
             list(&g.written_by),
@@ -154,25 +143,9 @@ fn print(r: &Record) {
 
 /// The first few names, and how many more there are.
 fn list(names: &[String]) -> String {
-    let mut told: Vec<String> = names.iter().take(NAMED).map(|n| short(n)).collect();
+    let mut told: Vec<String> = names.iter().take(NAMED).map(|n| layer_name(n)).collect();
     if names.len() > NAMED {
         told.push(format!("+{}", names.len() - NAMED));
     }
     told.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_of_an_exported_name_is_the_module() {
-        assert_eq!(short("/model.2/cv1/conv/Conv"), "model.2/cv1");
-        assert_eq!(
-            short("/model.22/cv2.0/cv2.0.2/Conv"),
-            "model.22/cv2.0/cv2.0.2"
-        );
-        assert_eq!(short("/model.2/cv1/conv/Conv#2"), "model.2/cv1#2");
-        assert_eq!(short("stem"), "stem");
-    }
 }

@@ -1,6 +1,7 @@
 //! `inspect`: what a detector is made of.
 use crate::args::{CommonArgs, InspectArgs};
-use crate::output::{align_right, grouped, shape_text, table, write_json};
+use crate::format::{grouped, shape_text};
+use crate::output::{align_right, table, write_json};
 use crate::{groups, model, sensitivity};
 use anyhow::Result;
 use comfy_table::Table;

@@ -16,12 +16,13 @@ macro_rules! note {
 mod args;
 mod bench;
 mod compare;
-mod compress_verb;
+mod compress;
 mod data;
 mod detect;
 mod engine;
 mod export;
 mod files;
+mod format;
 mod groups;
 mod inspect;
 mod memory;
@@ -35,6 +36,7 @@ mod quantize;
 mod report;
 mod sensitivity;
 mod streams;
+mod subject;
 mod val;
 
 use anyhow::Result;
@@ -43,11 +45,20 @@ use clap::Parser;
 use files::Files;
 use std::process::ExitCode;
 
+/// What a verb comes to when nothing goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    /// `compress` wrote everything, but the result keeps too little of the accuracy.
+    GateFailed,
+}
+
 fn main() -> ExitCode {
     let Args { verb, mut common } = Args::parse();
-    let done = ready(&verb, &mut common).and_then(|()| run(&verb, &common));
-    match done {
-        Ok(code) => code,
+    let verdict = ready(&verb, &mut common).and_then(|()| run(&verb, &common));
+    match verdict {
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Ok(Verdict::GateFailed) => ExitCode::from(1),
         Err(error) => {
             note!("error: {}", message(&error));
             ExitCode::from(2)
@@ -62,19 +73,20 @@ fn ready(verb: &Verb, common: &mut CommonArgs) -> Result<()> {
     output::check_writable(common.json.as_deref())
 }
 
-fn run(verb: &Verb, common: &CommonArgs) -> Result<ExitCode> {
+fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
     match verb {
-        Verb::Inspect(verb) => inspect::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Val(verb) => val::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Detect(verb) => detect::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Export(verb) => export::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Prune(verb) => prune::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Quantize(verb) => quantize::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Compare(verb) => compare::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Report(verb) => report::run(verb, common).map(|()| ExitCode::SUCCESS),
-        Verb::Compress(verb) => compress_verb::run(verb, common),
-        Verb::Bench(verb) => bench::run(verb, common).map(|()| ExitCode::SUCCESS),
+        Verb::Inspect(verb) => inspect::run(verb, common),
+        Verb::Val(verb) => val::run(verb, common),
+        Verb::Detect(verb) => detect::run(verb, common),
+        Verb::Export(verb) => export::run(verb, common),
+        Verb::Prune(verb) => prune::run(verb, common),
+        Verb::Quantize(verb) => quantize::run(verb, common),
+        Verb::Compare(verb) => compare::run(verb, common),
+        Verb::Report(verb) => report::run(verb, common),
+        Verb::Bench(verb) => bench::run(verb, common),
+        Verb::Compress(verb) => return compress::run(verb, common),
     }
+    .map(|()| Verdict::Done)
 }
 
 /// Ctrl-C ends with exit code 3, between two files: nothing is half-written, and no temporary file is left.
@@ -87,14 +99,18 @@ fn on_interrupt() -> Result<()> {
     Ok(())
 }
 
-/// The error and its causes; a cause that the text before it already tells is not told twice, nor what a cause begins with.
+/// The error and its causes, each part once: many errors repeat their cause in their own message.
 fn message(error: &anyhow::Error) -> String {
     error
         .chain()
         .map(ToString::to_string)
-        .fold(String::new(), |text, cause| match text.contains(&cause) {
-            true => text,
-            false if cause.starts_with(&text) => cause,
-            false => format!("{text}: {cause}"),
+        .fold(String::new(), |text, cause| {
+            if text.contains(&cause) {
+                text
+            } else if cause.starts_with(&text) {
+                cause
+            } else {
+                format!("{text}: {cause}")
+            }
         })
 }

@@ -1,4 +1,4 @@
-//! Tables, numbers and JSON files, as every verb shows them.
+//! Lines, tables and JSON files, as every verb writes them.
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde::Serialize;
@@ -58,34 +58,4 @@ pub(crate) fn align_right(table: &mut Table, from: usize) {
     for column in table.column_iter_mut().skip(from) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-}
-
-/// A number with thin groups of three: 2 230 144 000.
-pub(crate) fn grouped(v: u64) -> String {
-    let digits = v.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|c| std::str::from_utf8(c).expect("digits are ASCII"))
-        .collect();
-    groups.join(" ")
-}
-
-/// Bytes in megabytes.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    format!("{:.2} MB", bytes as f64 / 1e6)
-}
-
-/// What is read where this machine does not tell.
-pub(crate) const NOT_AVAILABLE: &str = "not available";
-
-/// Energy in joules.
-pub(crate) fn joules(energy_j: Option<f64>) -> String {
-    energy_j.map_or(NOT_AVAILABLE.to_owned(), |j| format!("{j:.3} J"))
-}
-
-/// A shape; `?` where it is not known.
-pub(crate) fn shape_text(shape: &Option<Vec<usize>>) -> String {
-    shape.as_ref().map_or("?".to_owned(), |s| format!("{s:?}"))
 }

@@ -1,5 +1,6 @@
 //! `bench --plan`: what each step takes, and how near it comes to the processor's ceiling.
-use crate::output::{align_right, grouped, table};
+use crate::format::grouped;
+use crate::output::{align_right, table};
 use anyhow::{Context, Result};
 use kernels::{Isa, KernelError, fma_loop, vnni_loop};
 use runtime::{Plan, Session, StepInfo};

@@ -1,8 +1,10 @@
 //! `prune`: fewer channels, without training.
 use crate::args::{CommonArgs, PruneArgs};
-use crate::groups::{frozen_by_reason, print_frozen, short};
-use crate::model::{self, Subject};
-use crate::output::{align_right, check_writable, grouped, table, write_json};
+use crate::format::{grouped, layer_name};
+use crate::groups::{frozen_by_reason, print_frozen};
+use crate::model;
+use crate::output::{align_right, check_writable, table, write_json};
+use crate::subject::{Subject, report_bad};
 use anyhow::Result;
 use comfy_table::CellAlignment;
 use compress::{GroupCut, PruneAccount, RepairStep, ThinnedLayer, prune_detector};
@@ -37,7 +39,7 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     check_writable(Some(&args.out))?;
     let subject = Subject::open(&model, &args.images, common, "prune")?;
     let pruned = prune_detector(&subject.observation(), &options, budget)?;
-    model::report_bad(&pruned.bad_images, subject.images.len())?;
+    report_bad(&pruned.bad_images, subject.images.len())?;
     model::save(&pruned.graph, &args.out)?;
     let record = Record {
         model: model.path.display().to_string(),
@@ -110,7 +112,7 @@ fn print_groups(groups: &[GroupCut]) {
     for g in groups {
         let number = |v: Option<f64>, text: &dyn Fn(f64) -> String| v.map_or("–".to_owned(), text);
         rows.add_row([
-            short(&g.group),
+            layer_name(&g.group),
             format!("{} → {}", g.channels, g.channels - g.removed),
             g.removed.to_string(),
             number(g.contribution_kept, &|v| format!("{:.1} %", 100.0 * v)),
@@ -127,15 +129,18 @@ fn print_groups(groups: &[GroupCut]) {
 
 /// The first few layers with what they lost, and how many more there are.
 fn layers(layers: &[ThinnedLayer]) -> String {
-    let side = |what: &str, [before, after]: [usize; 2]| match before == after {
-        true => String::new(),
-        false => format!(" {what} {before} → {after}"),
+    let side = |what: &str, [before, after]: [usize; 2]| {
+        if before == after {
+            String::new()
+        } else {
+            format!(" {what} {before} → {after}")
+        }
     };
-    let told = |l: &ThinnedLayer| {
-        let name = short(&l.layer);
+    let text = |l: &ThinnedLayer| {
+        let name = layer_name(&l.layer);
         format!("{name}{}{}", side("in", l.inputs), side("out", l.outputs))
     };
-    let mut all: Vec<String> = layers.iter().take(NAMED).map(told).collect();
+    let mut all: Vec<String> = layers.iter().take(NAMED).map(text).collect();
     if layers.len() > NAMED {
         all.push(format!("+{}", layers.len() - NAMED));
     }

@@ -1,11 +1,13 @@
 //! `quantize`: an INT8 model from a float one.
 use crate::args::{CommonArgs, QuantizeArgs};
-use crate::model::{self, Subject};
+use crate::format::percent;
+use crate::model;
 use crate::output::{align_right, check_writable, table, write_json};
+use crate::subject::{Subject, report_bad};
 use anyhow::Result;
 use compress::{
-    LadderStep, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, SiteDecision,
-    quantize_detector_within,
+    QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
+    quantize_detector,
 };
 use ir::normalise;
 use serde::Serialize;
@@ -25,8 +27,8 @@ struct Record {
     file_bytes: u64,
     source_file_bytes: u64,
     int8_macs_share: f64,
-    steps: Vec<LadderStep>,
-    sites: Vec<SiteDecision>,
+    steps: Vec<SearchStep>,
+    sites: Vec<RangeDecision>,
     plan: quant::QuantPlan,
 }
 
@@ -45,8 +47,8 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         calibrator,
         budget: named.map_or(QuantizeBudget::Normal, |b| b.1),
     };
-    let quantized = quantize_detector_within(&subject.observation(), &options)?;
-    model::report_bad(&quantized.bad_images, images)?;
+    let quantized = quantize_detector(&subject.observation(), &options)?;
+    report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
     let source_file_bytes = model.file_bytes;
     say!("{}", args.out.display());
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     );
     say!(
         "  {} of the MACs in INT8, {} tensors quantized for {}, ranges by {}",
-        compress::percent(quantized.int8_macs_share),
+        percent(quantized.int8_macs_share),
         quantized.plan.activations.len(),
         args.quant.target,
         calibrator
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         source_file_bytes,
         int8_macs_share: quantized.int8_macs_share,
         steps: quantized.steps,
-        sites: quantized.sites,
+        sites: quantized.ranges,
         plan: quantized.plan,
     };
     write_json(common.json.as_deref(), &record)
@@ -95,7 +97,7 @@ fn explain(quantized: &Quantized) {
     }
     say!("{steps}");
     let mut sites = table(&["tensor", "range by", "min", "max", "seen min", "seen max"]);
-    for s in &quantized.sites {
+    for s in &quantized.ranges {
         let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));
         let names = [s.value.clone(), s.range_by.clone()];
         sites.add_row(names.into_iter().chain(ends));

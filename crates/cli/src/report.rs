@@ -4,11 +4,12 @@ use crate::output::write_json;
 use crate::progress::Progress;
 use crate::{engine, model};
 use anyhow::{Context, Result, ensure};
-use compress::{Recipe, ReportSource, RunDir, file_digest, sample, write_report};
+use compress::{Recipe, RunDir, file_digest};
 use ir::Graph;
+use observe::ImageSet;
+use report::{Material, write_report};
 use serde::Serialize;
-use std::path::PathBuf;
-use yolo::{Dataset, Streams};
+use yolo::Dataset;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -33,21 +34,16 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
     let val = Dataset::open(&recipe.data, "val").map_err(|e| found("pictures", e.into()));
     let images = images(&recipe, args.images as usize, common.seed());
     let images = images.map_err(|e| found("layers", e));
-    let (images, streams) = images.unwrap_or_default();
+    let images = images.unwrap_or_default();
     let progress = Progress::new("images by layer", images.len());
-    let path = write_report(
-        &dir,
-        &ReportSource {
-            source: source.as_ref(),
-            val: val.as_ref().ok(),
-            images: &images,
-            streams: &streams,
-            engine: engine::builtin_options(common, "report")?,
-            threads: engine::threads(common),
-            pictures: args.pictures as usize,
-            progress: &|done| progress.at(done),
-        },
-    )?;
+    let material = Material {
+        source: source.as_ref(),
+        val: val.as_ref().ok(),
+        images: &images,
+        pictures: args.pictures as usize,
+    };
+    let engine = engine::builtin(common, "report")?;
+    let path = write_report(&dir, &material, engine, &|done| progress.at(done))?;
     drop(progress);
     missing.iter().for_each(|m| note!("not shown: {m}"));
     say!("{}", path.display());
@@ -74,10 +70,9 @@ fn source(recipe: &Recipe) -> Result<Graph> {
     Ok(model::read(&recipe.model, &reading)?.graph)
 }
 
-/// A few training images, and where the others of their scenes lie.
-fn images(recipe: &Recipe, count: usize, seed: u64) -> Result<(Vec<PathBuf>, Streams)> {
+/// A few training images.
+fn images(recipe: &Recipe, count: usize, seed: u64) -> Result<ImageSet> {
     let train = Dataset::open(&recipe.data, &recipe.images.split)
         .with_context(|| recipe.data.display().to_string())?;
-    let paths: Vec<PathBuf> = train.images.into_iter().map(|i| i.path).collect();
-    Ok((sample(&paths, count, seed), train.streams))
+    Ok(ImageSet::from(&train).sample(count, seed))
 }

@@ -1,10 +1,12 @@
 //! `inspect --sensitivity`: what each group is worth, by pruning it alone.
 use crate::args::{CommonArgs, SensitivityArgs};
-use crate::groups::short;
-use crate::model::{self, Model, Subject};
-use crate::output::{align_right, check_writable, grouped, table};
+use crate::format::{grouped, layer_name};
+use crate::model::Model;
+use crate::output::{align_right, check_writable, table};
+use crate::subject::{Subject, report_bad};
 use anyhow::{Context, Result};
-use compress::{GroupSensitivity, PruneStudy, RepairStep, sensitivity_svg};
+use compress::{GroupSensitivity, PruneStudy, RepairStep};
+use report::sensitivity_svg;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -26,7 +28,7 @@ pub(crate) fn run(model: &Model, args: &SensitivityArgs, common: &CommonArgs) ->
     quant::check_float(&model.graph).with_context(|| model.path.display().to_string())?;
     let subject = Subject::open(model, &args.images()?, common, "inspect")?;
     let mut study = PruneStudy::new(subject.observation(), &options)?;
-    model::report_bad(study.bad_images(), subject.images.len())?;
+    report_bad(study.bad_images(), subject.images.len())?;
     let mut shares = args.steps.clone();
     shares.sort_by(f64::total_cmp);
     let record = Record {
@@ -55,7 +57,11 @@ fn print(r: &Record) {
     let points = r.groups.iter().flat_map(|g| &g.points);
     let most = points.map(|p| p.output_error).fold(1e-9, f64::max);
     for g in &r.groups {
-        let mut row = vec![short(&g.group), g.channels.to_string(), grouped(g.macs)];
+        let mut row = vec![
+            layer_name(&g.group),
+            g.channels.to_string(),
+            grouped(g.macs),
+        ];
         row.extend(g.points.iter().map(|p| format!("{:.4}", p.output_error)));
         row.push(bars(g, most));
         rows.add_row(row);

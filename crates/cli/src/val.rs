@@ -1,9 +1,11 @@
 //! `val`: accuracy on a data set.
 use crate::args::{CommonArgs, ValArgs};
+use crate::format::percent;
 use crate::output::{align_right, check_writable, table, write_json};
 use crate::progress::Progress;
 use crate::{data, engine, model};
 use anyhow::{Context, Result};
+use observe::ImageSet;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,8 +50,8 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
     let mut warnings = model::warnings(&model, Some(&head));
     let mut dataset = data::open(&args.data, &args.split, common, Some(&head))?;
-    let images: Vec<PathBuf> = dataset.images.iter().map(|i| i.path.clone()).collect();
-    let copies = data::copies(&images, (&args.data, &args.split, "train"));
+    let images = ImageSet::from(&dataset);
+    let copies = data::copies(&images, &args.data, &args.split, "train");
     dataset.warnings.extend(copies);
     data::warn(&args.data, &dataset.warnings);
     let progress = Progress::new("images", dataset.images.len());
@@ -78,13 +80,14 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         .map(|b| b.file.as_path())
         .collect();
     let read = images
+        .paths
         .iter()
         .map(PathBuf::as_path)
         .filter(|path| !bad.contains(path));
     let repaired_images = data::repaired(read);
-    let told = data::told_of_repaired(&repaired_images);
-    data::warn(&args.data, told.as_slice());
-    dataset.warnings.extend(told);
+    let repaired = data::repaired_warning(&repaired_images);
+    data::warn(&args.data, repaired.as_slice());
+    dataset.warnings.extend(repaired);
     let doubt = evaluation.doubt.map(|d| d.told(&head));
     warnings.extend(doubt.clone());
     let record = Record {
@@ -158,6 +161,6 @@ fn print(r: &Record) {
         r.images_per_s,
         r.threads,
         r.isa.as_deref().unwrap_or(r.engine),
-        compress::percent(r.int8_macs_share)
+        percent(r.int8_macs_share)
     );
 }

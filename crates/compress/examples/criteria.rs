@@ -5,10 +5,11 @@
 #![allow(missing_docs, clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use compress::{Observation, PruneBudget, PruneOptions, THRESHOLDS, prune_detector, sample};
+use compress::{PruneBudget, PruneOptions, THRESHOLDS, prune_detector};
 use ir::Graph;
+use observe::{Engine, ImageSet, Model, Observation};
 use onnx::LoadOptions;
 use runtime::PlanOptions;
 use yolo::metrics::{Matches, paired_bootstrap};
@@ -25,8 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let graph = ir::canonicalise(onnx::load(Path::new(model), &LoadOptions::default())?)?;
     let head = families::identify(&graph, None)?;
     let train = Dataset::open(Path::new(data), "train")?;
-    let paths: Vec<PathBuf> = train.images.iter().map(|i| i.path.clone()).collect();
-    let images = sample(&paths, count.parse()?, 0);
+    let images = ImageSet::from(&train).sample(count.parse()?, 0);
     let val = Dataset::open(Path::new(data), "val")?;
     let options = PlanOptions::default();
     let matches = |graph: &Graph| -> Result<Matches, Box<dyn Error>> {
@@ -34,13 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(evaluate_detector(&detector, &val, THRESHOLDS, THREADS, &|_| ())?.matches)
     };
     let observation = Observation {
-        graph: &graph,
-        input: &head.input,
-        streams: &train.streams,
-        decoder: Some(&head.decoder),
+        model: Model::new(&graph, &head),
         images: &images,
-        options,
-        threads: THREADS,
+        engine: Engine {
+            options,
+            threads: THREADS,
+        },
         progress: &|_| (),
     };
     let dense = matches(&graph)?;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use compress::sample;
 use ir::{Graph, Op, ValueId};
+use observe::ImageSet;
 use onnx::LoadOptions;
 use runtime::{Plan, PlanOptions, Session};
 use yolo::{families, read_rgb};
@@ -88,7 +88,12 @@ fn main() -> Result<()> {
     let entries = std::fs::read_dir(folder)?.map(|e| Ok(e?.path()));
     let mut images = entries.collect::<std::io::Result<Vec<_>>>()?;
     images.sort();
-    let deviations = deviations(&fused, &sample(&images, count.parse()?, 0))?;
+    let images = ImageSet {
+        paths: images,
+        ..ImageSet::default()
+    };
+    let images = images.sample(count.parse()?, 0);
+    let deviations = deviations(&fused, &images.paths)?;
     let mut all = vec![];
     for (_, node) in fused.nodes() {
         if let (Some(gamma), Some(deviation)) =

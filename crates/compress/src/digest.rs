@@ -3,50 +3,21 @@
 use std::fs;
 use std::path::Path;
 
+use observe::ImageSet;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use yolo::{Dataset, Streams};
+use yolo::Dataset;
 
 use crate::CompressError;
 
-/// A digest that is being made of parts; the same parts in the same order give the same text.
-pub(crate) struct Key(Sha256);
+/// SHA-256 in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::new_with_prefix(bytes))
+}
 
-impl Key {
-    /// The key of a stage. The program's version belongs to it: another version may decide otherwise.
-    pub(crate) fn of(stage: &str) -> Self {
-        Self(Sha256::new())
-            .and(env!("CARGO_PKG_VERSION"))
-            .and(stage)
-    }
-
-    /// One more part.
-    pub(crate) fn and(mut self, part: impl AsRef<[u8]>) -> Self {
-        let part = part.as_ref();
-        // Lengths keep `ab`, `c` apart from `a`, `bc`.
-        self.0.update((part.len() as u64).to_le_bytes());
-        self.0.update(part);
-        self
-    }
-
-    /// One more part that has a text.
-    pub(crate) fn and_text(self, part: impl ToString) -> Self {
-        self.and(part.to_string())
-    }
-
-    /// The content of a file.
-    pub(crate) fn and_file(self, path: &Path) -> Result<Self, CompressError> {
-        let bytes = fs::read(path).map_err(|source| CompressError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(self.and(bytes))
-    }
-
-    /// The text.
-    pub(crate) fn finish(self) -> String {
-        let hex = |byte: &u8| format!("{byte:02x}");
-        self.0.finalize().iter().map(hex).collect()
-    }
+fn hexadecimal(digest: Sha256) -> String {
+    let hex = |byte: &u8| format!("{byte:02x}");
+    digest.finalize().iter().map(hex).collect()
 }
 
 /// SHA-256 of a file's content, in hexadecimal.
@@ -58,37 +29,40 @@ pub fn file_digest(path: &Path) -> Result<String, CompressError> {
         path: path.to_owned(),
         source,
     })?;
-    let hex = |byte: &u8| format!("{byte:02x}");
-    Ok(Sha256::digest(&bytes).iter().map(hex).collect())
+    Ok(sha256(&bytes))
 }
 
-/// The images of which a digest is made.
-pub(crate) struct Scenes<'a> {
-    /// Where the images of a scene lie.
-    pub(crate) streams: &'a Streams,
-    /// How many images a scene has.
-    pub(crate) images: usize,
+/// The key of a stage with these inputs: options as they are serialized, files and images by the digests that stand in
+/// their place. The program's version belongs to it, since another version may decide otherwise.
+pub(crate) fn stage_key(stage: &str, inputs: &impl Serialize) -> Result<String, serde_json::Error> {
+    let parts = (env!("CARGO_PKG_VERSION"), stage, inputs);
+    Ok(sha256(&serde_json::to_vec(&parts)?))
 }
 
-impl Scenes<'_> {
-    /// The content of the scene that an image belongs to; an image that cannot be read counts as empty.
-    pub(crate) fn and(&self, key: Key, image: &Path) -> Key {
-        let paths = self.streams.paths(image, self.images).unwrap_or_default();
-        let content = |path| fs::read(path).unwrap_or_default();
-        paths.iter().fold(key, |key, path| key.and(content(path)))
+/// Digest of images by content, wherever they lie, for a model that reads `per_scene` images of a scene. An image that cannot
+/// be read counts as empty.
+pub(crate) fn images_digest(images: &ImageSet, per_scene: usize) -> String {
+    let mut digest = Sha256::new();
+    for image in &images.paths {
+        let scene = images.streams.paths(image, per_scene);
+        for path in scene.unwrap_or_default() {
+            let content = fs::read(path).unwrap_or_default();
+            // Lengths keep `ab`, `c` apart from `a`, `bc`.
+            digest.update((content.len() as u64).to_le_bytes());
+            digest.update(content);
+        }
     }
+    hexadecimal(digest)
 }
 
-/// Digest of images and labels by content, wherever they lie.
-pub(crate) fn dataset_digest(dataset: &Dataset, images: usize) -> String {
-    let mut key = Key::of("data").and_text(dataset.names.join("\n"));
-    let scenes = Scenes {
-        streams: &dataset.streams,
-        images,
-    };
-    for image in &dataset.images {
-        let labels = format!("{} {:?}", image.image_id, image.labels);
-        key = scenes.and(key.and(labels), &image.path);
-    }
-    key.finish()
+/// Digest of class names, images and labels by content.
+pub(crate) fn dataset_digest(
+    dataset: &Dataset,
+    per_scene: usize,
+) -> Result<String, serde_json::Error> {
+    let images = images_digest(&ImageSet::from(dataset), per_scene);
+    let labels = dataset.images.iter().map(|i| (i.image_id, &i.labels));
+    let labels: Vec<_> = labels.collect();
+    let parts = (&dataset.names, labels, images);
+    Ok(sha256(&serde_json::to_vec(&parts)?))
 }

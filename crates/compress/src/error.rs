@@ -10,6 +10,12 @@ pub enum CompressError {
     /// Images, labels or head.
     #[error(transparent)]
     Yolo(#[from] yolo::YoloError),
+    /// A model could not be observed on images.
+    #[error(transparent)]
+    Observe(#[from] observe::ObserveError),
+    /// The inputs of a stage have no JSON form.
+    #[error(transparent)]
+    StageInputs(#[from] serde_json::Error),
     /// The engine.
     #[error(transparent)]
     Runtime(#[from] runtime::RuntimeError),
@@ -83,26 +89,15 @@ pub enum CompressError {
         /// The folder.
         path: std::path::PathBuf,
     },
-    /// No image is left to calibrate on.
-    #[error(
-        "{}: every image of `{split}` is in `val` too: nothing is left to calibrate on",
-        data.display()
-    )]
-    NothingLeft {
-        /// The data set.
-        data: std::path::PathBuf,
-        /// The split that images are taken from.
-        split: String,
-    },
     /// The lower end of an interval is asked for, of too few images.
     #[error(
         "--strict asks for the lower end of the 95 % interval, which says nothing of the {found} of val: at least {least} are needed"
     )]
     TooFewToBeStrict {
         /// What is labelled.
-        found: crate::Labelled,
+        found: observe::Labelled,
         /// What is needed.
-        least: crate::Labelled,
+        least: observe::Labelled,
     },
     /// The detector finds nothing of what is labelled.
     #[error(
@@ -126,22 +121,6 @@ pub enum CompressError {
         found: String,
         /// The names known.
         expected: String,
-    },
-    /// More calibration images than max(3, 1 %) could not be read.
-    #[error("{bad} of {images} calibration images could not be read")]
-    TooManyBadImages {
-        /// Images that failed.
-        bad: usize,
-        /// Images tried.
-        images: usize,
-    },
-    /// No image could be read.
-    #[error("none of the {images} images could be read, the first because: {reason}")]
-    NoImages {
-        /// Images tried.
-        images: usize,
-        /// Why the first failed.
-        reason: String,
     },
     /// Activations are not finite on real images.
     #[error("value `{value}` holds {count} NaN or infinite elements on the calibration images")]

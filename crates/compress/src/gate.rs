@@ -1,78 +1,128 @@
-//! The gate: how much of the baseline's mAP an attempt keeps, and how certain that is.
+//! The gate: the hold-out rules attempts out, and what it lets through `val` judges, each attempt once.
 
-use serde::{Deserialize, Serialize};
+use observe::{Labelled, Splits};
 use yolo::metrics::RatioInterval;
 
+use crate::CompressError;
+use crate::artifact::Candidate;
+use crate::evaluation::EvalSplit;
 use crate::recipe::GateRecipe;
-use crate::{PruneBudget, Reached, Shortfall};
+use crate::run::Run;
+use crate::source::Source;
 
-/// One try at passing the gate.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Attempt {
-    /// What was asked; several budgets where they came out the same.
-    pub asked: Vec<PruneBudget>,
-    /// Share of the MACs that pruning removed.
-    pub macs_ratio: f64,
-    /// Why that is less than was first asked; `None` where it is not.
-    pub shortfall: Option<Shortfall>,
-    /// Folder with its models and plans.
-    pub folder: String,
-    /// mAP over the baseline's on the hold-out, which decides whether `val` is read at all; `None` without a hold-out.
-    pub holdout: Option<RatioInterval>,
-    /// mAP over the baseline's on `val`; `None` when the hold-out spoke against it.
-    pub ratio: Option<f64>,
-    /// Lower end of its 95 % interval; `None` also where `val` has too few images for one.
-    pub lower_bound: Option<f64>,
-    /// Upper end.
-    pub upper_bound: Option<f64>,
-    /// Whether the gate passed.
-    pub passed: bool,
+/// A doubtful baseline below it is worth nothing.
+const WORTHLESS_MAP: f64 = 0.01;
+
+/// How much of the baseline's mAP an attempt must keep, and the images that tell how much it keeps.
+pub(crate) struct Gate<'a> {
+    recipe: GateRecipe,
+    holdout: Option<EvalSplit<'a>>,
+    pub(crate) val: EvalSplit<'a>,
+    /// What is labelled in `val`.
+    pub(crate) labelled: Labelled,
+    /// What was used instead of what was asked, and what the figures do not tell.
+    pub(crate) warnings: Vec<String>,
 }
 
-impl Attempt {
-    /// Pruned and not judged yet.
-    pub(crate) fn new(folder: String, reached: &Reached) -> Self {
-        Self {
-            asked: vec![],
-            macs_ratio: reached.macs_ratio,
-            shortfall: reached.shortfall,
-            folder,
-            holdout: None,
-            ratio: None,
-            lower_bound: None,
-            upper_bound: None,
-            passed: false,
-        }
-    }
-}
-
-/// The gate's verdict.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Gate {
-    /// Share of the baseline's mAP asked for.
-    pub keep: f64,
-    /// Whether the lower bound had to keep it.
-    pub strict: bool,
-    /// The last attempt's ratio.
-    pub ratio: f64,
-    /// The last attempt's lower bound; `None` where `val` has too few images for an interval.
-    pub lower_bound: Option<f64>,
-    /// The last attempt's upper bound.
-    pub upper_bound: Option<f64>,
-    /// The verdict.
-    pub passed: bool,
-    /// All attempts, in order.
-    pub attempts: Vec<Attempt>,
-}
-
-impl GateRecipe {
-    /// Whether that is enough.
-    pub(crate) fn passes(&self, interval: &RatioInterval) -> bool {
-        let judged = if self.strict {
-            interval.lower
-        } else {
-            interval.ratio
+impl<'a> Gate<'a> {
+    /// Evaluates the model as it came on both sets: once, and before anything is changed.
+    ///
+    /// # Errors
+    /// `TooFewToBeStrict`; `Doubtful` when the model was probably misread; `NothingFound` when the model finds nothing on `val`; as
+    /// the evaluation otherwise.
+    pub(crate) fn open(
+        recipe: GateRecipe,
+        data: &'a Splits,
+        source: &Source<'_>,
+        run: &Run<'_>,
+    ) -> Result<Self, CompressError> {
+        let mut warnings = Vec::new();
+        let mut warn = |warning: String| {
+            (run.log)(&format!("warning: {warning}"));
+            warnings.push(warning);
         };
-        judged >= self.keep
+        data.warnings.iter().cloned().for_each(&mut warn);
+        let labelled = Labelled::from(&data.val);
+        if !labelled.is_enough() {
+            let least = Labelled::LEAST;
+            if recipe.strict {
+                return Err(CompressError::TooFewToBeStrict {
+                    found: labelled,
+                    least,
+                });
+            }
+            warn(format!(
+                "val: {labelled}: a 95 % interval of so few says nothing, so none is given, and a difference may be chance: at least {least} are needed"
+            ));
+        }
+        let val = EvalSplit::new("val", &data.val, source, run)?;
+        if let Some(doubt) = val.doubt(source) {
+            // What is compared with next to nothing proves nothing.
+            let is_worthless = val.baseline.metrics.coco.map_50_95 < WORTHLESS_MAP;
+            if is_worthless && val.finds_something() {
+                return Err(CompressError::Doubtful(doubt));
+            }
+            warn(doubt);
+        }
+        if !val.finds_something() {
+            return Err(CompressError::NothingFound);
+        }
+        let holdout = data.holdout.as_ref();
+        let holdout = holdout.map(|set| EvalSplit::new("holdout", set, source, run));
+        let holdout = holdout.transpose()?;
+        holdout
+            .as_ref()
+            .and_then(|h| h.doubt(source))
+            .map(&mut warn);
+        if holdout.as_ref().is_some_and(|h| !h.finds_something()) {
+            warn("hold-out: the model finds nothing on it: val alone decides".to_owned());
+        }
+        Ok(Self {
+            recipe,
+            holdout: holdout.filter(EvalSplit::finds_something),
+            val,
+            labelled,
+            warnings,
+        })
+    }
+
+    /// Images that choose among attempts.
+    pub(crate) fn holdout_images(&self) -> usize {
+        self.holdout.as_ref().map_or(0, |h| h.dataset.images.len())
+    }
+
+    /// Evaluates an attempt's model on the hold-out and, unless that rules it out or it is the last attempt, on `val`; what was
+    /// evaluated before is not evaluated again.
+    pub(crate) fn judge(
+        &self,
+        candidate: &mut Candidate,
+        is_last: bool,
+        source: &Source<'_>,
+        run: &Run<'_>,
+    ) -> Result<(), CompressError> {
+        let (attempt, model) = (&mut candidate.attempt, &candidate.quantized.model);
+        if let (Some(holdout), None) = (&self.holdout, attempt.holdout) {
+            attempt.holdout = Some(holdout.compare(model, source, run)?);
+        }
+        let is_ruled_out = attempt.holdout.is_some_and(|h| !self.passes(&h));
+        if attempt.ratio.is_some() || (is_ruled_out && !is_last) {
+            return Ok(());
+        }
+        let kept = self.val.compare(model, source, run)?;
+        let interval = self.labelled.is_enough().then_some(kept);
+        attempt.ratio = Some(kept.ratio);
+        attempt.lower_bound = interval.map(|i| i.lower);
+        attempt.upper_bound = interval.map(|i| i.upper);
+        attempt.passed = self.passes(&kept);
+        Ok(())
+    }
+
+    fn passes(&self, kept: &RatioInterval) -> bool {
+        let share = if self.recipe.strict {
+            kept.lower
+        } else {
+            kept.ratio
+        };
+        share >= self.recipe.keep
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::path::{Path, PathBuf};
 
+use observe::Sampling;
 use prune::Budget;
 use serde::{Deserialize, Serialize};
 
@@ -33,26 +34,14 @@ pub struct Recipe {
     pub seed: u64,
     /// Instruction set of the engine: sums differ in their last bits between them.
     pub isa: String,
-    /// Images that are looked at.
-    pub images: ImagesRecipe,
+    /// Images on which the model is observed while it is changed.
+    pub images: Sampling,
     /// Pruning.
     pub prune: PruneRecipe,
     /// Quantization.
     pub quantize: QuantizeRecipe,
     /// The gate.
     pub gate: GateRecipe,
-}
-
-/// Images that are looked at while the model is changed.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImagesRecipe {
-    /// Split that they come from.
-    pub split: String,
-    /// How many to calibrate on.
-    pub calibration: u32,
-    /// How many to choose among attempts by.
-    pub holdout: u32,
 }
 
 /// Pruning.
@@ -113,12 +102,46 @@ impl PruneRecipe {
         }
     }
 
+    /// How channels are chosen and repaired, whatever is tried.
+    pub(crate) fn without_budgets(&self) -> Self {
+        Self {
+            macs: vec![],
+            keep_contribution: vec![],
+            ..self.clone()
+        }
+    }
+
+    /// Shares of the MACs to remove: what is asked, and less where that costs too much.
+    pub fn removing_macs(options: PruneOptions, share: f64) -> Self {
+        Self {
+            macs: back_off(share),
+            ..Self::new(options)
+        }
+    }
+
+    /// Shares of each group's contribution to keep: what is asked, and more where that costs too much.
+    pub fn keeping_contribution(options: PruneOptions, share: f64) -> Self {
+        let removed = back_off(1.0 - share).into_iter();
+        Self {
+            keep_contribution: removed.map(|removed| 1.0 - removed).collect(),
+            ..Self::new(options)
+        }
+    }
+
     /// What to try, in order.
     pub(crate) fn budgets(&self) -> Vec<PruneBudget> {
         let kept = self.keep_contribution.iter().copied();
         let macs = self.macs.iter().copied().map(PruneBudget::Macs);
         kept.map(PruneBudget::Contribution).chain(macs).collect()
     }
+}
+
+/// Shares to remove, one after the other: what was asked, half of it, a fifth, and nothing.
+fn back_off(asked: f64) -> Vec<f64> {
+    if asked == 0.0 {
+        return vec![0.0];
+    }
+    vec![asked, asked / 2.0, asked / 5.0, 0.0]
 }
 
 /// Quantization.
@@ -210,13 +233,15 @@ impl Recipe {
             });
         }
         p.options().criterion()?;
-        let named = |list: &[&str], what, found: &str| match list.contains(&found) {
-            true => Ok(()),
-            false => Err(CompressError::UnknownName {
+        let named = |list: &[&str], what, found: &str| {
+            if list.contains(&found) {
+                return Ok(());
+            }
+            Err(CompressError::UnknownName {
                 what,
                 found: found.to_owned(),
                 expected: list.join(", "),
-            }),
+            })
         };
         let calibrators: Vec<&str> = quant::OBSERVERS.iter().map(|o| o.0).collect();
         named(&calibrators, "calibrator", &self.quantize.calibrator)?;
@@ -226,10 +251,10 @@ impl Recipe {
         self.family
             .iter()
             .try_for_each(|f| named(&families, "family", f))?;
-        match p.budgets().is_empty() {
-            true => Err(CompressError::NoAttempts),
-            false => Ok(()),
+        if p.budgets().is_empty() {
+            return Err(CompressError::NoAttempts);
         }
+        Ok(())
     }
 }
 
@@ -323,7 +348,7 @@ mod tests {
             data: "data.yaml".into(),
             seed: 7,
             isa: "avx2".to_owned(),
-            images: ImagesRecipe {
+            images: Sampling {
                 split: "train".to_owned(),
                 calibration: 100,
                 holdout: 50,

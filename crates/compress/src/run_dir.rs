@@ -10,19 +10,23 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use yolo::{is_partial, write_file};
 
-use crate::{CompressError, file_digest};
+use crate::CompressError;
+use crate::digest::{file_digest, stage_key};
 
 /// The file by which a run directory is known, and which a running command holds locked. The lock ends with its process.
 const MARKER: &str = "yoloslim.run";
 const MARKER_TEXT: &str = "A run of yoloslim: `compress --resume` goes on with it, `compress` removes its files and starts anew.\n";
 
+/// The pruned model.
+pub(crate) const PRUNED: &str = "pruned.onnx";
+/// What pruning removed, where and why.
+pub(crate) const PRUNE_PLAN: &str = "prune.plan.json";
+/// The result.
+pub(crate) const MODEL: &str = "model.onnx";
+/// The parameters of every quantized tensor.
+pub(crate) const QUANT_PLAN: &str = "quant.plan.json";
 /// Models and plans, of an attempt and, of the last one, at the top.
-pub(crate) const MODEL_FILES: [&str; 4] = [
-    "pruned.onnx",
-    "prune.plan.json",
-    "model.onnx",
-    "quant.plan.json",
-];
+pub(crate) const MODEL_FILES: [&str; 4] = [PRUNED, PRUNE_PLAN, MODEL, QUANT_PLAN];
 /// What lies at the top besides.
 const TOP_FILES: [&str; 4] = ["recipe.toml", "metrics.json", "latency.json", "report.html"];
 
@@ -127,9 +131,10 @@ impl RunDir {
         let is_folder = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir());
         let mut files = Vec::new();
         for entry in listed(path) {
-            match is_folder(&entry) {
-                true => files.extend(listed(&entry).into_iter().filter(|p| !is_folder(p))),
-                false => files.push(entry),
+            if is_folder(&entry) {
+                files.extend(listed(&entry).into_iter().filter(|p| !is_folder(p)));
+            } else {
+                files.push(entry);
             }
         }
         files.retain(|file| file.strip_prefix(path).is_ok_and(is_own));
@@ -139,9 +144,12 @@ impl RunDir {
     /// Whether a file in that folder, there or not, has a name of the run's own.
     pub fn owns(run: &Path, file: &Path) -> bool {
         let real = |path: &Path| fs::canonicalize(path).ok();
-        let folder = file.parent().map(|f| match f.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => f,
+        let folder = file.parent().map(|folder| {
+            if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            }
         });
         let inside = folder.and_then(real).zip(file.file_name());
         let relative = inside.zip(real(run)).and_then(|((folder, name), run)| {
@@ -230,13 +238,26 @@ impl RunDir {
         })
     }
 
-    /// The result of a stage: the one that is there, where it was made from the same and its files are unchanged, else
-    /// that of `work`. Files that `work` writes belong to the stage.
+    /// Copies a file of the folder.
+    ///
+    /// # Errors
+    /// `Read` and `Write` when the system refuses.
+    pub(crate) fn copy(&self, from: &str, to: &str) -> Result<(), CompressError> {
+        let path = self.file(from);
+        let bytes = fs::read(&path).map_err(|source| CompressError::Read { path, source })?;
+        self.write(to, &bytes)
+    }
+
+    /// The result of a stage: the one that is there, where it was made from the same inputs and its files are unchanged,
+    /// else that of `work`. Files that `work` writes belong to the stage. `inputs` is all that the result depends on, large
+    /// things by their digests.
     pub(crate) fn stage<T: Serialize + DeserializeOwned>(
         &self,
-        (name, key): (&str, String),
+        name: &str,
+        inputs: &impl Serialize,
         work: impl FnOnce() -> Result<T, CompressError>,
     ) -> Result<T, CompressError> {
+        let key = stage_key(name, inputs)?;
         let record = format!("stages/{name}.json");
         let unchanged = |finished: &Finished<T>| {
             let same = |(file, digest): (&String, &String)| {
@@ -291,8 +312,8 @@ fn is_own_folder(name: &str) -> bool {
     ["stages", "dets"].contains(&name) || attempt.is_some_and(numbered)
 }
 
-fn guard<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_error(path: &Path, source: io::Error) -> CompressError {

@@ -16,7 +16,7 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub use bad_input::BadInput;
+pub use bad_input::{BadInput, most_bad};
 pub use copies::first_of_content;
 pub(crate) use data_yaml::streams;
 pub use image_file::{

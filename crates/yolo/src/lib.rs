@@ -23,7 +23,7 @@ mod whole_file;
 
 pub use dataset::{
     BadInput, Dataset, IMAGE_EXTENSIONS, ImageItem, Label, LabelBox, MAX_DECODING_BYTES,
-    MAX_PIXELS, first_of_content, is_image_name, lacks_end_marker, read_rgb, read_size,
+    MAX_PIXELS, first_of_content, is_image_name, lacks_end_marker, most_bad, read_rgb, read_size,
 };
 pub use detection::{BoxXyxy, Detection};
 pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds};

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{RatioInterval, paired_bootstrap};
 pub use coco::{ClassMetrics, CocoEvaluator, CocoMetrics, Matches};
-pub(crate) use ground_truth::iou;
-pub use ground_truth::{Category, GroundTruth, GroundTruthObject};
+pub use ground_truth::{Category, GroundTruth, GroundTruthObject, iou};
 pub use ultralytics::UltralyticsMetrics;
 
 use crate::{CocoResult, YoloError};

@@ -1,5 +1,9 @@
-//! What can be typed of pruning.
-use super::{ImagesArgs, ModelArgs, names, parse_ratio, parse_share};
+//! Arguments of pruning.
+#![allow(
+    missing_docs,
+    reason = "fields that gather other arguments have no help text"
+)]
+use super::{ImagesArgs, ModelArgs, SamplingArgs, names, parse_ratio, parse_share};
 use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use clap::builder::PossibleValuesParser;
@@ -16,11 +20,12 @@ pub(crate) struct RankingArgs {
     /// How channels are ranked.
     #[arg(long, default_value = "reconstruction", value_parser = names(prune::CRITERIA, |c| c.name))]
     pub(crate) criterion: String,
-    /// How the rest makes up for what is gone: removed channels' means into the next biases (absorb), layers fitted to the
-    /// dense ones (reconstruct), outputs given the dense mean and deviation (match); a list, applied in this order.
+    /// How the remaining channels are repaired, a list that is applied in this order: add the removed channels' means to the
+    /// next biases (absorb), fit layers to the dense ones by least squares (reconstruct), restore the mean and deviation of
+    /// the outputs (match); or none.
     #[arg(long, default_value = "reconstruct", value_delimiter = ',', value_parser = repairs())]
     pub(crate) repair: Vec<String>,
-    /// No repair: as `--repair none`.
+    /// Repair nothing; the same as --repair none.
     #[arg(long, conflicts_with = "repair")]
     pub(crate) no_repair: bool,
 }
@@ -28,16 +33,16 @@ pub(crate) struct RankingArgs {
 /// How far groups may shrink.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct LimitsArgs {
-    /// Surviving widths are multiples of this.
+    /// Keep a multiple of this many channels.
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) round_to: u16,
-    /// No group falls below this many channels.
+    /// Keep at least this many channels of each group.
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) floor: u16,
-    /// Largest share that the first group may lose; it grows with depth.
+    /// Largest share of the channels that the first group may lose; it grows with depth.
     #[arg(long, default_value_t = 0.2, value_name = "SHARE", value_parser = parse_share::<f64>)]
     pub(crate) shallow_ratio: f64,
-    /// Largest share that the deepest group may lose.
+    /// Largest share of the channels that the deepest group may lose.
     #[arg(long, default_value_t = 0.875, value_name = "SHARE", value_parser = parse_share::<f64>)]
     pub(crate) deep_ratio: f64,
 }
@@ -52,7 +57,7 @@ pub(crate) struct BudgetArgs {
     /// Share of the MACs to remove.
     #[arg(long, value_parser = parse_ratio)]
     pub(crate) macs: Option<f64>,
-    /// Share of each group's contribution, by the criterion, that its most important channels keep; the rest goes.
+    /// Share of each group's contribution to keep: the criterion's scores of the channels that stay.
     #[arg(long, value_name = "SHARE", value_parser = parse_share::<f64>)]
     pub(crate) keep_contribution: Option<f64>,
 }
@@ -60,22 +65,17 @@ pub(crate) struct BudgetArgs {
 /// Arguments of `prune`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PruneArgs {
-    /// The model.
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// The images.
     #[command(flatten)]
     pub(crate) images: ImagesArgs,
     /// The ONNX file to write.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
-    /// How much goes.
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
-    /// The ranking.
     #[command(flatten)]
     pub(crate) ranking: RankingArgs,
-    /// The limits.
     #[command(flatten)]
     pub(crate) limits: LimitsArgs,
 }
@@ -84,7 +84,7 @@ pub(crate) struct PruneArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "With --sensitivity")]
 pub(crate) struct SensitivityArgs {
-    /// Prune each group alone by steps and measure the output error on held out images.
+    /// Prune each group alone, step by step, and measure the output error on held-out images.
     #[arg(long, requires = "data", conflicts_with = "groups")]
     pub(crate) sensitivity: bool,
     /// Ultralytics data.yaml or COCO instances JSON.
@@ -93,16 +93,15 @@ pub(crate) struct SensitivityArgs {
     /// Which split of a data.yaml the images come from.
     #[arg(long, default_value = "train", requires = "sensitivity")]
     split: String,
-    /// How many images.
+    /// Number of images.
     #[arg(short = 'n', long, default_value_t = 100, requires = "sensitivity", value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
     /// Shares of the group's channels to remove.
     #[arg(long, value_delimiter = ',', default_values_t = [0.125, 0.25, 0.5, 0.75], requires = "sensitivity", value_parser = parse_ratio)]
     pub(crate) steps: Vec<f64>,
-    /// Also draw it.
+    /// Also draw the result as an SVG file.
     #[arg(long, value_name = "FILE.svg", requires = "sensitivity")]
     pub(crate) plot: Option<PathBuf>,
-    /// The ranking.
     #[command(flatten)]
     pub(crate) ranking: RankingArgs,
 }
@@ -165,8 +164,10 @@ impl SensitivityArgs {
     pub(crate) fn images(&self) -> Result<ImagesArgs> {
         Ok(ImagesArgs {
             data: self.data.clone().context("--data is needed")?,
-            split: self.split.clone(),
-            images: self.images,
+            sampling: SamplingArgs {
+                split: self.split.clone(),
+                images: self.images,
+            },
         })
     }
 }

@@ -14,12 +14,12 @@ use crate::CompressError;
 impl DenseRecord {
     /// Mean of each channel that a convolution reads, where its window's middle lies.
     pub(crate) fn means(&self, graph: &Graph) -> BTreeMap<ValueId, Vec<f32>> {
-        let of = |(id, seen): (&NodeId, &prune::LayerStatistics)| {
-            let middle = seen.moments.mean.iter().skip(seen.taps / 2);
-            let mean = middle.step_by(seen.taps).map(|m| *m as f32).collect();
+        let mean = |(id, layer): (&NodeId, &prune::LayerStatistics)| {
+            let middle = layer.moments.mean.iter().skip(layer.taps / 2);
+            let mean = middle.step_by(layer.taps).map(|m| *m as f32).collect();
             (graph.node(*id).inputs[0], mean)
         };
-        self.statistics.iter().map(of).collect()
+        self.statistics.iter().map(mean).collect()
     }
 }
 
@@ -51,13 +51,13 @@ pub(super) fn match_outputs(
 }
 
 fn spread(outputs: ArrayView2<'_, f32>) -> Spread {
-    let of = |column: ndarray::ArrayView1<'_, f32>| {
+    let of_column = |column: ndarray::ArrayView1<'_, f32>| {
         let count = column.len().max(1) as f64;
         let mean = column.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
         let squares = column.iter().map(|x| (f64::from(*x) - mean).powi(2));
         (mean, (squares.sum::<f64>() / count).sqrt())
     };
-    let (mean, deviation) = outputs.axis_iter(Axis(1)).map(of).unzip();
+    let (mean, deviation) = outputs.axis_iter(Axis(1)).map(of_column).unzip();
     Spread { mean, deviation }
 }
 

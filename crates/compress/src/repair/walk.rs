@@ -1,12 +1,11 @@
 //! A network run layer by layer over all images, so that a layer may change before the next one runs.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use ir::{Graph, NodeId, ValueId};
+use observe::{Activations, Cut, ImageSet, Observation};
 
-use crate::activations::{Activations, Cut};
-use crate::{CompressError, Observation};
+use crate::CompressError;
 
 /// The walk: everything before the current layer has run, or can be run from what is kept.
 pub(crate) struct Walk<'a> {
@@ -23,13 +22,17 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(
         graph: Graph,
         observation: &Observation<'a>,
-        images: &[PathBuf],
+        images: &ImageSet,
         stops: BTreeSet<NodeId>,
     ) -> Self {
         let needed = ancestors(&graph, &stops);
         Self {
             graph,
-            activations: Activations::new(*observation, images.to_vec()),
+            activations: Activations::new(
+                observation.model.input,
+                images.clone(),
+                observation.engine,
+            ),
             stops,
             needed,
             done: BTreeSet::new(),
@@ -55,14 +58,17 @@ impl<'a> Walk<'a> {
         level
     }
 
-    /// What `see` makes of each image's activations in front of the level's layers.
+    /// What `f` makes of each image's activations in front of the level's layers.
     pub(crate) fn observe<T: Send>(
         &mut self,
-        see: impl Fn(&Cut<'_>) -> T + Sync,
+        f: impl Fn(&Cut<'_>) -> T + Sync,
     ) -> Result<Vec<T>, CompressError> {
-        let cut = self.frontier();
-        self.activations
-            .at((&self.graph, &cut), || Ok(()), |(), seen| Ok(see(seen)))
+        let frontier = self.frontier();
+        let stateless = || Ok(());
+        let results = self
+            .activations
+            .map(&self.graph, &frontier, stateless, |(), cut| Ok(f(cut)))?;
+        Ok(results)
     }
 
     /// Marks layers as run: the next level reads what they give now.
@@ -92,12 +98,12 @@ impl<'a> Walk<'a> {
 }
 
 /// Nodes that the given ones depend on, themselves included.
-fn ancestors(graph: &Graph, of: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-    let mut found = of.clone();
+fn ancestors(graph: &Graph, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let mut ancestors = nodes.clone();
     for (id, node) in graph.nodes().rev() {
-        if found.contains(&id) {
-            found.extend(node.inputs.iter().filter_map(|v| graph.producer(*v)));
+        if ancestors.contains(&id) {
+            ancestors.extend(node.inputs.iter().filter_map(|v| graph.producer(*v)));
         }
     }
-    found
+    ancestors
 }

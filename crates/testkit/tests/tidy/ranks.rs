@@ -13,10 +13,12 @@ const RANKS: &[(&str, u8)] = &[
     ("prune", 3),
     ("quant", 3),
     ("yolo", 3),
-    ("capi", 4),
-    ("compress", 4),
-    ("cli", 5),
-    ("testkit", 6),
+    ("observe", 4),
+    ("compress", 5),
+    ("capi", 6),
+    ("report", 6),
+    ("cli", 7),
+    ("testkit", 8),
 ];
 
 /// Rooms that hold unsafe code, and the one that is not shipped.

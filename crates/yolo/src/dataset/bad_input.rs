@@ -50,9 +50,14 @@ impl fmt::Display for BadInput {
     }
 }
 
-/// Refuses more than max(3, 1 %) of `total`.
+/// How many of so many inputs may be bad: 1 %, and always 3. With more missing, the others may not stand for the data.
+pub fn most_bad(total: usize) -> usize {
+    (total / 100).max(3)
+}
+
+/// Refuses more than [`most_bad`] of `total`.
 pub(super) fn check(what: &'static str, bad: &[BadInput], total: usize) -> Result<(), YoloError> {
-    let limit = (total / 100).max(3);
+    let limit = most_bad(total);
     match bad.first() {
         Some(first) if bad.len() > limit => Err(YoloError::TooManyBadInputs {
             what,

@@ -1,12 +1,14 @@
 //! YOLO label lines: `class x_center y_center width height`, or `class` and a polygon, all in 0..1.
 
+use serde::Serialize;
+
 use crate::metrics::GroundTruthObject;
 
 /// How far outside of 0..1 a coordinate may lie: rounding of the tools that write labels.
 const TOLERANCE: f64 = 0.01;
 
 /// One labelled object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {
     /// Class index.
     pub class: usize,
@@ -19,7 +21,7 @@ pub struct Label {
 }
 
 /// A box as its file gives it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum LabelBox {
     /// Centre, width and height as fractions of the image.
     Normalised([f64; 4]),

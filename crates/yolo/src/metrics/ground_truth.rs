@@ -106,7 +106,7 @@ impl GroundTruth {
 }
 
 /// Intersection over union of two boxes given as left, top, width and height.
-pub(crate) fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
+pub fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let shared = intersection(a, b);
     let all = a[2] * a[3] + b[2] * b[3] - shared;
     if all > 0.0 { shared / all } else { 0.0 }

@@ -1,0 +1,291 @@
+//! `compress`: the whole way, with the gate's verdict as exit code.
+use crate::args::{CommonArgs, CompressArgs, ReadingArgs};
+use crate::format::{grouped, joules, megabytes, percent};
+use crate::output::{align_right, table, write_json};
+use crate::progress::Stages;
+use crate::{Verdict, data, engine, memory, model};
+use anyhow::{Context, Result, bail};
+use compress::{
+    Attempt, CompressRecord, GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, Run, RunDir,
+    StageRecord, compress_detector, file_digest,
+};
+use kernels::Isa;
+use observe::{Engine, Sampling, Splits};
+use std::path::{Path, PathBuf};
+use yolo::families;
+
+/// Runs the verb.
+pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
+    let mut recipe = match &args.recipe {
+        Some(path) => of_another_run(path, &args.model.reading, common)?,
+        None => settings(args, common)?,
+    };
+    recipe.check()?;
+    let engine = engine(&mut recipe, common)?;
+    let reading = ReadingArgs {
+        imgsz: recipe.imgsz,
+        family: recipe.family.clone(),
+        anchors: recipe.anchors.clone(),
+    };
+    let model = model::load_float(&args.model.model, &reading)?;
+    // Wherever the next command is typed, it means the same files.
+    recipe.model = std::path::absolute(&model.path)?;
+    recipe.model_sha256 = file_digest(&model.path)?;
+    recipe.data = std::path::absolute(&args.images.data)?;
+    // What no decoder reads cannot be judged, and is refused before an earlier run's files are removed.
+    let head = families::identify(&model.graph, model.family.as_deref())
+        .with_context(|| model.path.display().to_string())?;
+    let val = data::open(&recipe.data, "val", common, Some(&head))?;
+    let train = data::open(&recipe.data, &recipe.images.split, common, Some(&head))?;
+    let mut warnings = [&val.warnings[..], &train.warnings].concat();
+    let mut data = Splits::new(train, val, &recipe.images, recipe.seed)
+        .with_context(|| recipe.data.display().to_string())?;
+    let read = data.val.images.iter().map(|i| i.path.as_path());
+    let read = read.chain(data.calibration.paths.iter().map(PathBuf::as_path));
+    warnings.extend(data::repaired_warning(&data::repaired(read)));
+    warnings.extend(model::notes(&model, Some(&head)));
+    warnings.append(&mut data.warnings);
+    data.warnings = warnings;
+    let dir = run_dir(args, &recipe)?;
+    let stages = Stages::default();
+    let run = Run {
+        dir: &dir,
+        engine,
+        log: &|line| stages.say(line),
+        progress: &|done, total| stages.at(done, total),
+    };
+    let record = compress_detector(&model.graph, &recipe, &data, &run)?;
+    drop(stages);
+    print(&args.out, &record);
+    write_json(common.json.as_deref(), &record)?;
+    Ok(if record.gate.passed {
+        Verdict::Done
+    } else {
+        Verdict::GateFailed
+    })
+}
+
+/// The settings of another run. What is typed besides may repeat them, and is refused where it contradicts.
+fn of_another_run(path: &Path, reading: &ReadingArgs, common: &CommonArgs) -> Result<Recipe> {
+    let recipe = Recipe::read(path)?;
+    let imgsz = |[height, width]: [usize; 2]| format!("{height}x{width}");
+    agrees(
+        "--imgsz",
+        reading.imgsz.map(imgsz),
+        recipe.imgsz.map(imgsz),
+        path,
+    )?;
+    agrees(
+        "--family",
+        reading.family.clone(),
+        recipe.family.clone(),
+        path,
+    )?;
+    let list = |anchors: &Vec<f32>| format!("{anchors:?}");
+    agrees(
+        "--anchors",
+        reading.anchors.as_ref().map(list),
+        recipe.anchors.as_ref().map(list),
+        path,
+    )?;
+    let seed = common.typed_seed().map(|seed| seed.to_string());
+    agrees("--seed", seed, Some(recipe.seed.to_string()), path)?;
+    Ok(recipe)
+}
+
+fn agrees(option: &str, typed: Option<String>, known: Option<String>, recipe: &Path) -> Result<()> {
+    let Some(typed) = typed.filter(|typed| known.as_ref() != Some(typed)) else {
+        return Ok(());
+    };
+    bail!(
+        "{option} {typed} contradicts {}, which says {}: leave the option out, or change a copy of the recipe",
+        recipe.display(),
+        known.unwrap_or("nothing of it".to_owned())
+    )
+}
+
+/// The engine with the recipe's instruction set, which decides the last bits of sums, unless another one is typed.
+fn engine(recipe: &mut Recipe, common: &CommonArgs) -> Result<Engine> {
+    let mut engine = engine::builtin(common, "compress")?;
+    if common.isa.is_none() && !recipe.isa.is_empty() {
+        let isa = recipe.isa.parse().ok();
+        let Some(isa) = isa.filter(|isa| Isa::available().contains(isa)) else {
+            bail!(
+                "the recipe's instruction set is {}, which this CPU does not execute: --isa {} runs it with another one, whose sums differ in their last bits",
+                recipe.isa,
+                engine.options.isa
+            );
+        };
+        engine.options.isa = isa;
+    }
+    recipe.isa = engine.options.isa.to_string();
+    Ok(engine)
+}
+
+/// The folder of the run; what an earlier one left there goes, or is gone on with.
+fn run_dir(args: &CompressArgs, recipe: &Recipe) -> Result<RunDir> {
+    let earlier = Recipe::read(&args.out.join("recipe.toml"));
+    let earlier = earlier.ok().filter(|_| RunDir::is_run(&args.out));
+    let other = earlier.filter(|e| e.model_sha256 != recipe.model_sha256);
+    if let Some(other) = other.filter(|_| args.resume) {
+        bail!(
+            "the run in {} is of another model, {}: --resume goes on with the same; without it that run is removed",
+            args.out.display(),
+            other.model.display()
+        );
+    }
+    if !args.resume && !RunDir::own_files(&args.out).is_empty() {
+        note!(
+            "removing the run that is in {} (--resume goes on with one)",
+            args.out.display()
+        );
+    }
+    Ok(RunDir::create(&args.out, args.resume)?)
+}
+
+fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
+    let options = args.limits.within(args.ranking.options()?);
+    Ok(Recipe {
+        model: PathBuf::new(),
+        model_sha256: String::new(),
+        family: args.model.reading.family.clone(),
+        anchors: args.model.reading.anchors.clone(),
+        imgsz: args.model.reading.imgsz,
+        data: PathBuf::new(),
+        seed: common.seed(),
+        isa: String::new(),
+        images: Sampling {
+            split: args.images.sampling.split.clone(),
+            calibration: args.images.sampling.images,
+            holdout: args.attempts.holdout,
+        },
+        prune: match args.attempts.keep_contribution {
+            Some(share) => PruneRecipe::keeping_contribution(options, share),
+            None => PruneRecipe::removing_macs(options, args.attempts.macs),
+        },
+        quantize: QuantizeRecipe {
+            target: args.quant.target.clone(),
+            calibrator: args.quant.calibrator.clone(),
+        },
+        gate: GateRecipe {
+            keep: args.gate.keep,
+            strict: args.gate.strict,
+        },
+    })
+}
+
+fn print(out: &Path, r: &CompressRecord) {
+    let mut rows = table(&["", "before", "pruned", "after", "after / before"]);
+    let (a, p, b) = (&r.baseline, &r.pruned, &r.quantized);
+    let mut row = |what: &str,
+                   text: &dyn Fn(&StageRecord) -> String,
+                   number: &dyn Fn(&StageRecord) -> Option<f64>| {
+        let ratio = number(a)
+            .filter(|before| *before > 0.0)
+            .zip(number(b))
+            .map_or("–".to_owned(), |(a, b)| format!("{:.3}", b / a));
+        rows.add_row([what.to_owned(), text(a), text(p), text(b), ratio]);
+    };
+    row("file", &|s| megabytes(s.file_bytes), &|s| {
+        Some(s.file_bytes as f64)
+    });
+    row("parameters", &|s| grouped(s.footprint.params), &|s| {
+        Some(s.footprint.params as f64)
+    });
+    row("MACs", &|s| grouped(s.footprint.macs), &|s| {
+        Some(s.footprint.macs as f64)
+    });
+    row(
+        "MACs in INT8",
+        &|s| percent(s.footprint.int8_macs_share),
+        &|_| None,
+    );
+    row(
+        "arena",
+        &|s| megabytes(s.footprint.arena_bytes as u64),
+        &|s| Some(s.footprint.arena_bytes as f64),
+    );
+    row(
+        "map_50_95",
+        &|s| format!("{:.4}", s.metrics.coco.map_50_95),
+        &|s| Some(s.metrics.coco.map_50_95),
+    );
+    row(
+        "map_50",
+        &|s| format!("{:.4}", s.metrics.coco.map_50),
+        &|s| Some(s.metrics.coco.map_50),
+    );
+    let ms = |s: &StageRecord| {
+        let told = s
+            .footprint
+            .latency_ms
+            .map(|l| format!("{:.1} ms", l.median));
+        told.unwrap_or("runs in float here".to_owned())
+    };
+    row("latency", &ms, &|s| {
+        s.footprint.latency_ms.map(|l| l.median)
+    });
+    row(
+        "energy per image",
+        &|s| joules(s.footprint.energy_j),
+        &|s| s.footprint.energy_j,
+    );
+    align_right(&mut rows, 1);
+    say!("{rows}");
+    for t in &r.gate.attempts {
+        say!("{}", attempt_text(t));
+        if let Some(shortfall) = &t.shortfall {
+            say!("  less went than was asked: {shortfall}");
+        }
+    }
+    for warning in &r.warnings {
+        say!("note: {warning}");
+    }
+    let of = if r.gate.strict {
+        " of the lower end"
+    } else {
+        ""
+    };
+    let verdict = if r.gate.passed { "passed" } else { "failed" };
+    say!("gate {verdict}: {} of the mAP asked{of}", r.gate.keep);
+    if let Some(l) = r
+        .quantized
+        .footprint
+        .latency_ms
+        .or(r.baseline.footprint.latency_ms)
+    {
+        say!(
+            "latency: median of {} runs, after {} to warm up",
+            l.runs,
+            l.warmup_runs
+        );
+    }
+    if let Some(bytes) = memory::peak_rss_bytes() {
+        say!("peak memory of this run: {}", megabytes(bytes));
+    }
+    say!("{}", out.join("model.onnx").display());
+}
+
+fn attempt_text(t: &Attempt) -> String {
+    let asked: Vec<String> = t.asked.iter().map(ToString::to_string).collect();
+    let pruned = format!(
+        "{}: {:.1} % of the MACs pruned (asked: {})",
+        t.folder,
+        100.0 * t.macs_ratio,
+        asked.join("; ")
+    );
+    let held = t.holdout.map_or(String::new(), |h| {
+        format!(
+            ", {:.4} kept on the hold-out ({:.4} to {:.4})",
+            h.ratio, h.lower, h.upper
+        )
+    });
+    let judged = match (t.ratio, t.lower_bound, t.upper_bound) {
+        (Some(ratio), Some(lower), Some(upper)) => {
+            format!(", {ratio:.4} on val (95 % interval {lower:.4} to {upper:.4})")
+        }
+        (Some(ratio), ..) => format!(", {ratio:.4} on val"),
+        _ => ", not shown to val".to_owned(),
+    };
+    pruned + &held + &judged
+}

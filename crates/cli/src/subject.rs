@@ -1,0 +1,117 @@
+//! The model and the images on which a stage observes it.
+use crate::args::{CommonArgs, ImagesArgs};
+use crate::model::{self, Model};
+use crate::progress::Progress;
+use crate::{data, engine};
+use anyhow::{Context, Result};
+use observe::{Engine, ImageSet, Observation};
+use std::path::PathBuf;
+use yolo::families::{self, Decoder, FAMILIES, Family, Head, LETTERBOX};
+use yolo::{BadInput, ModelInput, YoloError};
+
+/// A model and the images on which a stage observes it, with the progress that is shown meanwhile.
+pub(crate) struct Subject<'a> {
+    model: &'a Model,
+    input: ModelInput,
+    /// Its family, where its outputs can be decoded.
+    pub(crate) family: Option<&'static Family>,
+    decoder: Option<Decoder>,
+    /// What was assumed of it.
+    pub(crate) warnings: Vec<String>,
+    /// The images.
+    pub(crate) images: ImageSet,
+    engine: Engine,
+    progress: Box<dyn Fn(usize) + Sync>,
+}
+
+impl<'a> Subject<'a> {
+    /// Recognises the model's head, if it has one that can be decoded, and samples the images.
+    pub(crate) fn open(
+        model: &'a Model,
+        images: &ImagesArgs,
+        common: &CommonArgs,
+        verb: &str,
+    ) -> Result<Self> {
+        let (input, head) = ends(model).with_context(|| model.path.display().to_string())?;
+        let engine = engine::builtin(common, verb)?;
+        let images = self::images(images, common, head.as_ref())?;
+        let progress = Progress::new("progress", images.len());
+        Ok(Self {
+            model,
+            input,
+            family: head.as_ref().map(|h| h.family),
+            warnings: model::warnings(model, head.as_ref()),
+            decoder: head.map(|h| h.decoder),
+            images,
+            engine,
+            progress: Box::new(move |done| progress.at(done)),
+        })
+    }
+
+    /// What a stage takes.
+    pub(crate) fn observation(&self) -> Observation<'_> {
+        Observation {
+            model: observe::Model {
+                graph: &self.model.graph,
+                input: &self.input,
+                decoder: self.decoder.as_ref(),
+            },
+            images: &self.images,
+            engine: self.engine,
+            progress: self.progress.as_ref(),
+        }
+    }
+}
+
+/// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
+fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
+    match families::identify(&model.graph, model.family.as_deref()) {
+        Ok(head) => Ok((head.input.clone(), Some(head))),
+        Err(
+            YoloError::OtherTask { .. }
+            | YoloError::NoFamily { .. }
+            | YoloError::NotThisFamily { .. }
+            | YoloError::Anchors { .. },
+        ) => {
+            let named = |f: &&&Family| model.family.as_deref() == Some(f.name);
+            let named = FAMILIES.iter().find(named);
+            let input = ModelInput::new(&model.graph, named.map_or(LETTERBOX, |f| f.preprocess))?;
+            say!(
+                "no decoder fits the outputs: they are compared as they are; images are prepared as for {}",
+                named.map_or("Ultralytics models (--family names another way)", |f| f
+                    .name)
+            );
+            Ok((input, None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The sampled images of a data set.
+fn images(args: &ImagesArgs, common: &CommonArgs, head: Option<&Head>) -> Result<ImageSet> {
+    let dataset = data::open(&args.data, &args.sampling.split, common, head)?;
+    data::warn(&args.data, &dataset.warnings);
+    let sampled = ImageSet::from(&dataset).sample(args.sampling.images as usize, common.seed());
+    if sampled.len() < args.sampling.images as usize {
+        note!(
+            "{}: `{}` has {} images, {} were asked for: all are used",
+            args.data.display(),
+            args.sampling.split,
+            sampled.len(),
+            args.sampling.images
+        );
+    }
+    let copies = data::copies(&sampled, &args.data, &args.sampling.split, "val");
+    data::warn(&args.data, &copies);
+    let repaired = data::repaired(sampled.paths.iter().map(PathBuf::as_path));
+    data::warn(&args.data, data::repaired_warning(&repaired).as_slice());
+    Ok(sampled)
+}
+
+/// Reports images that could not be read; too many are an error.
+pub(crate) fn report_bad(bad: &[BadInput], images: usize) -> Result<()> {
+    for b in bad {
+        note!("skipped image: {b}");
+    }
+    Ok(observe::check_bad_images(bad.len(), images)?)
+}

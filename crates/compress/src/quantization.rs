@@ -1,0 +1,125 @@
+//! Quantization: ranges observed on images, equalized channels, corrected biases, a plan, a QDQ graph.
+
+use ir::{DataType, Graph, QuantParams};
+use observe::Observation;
+use quant::{QuantPlan, Target};
+use serde::Serialize;
+use yolo::BadInput;
+
+use crate::CompressError;
+
+mod calibrate;
+mod moments;
+mod search;
+
+use search::Search;
+
+/// How much time goes into accuracy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuantizeBudget {
+    /// One pass over the images for the ranges.
+    Fast,
+    /// Channels that drown in noise are equalized, and biases corrected; where much is still lost, other ranges and rounding by
+    /// second moments are tried.
+    Normal,
+    /// They are always tried, and ranges for single tensors too.
+    Thorough,
+}
+
+/// All budgets by name.
+pub const QUANTIZE_BUDGETS: &[(&str, QuantizeBudget)] = &[
+    ("fast", QuantizeBudget::Fast),
+    ("normal", QuantizeBudget::Normal),
+    ("thorough", QuantizeBudget::Thorough),
+];
+
+/// How to quantize.
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizeOptions<'a> {
+    /// Engine that will run the model.
+    pub target: &'a Target,
+    /// Name of an observer.
+    pub calibrator: &'a str,
+    /// How much time goes into accuracy.
+    pub budget: QuantizeBudget,
+}
+
+impl QuantizeOptions<'_> {
+    /// The calibrator by its name.
+    fn observer(
+        &self,
+    ) -> Result<&'static (&'static str, quant::observers::MakeObserver), CompressError> {
+        let known = quant::OBSERVERS.iter().find(|o| o.0 == self.calibrator);
+        known.ok_or_else(|| CompressError::UnknownName {
+            what: "calibrator",
+            found: self.calibrator.to_owned(),
+            expected: quant::OBSERVERS
+                .iter()
+                .map(|o| o.0)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+}
+
+/// A step that was taken, or tried and given up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SearchStep {
+    /// What was done.
+    pub step: String,
+    /// 1 minus the average precision on the evaluation images, with the float model's confident detections as truth; without a
+    /// decoder the relative error of the outputs. `None` where there are no evaluation images.
+    pub detection_error: Option<f64>,
+    /// Whether it stayed.
+    pub kept: bool,
+}
+
+/// The range that was decided for one quantization point.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RangeDecision {
+    /// Name of the value.
+    pub value: String,
+    /// Search that gave the range.
+    pub range_by: String,
+    /// Lower end of the range.
+    pub min: f32,
+    /// Upper end.
+    pub max: f32,
+    /// Smallest value observed.
+    pub observed_min: f32,
+    /// Largest value observed.
+    pub observed_max: f32,
+}
+
+/// A quantized detector and how it came about.
+#[derive(Debug)]
+pub struct Quantized {
+    /// The QDQ graph.
+    pub graph: Graph,
+    /// What was decided.
+    pub plan: QuantPlan,
+    /// Share of the MACs whose convolution reads integer input and weights.
+    pub int8_macs_share: f64,
+    /// Calibration images that could not be read.
+    pub bad_images: Vec<BadInput>,
+    /// What was tried, in order.
+    pub steps: Vec<SearchStep>,
+    /// The range of every tensor.
+    pub ranges: Vec<RangeDecision>,
+}
+
+/// Calibrates on the observation's images and quantizes.
+///
+/// Within more than the fast budget the steps that are tried are evaluated on every third image, at most 48: one stays if the
+/// quantized model's detections on them come clearly closer to the float model's.
+///
+/// # Errors
+/// `UnknownName` for a calibrator that is not in the list, `NonFinite` when activations are not numbers; as the stages otherwise.
+pub fn quantize_detector(
+    observation: &Observation<'_>,
+    options: &QuantizeOptions<'_>,
+) -> Result<Quantized, CompressError> {
+    let scale = observation.model.input.preprocess.scale;
+    let input_params = QuantParams::per_tensor(scale, 0, DataType::U8)?;
+    Search::new(observation, options, input_params)?.run()
+}

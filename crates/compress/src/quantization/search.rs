@@ -1,0 +1,308 @@
+//! The steps of quantization: ranges, equalized channels and corrected biases. Where they lose much, or the budget is thorough,
+//! other ranges and rounding are tried, and stay only if the model's detections come clearly closer to the float model's.
+
+use std::collections::BTreeMap;
+
+use ir::{Graph, QuantParams, ValueId};
+use observe::{ImageSet, Observation, ObserveError, Reference};
+use quant::{QuantPlan, Range};
+
+use super::calibrate::Calibration;
+use super::moments::moments;
+use super::{QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep};
+use crate::CompressError;
+
+/// Fewest images of which some are set aside for evaluation.
+const FEWEST: usize = 10;
+/// Of so many images one is set aside. Ranges are taken from all images, weights are fitted to the others alone.
+const EVERY: usize = 3;
+/// Most images that are set aside.
+const MOST_EVALUATED: usize = 48;
+/// Within the normal budget steps are tried where more than this share of the precision is lost: below it the evaluation ranks
+/// what is better on labelled images no better than chance.
+const MUCH: f64 = 0.05;
+/// Least noise that equalizing a value must take away, as a power ratio.
+const EQUALIZING_GAIN: f64 = 100.0;
+/// Tensors whose range is tried on its own.
+const TRIED_TENSORS: usize = 40;
+/// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
+const WORTH: f64 = 0.15;
+
+/// Ranges by tensor, each with the name of the method that gave it.
+type Choices = BTreeMap<ValueId, (&'static str, Range)>;
+
+/// What does not change from step to step, and the steps taken.
+pub(super) struct Search<'a> {
+    observation: &'a Observation<'a>,
+    options: &'a QuantizeOptions<'a>,
+    input_params: QuantParams,
+    calibrator: &'static str,
+    /// Images to which weights are fitted.
+    fitted: ImageSet,
+    /// Evaluation images with what the float model finds on them.
+    reference: Option<Reference<'a>>,
+    steps: Vec<SearchStep>,
+}
+
+/// A float graph with the ranges of its tensors, the quantized graph that they give, and, where there are evaluation images, how
+/// far its detections are from the float model's.
+struct Candidate {
+    graph: Graph,
+    choices: Choices,
+    plan: QuantPlan,
+    quantized: Graph,
+    error: Option<f64>,
+}
+
+impl<'a> Search<'a> {
+    /// Runs the float model on the evaluation images, where the budget asks for it.
+    pub(super) fn new(
+        observation: &'a Observation<'a>,
+        options: &'a QuantizeOptions<'a>,
+        input_params: QuantParams,
+    ) -> Result<Self, CompressError> {
+        let images = observation.images;
+        let is_evaluated = options.budget != QuantizeBudget::Fast && images.len() >= FEWEST;
+        let is_set_aside =
+            |i: &usize| is_evaluated && i % EVERY == EVERY - 1 && i / EVERY < MOST_EVALUATED;
+        let (set_aside, fitted): (Vec<usize>, Vec<usize>) =
+            (0..images.len()).partition(is_set_aside);
+        let subset = |positions: Vec<usize>| {
+            let paths = positions.into_iter().map(|i| images.paths[i].clone());
+            images.with(paths.collect())
+        };
+        Ok(Self {
+            observation,
+            options,
+            input_params,
+            calibrator: options.observer()?.0,
+            fitted: subset(fitted),
+            reference: reference(observation, &subset(set_aside))?,
+            steps: Vec::new(),
+        })
+    }
+
+    /// All steps of the budget.
+    pub(super) fn run(mut self) -> Result<Quantized, CompressError> {
+        let is_fast = self.options.budget == QuantizeBudget::Fast;
+        let mut graph = self.observation.model.graph.clone();
+        let mut calibration = self.calibrate(&graph)?;
+        if !is_fast && let Some(equalized) = self.equalized(&graph, &calibration)? {
+            graph = equalized;
+            calibration = self.calibrate(&graph)?;
+            self.note("equalized channels", None, true);
+        }
+        let named = |(v, range)| (v, (self.calibrator, range));
+        let choices = calibration.ranges().into_iter().map(named).collect();
+        let mut best = self.candidate(graph, choices, &calibration)?;
+        self.note(&format!("ranges by {}", self.calibrator), best.error, true);
+        if !is_fast {
+            self.note("corrected biases", best.error, true);
+        }
+        let is_thorough = self.options.budget == QuantizeBudget::Thorough;
+        if best.error.is_some_and(|e| is_thorough || e > MUCH) {
+            best = self.best_ranges(best, &calibration)?;
+            best = self.rounded(best, &calibration)?;
+        }
+        self.finish(best, calibration)
+    }
+
+    fn calibrate(&self, graph: &Graph) -> Result<Calibration, CompressError> {
+        Calibration::run(self.observation, graph, self.options)
+    }
+
+    /// The graph quantized with these ranges; biases are corrected in every budget but the fast one.
+    fn candidate(
+        &mut self,
+        graph: Graph,
+        choices: Choices,
+        calibration: &Calibration,
+    ) -> Result<Candidate, CompressError> {
+        let ranges: BTreeMap<ValueId, Range> = choices.iter().map(|(&v, c)| (v, c.1)).collect();
+        let plan = quant::plan(&graph, &ranges, &self.input_params, self.options.target)?;
+        let quantized = if self.options.budget == QuantizeBudget::Fast {
+            quant::apply(&graph, &plan)?
+        } else {
+            let corrected = quant::correct_biases(&graph, &plan, &calibration.means)?;
+            quant::apply(&corrected, &plan)?
+        };
+        let error = self.error(&quantized)?;
+        Ok(Candidate {
+            graph,
+            choices,
+            plan,
+            quantized,
+            error,
+        })
+    }
+
+    fn error(&mut self, quantized: &Graph) -> Result<Option<f64>, CompressError> {
+        let reference = self.reference.as_mut();
+        Ok(reference.map(|r| r.error(quantized)).transpose()?)
+    }
+
+    fn note(&mut self, step: &str, detection_error: Option<f64>, kept: bool) {
+        self.steps.push(SearchStep {
+            step: step.to_owned(),
+            detection_error,
+            kept,
+        });
+    }
+
+    /// The better of two candidates; the new one must be better by more than noise. What was tried is noted.
+    fn better(&mut self, step: &str, best: Candidate, tried: Candidate) -> Candidate {
+        let kept = best
+            .error
+            .zip(tried.error)
+            .is_some_and(|(before, after)| after < before * (1.0 - WORTH));
+        self.note(step, tried.error, kept);
+        if kept { tried } else { best }
+    }
+
+    /// The graph with channels scaled where one scale for the tensor drowns most of them in noise.
+    fn equalized(
+        &self,
+        graph: &Graph,
+        calibration: &Calibration,
+    ) -> Result<Option<Graph>, CompressError> {
+        let mut scales = BTreeMap::new();
+        for v in quant::depthwise_inputs(graph)? {
+            let Some(ranges) = calibration.channel_ranges.get(&v) else {
+                continue;
+            };
+            let equalizing = quant::channel_scales(ranges);
+            if equalizing.gain >= EQUALIZING_GAIN {
+                scales.insert(v, equalizing.scale);
+            }
+        }
+        if scales.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(quant::equalize(graph, &scales, self.options.target)?))
+    }
+
+    /// The ranges of the method that suits the model best for all tensors, then for single ones.
+    fn best_ranges(
+        &mut self,
+        mut best: Candidate,
+        calibration: &Calibration,
+    ) -> Result<Candidate, CompressError> {
+        let candidates = calibration.candidates();
+        let names: Vec<&'static str> = candidates
+            .values()
+            .next()
+            .map_or(vec![], |c| c.iter().map(|(n, _)| *n).collect());
+        for name in names {
+            let of_name = |(&v, c): (&ValueId, &Vec<(&'static str, Range)>)| {
+                c.iter().find(|(n, _)| *n == name).map(|c| (v, *c))
+            };
+            let choices = candidates.iter().filter_map(of_name).collect();
+            let tried = self.candidate(best.graph.clone(), choices, calibration)?;
+            best = self.better(&format!("ranges by {name}"), best, tried);
+        }
+        let is_thorough = self.options.budget == QuantizeBudget::Thorough;
+        let most = if is_thorough { TRIED_TENSORS } else { 0 };
+        for v in most_ambiguous(&candidates).into_iter().take(most) {
+            for &choice in &candidates[&v] {
+                if best.choices.get(&v).is_none_or(|now| now.1 == choice.1) {
+                    continue;
+                }
+                let mut choices = best.choices.clone();
+                choices.insert(v, choice);
+                let tried = self.candidate(best.graph.clone(), choices, calibration)?;
+                let step = format!("{} by {}", best.graph.value(v).name, choice.0);
+                best = self.better(&step, best, tried);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Weights rounded by second moments.
+    fn rounded(
+        &mut self,
+        best: Candidate,
+        calibration: &Calibration,
+    ) -> Result<Candidate, CompressError> {
+        let (float, plan, means) = (&best.graph, &best.plan, &calibration.means);
+        let moments = moments(self.observation, float, &self.fitted, plan)?;
+        let graph = quant::round_weights(float, plan, &moments, means)?;
+        let quantized = quant::apply(&quant::correct_biases(&graph, plan, means)?, plan)?;
+        let tried = Candidate {
+            graph: best.graph.clone(),
+            choices: best.choices.clone(),
+            plan: best.plan.clone(),
+            error: self.error(&quantized)?,
+            quantized,
+        };
+        Ok(self.better("weights rounded by second moments", best, tried))
+    }
+
+    /// The ranges that the plan's parameters represent, beside what was observed.
+    fn decisions(
+        &self,
+        best: &Candidate,
+        calibration: &Calibration,
+    ) -> Result<Vec<RangeDecision>, CompressError> {
+        let extremes = calibration.extremes();
+        let decision = |site: quant::Site| {
+            let name = &best.graph.value(site.value).name;
+            let params = best.plan.activations.get(name)?;
+            let (lowest, highest) = params.range();
+            let min = params.dequantize(0, lowest as i32);
+            let max = params.dequantize(0, highest as i32);
+            let observed = extremes.get(&site.range_of);
+            let choice = best.choices.get(&site.range_of);
+            Some(RangeDecision {
+                value: name.clone(),
+                range_by: choice.map_or("input", |c| c.0).to_owned(),
+                min,
+                max,
+                observed_min: observed.map_or(min, |r| r.min),
+                observed_max: observed.map_or(max, |r| r.max),
+            })
+        };
+        let sites = quant::sites(&best.graph, self.options.target)?;
+        Ok(sites.into_iter().filter_map(decision).collect())
+    }
+
+    fn finish(self, best: Candidate, calibration: Calibration) -> Result<Quantized, CompressError> {
+        let ranges = self.decisions(&best, &calibration)?;
+        Ok(Quantized {
+            int8_macs_share: quant::int8_macs_share(&best.quantized),
+            ranges,
+            graph: best.quantized,
+            plan: best.plan,
+            bad_images: calibration.bad_images,
+            steps: self.steps,
+        })
+    }
+}
+
+/// Evaluation images with what the float model finds on them; `None` where there are none that can be read.
+fn reference<'a>(
+    observation: &Observation<'a>,
+    images: &ImageSet,
+) -> Result<Option<Reference<'a>>, CompressError> {
+    let Observation { model, engine, .. } = *observation;
+    if images.is_empty() {
+        return Ok(None);
+    }
+    match images.readable(model.input.images(), engine.threads) {
+        Ok((images, _)) => Ok(Some(Reference::new(model, images, engine)?)),
+        // Calibration reports what is wrong with them.
+        Err(ObserveError::NoImages { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tensors by how much the methods disagree about the width of their range, most first.
+fn most_ambiguous(candidates: &BTreeMap<ValueId, Vec<(&'static str, Range)>>) -> Vec<ValueId> {
+    let ratio = |c: &[(&'static str, Range)]| {
+        let widths = c.iter().map(|(_, r)| f64::from(r.max - r.min).max(1e-12));
+        let (narrow, wide) = widths.fold((f64::INFINITY, 0.0f64), |(n, w), x| (n.min(x), w.max(x)));
+        wide / narrow
+    };
+    let mut tensors: Vec<(f64, ValueId)> = candidates.iter().map(|(&v, c)| (ratio(c), v)).collect();
+    tensors.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    tensors.into_iter().map(|(_, v)| v).collect()
+}

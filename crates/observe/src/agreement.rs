@@ -1,0 +1,13 @@
+//! How far the outputs of one model lie from those of another: by detections where a decoder reads them, else by the
+//! outputs themselves.
+//!
+//! [`Reference`] answers for a model that is being changed, with one number, many times; [`detection_agreement`] for two
+//! models that are finished, object by object.
+
+mod detections;
+mod outputs;
+mod precision;
+mod reference;
+
+pub use detections::{DetectionAgreement, ImageAgreement, SHOWN_CONF, detection_agreement};
+pub use reference::Reference;

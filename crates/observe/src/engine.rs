@@ -1,0 +1,13 @@
+//! How models are run.
+
+use runtime::PlanOptions;
+
+/// How models are run. It decides how long the work takes; of the results only the last bits of sums, which differ
+/// between instruction sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine {
+    /// How plans are compiled.
+    pub options: PlanOptions,
+    /// Images in flight, and threads of one inference where a single one is timed.
+    pub threads: usize,
+}

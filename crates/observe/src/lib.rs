@@ -1,0 +1,28 @@
+//! Detectors observed while they run on images: activations, how far two models agree, error by layer, time and energy,
+//! and which images of a data set are used for what.
+//!
+//! Rank 4: joins `runtime`, `yolo` and `quant`. Changes no model, prints nothing and writes no file.
+#![forbid(unsafe_code)]
+
+mod activations;
+mod agreement;
+mod energy;
+mod engine;
+mod error;
+mod image_set;
+mod latency;
+mod layer_error;
+mod observation;
+mod splits;
+
+pub use activations::{Activations, Cut};
+pub use agreement::{
+    DetectionAgreement, ImageAgreement, Reference, SHOWN_CONF, detection_agreement,
+};
+pub use engine::Engine;
+pub use error::ObserveError;
+pub use image_set::{ImageSet, check_bad_images};
+pub use latency::{Latency, Measured, Runs, noise, runs_in_integers};
+pub use layer_error::{Histogram, LayerError, histograms, layer_errors};
+pub use observation::{Model, Observation, Progress};
+pub use splits::{Labelled, Sampling, Splits, copies};

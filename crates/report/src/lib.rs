@@ -1,0 +1,18 @@
+//! A run as one HTML page that opens offline, and pictures of detections.
+//!
+//! Rank 6: shows what `compress` recorded, decides nothing.
+#![forbid(unsafe_code)]
+
+mod charts;
+mod contents;
+mod error;
+mod figures;
+mod page;
+mod pictures;
+mod sensitivity;
+
+pub use contents::{Material, write_report};
+pub use error::ReportError;
+pub use figures::{layer_name, percent};
+pub use pictures::{drawn, side_by_side};
+pub use sensitivity::sensitivity_svg;
