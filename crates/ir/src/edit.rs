@@ -14,6 +14,7 @@ enum Change {
     SetInputs(NodeId, Vec<ValueId>),
     SetOp(NodeId, Op),
     SetConstant(ValueId, Tensor),
+    MakeParameter(ValueId),
     SetType(ValueId, TensorType),
     Remove(NodeId),
 }
@@ -66,6 +67,7 @@ impl Edit {
                 name: name.to_owned(),
                 ty,
                 constant,
+                parameter: None,
             },
         ));
         id
@@ -149,7 +151,12 @@ impl Edit {
         self.changes.push(Change::SetOp(node, op.into()));
     }
 
-    /// Replaces a constant's elements.
+    /// Lets a constant's elements change from run to run; [`Edit::set_constant`] makes them fixed again.
+    pub fn make_parameter(&mut self, constant: ValueId) {
+        self.changes.push(Change::MakeParameter(constant));
+    }
+
+    /// Replaces the elements of a constant, or fixes those of a parameter.
     pub fn set_constant(&mut self, value: ValueId, tensor: Tensor) {
         self.changes.push(Change::SetConstant(value, tensor));
     }
@@ -180,6 +187,7 @@ impl Edit {
                 Change::SetOp(n, _) | Change::Remove(n) => nodes.push(*n),
                 Change::Replace(a, b) => values.extend([*a, *b]),
                 Change::SetConstant(v, _)
+                | Change::MakeParameter(v)
                 | Change::SetType(v, _)
                 | Change::Input(v)
                 | Change::Output(v) => values.push(*v),
@@ -195,7 +203,9 @@ impl Edit {
     pub(crate) fn replaced(&self) -> Vec<ValueId> {
         let value = |change: &Change| match change {
             Change::Replace(old, _) => Some(*old),
-            Change::SetConstant(v, _) | Change::SetType(v, _) => Some(*v),
+            Change::SetConstant(v, _) | Change::MakeParameter(v) | Change::SetType(v, _) => {
+                Some(*v)
+            }
             _ => None,
         };
         self.changes.iter().filter_map(value).collect()
@@ -227,6 +237,7 @@ impl Edit {
             Change::SetInputs(n, v) => Change::SetInputs(node(n), all(v)),
             Change::SetOp(n, op) => Change::SetOp(node(n), op),
             Change::SetConstant(v, tensor) => Change::SetConstant(value(v), tensor),
+            Change::MakeParameter(v) => Change::MakeParameter(value(v)),
             Change::SetType(v, ty) => Change::SetType(value(v), ty),
             Change::Remove(n) => Change::Remove(node(n)),
         };
@@ -280,6 +291,12 @@ impl Edit {
                     if let Some(value) = graph.values.get_mut(&v) {
                         value.ty = Some(tensor.ty());
                         value.constant = Some(tensor);
+                        value.parameter = None;
+                    }
+                }
+                Change::MakeParameter(v) => {
+                    if let Some(value) = graph.values.get_mut(&v) {
+                        value.parameter = value.constant.take().or(value.parameter.take());
                     }
                 }
                 Change::SetType(v, ty) => {

@@ -19,6 +19,16 @@ pub struct Value {
     pub ty: Option<TensorType>,
     /// The elements, if the value is constant.
     pub constant: Option<Tensor>,
+    /// The elements, if the value is a parameter: known, but they may change from run to run. Nothing is folded into
+    /// them or they into anything.
+    pub parameter: Option<Tensor>,
+}
+
+impl Value {
+    /// The elements of a constant or a parameter.
+    pub fn elements(&self) -> Option<&Tensor> {
+        self.constant.as_ref().or(self.parameter.as_ref())
+    }
 }
 
 /// One application of an operator.
@@ -123,6 +133,11 @@ impl Graph {
         self.values[&id].constant.as_ref()
     }
 
+    /// The elements of a parameter, as they are before anything changes them.
+    pub fn parameter(&self, id: ValueId) -> Option<&Tensor> {
+        self.values[&id].parameter.as_ref()
+    }
+
     /// The type of a value.
     ///
     /// # Errors
@@ -199,8 +214,8 @@ impl Graph {
             .producer(v)
             .map(|n| self.node(n))
             .filter(|n| matches!(n.op, Op::DequantizeLinear(_)));
-        let constant = self.constant(source.map_or(v, |n| n.inputs[0]));
-        constant.map_or(0, |t| t.len() as u64)
+        let stored = self.values[&source.map_or(v, |n| n.inputs[0])].elements();
+        stored.map_or(0, |t| t.len() as u64)
     }
 
     /// Checks wiring, drops what nothing reads, sorts, and infers types anew.
@@ -217,7 +232,7 @@ impl Graph {
         for (&id, node) in &self.nodes {
             for v in &node.outputs {
                 let taken = self.producers.insert(*v, id).is_some();
-                if taken || self.values[v].constant.is_some() || given.contains(v) {
+                if taken || self.values[v].elements().is_some() || given.contains(v) {
                     return Err(IrError::TwoProducers {
                         value: self.values[v].name.clone(),
                     });
@@ -247,7 +262,7 @@ impl Graph {
                 by: by.to_owned(),
             });
         };
-        if value.constant.is_some() || self.producers.contains_key(&v) || given.contains(&v) {
+        if value.elements().is_some() || self.producers.contains_key(&v) || given.contains(&v) {
             return Ok(());
         }
         Err(IrError::Undefined {

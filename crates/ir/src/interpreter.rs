@@ -12,7 +12,7 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, IrError> {
         values
             .get(v)
             .cloned()
-            .or_else(|| graph.constant(*v).cloned())
+            .or_else(|| graph.value(*v).elements().cloned())
     };
     let outputs: Option<Vec<Tensor>> = graph.outputs().iter().map(fetch).collect();
     values.clear();
@@ -53,7 +53,7 @@ pub fn run_all(graph: &Graph, inputs: &[Tensor]) -> Result<BTreeMap<ValueId, Ten
             };
             values
                 .get(v)
-                .or_else(|| graph.constant(*v))
+                .or_else(|| graph.value(*v).elements())
                 .ok_or_else(undefined)
         };
         let tensors: Vec<&Tensor> = node.inputs.iter().map(read).collect::<Result<_, _>>()?;

@@ -17,6 +17,7 @@ mod named;
 mod names;
 mod normalise;
 pub mod ops;
+mod pixel_blocks;
 mod quant_params;
 pub mod rewrites;
 mod subgraph;
@@ -38,6 +39,7 @@ pub use ops::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Op, Operator, Parsed,
     QuantFacts, Shapes,
 };
+pub use pixel_blocks::{PixelBlocks, PixelGrid};
 pub use quant_params::QuantParams;
 pub use subgraph::subgraph;
 pub use tail::{Tail, find_tail};

@@ -16,6 +16,7 @@ mod dynamic_dequantize_linear;
 mod dynamic_quantize_linear;
 mod expand;
 mod extremum;
+mod fake_quantize;
 mod gather;
 mod gather_elements;
 mod gather_nd;
@@ -153,6 +154,7 @@ operators! {
     dynamic_quantize_linear::DynamicQuantizeLinear,
     expand::Expand,
     extremum::Extremum,
+    fake_quantize::FakeQuantize,
     gather::Gather,
     gather_elements::GatherElements,
     gather_nd::GatherNd,

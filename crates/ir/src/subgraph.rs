@@ -33,9 +33,15 @@ pub fn subgraph(
     for (_, node) in graph.nodes().filter(|(id, _)| needed.contains(id)) {
         let mut read = Vec::new();
         for v in &node.inputs {
-            let known = match (map.get(v), graph.constant(*v)) {
+            let known = match (map.get(v), graph.value(*v).elements()) {
                 (Some(&known), _) => known,
-                (None, Some(tensor)) => edit.constant(&graph.value(*v).name, tensor.clone()),
+                (None, Some(tensor)) => {
+                    let copy = edit.constant(&graph.value(*v).name, tensor.clone());
+                    if graph.parameter(*v).is_some() {
+                        edit.make_parameter(copy);
+                    }
+                    copy
+                }
                 (None, None) => continue,
             };
             map.insert(*v, known);

@@ -57,7 +57,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     let constants = graph
         .values()
-        .filter_map(|(_, v)| v.ty.as_ref().filter(|_| v.constant.is_some()));
+        .filter_map(|(_, v)| v.ty.as_ref().filter(|_| v.elements().is_some()));
     let found = constants.fold(0usize, |n, t| {
         let size = t.dtype.size_bytes().unwrap_or(0);
         n.saturating_add(t.elements().saturating_mul(size))
@@ -69,7 +69,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     let mut writer = Writer::new(graph)?;
     let initializers = graph
         .values()
-        .filter_map(|(id, v)| Some((id, v.constant.as_ref()?)));
+        .filter_map(|(id, v)| Some((id, v.elements()?)));
     for (id, tensor) in initializers {
         let proto = tensors::encode(Some(&writer.names[&id]), tensor)?;
         writer.initializers.push(proto);

@@ -1,5 +1,5 @@
 //! What can be wrong with compiling or running a plan.
-use ir::{DataType, IrError, OpError};
+use ir::{DataType, IrError, OpError, TensorType};
 use kernels::KernelError;
 use thiserror::Error;
 
@@ -14,6 +14,14 @@ pub enum RuntimeError {
     DType { value: String, found: DataType },
     #[error("value `{value}` cannot be observed: it is constant or exists only as integers")]
     NotObservable { value: String },
+    #[error("value `{value}` is no parameter: only what the graph marks as one can change")]
+    NotAParameter { value: String },
+    #[error("parameter `{parameter}`: expected {expected}, found {found}")]
+    ParameterType {
+        parameter: String,
+        expected: TensorType,
+        found: TensorType,
+    },
     #[error("the model has {expected} inputs, {found} were given")]
     InputCount { expected: usize, found: usize },
     #[error("input `{input}`: expected {expected} elements, found {found}")]

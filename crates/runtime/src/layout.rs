@@ -2,8 +2,14 @@
 use ir::ops::Slice;
 use kernels::{Dims, KernelError, View};
 
-/// Halo of a buffer or demand for one: top, left, bottom, right, in pixels.
+/// The border of padding that is stored around an image, so that kernels read past its edges: top, left, bottom, right, in
+/// pixels.
 pub(crate) type Halo = [usize; 4];
+
+/// The smallest halo that contains both.
+pub(crate) fn larger(a: Halo, b: Halo) -> Halo {
+    std::array::from_fn(|side| a[side].max(b[side]))
+}
 
 /// A view into a buffer, offset counted from the buffer's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +17,7 @@ pub(crate) struct At {
     pub(crate) buffer: usize,
     pub(crate) view: View,
     /// All pixels of an NHWC buffer, maybe not all channels: its halo is the buffer's.
-    pub(crate) plane: bool,
+    pub(crate) covers_pixels: bool,
 }
 
 /// Most axes that a kernel takes.

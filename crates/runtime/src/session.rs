@@ -1,6 +1,7 @@
 //! Sessions: one arena each, running a shared plan.
-use crate::lowering::quantize;
-use crate::plan::{Input, Output, Watched};
+use crate::conversion::quantize;
+use crate::plan::{Input, Observation, Output};
+use crate::step::{Kernel, Parameters};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
@@ -49,7 +50,11 @@ pub struct Session {
     f32_arena: Arena,
     u8_arena: Arena<u8>,
     /// Pixels on their way into an input that is held as f32.
-    reals: Vec<f32>,
+    pixels: Vec<f32>,
+    /// The parameters of the graph as they are now.
+    parameters: Parameters,
+    /// By step, the kernels that hold other parameters than the plan's.
+    repacked: Vec<Option<Box<dyn Kernel>>>,
 }
 
 impl Session {
@@ -74,23 +79,62 @@ impl Session {
         }
         let mut f32_arena = Arena::new(plan.f32_len).map_err(short)?;
         let u8_arena = Arena::new(plan.u8_len).map_err(short)?;
-        for (view, data) in &plan.constants {
-            f32_arena
-                .write(view, data)
-                .map_err(RuntimeError::kernel(failed))?;
+        for stored in &plan.stored {
+            let written = f32_arena.write(&stored.view, &stored.data);
+            written.map_err(RuntimeError::kernel(failed))?;
         }
+        let parameters = plan.parameters.iter();
+        let parameters = parameters.map(|(&v, parameter)| (v, parameter.tensor.clone()));
         Ok(Session {
             plan: Arc::clone(plan),
             pool,
             f32_arena,
             u8_arena,
-            reals: Vec::new(),
+            pixels: Vec::new(),
+            parameters: parameters.collect(),
+            repacked: plan.steps.iter().map(|_| None).collect(),
         })
     }
 
     /// The plan it runs.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Gives a parameter of the graph other elements, in this session alone: kernels that hold it are packed anew. What runs
+    /// then has the same bits as a plan compiled with these elements.
+    ///
+    /// # Errors
+    /// `NotAParameter` for a value that the graph does not mark as one, `ParameterType` when type or shape differ.
+    pub fn set_parameter(&mut self, value: ValueId, tensor: Tensor) -> Result<(), RuntimeError> {
+        let plan = Arc::clone(&self.plan);
+        let Some(parameter) = plan.parameters.get(&value) else {
+            let value = format!("{value:?}");
+            return Err(RuntimeError::NotAParameter { value });
+        };
+        let (expected, found) = (parameter.tensor.ty(), tensor.ty());
+        if expected != found {
+            return Err(RuntimeError::ParameterType {
+                parameter: parameter.name.clone(),
+                expected,
+                found,
+            });
+        }
+        if let Some(view) = &parameter.view {
+            let data = tensor.as_slice::<f32>();
+            let data = data.map_err(RuntimeError::operator(&parameter.name))?;
+            let written = self.f32_arena.write(view, data);
+            written.map_err(RuntimeError::kernel(&parameter.name))?;
+        }
+        self.parameters.insert(value, tensor);
+        for (step, kernel) in plan.steps.iter().zip(&mut self.repacked) {
+            let packing = step.packing.as_ref();
+            if let Some(packing) = packing.filter(|p| p.parameters().contains(&value)) {
+                let packed = packing.pack(&self.parameters);
+                *kernel = Some(packed.map_err(|e| e.at(&step.name))?);
+            }
+        }
+        Ok(())
     }
 
     /// Runs the plan on inputs in row-major order (`[N, C, H, W]` for images) and gives the outputs in order.
@@ -166,9 +210,9 @@ impl Session {
         let start = Instant::now();
         self.write_inputs(inputs)?;
         let mut times = vec![(StepInfo::named("inputs", "Input"), ms(start))];
-        for (step, info) in plan.steps.iter().zip(plan.steps()) {
+        for (i, info) in plan.steps().into_iter().enumerate() {
             let start = Instant::now();
-            step.run(&mut self.context())?;
+            self.run_step(&plan, i)?;
             times.push((info, ms(start)));
         }
         Ok(times)
@@ -183,20 +227,34 @@ impl Session {
         }
     }
 
+    fn run_step(&mut self, plan: &Plan, i: usize) -> Result<(), RuntimeError> {
+        let step = &plan.steps[i];
+        let kernel = self.repacked[i].as_ref().unwrap_or(&step.kernel);
+        let mut ctx = Context {
+            f32_arena: &mut self.f32_arena,
+            u8_arena: &mut self.u8_arena,
+            pool: &self.pool,
+            isa: plan.isa,
+        };
+        kernel.run(&mut ctx, &step.at).map_err(|e| e.at(&step.name))
+    }
+
     fn steps(&mut self, sink: Sink<'_>) -> Result<(), RuntimeError> {
         let plan = Arc::clone(&self.plan);
         let pool = Arc::clone(&self.pool);
         let _awake = pool.activate();
-        let mut watched = plan.watched.iter().peekable();
+        let mut observations = plan.observations.iter().peekable();
         let mut show = |arena: &Arena, done: usize| -> Result<(), RuntimeError> {
-            while let Some(Watched { value, view, .. }) = watched.next_if(|w| w.ready <= done) {
+            while let Some(Observation { value, view, .. }) =
+                observations.next_if(|w| w.ready <= done)
+            {
                 sink(*value, &Observed { arena, view })?;
             }
             Ok(())
         };
         show(&self.f32_arena, 0)?;
-        for (i, step) in plan.steps.iter().enumerate() {
-            step.run(&mut self.context())?;
+        for i in 0..plan.steps.len() {
+            self.run_step(&plan, i)?;
             show(&self.f32_arena, i + 1)?;
         }
         Ok(())
@@ -240,14 +298,16 @@ impl Session {
             let mut ctx = self.context();
             let table: [u8; 256] =
                 std::array::from_fn(|byte| quantize(byte as f32 * scale, params));
-            let own = table
+            let is_same = table
                 .iter()
                 .enumerate()
                 .all(|(byte, &value)| byte == usize::from(value));
             return kernels::write_pixels(&mut ctx, pixels, &input.view)
-                .and_then(|()| match own {
-                    true => Ok(()),
-                    false => kernels::q_copy(&mut ctx, &input.view, &input.view, Some(&table)),
+                .and_then(|()| {
+                    if is_same {
+                        return Ok(());
+                    }
+                    kernels::q_copy(&mut ctx, &input.view, &input.view, Some(&table))
                 })
                 .map_err(failed);
         }
@@ -255,10 +315,10 @@ impl Session {
             .view
             .permute(&[0, 2, 3, 1])
             .map_err(RuntimeError::kernel(&input.name))?;
-        self.reals.clear();
-        self.reals
-            .extend(pixels.iter().map(|&byte| f32::from(byte) * scale));
-        self.f32_arena.write(&rows, &self.reals).map_err(failed)
+        self.pixels.clear();
+        let real = pixels.iter().map(|&byte| f32::from(byte) * scale);
+        self.pixels.extend(real);
+        self.f32_arena.write(&rows, &self.pixels).map_err(failed)
     }
 
     fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
@@ -306,10 +366,10 @@ impl Session {
 
 fn check_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
     let expected = plan.inputs.len();
-    match found == expected {
-        true => Ok(()),
-        false => Err(RuntimeError::InputCount { expected, found }),
+    if found == expected {
+        return Ok(());
     }
+    Err(RuntimeError::InputCount { expected, found })
 }
 
 fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {

@@ -264,6 +264,7 @@ const FLOAT: &[&str] = &[
     "Conv",
     "Binary",
     "Unary",
+    "FakeQuantize",
     "QBinary",
 ];
 
@@ -272,7 +273,7 @@ const CASES: &[Case] = &[
         name: "plain",
         build: plain,
         tolerance: 0.0101,
-        forbidden: &["Quantize", "Conv", "Unary"],
+        forbidden: &["Quantize", "Conv", "Unary", "FakeQuantize"],
     },
     Case {
         name: "activations",

@@ -35,11 +35,7 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
         .iter()
         .map(|&v| numbers(v))
         .collect::<Option<_>>()?;
-    let factor: Vec<f64> = p[0]
-        .iter()
-        .zip(&p[3])
-        .map(|(gamma, var)| gamma / (var + f64::from(op.epsilon)).sqrt())
-        .collect();
+    let factor = op.factors(&p[0], &p[3]);
     let filter = weight.len() / factor.len().max(1);
     let w: Vec<f64> = weight
         .to_f64()

@@ -23,6 +23,16 @@ const LISTS: &[List] = &[
         folder: "ir/src/rewrites",
     },
     List {
+        names: &["steps"],
+        file: "runtime/src/steps.rs",
+        folder: "runtime/src/steps",
+    },
+    List {
+        names: &["PASSES"],
+        file: "runtime/src/lowering/passes.rs",
+        folder: "runtime/src/lowering/passes",
+    },
+    List {
         names: &["FAMILIES"],
         file: "yolo/src/families.rs",
         folder: "yolo/src/families",

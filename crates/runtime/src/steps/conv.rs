@@ -1,0 +1,181 @@
+//! Conv with what happens before its result is stored: BatchNormalization, an activation, a residual addition, quantization.
+use super::{BatchNormalization, FakeQuantize, FastStep, Int8, Item};
+use crate::RuntimeError;
+use crate::layout::At;
+use crate::placement::{Made, Placement};
+use crate::values::{Operand, Values};
+use ir::{Node, Op, PixelBlocks, ValueId, ops};
+use kernels::{Activation, Isa, QActivation, U8Table};
+
+mod f32;
+mod int8;
+
+use self::f32::Source;
+use int8::{Int8Operands, QuantizedWeight};
+
+/// A convolution; the item's first input is the image, its second the residual.
+#[derive(Clone, Debug)]
+pub(crate) struct Conv {
+    pub(crate) attributes: ops::Conv,
+    pub(crate) weight: ValueId,
+    pub(crate) bias: Option<ValueId>,
+    /// Where the weight's input channels are blocks of the image's pixels.
+    pub(crate) blocks: Option<PixelBlocks>,
+    /// What the sums are scaled and shifted by; in f32 only.
+    pub(crate) normalization: Option<BatchNormalization>,
+    pub(crate) activation: Activation,
+    /// Of the result; in f32 only.
+    pub(crate) fake_quantize: Option<FakeQuantize>,
+    /// Applied after the activation, before the residual; in INT8 only.
+    pub(crate) table: Option<Box<U8Table>>,
+}
+
+impl Conv {
+    /// Whether it can compute on quantized values: its weight can be read as such, and its bias is finite.
+    ///
+    /// # Errors
+    /// `Operator` when the bias is no f32.
+    pub(crate) fn fits_int8(&self, item: &Item, values: &Values<'_>) -> Result<bool, RuntimeError> {
+        if !QuantizedWeight::exists(values.graph, self.weight) {
+            return Ok(false);
+        }
+        let Some(bias) = self.bias else {
+            return Ok(true);
+        };
+        let Some(bias) = values.weights(bias)? else {
+            return Ok(false);
+        };
+        let bias = bias.as_slice::<f32>();
+        let bias = bias.map_err(RuntimeError::operator(&item.name))?;
+        Ok(bias.iter().all(|b| b.is_finite()))
+    }
+
+    /// The activation as the INT8 kernel applies it; `None` where it has none.
+    pub(crate) fn int8_activation(activation: Activation) -> Option<QActivation> {
+        Some(match activation {
+            Activation::Identity => QActivation::Identity,
+            Activation::Relu => QActivation::Relu,
+            Activation::LeakyRelu { alpha } => QActivation::LeakyRelu { alpha },
+            Activation::Clip { min, max } => QActivation::Clip { min, max },
+            Activation::HardSwish => QActivation::HardSwish,
+            Activation::Silu => QActivation::Silu,
+            Activation::Sigmoid => QActivation::Sigmoid,
+            Activation::HardSigmoid { .. } | Activation::Tanh => return None,
+        })
+    }
+}
+
+impl FastStep for Conv {
+    fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self> {
+        let Op::Conv(attributes) = &node.op else {
+            return None;
+        };
+        if !node.inputs[1..].iter().all(|&v| values.is_packable(v)) {
+            return None;
+        }
+        operands.truncate(1);
+        Some(Self {
+            attributes: attributes.clone(),
+            weight: node.inputs[1],
+            bias: node.inputs.get(2).copied(),
+            blocks: None,
+            normalization: None,
+            activation: Activation::Identity,
+            fake_quantize: None,
+            table: None,
+        })
+    }
+
+    fn int8(&self) -> Int8 {
+        Int8::Convolution
+    }
+
+    fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
+        let mut inputs = vec![placement.image(item.inputs[0], self.attributes.pads)?];
+        for &residual in &item.inputs[1..] {
+            inputs.push(placement.image(residual, [0; 4])?);
+        }
+        let geometry = Geometry {
+            attributes: self.attributes.clone(),
+            in_channels_per_group: placement.shape(item.inputs[0])?[1] / self.attributes.group,
+            outputs: placement.shape(item.output())?[1],
+            isa: placement.isa,
+        };
+        for share in shares(item, placement)? {
+            let outputs = vec![share.at];
+            if item.on_int8 {
+                let operands = Int8Operands {
+                    x: placement.params(item.inputs[0]),
+                    residual: item.inputs.get(1).map(|&v| placement.params(v)),
+                    y: placement.stored_params(item.output()),
+                };
+                let values = placement.values;
+                placement.emit(inputs.clone(), outputs, || {
+                    let kernel =
+                        self.pack_int8(item, values, operands, &geometry, share.channels)?;
+                    Ok(Made {
+                        shares: share.channels.count,
+                        ..Made::from(kernel)
+                    })
+                })?;
+            } else {
+                let values = placement.values;
+                placement.emit(inputs.clone(), outputs, || {
+                    let source = Source::new(self, item, values, geometry.clone(), share.channels)?;
+                    source.make(values, &item.name)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What weights are packed for.
+#[derive(Clone, Debug)]
+struct Geometry {
+    attributes: ops::Conv,
+    in_channels_per_group: usize,
+    /// Output channels of all shares.
+    outputs: usize,
+    isa: Isa,
+}
+
+/// One of several equal shares of the output channels.
+#[derive(Clone, Copy, Debug)]
+struct Channels {
+    index: usize,
+    count: usize,
+}
+
+impl Channels {
+    /// The share's part of what is ordered by output channel.
+    fn take<T: Clone>(self, all: &[T]) -> Vec<T> {
+        let len = all.len() / self.count;
+        all[self.index * len..(self.index + 1) * len].to_vec()
+    }
+}
+
+/// A share of the output channels and where it is written.
+struct Share {
+    channels: Channels,
+    at: At,
+}
+
+/// The shares that go to places of their own: one, unless they are rows of a table of anchors.
+fn shares(item: &Item, placement: &mut Placement<'_>) -> Result<Vec<Share>, RuntimeError> {
+    let y = item.output();
+    let Some(&rows) = placement.destinations.anchors.get(&y) else {
+        let at = placement.place(y)?;
+        let channels = Channels { index: 0, count: 1 };
+        return Ok(vec![Share { channels, at }]);
+    };
+    let table = placement.place(rows.table)?;
+    let count = rows.anchors;
+    let share = |index| {
+        Ok(Share {
+            channels: Channels { index, count },
+            at: placement.check(rows.image(table, index))?,
+        })
+    };
+    (0..count).map(share).collect()
+}

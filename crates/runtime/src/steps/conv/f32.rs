@@ -1,0 +1,175 @@
+//! Convolutions in f32: weights packed once, or anew when a parameter of the graph changes.
+use super::{Channels, Conv, Geometry, Item};
+use crate::RuntimeError;
+use crate::placement::Made;
+use crate::step::{Kernel, KernelInfo, Operands, Packing, Parameters, StepError};
+use crate::values::Values;
+use ir::{OpError, Tensor, ValueId};
+use kernels::{Activation, Context, ConvSpec, Epilogue, FakeQuantize, PackedConv, View};
+
+/// What the weights and the bias of a convolution are.
+#[derive(Clone, Debug)]
+enum Elements {
+    Constant(Tensor),
+    Parameter(ValueId),
+}
+
+impl Elements {
+    fn new(v: ValueId, values: &Values<'_>) -> Result<Self, RuntimeError> {
+        if values.graph.parameter(v).is_some() {
+            return Ok(Self::Parameter(v));
+        }
+        let tensor = values.weights(v)?.expect("lowering packs what is known");
+        Ok(Self::Constant(tensor.into_owned()))
+    }
+
+    fn parameter(&self) -> Option<ValueId> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Parameter(v) => Some(*v),
+        }
+    }
+
+    fn read(&self, parameters: &Parameters) -> Result<Vec<f32>, OpError> {
+        let tensor = match self {
+            Self::Constant(tensor) => tensor,
+            Self::Parameter(v) => &parameters[v],
+        };
+        Ok(tensor.as_slice::<f32>()?.to_vec())
+    }
+}
+
+/// All that a kernel is made of, before it is packed.
+#[derive(Debug)]
+pub(super) struct Source {
+    conv: Conv,
+    weight: Elements,
+    bias: Option<Elements>,
+    has_residual: bool,
+    geometry: Geometry,
+    channels: Channels,
+}
+
+impl Source {
+    pub(super) fn new(
+        conv: &Conv,
+        item: &Item,
+        values: &Values<'_>,
+        geometry: Geometry,
+        channels: Channels,
+    ) -> Result<Self, RuntimeError> {
+        let bias = conv.bias.map(|v| Elements::new(v, values));
+        Ok(Self {
+            conv: conv.clone(),
+            weight: Elements::new(conv.weight, values)?,
+            bias: bias.transpose()?,
+            has_residual: item.inputs.len() > 1,
+            geometry,
+            channels,
+        })
+    }
+
+    /// The kernel for the parameters as the graph has them.
+    pub(super) fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
+        let initial = |v: ValueId| Some((v, values.graph.parameter(v)?.clone()));
+        let initial: Parameters = self.parameters().into_iter().filter_map(initial).collect();
+        let kernel = self.pack(&initial).map_err(|e| e.at(name))?;
+        Ok(Made {
+            kernel,
+            shares: self.channels.count,
+            packing: if initial.is_empty() {
+                None
+            } else {
+                Some(Box::new(self))
+            },
+        })
+    }
+}
+
+impl Packing for Source {
+    fn parameters(&self) -> Vec<ValueId> {
+        let held = [Some(&self.weight), self.bias.as_ref()];
+        let held = held.into_iter().flatten();
+        held.filter_map(Elements::parameter).collect()
+    }
+
+    fn pack(&self, parameters: &Parameters) -> Result<Box<dyn Kernel>, StepError> {
+        let (conv, geometry) = (&self.conv, &self.geometry);
+        let outputs = geometry.outputs;
+        let mut weight = self.weight.read(parameters)?;
+        let bias = self.bias.as_ref().map(|bias| bias.read(parameters));
+        let mut bias = bias.transpose()?;
+        if let Some(blocks) = &conv.blocks {
+            weight = blocks.spread(&weight, outputs, &conv.attributes);
+        }
+        if let Some(normalization) = &conv.normalization {
+            let (scale, shift) = (&normalization.scale, &normalization.shift);
+            let kernel = (weight.len() / outputs.max(1)).max(1);
+            for (row, scale) in weight.chunks_exact_mut(kernel).zip(scale.iter()) {
+                row.iter_mut().for_each(|w| *w *= scale);
+            }
+            let channels = scale.iter().zip(shift.iter());
+            let old = bias.unwrap_or_else(|| vec![0.0; outputs]);
+            let new = old.iter().zip(channels).map(|(b, (s, t))| b * s + t);
+            bias = Some(new.collect());
+        }
+        let spec = ConvSpec {
+            weight: self.channels.take(&weight),
+            in_channels_per_group: geometry.in_channels_per_group,
+            out_channels: outputs / self.channels.count,
+            kernel: geometry.attributes.kernel_shape,
+            strides: geometry.attributes.strides,
+            dilations: geometry.attributes.dilations,
+            pads: geometry.attributes.pads,
+            group: geometry.attributes.group,
+            bias: bias.map(|bias| self.channels.take(&bias)),
+        };
+        Ok(Box::new(ConvF32 {
+            packed: PackedConv::new(&spec, geometry.isa)?,
+            activation: conv.activation,
+            fake_quantize: conv.fake_quantize.map(|f| f.0),
+            has_residual: self.has_residual,
+        }))
+    }
+}
+
+struct ConvF32 {
+    packed: PackedConv,
+    activation: Activation,
+    fake_quantize: Option<FakeQuantize>,
+    has_residual: bool,
+}
+
+impl Kernel for ConvF32 {
+    fn info(&self) -> KernelInfo {
+        let mut kind = "Conv".to_owned();
+        if self.activation != Activation::Identity {
+            kind += " + activation";
+        }
+        if self.has_residual {
+            kind += " + Add";
+        }
+        if self.fake_quantize.is_some() {
+            kind += " + QDQ";
+        }
+        KernelInfo {
+            tile: Some(self.packed.tile()),
+            ..KernelInfo::f32(kind)
+        }
+    }
+
+    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
+        let epilogue = Epilogue {
+            activation: self.activation,
+            residual: at.inputs.get(1).copied(),
+            fake_quantize: self.fake_quantize,
+        };
+        Ok(kernels::conv2d(
+            ctx,
+            &self.packed,
+            at.x(),
+            at.y(),
+            &epilogue,
+        )?)
+    }
+}

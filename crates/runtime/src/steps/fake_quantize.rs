@@ -1,0 +1,69 @@
+//! FakeQuantize with one scale for the whole tensor: where quantization is imitated in f32, and where values are quantized in
+//! ways that have no INT8 form.
+use super::{FastStep, Int8, Item};
+use crate::RuntimeError;
+use crate::placement::Placement;
+use crate::step::{Kernel, KernelInfo, Operands, StepError};
+use crate::values::{Operand, Values};
+use ir::{Node, Op};
+use kernels::{Context, U8Params, UnaryOp, View};
+
+/// Real numbers that integers of this range stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FakeQuantize(pub(crate) kernels::FakeQuantize);
+
+impl FakeQuantize {
+    /// The same as quantized values of type u8; `None` where they have another range. Signed values are moved up by 128,
+    /// which changes no real number.
+    pub(crate) fn u8_params(&self) -> Option<U8Params> {
+        let shift = match (self.0.q_min, self.0.q_max) {
+            (0.0, 255.0) => 0.0,
+            (-128.0, 127.0) => 128.0,
+            _ => return None,
+        };
+        Some(U8Params {
+            scale: self.0.scale,
+            zero_point: (self.0.zero_point + shift) as u8,
+        })
+    }
+}
+
+impl FastStep for FakeQuantize {
+    fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
+        let Op::FakeQuantize(op) = &node.op else {
+            return None;
+        };
+        let params = &op.params;
+        let (&[scale], &[zero_point]) = (params.scale(), params.zero_point()) else {
+            return None;
+        };
+        let (lowest, highest) = params.range();
+        Some(Self(kernels::FakeQuantize {
+            scale,
+            zero_point: zero_point as f32,
+            q_min: lowest as f32,
+            q_max: highest as f32,
+        }))
+    }
+
+    fn int8(&self) -> Int8 {
+        Int8::ElementWise(Box::new(*self))
+    }
+
+    fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
+        let x = placement.read(item.inputs[0])?;
+        let y = placement.place(item.output())?;
+        placement.emit_kernel(*self, vec![x], y)
+    }
+}
+
+impl Kernel for FakeQuantize {
+    fn info(&self) -> KernelInfo {
+        KernelInfo::f32("FakeQuantize")
+    }
+
+    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
+        let op = UnaryOp::FakeQuantize(self.0);
+        Ok(kernels::unary(ctx, op, at.x(), at.y())?)
+    }
+}
