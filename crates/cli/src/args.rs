@@ -37,8 +37,8 @@ pub(crate) struct CommonArgs {
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Instruction set to use; the best one that this CPU has by default.
-    #[arg(long, global = true)]
-    pub(crate) isa: Option<Isa>,
+    #[arg(long, global = true, value_parser = PossibleValuesParser::new(Isa::names()))]
+    pub(crate) isa: Option<String>,
     /// The engine that runs the model.
     #[arg(long, global = true, value_enum, default_value_t = EngineName::Builtin)]
     pub(crate) engine: EngineName,

@@ -3,7 +3,6 @@ use crate::args::{CommonArgs, EngineName};
 use crate::model::Model;
 use crate::onnx_runtime::OnnxRuntime;
 use anyhow::{Context, Result, bail};
-use kernels::Isa;
 use observe::Engine;
 use runtime::PlanOptions;
 use std::num::NonZeroUsize;
@@ -19,18 +18,11 @@ pub(crate) fn threads(args: &CommonArgs) -> usize {
 
 /// The plan's options; an instruction set that this CPU lacks is an error.
 pub(crate) fn options(args: &CommonArgs) -> Result<PlanOptions> {
-    let available = Isa::available();
-    let isa = args.isa.unwrap_or_else(Isa::best);
-    if !available.contains(&isa) {
-        let names: Vec<String> = available.iter().map(ToString::to_string).collect();
-        bail!(
-            "this CPU does not execute {isa}: expected one of {}",
-            names.join(", ")
-        );
-    }
+    let best = PlanOptions::default();
+    let isa = args.isa.as_deref().map(str::parse).transpose()?;
     Ok(PlanOptions {
-        isa,
-        ..PlanOptions::default()
+        isa: isa.unwrap_or(best.isa),
+        ..best
     })
 }
 

@@ -1,7 +1,7 @@
 //! Element-wise operations after each other on one tensor, in one pass over memory.
 
 use crate::nest::{Base, Row};
-use crate::vector::{F32Body, F32Vector, dispatch_f32};
+use crate::vector::{F32Body, F32Vector};
 use crate::{BinaryOp, Context, KernelError, UnaryOp, View};
 
 /// One operation of a chain; the running value is its operand.
@@ -64,7 +64,7 @@ pub fn chain(ctx: &mut Context, x: &View, y: &View, links: &[Link]) -> Result<()
     let isa = ctx.isa;
     ctx.pool.run(job.units.div_ceil(job.per_task), &|task| {
         // SAFETY: the views and the instruction set are checked above.
-        unsafe { dispatch_f32(isa, &Part { job: &job, task }) };
+        unsafe { isa.run_f32(&Part { job: &job, task }) };
     });
     Ok(())
 }

@@ -1,15 +1,18 @@
-//! Convolution: direct, on NHWC, over a physical halo.
+//! Convolution: direct, on NHWC images that hold their padding. What is not about f32 serves INT8 too.
 
 mod depthwise;
 mod direct;
 mod finish;
+pub(crate) mod geometry;
+pub(crate) mod job;
 mod pack;
+pub(crate) mod panels;
 pub(crate) mod tile;
-mod window;
+pub(crate) mod tile_table;
 
-pub(crate) use finish::{Finish, Out};
+use finish::{Finish, Out};
+pub use geometry::ConvGeometry;
 pub use pack::{ConvSpec, PackedConv};
-pub(crate) use window::Window;
 
 use crate::{Activation, Context, FakeQuantize, KernelError, View};
 
@@ -51,27 +54,16 @@ pub fn conv2d(
     y: &View,
     epilogue: &Epilogue,
 ) -> Result<(), KernelError> {
-    x.check_nhwc("x")?;
-    y.check_nhwc("y")?;
-    let channels = conv.group * conv.in_channels_per_group;
-    x.check_shape("x", &[x.shape[0], channels, x.shape[2], x.shape[3]])?;
-    let (height, width) = (
-        conv.window().output_len(0, x.shape[2])?,
-        conv.window().output_len(1, x.shape[3])?,
-    );
-    y.check_shape("y", &[x.shape[0], conv.out_channels, height, width])?;
-    if y.elements() == 0 {
+    let Some(window) = conv.geometry.window(x, y, ctx.f32_arena.len())? else {
         return Ok(());
-    }
-    let window = x.with_halo("x", conv.pads, ctx.f32_arena.len())?;
+    };
     ctx.check_f32(y, &[("x", &window)], false)?;
     if let Some(residual) = &epilogue.residual {
         residual.check_nhwc("residual")?;
         residual.check_shape("residual", &y.shape)?;
         ctx.check_f32(y, &[("residual", residual)], true)?;
     }
-    conv.isa.check()?;
-    if conv.is_depthwise() {
+    if conv.geometry.is_depthwise() {
         depthwise::run(ctx, conv, &window, y, epilogue);
     } else {
         direct::run(ctx, conv, &window, y, epilogue);

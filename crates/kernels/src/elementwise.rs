@@ -63,10 +63,6 @@ pub enum BinaryOp {
     Div,
     /// `a ^ b`.
     Pow,
-    /// The smaller.
-    Min,
-    /// The larger.
-    Max,
 }
 
 fn erf(x: f32) -> f32 {
@@ -79,139 +75,62 @@ fn erf(x: f32) -> f32 {
     y.copysign(f64::from(x)) as f32
 }
 
+fn softplus(x: f32) -> f32 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
 impl Row<2> for UnaryOp {
     #[inline(always)]
     unsafe fn row<V: F32Vector>(&self, operands: [*mut f32; 2], strides: [usize; 2], n: usize) {
+        /// One loop for each function, so that its constants stay in registers.
+        macro_rules! row {
+            (|$x:ident| $y:expr) => {
+                map(
+                    operands,
+                    strides,
+                    n,
+                    #[inline(always)]
+                    |$x: V| $y,
+                )
+            };
+        }
         // SAFETY: the caller's.
         unsafe {
             match *self {
-                UnaryOp::Activation(a) => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| a.apply(x),
-                ),
-                UnaryOp::FakeQuantize(q) => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| q.apply(x),
-                ),
-                UnaryOp::Exp => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| exp(x),
-                ),
-                UnaryOp::Sqrt => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x.sqrt(),
-                ),
-                UnaryOp::Neg => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x.mul(V::splat(-1.0)),
-                ),
-                UnaryOp::Reciprocal => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| V::splat(1.0).div(x),
-                ),
-                UnaryOp::Abs => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x.abs(),
-                ),
-                UnaryOp::Floor => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x.floor(),
-                ),
-                UnaryOp::Ceil => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x.ceil(),
-                ),
-                UnaryOp::Round => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x.round(),
-                ),
-                UnaryOp::Identity => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| x,
-                ),
-                UnaryOp::Mish => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| mish(x),
-                ),
-                UnaryOp::Gelu => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| gelu(x),
-                ),
-                UnaryOp::GeluTanh => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| gelu_tanh(x),
-                ),
-                UnaryOp::Elu { alpha } => map(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |x: V| elu(x, alpha),
-                ),
-                UnaryOp::Log => each(operands, strides, n, f32::ln),
-                UnaryOp::Erf => each(operands, strides, n, erf),
-                UnaryOp::Softplus => {
-                    each(operands, strides, n, |x| {
-                        x.max(0.0) + (-x.abs()).exp().ln_1p()
-                    });
-                }
+                UnaryOp::Activation(activation) => row!(|x| activation.apply(x)),
+                UnaryOp::FakeQuantize(quantize) => row!(|x| quantize.apply(x)),
+                UnaryOp::Identity => row!(|x| x),
+                UnaryOp::Exp => row!(|x| exp(x)),
+                UnaryOp::Log => row!(|x| per_lane(x, f32::ln)),
+                UnaryOp::Sqrt => row!(|x| x.sqrt()),
+                UnaryOp::Neg => row!(|x| x.mul(x.constant(-1.0))),
+                UnaryOp::Reciprocal => row!(|x| x.constant(1.0).div(x)),
+                UnaryOp::Abs => row!(|x| x.abs()),
+                UnaryOp::Floor => row!(|x| x.floor()),
+                UnaryOp::Ceil => row!(|x| x.ceil()),
+                UnaryOp::Round => row!(|x| x.round()),
+                UnaryOp::Erf => row!(|x| per_lane(x, erf)),
+                UnaryOp::Softplus => row!(|x| per_lane(x, softplus)),
+                UnaryOp::Mish => row!(|x| mish(x)),
+                UnaryOp::Gelu => row!(|x| gelu(x)),
+                UnaryOp::GeluTanh => row!(|x| gelu_tanh(x)),
+                UnaryOp::Elu { alpha } => row!(|x| elu(x, alpha)),
             }
         }
     }
 }
 
+/// A function that has no form for vectors, lane by lane.
 #[inline(always)]
-unsafe fn each(
-    [y, x]: [*mut f32; 2],
-    [y_step, x_step]: [usize; 2],
-    n: usize,
-    f: impl Fn(f32) -> f32,
-) {
-    for i in 0..n {
-        // SAFETY: the caller's.
-        unsafe { *y.add(i * y_step) = f(*x.add(i * x_step)) };
+fn per_lane<V: F32Vector>(x: V, f: impl Fn(f32) -> f32) -> V {
+    let mut lanes = [0.0f32; 16];
+    // SAFETY: a vector exists, so the processor executes its instruction set; the array holds the widest.
+    unsafe {
+        x.store(lanes.as_mut_ptr());
+        for lane in &mut lanes[..V::LANES] {
+            *lane = f(*lane);
+        }
+        V::load(lanes.as_ptr())
     }
 }
 
@@ -274,69 +193,71 @@ unsafe fn map<V: F32Vector>(
     }
 }
 
+impl BinaryOp {
+    /// Of one value each.
+    #[inline(always)]
+    pub(crate) fn apply(self, a: f32, b: f32) -> f32 {
+        match self {
+            BinaryOp::Add => a + b,
+            BinaryOp::Sub => a - b,
+            BinaryOp::Mul => a * b,
+            BinaryOp::Div => a / b,
+            BinaryOp::Pow => a.powf(b),
+        }
+    }
+
+    /// Of vectors.
+    #[inline(always)]
+    pub(crate) fn apply_lanes<V: F32Vector>(self, a: V, b: V) -> V {
+        match self {
+            BinaryOp::Add => a.add(b),
+            BinaryOp::Sub => a.sub(b),
+            BinaryOp::Mul => a.mul(b),
+            BinaryOp::Div => a.div(b),
+            BinaryOp::Pow => {
+                let mut lanes = [[0.0f32; 16]; 2];
+                // SAFETY: a vector exists, so the processor executes its instruction set; the arrays hold the widest.
+                unsafe {
+                    a.store(lanes[0].as_mut_ptr());
+                    b.store(lanes[1].as_mut_ptr());
+                    for i in 0..V::LANES {
+                        lanes[0][i] = lanes[0][i].powf(lanes[1][i]);
+                    }
+                    V::load(lanes[0].as_ptr())
+                }
+            }
+        }
+    }
+}
+
 impl Row<3> for BinaryOp {
     #[inline(always)]
     unsafe fn row<V: F32Vector>(&self, operands: [*mut f32; 3], strides: [usize; 3], n: usize) {
+        let ([y, a, b], [y_step, a_step, b_step]) = (operands, strides);
         // SAFETY: the caller's.
         unsafe {
+            // Squares are products.
+            if *self == BinaryOp::Pow && b_step == 0 && *b == 2.0 {
+                return BinaryOp::Mul.row::<V>([y, a, a], [y_step, a_step, a_step], n);
+            }
+            /// One loop for each operation.
+            macro_rules! row {
+                ($op:expr) => {
+                    zip(
+                        operands,
+                        strides,
+                        n,
+                        #[inline(always)]
+                        |a: V, b: V| $op.apply_lanes(a, b),
+                    )
+                };
+            }
             match self {
-                BinaryOp::Add => zip(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |a: V, b| a.add(b),
-                ),
-                BinaryOp::Sub => zip(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |a: V, b| a.sub(b),
-                ),
-                BinaryOp::Mul => zip(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |a: V, b| a.mul(b),
-                ),
-                BinaryOp::Div => zip(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |a: V, b| a.div(b),
-                ),
-                BinaryOp::Min => zip(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |a: V, b| a.min(b),
-                ),
-                BinaryOp::Max => zip(
-                    operands,
-                    strides,
-                    n,
-                    #[inline(always)]
-                    |a: V, b| a.max(b),
-                ),
-                BinaryOp::Pow => {
-                    let ([y, a, b], [y_step, a_step, b_step]) = (operands, strides);
-                    if b_step == 0 && *b == 2.0 {
-                        return zip(
-                            [y, a, a],
-                            [y_step, a_step, a_step],
-                            n,
-                            #[inline(always)]
-                            |a: V, b| a.mul(b),
-                        );
-                    }
-                    for i in 0..n {
-                        *y.add(i * y_step) = (*a.add(i * a_step)).powf(*b.add(i * b_step));
-                    }
-                }
+                BinaryOp::Add => row!(BinaryOp::Add),
+                BinaryOp::Sub => row!(BinaryOp::Sub),
+                BinaryOp::Mul => row!(BinaryOp::Mul),
+                BinaryOp::Div => row!(BinaryOp::Div),
+                BinaryOp::Pow => row!(BinaryOp::Pow),
             }
         }
     }

@@ -143,17 +143,19 @@ pub enum KernelError {
         bytes: usize,
     },
     /// The processor lacks the instruction set.
-    #[error("this processor has no {isa}")]
+    #[error("this CPU does not execute {name}: expected one of {}", available.join(", "))]
     IsaUnavailable {
         /// The instruction set.
-        isa: crate::Isa,
+        name: &'static str,
+        /// What the processor has, best first.
+        available: Vec<&'static str>,
     },
-    /// The name is no instruction set's.
-    #[error(
-        "unknown instruction set {name:?}: expected avx512-vnni, avx512, avx-vnni, avx2, neon-i8mm, neon-dotprod or scalar"
-    )]
+    /// No instruction set of this architecture has the name.
+    #[error("unknown instruction set {name:?}: expected one of {}", known.join(", "))]
     UnknownIsa {
         /// The name.
         name: String,
+        /// The names there are, best first.
+        known: Vec<&'static str>,
     },
 }

@@ -6,7 +6,6 @@ pub(crate) mod conv;
 mod convert;
 mod matmul;
 mod moves;
-pub(crate) mod vector;
 
 pub use activation::QActivation;
 pub use binary::q_binary;
@@ -15,7 +14,7 @@ pub use convert::{dequantize, quantize, quantize_nchw, write_pixels};
 pub use matmul::q_matmul;
 pub use moves::{q_copy, q_fill_halo, q_max_pool, q_resize_nearest};
 
-use crate::KernelError;
+use crate::{KernelError, View};
 
 /// What the quantized values of a tensor mean: `real = scale * (quantized value - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +54,25 @@ impl U8Params {
         steps
             .saturating_add(i32::from(self.zero_point))
             .clamp(0, 255) as u8
+    }
+}
+
+/// A quantized tensor: where its values lie in the u8 arena, and what they mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct U8View {
+    /// The values.
+    pub view: View,
+    /// Their real values.
+    pub params: U8Params,
+}
+
+impl U8View {
+    /// The view's values, which mean what `params` says.
+    pub fn new(view: &View, params: U8Params) -> U8View {
+        U8View {
+            view: *view,
+            params,
+        }
     }
 }
 

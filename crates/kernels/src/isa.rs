@@ -1,100 +1,272 @@
+//! The instruction sets that kernels are compiled for: one list, and the proof that this processor executes one.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
 use crate::KernelError;
+use crate::vector::{F32Body, F32Vector, I32Body, I32Vector};
 use std::{fmt, str::FromStr};
 
-/// An instruction set that the kernels have a body for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// AVX-512 with VNNI, and VBMI where the processor has it.
-    Avx512Vnni,
-    /// AVX-512 F, DQ, VL, BW; quantized values as on AVX2.
-    Avx512,
-    /// AVX2 with VNNI on 256 bits, by whichever encoding the processor has.
-    AvxVnni,
-    /// AVX2 and FMA.
-    Avx2,
-    /// NEON with products of unsigned and signed bytes (`usdot`, the i8mm extension).
-    NeonI8mm,
-    /// NEON with products of signed bytes (`sdot`, the dotprod extension).
-    NeonDotprod,
-    /// Any processor.
-    Scalar,
+/// Functions of a vector type that are an intrinsic or two each: `name(a, b) => intrinsic(a, b);` of vectors' registers,
+/// and `unsafe name(from: *const f32) => intrinsic(from);` of anything else. `Self::new` makes a vector of a register.
+macro_rules! intrinsics {
+    ($($name:ident($this:ident $(, $other:ident)*) => $register:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self $(, $other: Self)*) -> Self {
+            let $this = self.0;
+            $(let $other = $other.0;)*
+            // SAFETY: a vector exists, so the processor executes its instruction set.
+            Self::new(unsafe { $register })
+        }
+    )*};
+    ($(unsafe $name:ident($($argument:ident: $T:ty),*) => $register:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name($($argument: $T),*) -> Self {
+            // SAFETY: the caller's.
+            Self::new(unsafe { $register })
+        }
+    )*};
+}
+use intrinsics;
+
+/// From the list of instruction sets: an enum of rows, what each row says, and the way from a row to its vector types.
+macro_rules! instruction_sets {
+    ($($(#[$condition:meta])* $file:ident::$Name:ident,)*) => {
+        /// A line of the list.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        enum Row {
+            $($(#[$condition])* $Name,)*
+        }
+
+        impl Row {
+            const ALL: &[Row] = &[$($(#[$condition])* Row::$Name,)*];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $($(#[$condition])* Row::$Name => <$file::$Name as InstructionSet>::NAME,)*
+                }
+            }
+
+            fn is_detected(self) -> bool {
+                match self {
+                    $($(#[$condition])* Row::$Name => <$file::$Name as InstructionSet>::is_detected(),)*
+                }
+            }
+        }
+
+        impl Isa {
+            pub(crate) fn f32(self) -> &'static F32Layout {
+                match self.0 {
+                    $($(#[$condition])* Row::$Name => {
+                        const { &F32Layout::new::<<$file::$Name as InstructionSet>::F32>() }
+                    })*
+                }
+            }
+
+            pub(crate) fn int8(self) -> &'static Int8Layout {
+                match self.0 {
+                    $($(#[$condition])* Row::$Name => {
+                        const { &Int8Layout::new::<<$file::$Name as InstructionSet>::I32>() }
+                    })*
+                }
+            }
+
+            #[inline]
+            pub(crate) fn visit_f32<W: F32Visitor>(self, visitor: W) -> W::Output {
+                match self.0 {
+                    // SAFETY: an `Isa` exists only where its instruction set was detected.
+                    $($(#[$condition])* Row::$Name => unsafe {
+                        visitor.visit::<<$file::$Name as InstructionSet>::F32>()
+                    })*
+                }
+            }
+
+            #[inline]
+            pub(crate) fn visit_i32<W: I32Visitor>(self, visitor: W) -> W::Output {
+                match self.0 {
+                    // SAFETY: an `Isa` exists only where its instruction set was detected.
+                    $($(#[$condition])* Row::$Name => unsafe {
+                        visitor.visit::<<$file::$Name as InstructionSet>::I32>()
+                    })*
+                }
+            }
+        }
+    };
 }
 
-/// Every instruction set and its name, best first.
-const ISAS: [(Isa, &str); 7] = [
-    (Isa::Avx512Vnni, "avx512-vnni"),
-    (Isa::Avx512, "avx512"),
-    (Isa::AvxVnni, "avx-vnni"),
-    (Isa::Avx2, "avx2"),
-    (Isa::NeonI8mm, "neon-i8mm"),
-    (Isa::NeonDotprod, "neon-dotprod"),
-    (Isa::Scalar, "scalar"),
-];
+// Best first. Adding one: its file, its `mod` line and its line here.
+instruction_sets! {
+    #[cfg(target_arch = "x86_64")]
+    avx512_vnni::Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    avx512::Avx512,
+    #[cfg(target_arch = "x86_64")]
+    avx_vnni::AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    avx2::Avx2,
+    #[cfg(target_arch = "aarch64")]
+    neon::NeonI8mm,
+    #[cfg(target_arch = "aarch64")]
+    neon::NeonDotprod,
+    scalar::Scalar,
+}
+
+/// An instruction set that this processor executes: the values are made where the processor is asked, so that having
+/// one proves it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Row);
+
+/// What a file of this room says of its instruction set.
+trait InstructionSet {
+    /// As it is typed and printed.
+    const NAME: &'static str;
+    type F32: F32Vector;
+    type I32: I32Vector;
+    /// Whether this processor executes all that the two vector types use.
+    fn is_detected() -> bool;
+}
+
+/// Computes something that depends on the lanes of f32.
+pub(crate) trait F32Visitor {
+    type Output;
+    /// # Safety
+    /// The processor executes `V`'s instruction set.
+    unsafe fn visit<V: F32Vector>(self) -> Self::Output;
+}
+
+/// Computes something that depends on the lanes of i32.
+pub(crate) trait I32Visitor {
+    type Output;
+    /// # Safety
+    /// The processor executes `V`'s instruction set.
+    unsafe fn visit<V: I32Vector>(self) -> Self::Output;
+}
+
+/// How f32 weights are laid out for an instruction set.
+pub(crate) struct F32Layout {
+    pub(crate) lanes: usize,
+    /// [`F32Vector::TILES`].
+    pub(crate) tiles: &'static [usize],
+}
+
+impl F32Layout {
+    const fn new<V: F32Vector>() -> F32Layout {
+        F32Layout {
+            lanes: V::LANES,
+            tiles: V::TILES,
+        }
+    }
+}
+
+/// How i8 weights are laid out for an instruction set, and what its products leave to do.
+pub(crate) struct Int8Layout {
+    pub(crate) lanes: usize,
+    /// Bytes that four weights of a lane take.
+    pub(crate) weight_bytes: usize,
+    /// [`I32Vector::TILES`].
+    pub(crate) tiles: &'static [usize],
+    /// [`I32Vector::X_OFFSET`].
+    pub(crate) x_offset: u8,
+    /// [`I32Vector::SUMS_I16`].
+    pub(crate) sums_i16: bool,
+    /// [`I32Vector::pack`].
+    pub(crate) pack: fn(&[[i8; 4]], &mut [i8]),
+}
+
+impl Int8Layout {
+    const fn new<V: I32Vector>() -> Int8Layout {
+        Int8Layout {
+            lanes: V::F::LANES,
+            weight_bytes: V::WEIGHT_BYTES / V::F::LANES,
+            tiles: V::TILES,
+            x_offset: V::X_OFFSET,
+            sums_i16: V::SUMS_I16,
+            pack: V::pack,
+        }
+    }
+}
 
 impl Isa {
-    /// What this processor has, best first.
+    /// What this processor executes, best first.
     pub fn available() -> Vec<Isa> {
-        let isas = ISAS.into_iter().map(|(isa, _)| isa);
-        isas.filter(|isa| isa.is_available()).collect()
+        Self::detected().collect()
     }
 
-    /// The best that this processor has.
+    /// The best that this processor executes.
     pub fn best() -> Isa {
-        let isas = ISAS.into_iter().map(|(isa, _)| isa);
-        isas.into_iter()
-            .find(|isa| isa.is_available())
-            .unwrap_or(Isa::Scalar)
+        Self::detected().next().unwrap_or(Self::scalar())
     }
 
-    #[cfg(target_arch = "x86_64")]
-    fn is_available(self) -> bool {
-        let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        let avx512 = || {
-            avx2()
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512bw")
-        };
-        match self {
-            Isa::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
-            Isa::Avx512 => avx512(),
-            Isa::AvxVnni => {
-                avx2() && is_x86_feature_detected!("avxvnni") || Isa::Avx512Vnni.is_available()
+    /// Plain code, which every processor executes.
+    pub fn scalar() -> Isa {
+        Isa(Row::Scalar)
+    }
+
+    /// The names of all instruction sets of this architecture, best first, whether or not this processor executes them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Row::ALL.iter().map(|row| row.name())
+    }
+
+    fn detected() -> impl Iterator<Item = Isa> {
+        let detected = Row::ALL.iter().filter(|row| row.is_detected());
+        detected.map(|row| Isa(*row))
+    }
+
+    /// Runs the body, compiled for the instruction set.
+    ///
+    /// # Safety
+    /// Whatever the body says of its pointers.
+    #[inline]
+    pub(crate) unsafe fn run_f32<B: F32Body>(self, body: &B) {
+        struct Run<'a, B>(&'a B);
+        impl<B: F32Body> F32Visitor for Run<'_, B> {
+            type Output = ();
+            #[inline(always)]
+            unsafe fn visit<V: F32Vector>(self) {
+                // SAFETY: the instruction set by the visitor's contract, the pointers by the caller's.
+                unsafe { V::run(self.0) }
             }
-            Isa::Avx2 => avx2(),
-            Isa::NeonI8mm | Isa::NeonDotprod => false,
-            Isa::Scalar => true,
         }
+        self.visit_f32(Run(body))
     }
 
-    #[cfg(target_arch = "aarch64")]
-    fn is_available(self) -> bool {
-        match self {
-            Isa::NeonI8mm => std::arch::is_aarch64_feature_detected!("i8mm"),
-            Isa::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
-            other => other == Isa::Scalar,
+    /// Runs the body, compiled for the instruction set.
+    ///
+    /// # Safety
+    /// Whatever the body says of its pointers.
+    #[inline]
+    pub(crate) unsafe fn run_i32<B: I32Body>(self, body: &B) {
+        struct Run<'a, B>(&'a B);
+        impl<B: I32Body> I32Visitor for Run<'_, B> {
+            type Output = ();
+            #[inline(always)]
+            unsafe fn visit<V: I32Vector>(self) {
+                // SAFETY: the instruction set by the visitor's contract, the pointers by the caller's.
+                unsafe { V::run(self.0) }
+            }
         }
-    }
-
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn is_available(self) -> bool {
-        self == Isa::Scalar
-    }
-
-    pub(crate) fn check(self) -> Result<(), KernelError> {
-        if self.is_available() {
-            Ok(())
-        } else {
-            Err(KernelError::IsaUnavailable { isa: self })
-        }
+        self.visit_i32(Run(body))
     }
 }
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = ISAS.iter().find(|(isa, _)| isa == self);
-        f.write_str(name.map_or("", |(_, name)| name))
+        f.write_str(self.0.name())
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
     }
 }
 
@@ -102,13 +274,21 @@ impl FromStr for Isa {
     type Err = KernelError;
 
     /// # Errors
-    /// `UnknownIsa` for any other name.
+    /// `UnknownIsa` for a name that is not in [`Isa::names`], `IsaUnavailable` when this processor does not execute it.
     fn from_str(name: &str) -> Result<Isa, KernelError> {
-        let known = ISAS.iter().find(|(_, known)| *known == name);
-        known
-            .map(|(isa, _)| *isa)
-            .ok_or_else(|| KernelError::UnknownIsa {
+        let Some(row) = Row::ALL.iter().find(|row| row.name() == name) else {
+            return Err(KernelError::UnknownIsa {
                 name: name.to_owned(),
+                known: Self::names().collect(),
+            });
+        };
+        if row.is_detected() {
+            Ok(Isa(*row))
+        } else {
+            Err(KernelError::IsaUnavailable {
+                name: row.name(),
+                available: Self::detected().map(|isa| isa.0.name()).collect(),
             })
+        }
     }
 }

@@ -24,18 +24,18 @@ mod view;
 
 pub use arena::{Arena, Context, Element};
 pub use chain::{Link, chain};
-pub use conv::{ConvSpec, Epilogue, PackedConv, conv2d};
+pub use conv::{ConvGeometry, ConvSpec, Epilogue, PackedConv, conv2d};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
 pub use error::KernelError;
 pub use int8::{
-    PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, dequantize, q_binary,
-    q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize, quantize_nchw,
-    write_pixels,
+    PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, dequantize,
+    q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize,
+    quantize_nchw, write_pixels,
 };
 pub use isa::Isa;
 pub use matmul::matmul;
 pub use memory::available_bytes;
-pub use peak::{fma_loop, vnni_loop};
+pub use peak::{dot_loop, fma_loop};
 pub use pointwise::{Activation, FakeQuantize};
 pub use pool::{Active, ThreadPool};
 pub use softmax::{softmax, softmax_mean};

@@ -1,9 +1,8 @@
 //! Batched matrix product, on the convolution's tiles.
 
-use crate::conv::tile::{TILE_ELEMENTS, Tile};
+use crate::conv::tile::{TILE_ELEMENTS, Tile, tile_fn};
 use crate::nest::Base;
-use crate::vector::{lanes, tiles};
-use crate::{Context, Dims, KernelError, View};
+use crate::{Context, KernelError, View};
 
 /// `y = a b` over the last two axes.
 ///
@@ -13,26 +12,10 @@ use crate::{Context, Dims, KernelError, View};
 /// # Errors
 /// `Rank`, `Shape`, and what every kernel checks.
 pub fn matmul(ctx: &mut Context, a: &View, b: &View, y: &View) -> Result<(), KernelError> {
-    let rank = y.shape.len();
-    if rank < 2 {
-        return Err(KernelError::Rank {
-            operand: "y",
-            expected: 2,
-            found: rank,
-        });
-    }
-    a.check_rank("a", rank)?;
-    b.check_rank("b", rank)?;
-    let depth = a.shape[rank - 1];
-    let expect = |m: usize, n: usize| {
-        let mut shape = [0; 6];
-        shape[..rank].copy_from_slice(&y.shape);
-        (shape[rank - 2], shape[rank - 1]) = (m, n);
-        Dims::new(&shape[..rank])
-    };
-    a.check_shape("a", &expect(y.shape[rank - 2], depth))?;
-    b.check_shape("b", &expect(depth, y.shape[rank - 1]))?;
+    check_matrices(a, b, y)?;
     ctx.check_f32(y, &[("a", a), ("b", b)], false)?;
+    let rank = y.shape.len();
+    let depth = a.shape[rank - 1];
     let batches = y.shape[..rank - 2].iter().product::<usize>();
     let job = Job {
         base: Base(ctx.f32_arena.as_mut_ptr()),
@@ -51,6 +34,36 @@ pub fn matmul(ctx: &mut Context, a: &View, b: &View, y: &View) -> Result<(), Ker
     Ok(())
 }
 
+/// That `a`, `b` and `y` have the shapes of a batched matrix product.
+///
+/// # Errors
+/// `Rank`, `Shape`.
+pub(crate) fn check_matrices(a: &View, b: &View, y: &View) -> Result<(), KernelError> {
+    let rank = y.shape.len();
+    if rank < 2 {
+        return Err(KernelError::Rank {
+            operand: "y",
+            expected: 2,
+            found: rank,
+        });
+    }
+    a.check_rank("a", rank)?;
+    b.check_rank("b", rank)?;
+    let depth = a.shape[rank - 1];
+    a.check_shape("a", &y.shape.with(rank - 1, depth))?;
+    b.check_shape("b", &y.shape.with(rank - 2, depth))
+}
+
+/// Where one of the products' matrices starts.
+pub(crate) fn batch_start(view: &View, mut batch: usize) -> usize {
+    let mut at = view.offset;
+    for axis in (0..view.shape.len() - 2).rev() {
+        at += batch % view.shape[axis] * view.strides[axis];
+        batch /= view.shape[axis];
+    }
+    at
+}
+
 struct Job<'a> {
     base: Base,
     isa: crate::Isa,
@@ -63,18 +76,9 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn panel_width(&self) -> usize {
-        let lanes = lanes(self.isa);
-        let vectors = self.y.shape[self.rank - 1].div_ceil(lanes);
-        vectors.clamp(1, tiles(self.isa).len()) * lanes
-    }
-
-    fn batch(&self, view: &View, mut batch: usize) -> usize {
-        let mut at = view.offset;
-        for axis in (0..self.rank - 2).rev() {
-            at += batch % view.shape[axis] * view.strides[axis];
-            batch /= view.shape[axis];
-        }
-        at
+        let layout = self.isa.f32();
+        let vectors = self.y.shape[self.rank - 1].div_ceil(layout.lanes);
+        vectors.clamp(1, layout.tiles.len()) * layout.lanes
     }
 
     /// Columns `first..first + nr` of one product, the depth in pieces.
@@ -107,7 +111,7 @@ impl Job<'_> {
     ) {
         let (k_step, n_step) = (self.b.strides[self.rank - 2], self.b.strides[self.rank - 1]);
         let columns = nr.min(self.y.shape[self.rank - 1] - first);
-        let b = self.batch(self.b, batch) + piece * k_step + first * n_step;
+        let b = batch_start(self.b, batch) + piece * k_step + first * n_step;
         for k in 0..depth {
             for n in 0..columns {
                 // SAFETY: the index lies inside the checked view.
@@ -127,11 +131,13 @@ impl Job<'_> {
     ) {
         let (m_axis, n_axis) = (self.rank - 2, self.rank - 1);
         let columns = nr.min(self.y.shape[n_axis] - first);
-        let (a, y) = (self.batch(self.a, batch), self.batch(self.y, batch));
-        let kernels = tiles(self.isa)[nr / lanes(self.isa) - 1];
+        let (a, y) = (batch_start(self.a, batch), batch_start(self.y, batch));
+        let layout = self.isa.f32();
+        let vectors = nr / layout.lanes;
+        let most = layout.tiles[vectors - 1];
         let rows = self.y.shape[m_axis];
-        for row in (0..rows).step_by(kernels.len()) {
-            let count = kernels.len().min(rows - row);
+        for row in (0..rows).step_by(most) {
+            let count = most.min(rows - row);
             for m in 0..count {
                 let from = a + (row + m) * self.a.strides[m_axis] + piece * self.a.strides[n_axis];
                 let values = &mut scratch.rest.rows[m * DEPTH..][..depth];
@@ -148,11 +154,13 @@ impl Job<'_> {
                 taps_h: 1,
                 taps_w: 1,
                 run: depth,
-                tap_h_step: 0,
-                tap_w_step: 0,
+                tap_steps: [0, 0],
             };
             // SAFETY: the instruction set is checked and all of the tile's buffers are local and large enough.
-            unsafe { kernels[count - 1](&args, scratch.rest.sums.as_mut_ptr()) };
+            unsafe {
+                let kernel = tile_fn(self.isa, vectors, count);
+                kernel(&args, scratch.rest.sums.as_mut_ptr())
+            };
             for m in 0..count {
                 let to = y + (row + m) * self.y.strides[m_axis] + first * self.y.strides[n_axis];
                 for n in 0..columns {

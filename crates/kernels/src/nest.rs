@@ -1,6 +1,6 @@
 //! Loop nests over views: axes sorted and merged, the innermost handed to a vector body.
 
-use crate::vector::{F32Body, F32Vector, dispatch_f32};
+use crate::vector::{F32Body, F32Vector};
 use crate::view::MAX_RANK;
 use crate::{Context, View};
 
@@ -176,6 +176,6 @@ pub(crate) fn run<const N: usize, R: Row<N>>(ctx: &mut Context, views: [&View; N
             task,
         };
         // SAFETY: every entry checked its views and its instruction set.
-        unsafe { dispatch_f32(isa, &part) };
+        unsafe { isa.run_f32(&part) };
     });
 }

@@ -1,8 +1,7 @@
 //! The processor's ceiling, to judge kernels by.
 
-use crate::int8::vector::{I32Body, I32Vector, dispatch_i32, int8_lanes, int8_sorted_tiles};
-use crate::vector::{F32Body, F32Vector, dispatch_f32};
-use crate::{Isa, KernelError};
+use crate::Isa;
+use crate::vector::{F32Body, F32Vector, I32Body, I32Vector};
 use std::cell::Cell;
 
 const CHAINS: usize = 12;
@@ -35,21 +34,17 @@ impl F32Body for Loop {
 
 /// Runs `rounds` of independent multiply-adds in registers; returns how many floating-point operations that was and a
 /// value that depends on all of them.
-///
-/// # Errors
-/// `IsaUnavailable`.
-pub fn fma_loop(isa: Isa, rounds: usize) -> Result<(u64, f32), KernelError> {
-    isa.check()?;
+pub fn fma_loop(isa: Isa, rounds: usize) -> (u64, f32) {
     let body = Loop {
         rounds,
         sum: Cell::new(0.0),
     };
-    // SAFETY: the instruction set is checked.
-    unsafe { dispatch_f32(isa, &body) };
-    Ok((
-        (2 * CHAINS * rounds * crate::vector::lanes(isa)) as u64,
+    // SAFETY: the body has no pointers of its caller's.
+    unsafe { isa.run_f32(&body) };
+    (
+        (2 * CHAINS * rounds * isa.f32().lanes) as u64,
         body.sum.get(),
-    ))
+    )
 }
 
 /// Each of `M` times `K` blocks of four with each of `N` times `K` vectors of weights, `K` summed together.
@@ -89,37 +84,26 @@ impl<const M: usize, const N: usize, const K: usize> I32Body for DotLoop<M, N, K
 }
 
 impl<const M: usize, const N: usize, const K: usize> DotLoop<M, N, K> {
-    /// # Safety
-    /// The instruction set is available.
-    unsafe fn repeat(isa: Isa, rounds: usize) -> (u64, i32) {
+    fn repeat(isa: Isa, rounds: usize) -> (u64, i32) {
         let body = DotLoop::<M, N, K> {
             rounds,
             sum: Cell::new(0),
         };
-        // SAFETY: the caller's.
-        unsafe { dispatch_i32(isa, &body) };
-        (
-            (2 * 4 * M * N * K * rounds * int8_lanes(isa)) as u64,
-            body.sum.get(),
-        )
+        // SAFETY: the body has no pointers of its caller's.
+        unsafe { isa.run_i32(&body) };
+        let operations = 2 * 4 * M * N * K * rounds * isa.int8().lanes;
+        (operations as u64, body.sum.get())
     }
 }
 
-/// Runs `rounds` of independent products of quantized values and weights in registers (`vpdpbusd` where the processor has it, else
-/// `vpmaddubsw` of pairs of blocks of four on AVX2);
-/// returns how many integer operations that was, two for each product, and a value that depends on all of them.
-///
-/// # Errors
-/// `IsaUnavailable`.
-pub fn vnni_loop(isa: Isa, rounds: usize) -> Result<(u64, i32), KernelError> {
-    isa.check()?;
-    // As many accumulators as leave registers for what pairs of blocks of four need.
-    // SAFETY: the instruction set is checked.
-    Ok(unsafe {
-        if int8_sorted_tiles(isa).is_some() {
-            DotLoop::<3, 2, 2>::repeat(isa, rounds)
-        } else {
-            DotLoop::<4, 3, 1>::repeat(isa, rounds)
-        }
-    })
+/// Runs `rounds` of independent products of u8 and i8 in registers, by the instructions that convolutions use (`vpdpbusd`
+/// or its like, on AVX2 `vpmaddubsw` of pairs of blocks); returns how many integer operations that was, two for each
+/// product, and a value that depends on all of them.
+pub fn dot_loop(isa: Isa, rounds: usize) -> (u64, i32) {
+    // As many accumulators as leave registers for what pairs of blocks need.
+    if isa.int8().sums_i16 {
+        DotLoop::<3, 2, 2>::repeat(isa, rounds)
+    } else {
+        DotLoop::<4, 3, 1>::repeat(isa, rounds)
+    }
 }

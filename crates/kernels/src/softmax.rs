@@ -3,7 +3,7 @@
 use crate::elementwise::fetch;
 use crate::nest::Base;
 use crate::pointwise::exp;
-use crate::vector::{F32Body, F32Vector, dispatch_f32, load_part, store_part};
+use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Context, KernelError, View};
 
 /// Lanes along an axis that is contiguous in both views, each its own softmax; without such an axis, one lane.
@@ -99,7 +99,7 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
                     y_step: y.strides[axis],
                 };
                 // SAFETY: views and instruction set are checked; units are disjoint.
-                unsafe { dispatch_f32(isa, &body) };
+                unsafe { isa.run_f32(&body) };
             }
         });
     Ok(())
@@ -234,7 +234,7 @@ pub fn softmax_mean(
             weights,
         };
         // SAFETY: views and instruction set are checked; units are disjoint.
-        unsafe { dispatch_f32(isa, &body) };
+        unsafe { isa.run_f32(&body) };
     });
     Ok(())
 }

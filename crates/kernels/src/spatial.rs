@@ -1,7 +1,7 @@
 //! Pooling, resizing and halos of NHWC views.
 
 use crate::nest::{self, Base, Row};
-use crate::vector::{F32Body, F32Vector, dispatch_f32, load_part, store_part};
+use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Context, KernelError, View};
 
 /// A pooling window; its taps outside the image are left out.
@@ -145,20 +145,16 @@ fn pool(
     }
     let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe {
-            dispatch_f32(
-                isa,
-                &PoolRow {
-                    pool,
-                    base,
-                    x,
-                    y,
-                    row,
-                    average,
-                },
-            )
+        let row = PoolRow {
+            pool,
+            base,
+            x,
+            y,
+            row,
+            average,
         };
+        // SAFETY: the views are checked; rows are disjoint.
+        unsafe { isa.run_f32(&row) };
     });
     Ok(())
 }
@@ -298,7 +294,6 @@ pub fn fill_halo(
     halo: [usize; 4],
     value: f32,
 ) -> Result<(), KernelError> {
-    ctx.isa.check()?;
     for border in halo_borders(x, halo, ctx.f32_arena.len())? {
         if border.elements() > 0 {
             nest::run(ctx, [&border], &Fill(value));

@@ -1,6 +1,7 @@
-use crate::int8::vector::{int8_lanes, int8_tiles};
-use crate::vector::{lanes, tiles};
-use crate::{PackedConv, PackedQConv};
+//! Which tile a convolution is computed with, and why.
+
+use crate::conv::panels::Panel;
+use crate::{ConvGeometry, PackedConv, PackedQConv};
 
 /// The registers' share of a convolution, for listings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,17 +14,27 @@ pub struct TileChoice {
     pub why: String,
 }
 
-/// Of panels of so many vectors each, and the most pixels of a tile of 1, 2, … vectors.
-fn choose(panels: &[usize], lanes: usize, most_pixels: &[usize], channels: usize) -> TileChoice {
-    let widest = panels.iter().copied().max().unwrap_or(1);
-    let pixels = most_pixels[widest - 1];
-    let panels: Vec<String> = panels.iter().map(usize::to_string).collect();
+/// The tile of the widest panel; `tile_pixels` are the most pixels of a tile of 1, 2, … vectors.
+fn choose(
+    geometry: &ConvGeometry,
+    panels: &[Panel],
+    lanes: usize,
+    tile_pixels: &[usize],
+) -> TileChoice {
+    let group = &panels[..panels.len() / geometry.group];
+    let widest = group.iter().map(|panel| panel.vectors).max().unwrap_or(1);
+    let pixels = tile_pixels[widest - 1];
+    let widths: Vec<String> = group
+        .iter()
+        .map(|panel| panel.vectors.to_string())
+        .collect();
     TileChoice {
         pixels,
         channels: widest * lanes,
         why: format!(
-            "{channels} channels are panels of {} vectors of {lanes}; {} accumulators",
-            panels.join(" + "),
+            "{} channels are panels of {} vectors of {lanes}; {} accumulators",
+            geometry.out_channels / geometry.group,
+            widths.join(" + "),
             pixels * widest
         ),
     }
@@ -32,47 +43,29 @@ fn choose(panels: &[usize], lanes: usize, most_pixels: &[usize], channels: usize
 impl PackedConv {
     /// The tile it is computed with.
     pub fn tile(&self) -> TileChoice {
-        let lanes = lanes(self.isa);
+        let layout = self.isa.f32();
         if self.panels.is_empty() {
-            return depthwise(4, lanes);
+            return depthwise(4, layout.lanes);
         }
-        let panels = self.panels.len() / self.group;
-        let vectors: Vec<usize> = self.panels[..panels].iter().map(|p| p.nv).collect();
-        let most_pixels: Vec<usize> = tiles(self.isa).iter().map(|t| t.len()).collect();
-        choose(
-            &vectors,
-            lanes,
-            &most_pixels,
-            self.out_channels / self.group,
-        )
+        choose(&self.geometry, &self.panels, layout.lanes, layout.tiles)
     }
 }
 
 impl PackedQConv {
     /// The tile it is computed with.
     pub fn tile(&self) -> TileChoice {
-        let lanes = int8_lanes(self.isa);
+        let layout = self.isa.int8();
         if let Some(weights) = &self.depthwise {
-            return depthwise(weights.outputs(), 4 * lanes);
+            return depthwise(weights.outputs(), 4 * layout.lanes);
         }
-        let panels = self.panels.len() / self.group;
-        let vectors: Vec<usize> = self.panels[..panels].iter().map(|p| p.nv).collect();
-        let most_pixels: Vec<usize> = int8_tiles(self.isa).iter().map(|t| t.len()).collect();
-        let mut choice = choose(
-            &vectors,
-            lanes,
-            &most_pixels,
-            self.out_channels / self.group,
-        );
+        let mut choice = choose(&self.geometry, &self.panels, layout.lanes, layout.tiles);
         let weights = self.row_weights.as_ref().unwrap_or(&self.weights);
-        if !weights.places.is_empty() {
-            let share = |of: [usize; 3]| {
-                let blocks4 = weights
-                    .panels
-                    .iter()
-                    .flat_map(|p| std::iter::zip(p.counts, of));
-                100.0 * blocks4.map(|(count, each)| count * each).sum::<usize>() as f64
-                    / weights.places.len() as f64
+        if !weights.offsets.is_empty() {
+            let share = |sizes: [usize; 3]| {
+                let counts = weights.panels.iter().map(|panel| panel.counts);
+                let blocks = counts.flat_map(|counts| std::iter::zip(counts, sizes));
+                let blocks = blocks.map(|(count, size)| count * size).sum::<usize>();
+                100.0 * blocks as f64 / weights.offsets.len() as f64
             };
             choice.why.push_str(&format!(
                 "; in 16 bits {:.0} % of the blocks4 in twos, {:.0} % alone",

@@ -1,7 +1,7 @@
 //! Copies whose rows lie across each other, by square blocks.
 
 use crate::nest::Base;
-use crate::vector::{F32Body, F32Vector, dispatch_f32, lanes};
+use crate::vector::{F32Body, F32Vector};
 use crate::{Context, View};
 
 /// Rows of `y` that a task writes a piece of, and how long the piece is.
@@ -74,7 +74,7 @@ pub(crate) fn run(ctx: &mut Context, x: &View, y: &View) -> bool {
     let Some((along, across)) = axes(x, y) else {
         return false;
     };
-    let square = lanes(ctx.isa);
+    let square = ctx.isa.f32().lanes;
     if y.shape.contains(&0) || y.shape[along] < square || y.shape[across] < square {
         return false;
     }
@@ -91,7 +91,7 @@ pub(crate) fn run(ctx: &mut Context, x: &View, y: &View) -> bool {
     let outer = y.elements() / (y.shape[along] * y.shape[across]);
     ctx.pool.run(outer * pieces, &|task| {
         // SAFETY: views and instruction set are checked; tasks write pieces of their own.
-        unsafe { dispatch_f32(isa, &Part { job, task }) };
+        unsafe { isa.run_f32(&Part { job, task }) };
     });
     true
 }

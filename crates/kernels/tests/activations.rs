@@ -1,8 +1,8 @@
 //! Activations of quantized values at scales far from those of any trained layer.
 
 use kernels::{
-    Arena, Context, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, ThreadPool,
-    U8Params, View, qconv2d,
+    Arena, Context, ConvGeometry, Isa, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut,
+    ThreadPool, U8Params, View, qconv2d,
 };
 
 const CHANNELS: usize = 16;
@@ -11,14 +11,16 @@ const X_ZERO: u8 = 128;
 /// Quantized values of all 256 quantized values times each channel's multiplier, `[256][CHANNELS]`.
 fn run(activation: QActivation, y: U8Params, multiplier: &[f32], isa: Isa) -> Vec<u8> {
     let spec = QConvSpec {
+        geometry: ConvGeometry {
+            out_channels: CHANNELS,
+            in_channels_per_group: 1,
+            kernel: [1; 2],
+            strides: [1; 2],
+            dilations: [1; 2],
+            pads: [0; 4],
+            group: 1,
+        },
         weight: vec![1; CHANNELS],
-        out_channels: CHANNELS,
-        in_channels_per_group: 1,
-        kernel: [1; 2],
-        strides: [1; 2],
-        dilations: [1; 2],
-        pads: [0; 4],
-        group: 1,
         x_zero_point: X_ZERO,
         bias: vec![0.0; CHANNELS],
         multiplier: multiplier.to_vec(),
@@ -62,7 +64,7 @@ fn activation_at_any_scale_is_within_a_step() {
             .map(|m| [0.15, scale][m % 2] * (1.0 + m as f32))
             .collect();
         for (activation, sigmoid) in [(QActivation::Silu, false), (QActivation::Sigmoid, true)] {
-            let scalar = run(activation, y, &multiplier, Isa::Scalar);
+            let scalar = run(activation, y, &multiplier, Isa::scalar());
             for (i, &found) in scalar.iter().enumerate() {
                 let (pixel, m) = (i / CHANNELS, i % CHANNELS);
                 let x = (pixel as f64 - f64::from(X_ZERO)) * f64::from(multiplier[m]);

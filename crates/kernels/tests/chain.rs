@@ -79,7 +79,7 @@ fn chain_equals_its_operations_one_by_one() {
 fn chain_constant_inside_the_output_is_an_error() {
     let y = View::contiguous(0, &[8]);
     let mut arena = filled();
-    let done = with(&mut arena, Isa::Scalar, |ctx| {
+    let done = with(&mut arena, Isa::scalar(), |ctx| {
         chain(ctx, &y, &y, &[Link::With(BinaryOp::Add, y)])
     });
     assert!(matches!(done, Err(KernelError::Overlap { .. })), "{done:?}");

@@ -1,8 +1,8 @@
 //! Every instruction set against a naive convolution, on edge shapes, in slices with canaries around them.
 
 use kernels::{
-    Activation, Arena, Context, ConvSpec, Dims, Epilogue, FakeQuantize, Isa, KernelError,
-    PackedConv, ThreadPool, View, conv2d, fill_halo,
+    Activation, Arena, Context, ConvGeometry, ConvSpec, Dims, Epilogue, FakeQuantize, Isa,
+    KernelError, PackedConv, ThreadPool, View, conv2d, fill_halo,
 };
 
 const CANARY: f32 = 1234.5;
@@ -118,18 +118,20 @@ impl Case {
     fn spec(&self) -> ConvSpec {
         let inner = self.channels[0] / self.group;
         ConvSpec {
+            geometry: ConvGeometry {
+                out_channels: self.channels[1],
+                in_channels_per_group: inner,
+                kernel: self.kernel,
+                strides: self.strides,
+                dilations: self.dilations,
+                pads: self.pads,
+                group: self.group,
+            },
             weight: noise(
                 self.channels[1] * inner * self.kernel[0] * self.kernel[1],
                 1,
             ),
-            out_channels: self.channels[1],
-            in_channels_per_group: inner,
-            kernel: self.kernel,
             bias: Some(noise(self.channels[1], 2)),
-            strides: self.strides,
-            dilations: self.dilations,
-            pads: self.pads,
-            group: self.group,
         }
     }
 
@@ -349,14 +351,14 @@ fn conv2d_fake_quantize_gives_steps_of_the_scale() {
 fn conv2d_bad_views_are_typed_errors() {
     let case = case([4, 8], [5, 5], 3);
     let (x, y, _, len) = case.views();
-    let conv = PackedConv::new(&case.spec(), Isa::Scalar).expect("valid");
+    let conv = PackedConv::new(&case.spec(), Isa::scalar()).expect("valid");
     let pool = ThreadPool::new(1);
     let mut arena = Arena::new(len).expect("a small arena");
     let mut ctx = Context {
         f32_arena: &mut arena,
         u8_arena: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
-        isa: Isa::Scalar,
+        isa: Isa::scalar(),
     };
     let epilogue = Epilogue::default();
     let at_start = View { offset: 0, ..x };
@@ -390,7 +392,7 @@ fn conv2d_bad_views_are_typed_errors() {
         ..case.spec()
     };
     assert!(matches!(
-        PackedConv::new(&short_bias, Isa::Scalar),
+        PackedConv::new(&short_bias, Isa::scalar()),
         Err(KernelError::Length {
             operand: "bias",
             ..
@@ -400,39 +402,40 @@ fn conv2d_bad_views_are_typed_errors() {
 
 #[test]
 fn conv2d_hostile_attributes_are_typed_errors() {
-    let plain = ConvSpec {
+    let plain = ConvGeometry {
         kernel: [4, 1],
         pads: [0; 4],
-        ..case([1, 1], [5, 5], 1).spec()
-    };
-    let plain = ConvSpec {
-        weight: vec![1.0; 4],
-        ..plain
+        ..case([1, 1], [5, 5], 1).spec().geometry
     };
     let cases = [
         // Three times this dilation wraps to 2, so the window would seem 3 high.
-        ConvSpec {
+        ConvGeometry {
             dilations: [6_148_914_691_236_517_206, 1],
-            ..plain.clone()
+            ..plain
         },
-        ConvSpec {
+        ConvGeometry {
             pads: [usize::MAX, 0, 2, 0],
-            ..plain.clone()
+            ..plain
         },
-        ConvSpec {
+        ConvGeometry {
             pads: [0, usize::MAX - 5, 0, 6],
             ..plain
         },
     ];
-    for spec in cases {
-        let conv = PackedConv::new(&spec, Isa::Scalar).expect("valid");
+    for geometry in cases {
+        let spec = ConvSpec {
+            geometry,
+            weight: vec![1.0; 4],
+            bias: None,
+        };
+        let conv = PackedConv::new(&spec, Isa::scalar()).expect("valid");
         let pool = ThreadPool::new(1);
         let mut arena = Arena::new(200).expect("a small arena");
         let mut ctx = Context {
             f32_arena: &mut arena,
             u8_arena: &mut Arena::new(0).expect("a small arena"),
             pool: &pool,
-            isa: Isa::Scalar,
+            isa: Isa::scalar(),
         };
         let (x, y) = (View::nhwc(0, [1, 1, 5, 5]), View::nhwc(100, [1, 1, 3, 5]));
         assert!(matches!(
@@ -444,14 +447,14 @@ fn conv2d_hostile_attributes_are_typed_errors() {
 
 #[test]
 fn halo_without_room_between_rows_or_images_is_a_typed_error() {
-    let conv = PackedConv::new(&case([1, 1], [4, 4], 3).spec(), Isa::Scalar).expect("valid");
+    let conv = PackedConv::new(&case([1, 1], [4, 4], 3).spec(), Isa::scalar()).expect("valid");
     let pool = ThreadPool::new(1);
     let mut arena = Arena::new(400).expect("a small arena");
     let mut ctx = Context {
         f32_arena: &mut arena,
         u8_arena: &mut Arena::new(0).expect("a small arena"),
         pool: &pool,
-        isa: Isa::Scalar,
+        isa: Isa::scalar(),
     };
     let y = View::nhwc(200, [2, 1, 4, 4]);
     let x = |row: usize, image: usize| View {

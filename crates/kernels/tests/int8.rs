@@ -1,9 +1,9 @@
 //! Operations on quantized values against plain computations: equal quantized values on every instruction set and number of threads.
 
 use kernels::{
-    Arena, BinaryOp, Context, Isa, KernelError, Pool, QOut, ThreadPool, U8Params, View, dequantize,
-    q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, quantize, quantize_nchw,
-    write_pixels,
+    Arena, BinaryOp, Context, Isa, KernelError, Pool, QOut, ThreadPool, U8Params, U8View, View,
+    dequantize, q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, quantize,
+    quantize_nchw, write_pixels,
 };
 
 const A: U8Params = U8Params {
@@ -209,15 +209,17 @@ fn q_binary_equals_the_plain_computation() {
         let mut channel = slice(90_000, shape, pixel);
         channel.strides = [0, 1, 0, 0].into();
         for b in [slice(80_000, shape, pixel), channel] {
-            for op in [
-                BinaryOp::Add,
-                BinaryOp::Sub,
-                BinaryOp::Mul,
-                BinaryOp::Min,
-                BinaryOp::Max,
-            ] {
-                let (quantized, _) =
-                    everywhere(&|ctx| q_binary(ctx, op, (&a, A), (&b, B), (&y, Y)).expect("valid"));
+            for op in [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul] {
+                let (quantized, _) = everywhere(&|ctx| {
+                    q_binary(
+                        ctx,
+                        op,
+                        &U8View::new(&a, A),
+                        &U8View::new(&b, B),
+                        &U8View::new(&y, Y),
+                    )
+                    .expect("valid")
+                });
                 let (left, right) = (
                     quantized.read(&a).expect("fits"),
                     quantized.read(&b).expect("fits"),
@@ -231,7 +233,6 @@ fn q_binary_equals_the_plain_computation() {
                             BinaryOp::Add => a + b,
                             BinaryOp::Sub => a - b,
                             BinaryOp::Mul => a * b,
-                            BinaryOp::Min => a.min(b),
                             _ => a.max(b),
                         };
                         q(Y, value)
@@ -381,11 +382,13 @@ fn q_matmul_equals_the_plain_computation() {
                     zero_point: 100,
                 },
             };
-            let (quantized, _) =
-                everywhere(&|ctx| q_matmul(ctx, (&a, A), (&b, B), &out).expect("valid"));
+            let (quantized, _) = everywhere(&|ctx| {
+                q_matmul(ctx, &U8View::new(&a, A), &U8View::new(&b, B), &out).expect("valid")
+            });
             let float = QOut::F32 { view: y };
-            let (_, reals) =
-                everywhere(&|ctx| q_matmul(ctx, (&a, A), (&b, B), &float).expect("valid"));
+            let (_, reals) = everywhere(&|ctx| {
+                q_matmul(ctx, &U8View::new(&a, A), &U8View::new(&b, B), &float).expect("valid")
+            });
             let (left, right) = (
                 quantized.read(&a).expect("fits"),
                 quantized.read(&b).expect("fits"),
@@ -429,9 +432,9 @@ fn codes_with_a_bad_scale_are_refused() {
             refused(q_binary(
                 ctx,
                 BinaryOp::Add,
-                (&view, bad),
-                (&view, A),
-                (&view, A),
+                &U8View::new(&view, bad),
+                &U8View::new(&view, A),
+                &U8View::new(&view, A),
             ));
         });
     }

@@ -2,8 +2,8 @@
 //! around them; equal bits on all of them and on any number of threads.
 
 use kernels::{
-    Arena, Context, Isa, KernelError, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut,
-    ThreadPool, U8Params, U8Table, View, q_fill_halo, qconv2d,
+    Arena, Context, ConvGeometry, Isa, KernelError, PackedQConv, QActivation, QConvSpec, QEpilogue,
+    QOut, ThreadPool, U8Params, U8Table, U8View, View, q_fill_halo, qconv2d,
 };
 
 const CANARY: u8 = 77;
@@ -186,14 +186,16 @@ impl Case {
         let m = self.channels[1];
         let weight = noise(m * depth, 1);
         QConvSpec {
+            geometry: ConvGeometry {
+                out_channels: m,
+                in_channels_per_group: inner,
+                kernel: self.kernel,
+                strides: self.strides,
+                dilations: self.dilations,
+                pads: self.pads,
+                group: self.group,
+            },
             weight: weight.into_iter().map(|w| w as i8 / self.singles).collect(),
-            out_channels: m,
-            in_channels_per_group: inner,
-            kernel: self.kernel,
-            strides: self.strides,
-            dilations: self.dilations,
-            pads: self.pads,
-            group: self.group,
             x_zero_point: X_ZERO,
             bias: noise(m, 2)
                 .iter()
@@ -243,7 +245,7 @@ impl Case {
     fn sums(&self, x: &[u8]) -> Vec<i32> {
         let spec = self.spec();
         let ([h, w], [oh, ow]) = (self.image, self.output());
-        let inner = spec.in_channels_per_group;
+        let inner = spec.geometry.in_channels_per_group;
         let per_group = self.channels[1] / self.group;
         let mut sums = Vec::new();
         for n in 0..self.images {
@@ -406,7 +408,10 @@ fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Ve
     let epilogue = QEpilogue {
         activation: variant.activation,
         table: variant.table.as_ref(),
-        residual: variant.residual.then_some((views.residual, RESIDUAL)),
+        residual: variant.residual.then_some(U8View {
+            view: views.residual,
+            params: RESIDUAL,
+        }),
     };
     qconv2d(&mut ctx, &conv, &views.x, &out, &epilogue).expect("valid");
     (
@@ -426,7 +431,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
         let spec = case.spec();
         let plane = views.y.shape[2] * views.y.shape[3];
         for variant in variants() {
-            let (all, reals) = run(&case, &variant, Isa::Scalar, 1);
+            let (all, reals) = run(&case, &variant, Isa::scalar(), 1);
             let mut arena = Arena::<u8>::new(all.len()).expect("a small arena");
             arena
                 .write(&View::contiguous(0, &[all.len()]), &all)
@@ -463,7 +468,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
 fn qconv2d_instruction_sets_and_threads_give_equal_bits() {
     for case in cases() {
         for variant in variants() {
-            let reference = run(&case, &variant, Isa::Scalar, 1);
+            let reference = run(&case, &variant, Isa::scalar(), 1);
             for isa in Isa::available() {
                 // Threads share out tiles, whatever follows the sums.
                 let counts = if variant.residual { 1..4 } else { 1..2 };
@@ -581,7 +586,7 @@ fn qconv2d_bad_arguments_are_typed_errors() {
     let change = |change: fn(&mut QConvSpec)| {
         let mut spec = case.spec();
         change(&mut spec);
-        PackedQConv::new(&spec, Isa::Scalar).err()
+        PackedQConv::new(&spec, Isa::scalar()).err()
     };
     assert!(matches!(
         change(|spec| spec.bias.truncate(3)),
@@ -595,23 +600,23 @@ fn qconv2d_bad_arguments_are_typed_errors() {
         Some(KernelError::Length { .. })
     ));
     assert!(matches!(
-        change(|spec| spec.strides[1] = 0),
+        change(|spec| spec.geometry.strides[1] = 0),
         Some(KernelError::Zero { .. })
     ));
     assert!(matches!(
-        change(|spec| spec.group = 3),
+        change(|spec| spec.geometry.group = 3),
         Some(KernelError::Groups { .. })
     ));
     for value in [f32::NAN, f32::INFINITY] {
         let mut spec = case.spec();
         spec.multiplier[2] = value;
         assert!(matches!(
-            PackedQConv::new(&spec, Isa::Scalar),
+            PackedQConv::new(&spec, Isa::scalar()),
             Err(KernelError::NotFinite { .. })
         ));
     }
     let views = case.views();
-    let conv = PackedQConv::new(&case.spec(), Isa::Scalar).expect("valid");
+    let conv = PackedQConv::new(&case.spec(), Isa::scalar()).expect("valid");
     let pool = ThreadPool::new(1);
     let (mut arena, mut quantized) = (
         Arena::new(8).expect("a small arena"),
@@ -621,7 +626,7 @@ fn qconv2d_bad_arguments_are_typed_errors() {
         f32_arena: &mut arena,
         u8_arena: &mut quantized,
         pool: &pool,
-        isa: Isa::Scalar,
+        isa: Isa::scalar(),
     };
     let mut run = |x: &View, y: QOut| qconv2d(&mut ctx, &conv, x, &y, &QEpilogue::default()).err();
     let good = QOut::U8 {

@@ -157,7 +157,7 @@ fn run_quantized_detector_same_bits_on_every_isa_and_thread_count() {
     assert_eq!(heads.len(), 6, "the head's output convolutions");
     let x = pixels(&graph, 1.0);
     let expected = observed(
-        &mut session(&graph, &heads, options(Isa::Scalar, true), 2),
+        &mut session(&graph, &heads, options(Isa::scalar(), true), 2),
         &x,
     );
     for isa in Isa::available() {

@@ -17,7 +17,9 @@ impl BatchNormalization {
     /// What each channel is multiplied by, given its scale and the variance of its elements.
     pub fn factors(&self, scale: &[f64], variance: &[f64]) -> Vec<f64> {
         let channels = scale.iter().zip(variance);
-        channels.map(|(scale, variance)| scale / (variance + f64::from(self.epsilon)).sqrt()).collect()
+        channels
+            .map(|(scale, variance)| scale / (variance + f64::from(self.epsilon)).sqrt())
+            .collect()
     }
 }
 

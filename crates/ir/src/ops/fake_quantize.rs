@@ -42,7 +42,12 @@ impl Operator for FakeQuantize {
             let quantized = self.params.quantize(channel(i), x as f32);
             f64::from(self.params.dequantize(channel(i), quantized))
         };
-        let y: Vec<f64> = inputs[0].to_f64()?.iter().enumerate().map(nearest).collect();
+        let y: Vec<f64> = inputs[0]
+            .to_f64()?
+            .iter()
+            .enumerate()
+            .map(nearest)
+            .collect();
         Ok(vec![Tensor::from_f64(ty.dtype, ty.shape, &y)?])
     }
 

@@ -1,9 +1,9 @@
-//! Convolution of every channel by itself.
+//! f32 convolution of every channel by itself.
 
 use super::pack::PackedConv;
 use super::{Epilogue, Finish, Out};
 use crate::nest::Base;
-use crate::vector::{F32Body, F32Vector, dispatch_f32, load_part};
+use crate::vector::{F32Body, F32Vector, load_part};
 use crate::{Context, View};
 
 /// Pixels that share a load of the weights.
@@ -31,21 +31,17 @@ pub(super) fn run(
     let finish = &Finish::new(epilogue);
     let residual = epilogue.residual.as_ref();
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe {
-            dispatch_f32(
-                conv.isa,
-                &Row {
-                    conv,
-                    base,
-                    window,
-                    y,
-                    residual,
-                    finish,
-                    row,
-                },
-            )
+        let row = Row {
+            conv,
+            base,
+            window,
+            y,
+            residual,
+            finish,
+            row,
         };
+        // SAFETY: the views are checked; rows are disjoint.
+        unsafe { conv.isa.run_f32(&row) };
     });
 }
 
@@ -73,12 +69,17 @@ impl Row<'_> {
     #[inline(always)]
     unsafe fn pixels<V: F32Vector, const MR: usize>(&self, pixel: usize) {
         let (conv, y, window) = (self.conv, self.y, self.window);
+        let geometry = &conv.geometry;
         let (image, oh) = (self.row / y.shape[2], self.row % y.shape[2]);
         let at = |v: &View, h: usize, w: usize| {
             v.offset + image * v.strides[0] + h * v.strides[2] + w * v.strides[3]
         };
-        let x = at(window, oh * conv.strides[0], pixel * conv.strides[1]);
-        let x_step = conv.strides[1].wrapping_mul(window.strides[3]);
+        let x = at(
+            window,
+            oh * geometry.strides[0],
+            pixel * geometry.strides[1],
+        );
+        let x_step = geometry.strides[1].wrapping_mul(window.strides[3]);
         let padded = conv.bias.len();
         let mut c = 0;
         while c < y.shape[1] {
@@ -86,13 +87,13 @@ impl Row<'_> {
             // SAFETY: the caller's; the window covers every tap and channels stay in the view.
             unsafe {
                 let mut acc = [V::load(conv.bias.as_ptr().add(c)); MR];
-                for kh in 0..conv.kernel[0] {
-                    for kw in 0..conv.kernel[1] {
-                        let tap = kh * conv.kernel[1] + kw;
+                for kh in 0..geometry.kernel[0] {
+                    for kw in 0..geometry.kernel[1] {
+                        let tap = kh * geometry.kernel[1] + kw;
                         let w = V::load(conv.weight.as_ptr().add(tap * padded + c));
                         let from = x
-                            + kh * conv.dilations[0] * window.strides[2]
-                            + kw * conv.dilations[1] * window.strides[3]
+                            + kh * geometry.dilations[0] * window.strides[2]
+                            + kw * geometry.dilations[1] * window.strides[3]
                             + c;
                         for (m, sum) in acc.iter_mut().enumerate() {
                             *sum =

@@ -1,7 +1,6 @@
 //! Activations between sums and quantized values: the same operations, hence the same bits, on every instruction set.
 
-use super::vector::I32Vector;
-use crate::vector::F32Vector;
+use crate::vector::{F32Vector, I32Vector};
 
 /// An activation on the way from sums to quantized values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,90 +101,78 @@ impl StepActivation {
     }
 
     /// Of several vectors: each operation for all of them, since those of one would wait for each other.
-    ///
-    /// # Safety
-    /// Needs `V`'s instruction set.
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: I32Vector, const N: usize>(&self, mut x: [V::F; N]) -> [V::F; N] {
-        // SAFETY: the caller has the instruction set.
-        unsafe {
-            let zero = V::F::splat(0.0);
-            match self.activation {
-                QActivation::Identity => {}
-                QActivation::Silu => {
-                    let below = self.below::<V, N>(x);
-                    for (x, below) in x.iter_mut().zip(below) {
-                        *x = x.max(zero).add(below);
-                    }
-                }
-                QActivation::Sigmoid => {
-                    let one = V::F::splat(self.inv_scale);
-                    let below = self.below::<V, N>(x);
-                    for (x, below) in x.iter_mut().zip(below) {
-                        *x = x.select_lt(zero, below, one.sub(below));
-                    }
-                }
-                other => {
-                    for x in &mut x {
-                        *x = self.simple::<V>(other, *x);
-                    }
+    pub(crate) fn apply<V: I32Vector, const N: usize>(&self, mut x: [V::F; N]) -> [V::F; N] {
+        let zero = x[0].constant(0.0);
+        match self.activation {
+            QActivation::Identity => {}
+            QActivation::Silu => {
+                let below = self.below::<V, N>(x);
+                for (x, below) in x.iter_mut().zip(below) {
+                    *x = x.max(zero).add(below);
                 }
             }
-            x
+            QActivation::Sigmoid => {
+                let one = zero.constant(self.inv_scale);
+                let below = self.below::<V, N>(x);
+                for (x, below) in x.iter_mut().zip(below) {
+                    *x = x.select_lt(zero, below, one.sub(below));
+                }
+            }
+            other => {
+                for x in &mut x {
+                    *x = self.simple::<V>(other, *x);
+                }
+            }
+        }
+        x
+    }
+
+    #[inline(always)]
+    fn simple<V: I32Vector>(&self, activation: QActivation, x: V::F) -> V::F {
+        let (zero, one) = (x.constant(0.0), x.constant(1.0));
+        match activation {
+            QActivation::Relu => zero.max(x),
+            QActivation::LeakyRelu { alpha } => x.select_lt(zero, x.mul(x.constant(alpha)), x),
+            QActivation::Clip { min, max } => x.constant(max).min(x.constant(min).max(x)),
+            QActivation::HardSwish => {
+                let slope = x.constant(self.scale * (1.0 / 6.0));
+                let gate = V::fused(x, slope, x.constant(0.5));
+                x.constant(-1e30).max(x).mul(one.min(zero.max(gate)))
+            }
+            _ => x,
         }
     }
 
     #[inline(always)]
-    unsafe fn simple<V: I32Vector>(&self, activation: QActivation, x: V::F) -> V::F {
-        // SAFETY: the caller has the instruction set.
-        unsafe {
-            let (zero, one) = (V::F::splat(0.0), V::F::splat(1.0));
-            match activation {
-                QActivation::Relu => zero.max(x),
-                QActivation::LeakyRelu { alpha } => x.select_lt(zero, x.mul(V::F::splat(alpha)), x),
-                QActivation::Clip { min, max } => V::F::splat(max).min(V::F::splat(min).max(x)),
-                QActivation::HardSwish => {
-                    let slope = V::F::splat(self.scale * (1.0 / 6.0));
-                    let gate = V::fused(x, slope, V::F::splat(0.5));
-                    V::F::splat(-1e30).max(x).mul(one.min(zero.max(gate)))
-                }
-                _ => x,
+    fn below<V: I32Vector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
+        let (mut u_max, mut scale) = (U_MAX * self.inv_scale, self.scale);
+        if self.on_real_values {
+            (u_max, scale) = (U_MAX, 1.0);
+            for u in &mut u {
+                *u = u.mul(u.constant(self.scale));
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn below<V: I32Vector, const N: usize>(&self, mut u: [V::F; N]) -> [V::F; N] {
-        // SAFETY: the caller has the instruction set.
-        unsafe {
-            let (mut u_max, mut scale) = (U_MAX * self.inv_scale, self.scale);
-            if self.on_real_values {
-                (u_max, scale) = (U_MAX, 1.0);
-                for u in &mut u {
-                    *u = u.mul(V::F::splat(self.scale));
-                }
-            }
-            let (u_max, scale, one) = (V::F::splat(u_max), V::F::splat(scale), V::F::splat(1.0));
-            let (mut piece, [c0, c1, c2, c3, c4]) = ([V::splat(0); N], &self.below.0);
-            for i in 0..N {
-                u[i] = V::least_magnitude(u[i], u_max);
-                piece[i] = V::piece(V::fused(u[i], scale, one));
-            }
-            let mut sum = u;
-            for i in 0..N {
-                sum[i] = V::lookup(c4, piece[i]);
-            }
-            for c in [c3, c2, c1, c0] {
-                for i in 0..N {
-                    sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
-                }
-            }
-            if self.on_real_values {
-                for sum in &mut sum {
-                    *sum = sum.mul(V::F::splat(self.inv_scale));
-                }
-            }
-            sum
+        let [u_max, scale, one] = [u_max, scale, 1.0].map(|value| u[0].constant(value));
+        let (mut piece, [c0, c1, c2, c3, c4]) = (u.map(V::piece), &self.below.0);
+        for i in 0..N {
+            u[i] = V::least_magnitude(u[i], u_max);
+            piece[i] = V::piece(V::fused(u[i], scale, one));
         }
+        let mut sum = u;
+        for i in 0..N {
+            sum[i] = V::lookup(c4, piece[i]);
+        }
+        for c in [c3, c2, c1, c0] {
+            for i in 0..N {
+                sum[i] = V::fused(sum[i], u[i], V::lookup(c, piece[i]));
+            }
+        }
+        if self.on_real_values {
+            for sum in &mut sum {
+                *sum = sum.mul(sum.constant(self.inv_scale));
+            }
+        }
+        sum
     }
 }

@@ -1,12 +1,11 @@
-//! One quantized value from two.
+//! Element-wise operations of two quantized tensors.
 
-use super::U8Params;
 use super::conv::steps;
 use super::convert::dequantize_lanes;
-use super::vector::{I32Body, I32Vector, Pixels, dispatch_i32, from_u8_part};
+use super::{U8Params, U8View};
 use crate::nest::{Base, Nest};
-use crate::vector::F32Vector;
-use crate::{BinaryOp, Context, KernelError, View};
+use crate::vector::{F32Vector, I32Body, I32Vector, Pixels, from_u8_part};
+use crate::{BinaryOp, Context, KernelError};
 
 struct Binary<'a> {
     nest: &'a Nest<3>,
@@ -22,7 +21,7 @@ impl I32Body for Binary<'_> {
     #[inline(always)]
     unsafe fn run<V: I32Vector>(&self) {
         let [y_step, a_step, b_step] = self.nest.strides();
-        let vectors = y_step == 1 && a_step <= 1 && b_step <= 1 && self.op != BinaryOp::Pow;
+        let vectors = y_step == 1 && a_step <= 1 && b_step <= 1;
         self.nest.rows(
             self.task,
             #[inline(always)]
@@ -36,7 +35,7 @@ impl I32Body for Binary<'_> {
                         if vectors {
                             let a = dequantize_lanes(fetch::<V>(a, a_step, n - i), &self.a);
                             let b = dequantize_lanes(fetch::<V>(b, b_step, n - i), &self.b);
-                            let quantized = steps(self.apply::<V>(a, b), 1.0 / self.y.scale);
+                            let quantized = steps(self.op.apply_lanes(a, b), 1.0 / self.y.scale);
                             let to = Pixels {
                                 to: y,
                                 step: 0,
@@ -46,7 +45,7 @@ impl I32Body for Binary<'_> {
                             i += V::F::LANES;
                         } else {
                             let (a, b) = (self.a.dequantize(*a), self.b.dequantize(*b));
-                            *y = self.y.quantize(self.apply_one(a, b));
+                            *y = self.y.quantize(self.op.apply(a, b));
                             i += 1;
                         }
                     }
@@ -69,35 +68,6 @@ unsafe fn fetch<V: I32Vector>(from: *const u8, step: usize, n: usize) -> V {
     }
 }
 
-impl Binary<'_> {
-    #[inline(always)]
-    unsafe fn apply<V: I32Vector>(&self, a: V::F, b: V::F) -> V::F {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.op {
-                BinaryOp::Add => a.add(b),
-                BinaryOp::Sub => a.sub(b),
-                BinaryOp::Div => a.div(b),
-                BinaryOp::Min => a.min(b),
-                BinaryOp::Max => a.max(b),
-                BinaryOp::Mul | BinaryOp::Pow => a.mul(b),
-            }
-        }
-    }
-
-    fn apply_one(&self, a: f32, b: f32) -> f32 {
-        match self.op {
-            BinaryOp::Add => a + b,
-            BinaryOp::Sub => a - b,
-            BinaryOp::Mul => a * b,
-            BinaryOp::Div => a / b,
-            BinaryOp::Pow => a.powf(b),
-            BinaryOp::Min => a.min(b),
-            BinaryOp::Max => a.max(b),
-        }
-    }
-}
-
 /// `y = op(a, b)` on real values, broadcasting expressed by strides of 0; `y` may be `a` or `b`.
 ///
 /// # Errors
@@ -105,17 +75,16 @@ impl Binary<'_> {
 pub fn q_binary(
     ctx: &mut Context,
     op: BinaryOp,
-    (a, a_params): (&View, U8Params),
-    (b, b_params): (&View, U8Params),
-    (y, y_params): (&View, U8Params),
+    a: &U8View,
+    b: &U8View,
+    y: &U8View,
 ) -> Result<(), KernelError> {
-    for (operand, params) in [("a", a_params), ("b", b_params), ("y", y_params)] {
-        params.check(operand)?;
+    for (operand, tensor) in [("a", a), ("b", b), ("y", y)] {
+        tensor.params.check(operand)?;
+        tensor.view.check_shape(operand, &y.view.shape)?;
     }
-    a.check_shape("a", &y.shape)?;
-    b.check_shape("b", &y.shape)?;
-    ctx.check_u8(y, &[("a", a), ("b", b)], true)?;
-    let Some(nest) = &Nest::new([y, a, b]) else {
+    ctx.check_u8(&y.view, &[("a", &a.view), ("b", &b.view)], true)?;
+    let Some(nest) = &Nest::new([&y.view, &a.view, &b.view]) else {
         return Ok(());
     };
     let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
@@ -124,13 +93,13 @@ pub fn q_binary(
             nest,
             u8s,
             op,
-            a: a_params,
-            b: b_params,
-            y: y_params,
+            a: a.params,
+            b: b.params,
+            y: y.params,
             task,
         };
-        // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { dispatch_i32(isa, &body) };
+        // SAFETY: the views are checked; tasks write disjoint rows.
+        unsafe { isa.run_i32(&body) };
     });
     Ok(())
 }

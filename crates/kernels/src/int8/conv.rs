@@ -11,7 +11,8 @@ mod weights;
 pub(super) use finish::steps;
 pub use pack::{PackedQConv, QConvSpec};
 
-use super::{QActivation, U8Params, U8Table};
+use super::{QActivation, U8Params, U8Table, U8View};
+use crate::nest::Base;
 use crate::{Context, KernelError, View};
 
 /// Where results go.
@@ -37,6 +38,14 @@ impl QOut {
             QOut::U8 { view, .. } | QOut::F32 { view } => view,
         }
     }
+
+    /// The memory that the results go to, and the bytes of an element.
+    pub(crate) fn base(&self, ctx: &mut Context) -> (Base<u8>, usize) {
+        match self {
+            QOut::U8 { .. } => (Base(ctx.u8_arena.as_mut_ptr()), 1),
+            QOut::F32 { .. } => (Base(ctx.f32_arena.as_mut_ptr().cast()), size_of::<f32>()),
+        }
+    }
 }
 
 /// What follows the sums: `y = table(activation(multiplier * sum + bias)) + residual`.
@@ -46,8 +55,8 @@ pub struct QEpilogue<'a> {
     pub activation: QActivation,
     /// Where the graph quantizes before its activation: to quantized values, through the table.
     pub table: Option<&'a U8Table>,
-    /// Quantized values that are added; shape of `y`, channels side by side.
-    pub residual: Option<(View, U8Params)>,
+    /// Added to the real values; shape of `y`, channels side by side.
+    pub residual: Option<U8View>,
 }
 
 impl Default for QEpilogue<'_> {
@@ -76,20 +85,9 @@ pub fn qconv2d(
     epilogue: &QEpilogue,
 ) -> Result<(), KernelError> {
     let view = y.view();
-    x.check_nhwc("x")?;
-    view.check_nhwc("y")?;
-    let channels = conv.group * conv.in_channels_per_group;
-    x.check_shape("x", &[x.shape[0], channels, x.shape[2], x.shape[3]])?;
-    let size = &conv.window;
-    let (height, width) = (
-        size.output_len(0, x.shape[2])?,
-        size.output_len(1, x.shape[3])?,
-    );
-    view.check_shape("y", &[x.shape[0], conv.out_channels, height, width])?;
-    if view.elements() == 0 {
+    let Some(window) = conv.geometry.window(x, view, ctx.u8_arena.len())? else {
         return Ok(());
-    }
-    let window = x.with_halo("x", size.pads, ctx.u8_arena.len())?;
+    };
     match y {
         QOut::U8 { params, .. } => {
             params.check("y")?;
@@ -104,7 +102,11 @@ pub fn qconv2d(
         table.x.check("table.x")?;
         table.y.check("table.y")?;
     }
-    if let Some((residual, params)) = &epilogue.residual {
+    if let Some(U8View {
+        view: residual,
+        params,
+    }) = &epilogue.residual
+    {
         params.check("residual")?;
         residual.check_nhwc("residual")?;
         residual.check_shape("residual", &view.shape)?;
@@ -113,9 +115,8 @@ pub fn qconv2d(
             QOut::F32 { .. } => residual.check_bounds("residual", ctx.u8_arena.len())?,
         }
     }
-    conv.isa.check()?;
     match &conv.depthwise {
-        Some(weights) => depthwise::run(ctx, conv, weights, &window, (y, epilogue)),
+        Some(weights) => depthwise::run(ctx, conv, weights, &window, y, epilogue),
         None => direct::run(ctx, conv, &window, y, epilogue),
     }
     Ok(())

@@ -2,9 +2,8 @@
 
 use super::U8Params;
 use super::conv::steps;
-use super::vector::{I32Body, I32Vector, Pixels, dispatch_i32, from_u8_part};
 use crate::nest::{Base, Nest};
-use crate::vector::{F32Vector, load_part, store_part};
+use crate::vector::{F32Vector, I32Body, I32Vector, Pixels, from_u8_part, load_part, store_part};
 use crate::{Context, KernelError, View};
 
 /// Four vectors at most.
@@ -109,7 +108,7 @@ pub fn quantize(
             task,
         };
         // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { dispatch_i32(isa, &body) };
+        unsafe { isa.run_i32(&body) };
     });
     Ok(())
 }
@@ -199,7 +198,7 @@ pub fn dequantize(
             task,
         };
         // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { dispatch_i32(isa, &body) };
+        unsafe { isa.run_i32(&body) };
     });
     Ok(())
 }
@@ -291,7 +290,7 @@ pub fn quantize_nchw(
             row,
         };
         // SAFETY: the view and the instruction set are checked; rows are disjoint.
-        unsafe { dispatch_i32(isa, &body) };
+        unsafe { isa.run_i32(&body) };
     });
     Ok(())
 }

@@ -1,13 +1,11 @@
 //! Batched matrix product of quantized values.
 
 use super::conv::steps;
-use super::vector::{
-    I32Body, I32Vector, Pixels, dispatch_i32, int8_lanes, pack_block4, weight_bytes, x_offset,
-};
-use super::{QOut, U8Params};
+use super::{QOut, U8Params, U8View};
+use crate::matmul::{batch_start, check_matrices};
 use crate::nest::Base;
-use crate::vector::F32Vector;
-use crate::{Context, Dims, Isa, KernelError, View};
+use crate::vector::{F32Vector, I32Body, I32Vector, Pixels};
+use crate::{Context, Isa, KernelError, View};
 
 /// `y = a b` over the last two axes: sums in i32 of `(a - zero_point) * (b - zero_point)`, times both scales.
 ///
@@ -16,71 +14,51 @@ use crate::{Context, Dims, Isa, KernelError, View};
 ///
 /// # Errors
 /// `Rank`, `Shape`, `Scale`, and what every kernel checks.
-pub fn q_matmul(
-    ctx: &mut Context,
-    (a, a_params): (&View, U8Params),
-    (b, b_params): (&View, U8Params),
-    y: &QOut,
-) -> Result<(), KernelError> {
+pub fn q_matmul(ctx: &mut Context, a: &U8View, b: &U8View, y: &QOut) -> Result<(), KernelError> {
     let view = y.view();
-    let rank = view.shape.len();
-    if rank < 2 {
-        return Err(KernelError::Rank {
-            operand: "y",
-            expected: 2,
-            found: rank,
-        });
-    }
-    a.check_rank("a", rank)?;
-    b.check_rank("b", rank)?;
-    a_params.check("a")?;
-    b_params.check("b")?;
-    let depth = a.shape[rank - 1];
-    let expect = |m: usize, n: usize| -> Dims { view.shape.with(rank - 2, m).with(rank - 1, n) };
-    a.check_shape("a", &expect(view.shape[rank - 2], depth))?;
-    b.check_shape("b", &expect(depth, view.shape[rank - 1]))?;
+    check_matrices(&a.view, &b.view, view)?;
+    a.params.check("a")?;
+    b.params.check("b")?;
     match y {
         QOut::U8 { params, .. } => {
             params.check("y")?;
-            ctx.check_u8(view, &[("a", a), ("b", b)], false)?;
+            ctx.check_u8(view, &[("a", &a.view), ("b", &b.view)], false)?;
         }
         QOut::F32 { .. } => {
-            a.check_bounds("a", ctx.u8_arena.len())?;
-            b.check_bounds("b", ctx.u8_arena.len())?;
+            a.view.check_bounds("a", ctx.u8_arena.len())?;
+            b.view.check_bounds("b", ctx.u8_arena.len())?;
             ctx.check_f32(view, &[], false)?;
         }
     }
     if view.elements() == 0 {
         return Ok(());
     }
-    let u8s = Base(ctx.u8_arena.as_mut_ptr());
     let job = Job {
         isa: ctx.isa,
-        u8s,
-        y_base: match y {
-            QOut::U8 { .. } => u8s,
-            QOut::F32 { .. } => Base(ctx.f32_arena.as_mut_ptr().cast::<u8>()),
-        },
-        a,
-        b,
+        u8s: Base(ctx.u8_arena.as_mut_ptr()),
+        y_base: y.base(ctx).0,
+        a: &a.view,
+        b: &b.view,
         y: view,
-        zero_points: [a_params.zero_point, b_params.zero_point],
-        multiplier: a_params.scale * b_params.scale,
+        zero_points: [a.params.zero_point, b.params.zero_point],
+        multiplier: a.params.scale * b.params.scale,
         to: match y {
             QOut::U8 { params, .. } => Some(*params),
             QOut::F32 { .. } => None,
         },
     };
+    let rank = view.shape.len();
     let batches = view.shape[..rank - 2].iter().product::<usize>();
-    let panels = view.shape[rank - 1].div_ceil(int8_lanes(ctx.isa));
+    let lanes = job.isa.int8().lanes;
+    let panels = view.shape[rank - 1].div_ceil(lanes);
     ctx.pool.run(batches * panels, &|task| {
         let panel = Panel {
             job: &job,
             batch: task / panels,
-            column: task % panels * int8_lanes(job.isa),
+            column: task % panels * lanes,
         };
-        // SAFETY: views and instruction set are checked; panels write disjoint columns.
-        unsafe { dispatch_i32(job.isa, &panel) };
+        // SAFETY: the views are checked; panels write disjoint columns.
+        unsafe { job.isa.run_i32(&panel) };
     });
     Ok(())
 }
@@ -160,25 +138,20 @@ impl I32Body for Panel<'_> {
 
 impl Panel<'_> {
     fn start(&self, view: &View) -> usize {
-        let rank = view.shape.len();
-        let (mut at, mut batch) = (view.offset, self.batch);
-        for axis in (0..rank - 2).rev() {
-            at += batch % view.shape[axis] * view.strides[axis];
-            batch /= view.shape[axis];
-        }
-        at
+        batch_start(view, self.batch)
     }
 
     /// Packs rows `first..first + depth` of this panel's columns.
     unsafe fn pack(&self, packed: &mut Packed, first: usize, depth: usize) {
-        let (job, lanes) = (self.job, int8_lanes(self.job.isa));
+        let (job, layout) = (self.job, self.job.isa.int8());
+        let lanes = layout.lanes;
         let rank = job.y.shape.len();
         let (k_step, n_step) = (job.b.strides[rank - 2], job.b.strides[rank - 1]);
         let columns = lanes.min(job.y.shape[rank - 1] - self.column);
         let b = self.start(job.b) + first * k_step + self.column * n_step;
         let [a_zero, b_zero] = job.zero_points.map(i32::from);
         packed.columns = [depth as i32 * a_zero * (b_zero - 128); 16];
-        let bytes = weight_bytes(job.isa) * lanes;
+        let bytes = layout.weight_bytes * lanes;
         for q in 0..depth.div_ceil(4) {
             let mut block4 = [[0i8; 4]; 16];
             // The last four quantized values of a row of a are read whole; weights of those already counted are zero.
@@ -195,14 +168,10 @@ impl Panel<'_> {
                     // SAFETY: the caller's: the index lies inside the checked view.
                     let q = unsafe { *job.u8s.at(at) };
                     *weight = (q ^ 128) as i8;
-                    packed.columns[n] -= (a_zero - x_offset(job.isa)) * i32::from(*weight);
+                    packed.columns[n] -= (a_zero - i32::from(layout.x_offset)) * i32::from(*weight);
                 }
             }
-            pack_block4(
-                job.isa,
-                &block4[..lanes],
-                &mut packed.weights[q * bytes..][..bytes],
-            );
+            (layout.pack)(&block4[..lanes], &mut packed.weights[q * bytes..][..bytes]);
         }
     }
 
@@ -234,7 +203,7 @@ impl Panel<'_> {
                 }
             }
             let mut acc = [V::load(packed.columns.as_ptr()); MR];
-            let bytes = weight_bytes(job.isa) * V::F::LANES;
+            let bytes = V::WEIGHT_BYTES;
             for q in 0..depth.div_ceil(4) {
                 let weights = V::weights(packed.weights.as_ptr().add(q * bytes));
                 let from = if depth >= 4 {

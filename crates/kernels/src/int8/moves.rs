@@ -1,8 +1,8 @@
 //! Kernels that move quantized values, or pick among them, and keep their parameters.
 
-use super::vector::{I32Body, I32Vector, dispatch_i32};
 use crate::nest::{Base, Nest};
 use crate::spatial::{Pool, check_pool, check_resize, halo_borders, taps};
+use crate::vector::{I32Body, I32Vector};
 use crate::{Context, KernelError, View};
 
 struct Copy<'a> {
@@ -64,7 +64,7 @@ pub fn q_copy(
             task,
         };
         // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { dispatch_i32(isa, &copy) };
+        unsafe { isa.run_i32(&copy) };
     });
     Ok(())
 }
@@ -221,7 +221,7 @@ pub fn q_max_pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool) -> Result<
             row,
         };
         // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe { dispatch_i32(isa, &row) };
+        unsafe { isa.run_i32(&row) };
     });
     Ok(())
 }
@@ -267,7 +267,6 @@ pub fn q_fill_halo(
     halo: [usize; 4],
     q: u8,
 ) -> Result<(), KernelError> {
-    ctx.isa.check()?;
     let u8s = Base(ctx.u8_arena.as_mut_ptr());
     for border in halo_borders(x, halo, ctx.u8_arena.len())? {
         let Some(nest) = Nest::new([&border]) else {

@@ -6,7 +6,7 @@ use crate::step::{Kernel, KernelInfo, Operands, StepError};
 use crate::values::{Operand, Values};
 use ir::ops::BinaryKind;
 use ir::{Node, Op};
-use kernels::{BinaryOp, Context, U8Params, View};
+use kernels::{BinaryOp, Context, U8Params, U8View, View};
 
 /// A function of two values, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,9 @@ impl Kernel for BinaryU8 {
     }
 
     fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        let (a, b) = ((&at.inputs[0], self.a), (&at.inputs[1], self.b));
-        Ok(kernels::q_binary(ctx, self.op, a, b, (at.y(), self.y))?)
+        let a = U8View::new(&at.inputs[0], self.a);
+        let b = U8View::new(&at.inputs[1], self.b);
+        let y = U8View::new(at.y(), self.y);
+        Ok(kernels::q_binary(ctx, self.op, &a, &b, &y)?)
     }
 }

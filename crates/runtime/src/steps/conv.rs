@@ -5,7 +5,7 @@ use crate::layout::At;
 use crate::placement::{Made, Placement};
 use crate::values::{Operand, Values};
 use ir::{Node, Op, PixelBlocks, ValueId, ops};
-use kernels::{Activation, Isa, QActivation, U8Table};
+use kernels::{Activation, ConvGeometry, Isa, QActivation, U8Table};
 
 mod f32;
 mod int8;
@@ -138,6 +138,21 @@ struct Geometry {
     /// Output channels of all shares.
     outputs: usize,
     isa: Isa,
+}
+
+impl Geometry {
+    /// The convolution of a share of the output channels.
+    fn share(&self, channels: Channels) -> ConvGeometry {
+        ConvGeometry {
+            out_channels: self.outputs / channels.count,
+            in_channels_per_group: self.in_channels_per_group,
+            kernel: self.attributes.kernel_shape,
+            strides: self.attributes.strides,
+            dilations: self.attributes.dilations,
+            pads: self.attributes.pads,
+            group: self.attributes.group,
+        }
+    }
 }
 
 /// One of several equal shares of the output channels.

@@ -6,7 +6,7 @@ use crate::placement::Placement;
 use crate::step::{Kernel, KernelInfo, Operands, StepError};
 use crate::values::{Operand, Values};
 use ir::{Node, Op};
-use kernels::{Context, QOut, U8Params, View};
+use kernels::{Context, QOut, U8Params, U8View, View};
 
 /// The product of two matrices, or of two equal batches of them.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,8 @@ impl Kernel for MatMulU8 {
             },
             None => QOut::F32 { view: *at.y() },
         };
-        let (a, b) = ((&at.inputs[0], self.a), (&at.inputs[1], self.b));
-        Ok(kernels::q_matmul(ctx, a, b, &y)?)
+        let a = U8View::new(&at.inputs[0], self.a);
+        let b = U8View::new(&at.inputs[1], self.b);
+        Ok(kernels::q_matmul(ctx, &a, &b, &y)?)
     }
 }

@@ -1,24 +1,21 @@
-//! Convolution of every channel of quantized values by itself.
+//! INT8 convolution of every channel by itself.
 
 use super::finish::{Finish, Out};
 use super::pack::{PackedQConv, QConvSpec};
 use super::{QEpilogue, QOut};
-use crate::int8::vector::{
-    I32Body, I32Vector, dispatch_i32, int8_lanes, pack_block4, weight_bytes,
-};
 use crate::nest::Base;
-use crate::vector::F32Vector;
+use crate::vector::{F32Vector, I32Body, I32Vector};
 use crate::{Context, Isa, View};
 
 /// Pixels whose sums are finished together.
 const PIXELS: usize = 16;
 
-/// Weights by blocks of four of neighbouring columns: `[block][kH][block of four][output][4 vectors][4]`, a block being four vectors of
-/// channels. Neighbouring outputs read the same blocks of four, each with its weights at its own columns.
+/// Weights of four neighbouring columns each, `[channels][kH][columns][output][4 vectors][4]`: channels in blocks of four
+/// vectors. Neighbouring outputs read the same columns, each with its weights at its own.
 pub(crate) struct ChannelWeights {
-    /// Outputs of a row that share blocks of four: 1, 2 or 4.
+    /// Outputs of a row that share columns: 1, 2 or 4.
     outputs: usize,
-    /// Quads of a kernel row.
+    /// Blocks of four columns of a kernel row.
     blocks4: usize,
     data: Vec<i8>,
 }
@@ -30,23 +27,24 @@ impl ChannelWeights {
     }
 
     pub(super) fn new(spec: &QConvSpec, isa: Isa) -> ChannelWeights {
-        let [kernel_h, kernel_w] = spec.kernel;
-        let (stride, lanes) = (spec.strides[1], int8_lanes(isa));
+        let (geometry, layout) = (&spec.geometry, isa.int8());
+        let [kernel_h, kernel_w] = geometry.kernel;
+        let (stride, lanes) = (geometry.strides[1], layout.lanes);
         let blocks4 = kernel_w.div_ceil(4);
         let outputs = [4, 2].into_iter().find(|outputs| {
             let reach = stride.saturating_mul(outputs - 1).saturating_add(kernel_w);
-            spec.dilations[1] == 1 && reach <= 4 * blocks4
+            geometry.dilations[1] == 1 && reach <= 4 * blocks4
         });
         let outputs = outputs.unwrap_or(1);
         let block = 4 * lanes;
-        let bytes = lanes * weight_bytes(isa);
+        let bytes = lanes * layout.weight_bytes;
         let mut weights = ChannelWeights {
             outputs,
             blocks4,
             data: Vec::new(),
         };
         let taps = kernel_h * blocks4 * outputs * 4;
-        for first in (0..spec.out_channels).step_by(block) {
+        for first in (0..geometry.out_channels).step_by(block) {
             for index in 0..taps {
                 let (j, output) = (index % 4, index / 4 % outputs);
                 let block4 = index / 4 / outputs;
@@ -55,7 +53,7 @@ impl ChannelWeights {
                     let channel = first + 16 * (l / 4) + 4 * j + l % 4;
                     std::array::from_fn(|i| {
                         let kw = (4 * q + i).wrapping_sub(output * stride);
-                        if channel >= spec.out_channels || kw >= kernel_w {
+                        if channel >= geometry.out_channels || kw >= kernel_w {
                             return 0;
                         }
                         spec.weight[(channel * kernel_h + kh) * kernel_w + kw]
@@ -64,7 +62,7 @@ impl ChannelWeights {
                 let lanes: Vec<[i8; 4]> = (0..lanes).map(lane).collect();
                 let start = weights.data.len();
                 weights.data.resize(start + bytes, 0);
-                pack_block4(isa, &lanes, &mut weights.data[start..]);
+                (layout.pack)(&lanes, &mut weights.data[start..]);
             }
         }
         weights
@@ -90,16 +88,14 @@ pub(super) fn run(
     conv: &PackedQConv,
     weights: &ChannelWeights,
     window: &View,
-    (y, epilogue): (&QOut, &QEpilogue),
+    y: &QOut,
+    epilogue: &QEpilogue,
 ) {
     let u8s = Base(ctx.u8_arena.as_mut_ptr());
-    let (y_base, y_bytes) = match y {
-        QOut::U8 { .. } => (u8s, 1),
-        QOut::F32 { .. } => (Base(ctx.f32_arena.as_mut_ptr().cast::<u8>()), 4),
-    };
+    let (y_base, y_bytes) = y.base(ctx);
     let finish = &Finish::new(conv, y, epilogue);
     let y = y.view();
-    let residual = epilogue.residual.map(|(view, _)| view);
+    let residual = epilogue.residual.map(|residual| residual.view);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
         let row = Row {
             conv,
@@ -113,8 +109,8 @@ pub(super) fn run(
             finish,
             row,
         };
-        // SAFETY: views and instruction set are checked; rows are disjoint.
-        unsafe { dispatch_i32(conv.isa, &row) };
+        // SAFETY: the views are checked; rows are disjoint.
+        unsafe { conv.isa.run_i32(&row) };
     });
 }
 
@@ -183,12 +179,13 @@ impl Row<'_> {
         channels: usize,
         to: *mut i32,
     ) {
-        let (size, window, weights) = (&self.conv.window, self.window, self.weights);
+        let (size, window, weights) = (&self.conv.geometry, self.window, self.weights);
         let column = size.dilations[1].wrapping_mul(window.strides[3]);
         let first = self.at(window, oh * size.strides[0], ow * size.strides[1]) + c;
-        let last = match size.dilations[1] {
-            1 => (self.y.shape[3] - 1 - ow) * size.strides[1] + size.kernel[1] - 1,
-            _ => size.kernel[1] - 1,
+        let last = if size.dilations[1] == 1 {
+            (self.y.shape[3] - 1 - ow) * size.strides[1] + size.kernel[1] - 1
+        } else {
+            size.kernel[1] - 1
         };
         let bytes = V::WEIGHT_BYTES;
         let block = c / (4 * V::F::LANES);

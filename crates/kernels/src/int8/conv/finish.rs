@@ -3,9 +3,8 @@
 use super::pack::PackedQConv;
 use super::{QEpilogue, QOut};
 use crate::int8::activation::StepActivation;
-use crate::int8::vector::{I32Body, I32Vector, Pixels, from_u8_part};
 use crate::int8::{STEPS_MAX, U8Params, U8Table};
-use crate::vector::{F32Vector, store_part};
+use crate::vector::{F32Vector, I32Body, I32Vector, Pixels, from_u8_part, store_part};
 
 /// What the epilogue does, free of views. Values are counted in steps of the scale of y's quantized values (1 for f32 values), before a
 /// table in those of the table's.
@@ -36,9 +35,9 @@ impl Finish<'_> {
         let inv_y = 1.0 / params.scale;
         let scale = epilogue.table.map_or(params.scale, |table| table.x.scale);
         let inv_scale = 1.0 / scale;
-        let residual = epilogue.residual.map_or(one, |(_, params)| U8Params {
-            scale: params.scale * inv_y,
-            ..params
+        let residual = epilogue.residual.map_or(one, |residual| U8Params {
+            scale: residual.params.scale * inv_y,
+            ..residual.params
         });
         // No activation's magnitude but Sigmoid's is above its argument's.
         let largest = conv.largest * inv_scale + inv_scale + 255.0 * residual.scale;

@@ -35,14 +35,14 @@ pub(super) struct Order {
 pub(super) fn sort(blocks4: &[&[[i8; 4]]]) -> Order {
     let width = 4 * blocks4.first().map_or(0, |block4| block4.len());
     let all: Vec<u8> = blocks4.iter().flat_map(|block4| loads(block4)).collect();
-    let of = |index: usize| &all[index * width..(index + 1) * width];
-    let heaviest = |index: usize| of(index).iter().copied().max().unwrap_or(0);
+    let loads_of = |index: usize| &all[index * width..(index + 1) * width];
+    let heaviest = |index: usize| loads_of(index).iter().copied().max().unwrap_or(0);
     let heaviest: Vec<u8> = (0..blocks4.len()).map(heaviest).collect();
     let (mut light, wide): (Vec<usize>, Vec<usize>) =
         (0..blocks4.len()).partition(|&index| heaviest[index] <= MOST);
     light.sort_by_key(|&index| std::cmp::Reverse(heaviest[index]));
     let fits = |a: usize, b: usize| {
-        let both = of(a).iter().zip(of(b));
+        let both = loads_of(a).iter().zip(loads_of(b));
         both.fold(0, |most, (a, b)| most.max(a.saturating_add(*b))) <= MOST
     };
     let mut taken = vec![false; blocks4.len()];

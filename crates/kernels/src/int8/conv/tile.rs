@@ -1,45 +1,40 @@
-//! The inner loop: a tile of pixels by channels held in registers, from its taps to stored quantized values.
+//! The inner loop: a tile of pixels by channels held in registers, from its taps to stored results.
 
 use super::finish::{Finish, Out};
 use super::weights::Tail;
-use crate::int8::vector::I32Vector;
-use crate::vector::F32Vector;
+use crate::Isa;
+use crate::conv::tile_table::{MOST_PIXELS, tile_table};
+use crate::isa::I32Visitor;
+use crate::vector::{F32Vector, I32Body, I32Vector};
+use std::marker::PhantomData;
 
-/// Most accumulators of any tile, in elements: the scratch a tile's sums need.
-pub(crate) const TILE_SUMS: usize = 24 * 16;
+/// Most accumulators of any tile, in elements: the scratch that a tile's sums need.
+const TILE_SUMS: usize = 24 * 16;
 
-/// Neighbouring tiles: where their quantized values and weights lie, and where their results go.
-pub(crate) struct QTile<'a> {
-    pub(crate) tiles: usize,
+/// Neighbouring tiles: where their values and weights lie, and where their results go.
+pub(crate) struct QTiles<'a> {
+    pub(crate) count: usize,
     /// First pixel's first tap.
     pub(crate) x: *const u8,
-    /// Quantized values between neighbouring pixels of the tile.
+    /// Values between neighbouring pixels of a tile.
     pub(crate) x_step: usize,
-    /// `[taps_h][taps_w][blocks of four and tail][nv]` weights of all lanes, or those of blocks of four in their sorted order:
-    /// of pairs `[nv][2]` each, of others `[nv]`.
+    /// `[taps_h][taps_w][blocks of four and tail][vectors]` weights of all lanes; where there are offsets, weights of
+    /// blocks in their order: `[vectors][2]` of pairs, `[vectors]` of others.
     pub(crate) weight: *const i8,
-    /// Initial sums, and what makes f32 values of sums, `nv * LANES` each.
+    /// Initial sums, and what makes real values of sums: `vectors * LANES` each.
     pub(crate) start: *const i32,
     pub(crate) multiplier: *const f32,
     pub(crate) bias: *const f32,
     pub(crate) taps_h: usize,
     pub(crate) taps_w: usize,
-    /// Quantized values between kernel rows and kernel columns.
-    pub(crate) tap_h_step: usize,
-    pub(crate) tap_w_step: usize,
-    /// Contiguous quantized values per tap.
+    /// Values between kernel rows, and between the taps of a row.
+    pub(crate) tap_steps: [usize; 2],
+    /// Contiguous values per tap.
     pub(crate) run: usize,
     pub(crate) tail: Tail,
-    /// For sorted tiles: quantized values between the first pixel's first tap and each block of four; pairs, blocks of four and wide blocks of four.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "no sorted tiles")
-    )]
-    pub(crate) places: *const usize,
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "no sorted tiles")
-    )]
+    /// Values between the first pixel's first tap and each block of four, where these have an order of their own.
+    pub(crate) offsets: *const usize,
+    /// Blocks that have offsets: pairs summed in i16, blocks summed in i16 alone, blocks summed in i32.
     pub(crate) counts: [usize; 3],
     pub(crate) finish: &'a Finish<'a>,
     pub(crate) channels: usize,
@@ -52,8 +47,6 @@ pub(crate) struct QTile<'a> {
     /// Null where there is none.
     pub(crate) residual: *const u8,
     pub(crate) residual_step: usize,
-    /// Finishes the sums.
-    pub(crate) end: unsafe fn(&Out<'a>),
 }
 
 /// Repeats the body for each pixel of a tile in straight code: what a loop indexes does not stay in registers.
@@ -69,30 +62,79 @@ macro_rules! each_pixel {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod sorted;
+mod sorted;
 
-/// Computes the tiles.
-pub(crate) type QTileFn = unsafe fn(&QTile);
+/// Computes tiles and stores their results.
+///
+/// # Safety
+/// Every tap of the tiles' pixels, the weights of their vectors, and the outputs are valid.
+pub(crate) type QTilesFn = unsafe fn(&QTiles);
+
+/// The function for tiles of so many vectors and pixels, which must be among the instruction set's
+/// [`tiles`](I32Vector::TILES); `sorted` where blocks have offsets, which needs [`I32Vector::SUMS_I16`].
+pub(crate) fn tiles_fn(isa: Isa, vectors: usize, pixels: usize, sorted: bool) -> QTilesFn {
+    struct Find {
+        vectors: usize,
+        pixels: usize,
+        sorted: bool,
+    }
+    impl I32Visitor for Find {
+        type Output = QTilesFn;
+        unsafe fn visit<V: I32Vector>(self) -> QTilesFn {
+            let table = if self.sorted {
+                Table::<V, sorted::Sorted>::TILES
+            } else {
+                Table::<V, Taps>::TILES
+            };
+            table[self.vectors - 1][self.pixels - 1]
+        }
+    }
+    isa.visit_i32(Find {
+        vectors,
+        pixels,
+        sorted,
+    })
+}
+
+struct Table<V, S>(PhantomData<(V, S)>);
+
+impl<V: I32Vector, S: Sums> Table<V, S> {
+    /// `[vectors - 1][pixels - 1]`.
+    const TILES: &'static [[QTilesFn; MOST_PIXELS]; 4] = tile_table!(run, V, S);
+}
+
+/// The body of tiles of `MR` pixels by `NV` vectors, whose sums are made as `S` says.
+struct Body<'a, S, const MR: usize, const NV: usize>(&'a QTiles<'a>, PhantomData<S>);
+
+/// # Safety
+/// As [`QTilesFn`], and the processor executes `V`'s instruction set.
+unsafe fn run<V: I32Vector, S: Sums, const MR: usize, const NV: usize>(args: &QTiles) {
+    // Nothing is compiled for tiles that the registers do not hold.
+    if const { NV <= V::TILES.len() && MR <= V::TILES[NV - 1] && (V::SUMS_I16 || !S::IN_I16) } {
+        // SAFETY: the caller's.
+        unsafe { V::run(&Body::<S, MR, NV>(args, PhantomData)) }
+    } else {
+        unreachable!("the instruction set has no tile of {MR} pixels by {NV} vectors")
+    }
+}
 
 /// A tile's sums: `MR` pixels of `NV` vectors.
 type Acc<V, const MR: usize, const NV: usize> = [[V; NV]; MR];
 
 /// How a tile's sums are made.
-pub(crate) trait Sums<V: I32Vector> {
+trait Sums {
+    /// Whether products are summed in i16 first.
+    const IN_I16: bool;
     /// Adds all products of the tile whose first pixel's first tap is `first`.
     ///
     /// # Safety
-    /// As [`tile`].
-    unsafe fn sums<const MR: usize, const NV: usize>(
+    /// As [`QTilesFn`], and the processor executes `V`'s instruction set.
+    unsafe fn sums<V: I32Vector, const MR: usize, const NV: usize>(
         acc: Acc<V, MR, NV>,
-        args: &QTile,
+        args: &QTiles,
         first: *const u8,
     ) -> Acc<V, MR, NV>;
 }
-
-/// Block of four after block of four, tap after tap.
-pub(crate) struct Taps;
 
 /// Tiles that are finished together.
 const TILES: usize = 4;
@@ -103,58 +145,61 @@ struct Scratch(
     #[expect(dead_code, reason = "filled through its pointer")] [i32; TILES * TILE_SUMS],
 );
 
-/// Sums stay in the first-level cache until a few tiles are finished together.
-///
-/// # Safety
-/// `V`'s instruction set; every tap of the tiles of `MR` pixels, the weights of `NV` vectors, and the outputs are valid.
-#[inline(always)]
-pub(crate) unsafe fn tile<V: I32Vector, S: Sums<V>, const MR: usize, const NV: usize>(
-    args: &QTile,
-) {
-    let mut scratch = std::mem::MaybeUninit::<Scratch>::uninit();
-    let scratch = scratch.as_mut_ptr().cast::<i32>();
-    let mut out = Out {
-        finish: args.finish,
-        sums: scratch,
-        multiplier: args.multiplier,
-        bias: args.bias,
-        width: NV * V::F::LANES,
-        pixels: 0,
-        channels: args.channels,
-        y: args.y,
-        y_step: args.y_step,
-        residual: args.residual,
-        residual_step: args.residual_step,
-    };
-    for index in 0..args.tiles {
-        let x = args.x.wrapping_add(index * MR * args.x_step);
-        // SAFETY: the caller's; the scratch holds the sums of so many of the largest tile.
-        unsafe {
-            let start = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
-            let sums = S::sums::<MR, NV>([start; MR], args, x);
-            let to = scratch.add(out.pixels * out.width);
-            each_pixel!(
-                m < MR,
-                for (n, sum) in sums[m].iter().enumerate() {
-                    sum.store(to.add((m * NV + n) * V::F::LANES));
+impl<S: Sums, const MR: usize, const NV: usize> I32Body for Body<'_, S, MR, NV> {
+    /// Sums stay in the first-level cache until a few tiles are finished together.
+    #[inline(always)]
+    unsafe fn run<V: I32Vector>(&self) {
+        let args = self.0;
+        let mut scratch = std::mem::MaybeUninit::<Scratch>::uninit();
+        let scratch = scratch.as_mut_ptr().cast::<i32>();
+        let mut out = Out {
+            finish: args.finish,
+            sums: scratch,
+            multiplier: args.multiplier,
+            bias: args.bias,
+            width: NV * V::F::LANES,
+            pixels: 0,
+            channels: args.channels,
+            y: args.y,
+            y_step: args.y_step,
+            residual: args.residual,
+            residual_step: args.residual_step,
+        };
+        for index in 0..args.count {
+            let x = args.x.wrapping_add(index * MR * args.x_step);
+            // SAFETY: the caller's; the scratch holds the sums of so many of the largest tile.
+            unsafe {
+                let start = std::array::from_fn(|n| V::load(args.start.add(n * V::F::LANES)));
+                let sums = S::sums::<V, MR, NV>([start; MR], args, x);
+                let to = scratch.add(out.pixels * out.width);
+                each_pixel!(
+                    m < MR,
+                    for (n, sum) in sums[m].iter().enumerate() {
+                        sum.store(to.add((m * NV + n) * V::F::LANES));
+                    }
+                );
+                out.pixels += MR;
+                if index + 1 == args.count || (index + 1) % TILES == 0 {
+                    V::run(&out);
+                    out.y = out.y.wrapping_add(out.pixels * args.y_step * args.y_bytes);
+                    out.residual = out.residual.wrapping_add(out.pixels * args.residual_step);
+                    out.pixels = 0;
                 }
-            );
-            out.pixels += MR;
-            if index + 1 == args.tiles || (index + 1) % TILES == 0 {
-                (args.end)(&out);
-                out.y = out.y.wrapping_add(out.pixels * args.y_step * args.y_bytes);
-                out.residual = out.residual.wrapping_add(out.pixels * args.residual_step);
-                out.pixels = 0;
             }
         }
     }
 }
 
-impl<V: I32Vector> Sums<V> for Taps {
+/// Block of four after block of four, tap after tap.
+struct Taps;
+
+impl Sums for Taps {
+    const IN_I16: bool = false;
+
     #[inline(always)]
-    unsafe fn sums<const MR: usize, const NV: usize>(
+    unsafe fn sums<V: I32Vector, const MR: usize, const NV: usize>(
         mut acc: Acc<V, MR, NV>,
-        args: &QTile,
+        args: &QTiles,
         first: *const u8,
     ) -> Acc<V, MR, NV> {
         // SAFETY: the caller's.
@@ -163,7 +208,7 @@ impl<V: I32Vector> Sums<V> for Taps {
             let step = V::WEIGHT_BYTES;
             for tap_h in 0..args.taps_h {
                 for tap_w in 0..args.taps_w {
-                    let from = tap_h * args.tap_h_step + tap_w * args.tap_w_step;
+                    let from = tap_h * args.tap_steps[0] + tap_w * args.tap_steps[1];
                     let mut x = first.add(from);
                     for _ in 0..args.run / 4 {
                         let w: [V::Weights; NV] =
@@ -193,7 +238,7 @@ impl<V: I32Vector> Sums<V> for Taps {
                     } else {
                         each_pixel!(m < MR, {
                             let run = last.add(m * args.x_step).sub(args.run);
-                            add::<V, NV>(&mut acc[m], V::block4_of(short_run(run, args.run)), w)
+                            add::<V, NV>(&mut acc[m], V::block4_from(short_run(run, args.run)), w)
                         });
                     }
                     weight = weight.add(NV * step);
@@ -206,21 +251,23 @@ impl<V: I32Vector> Sums<V> for Taps {
 
 /// Adds the products of one pixel's block of four.
 #[inline(always)]
-unsafe fn add<V: I32Vector, const NV: usize>(
+fn add<V: I32Vector, const NV: usize>(
     acc: &mut [V; NV],
-    block4: V::Block4,
+    values: V::Block4,
     weights: [V::Weights; NV],
 ) {
     for (sum, w) in acc.iter_mut().zip(weights) {
-        // SAFETY: the caller's.
-        *sum = unsafe { sum.dot(block4, w) };
+        *sum = sum.dot(values, w);
     }
 }
 
-/// A block of four of one to three quantized values; others in it are quantized values of the run, whose weights are zero.
+/// One to three values as a block of four: others in it are values of the run again, whose weights are zero.
+///
+/// # Safety
+/// `run` valid values.
 #[inline(always)]
 unsafe fn short_run(x: *const u8, run: usize) -> u32 {
-    // SAFETY: the caller's: `run` valid values.
+    // SAFETY: the caller's.
     unsafe {
         let (a, b, c) = (*x, *x.add(usize::from(run > 1)), *x.add(run - 1));
         u32::from_le_bytes([a, b, c, 0])

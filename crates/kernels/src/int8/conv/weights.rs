@@ -1,9 +1,10 @@
-//! Weights as tiles read them.
+//! Weights of INT8 convolutions by blocks of four that lie side by side in a window.
 
-use super::pack::{Panel, QConvSpec};
+use super::pack::QConvSpec;
 use super::pairing::{Order, sort};
 use crate::Isa;
-use crate::int8::vector::{int8_lanes, int8_sorted_tiles, pack_block4, weight_bytes};
+use crate::conv::panels::Panel;
+use crate::isa::Int8Layout;
 
 /// What remains of a tap's run after its full blocks of four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(crate) enum Tail {
 
 /// Where four neighbouring quantized values lie in a window.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct TapOffset {
     pub(crate) tap_h: u32,
     pub(crate) tap_w: u32,
     /// Within the tap's run.
@@ -29,30 +30,31 @@ pub(crate) struct Place {
 /// One panel's weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PanelWeights {
-    /// Where they start, and where their places do.
+    /// Where they start, and where their offsets do.
     pub(crate) data: usize,
-    pub(crate) place: usize,
-    /// Blocks of four that have places: pairs summed in i16, blocks of four summed in i16 alone, others.
+    pub(crate) offset: usize,
+    /// Blocks of four that have offsets: pairs summed in i16, blocks of four summed in i16 alone, others.
     pub(crate) counts: [usize; 3],
 }
 
 /// All panels' weights.
 ///
-/// Per panel `[taps][blocks of four and tail][nv * lanes][4]`, a weight of one or two bytes, in the order of the taps; or, where
-/// the instruction set gains by it, those first whose products are summed in i16, each block of four with its place.
+/// Per panel `[taps][blocks of four and tail][vectors * lanes][4]`, a weight of one or two bytes, in the order of the taps; or, where
+/// the instruction set gains by it, those first whose products are summed in i16, each block of four with its offset.
 #[derive(Default)]
 pub(crate) struct Weights {
     pub(crate) tail: Tail,
     pub(crate) panels: Vec<PanelWeights>,
     /// Of each panel's blocks of four in their order. None where blocks of four are read in the order of the taps.
-    pub(crate) places: Vec<Place>,
+    pub(crate) offsets: Vec<TapOffset>,
     pub(crate) data: Vec<i8>,
 }
 
 impl Weights {
     /// Packs the weights of `taps_w` taps a kernel row: each its own, or all one.
     pub(super) fn new(spec: &QConvSpec, isa: Isa, panels: &[Panel], taps_w: usize) -> Weights {
-        let run = spec.kernel[1] / taps_w * spec.in_channels_per_group;
+        let geometry = &spec.geometry;
+        let run = geometry.kernel[1] / taps_w * geometry.in_channels_per_group;
         let tail = match run {
             _ if run.is_multiple_of(4) => Tail::None,
             0..4 => Tail::Short,
@@ -62,36 +64,38 @@ impl Weights {
             tail,
             ..Weights::default()
         };
-        let sorted = tail != Tail::Short && int8_sorted_tiles(isa).is_some();
+        let layout = isa.int8();
+        let sorted = tail != Tail::Short && layout.sums_i16;
         for panel in panels {
-            let lanes = panel.nv * int8_lanes(isa);
-            let (places, blocks4) = weights.blocks4(spec, panel, lanes, (taps_w, run));
+            let lanes = panel.vectors * layout.lanes;
+            let (offsets, blocks4) = weights.blocks4(spec, panel, lanes, taps_w);
             let blocks4: Vec<&[[i8; 4]]> = blocks4.chunks_exact(lanes).collect();
             if sorted {
-                weights.push_sorted(&places, &blocks4, isa);
+                weights.push_sorted(&offsets, &blocks4, layout);
             } else {
                 weights.start_panel([0; 3]);
                 for block4 in blocks4 {
-                    weights.push(block4, isa);
+                    weights.push(block4, layout);
                 }
             }
         }
         weights
     }
 
-    /// The panel's blocks of four in the order of the taps: their places, and the weights of all lanes of each.
+    /// The panel's blocks of four in the order of the taps: their offsets, and the weights of all lanes of each.
     fn blocks4(
         &self,
         spec: &QConvSpec,
         panel: &Panel,
         lanes: usize,
-        (taps_w, run): (usize, usize),
-    ) -> (Vec<Place>, Vec<[i8; 4]>) {
-        let inner = spec.in_channels_per_group;
-        let [kernel_h, kernel_w] = spec.kernel;
+        taps_w: usize,
+    ) -> (Vec<TapOffset>, Vec<[i8; 4]>) {
+        let inner = spec.geometry.in_channels_per_group;
+        let [kernel_h, kernel_w] = spec.geometry.kernel;
+        let run = kernel_w / taps_w * inner;
         let blocks4 = run.div_ceil(4);
         let count = kernel_h * taps_w * blocks4;
-        let mut places = Vec::with_capacity(count);
+        let mut offsets = Vec::with_capacity(count);
         let mut all = Vec::with_capacity(count * lanes);
         for (tap_h, tap_w) in (0..kernel_h).flat_map(|h| (0..taps_w).map(move |w| (h, w))) {
             for q in 0..blocks4 {
@@ -100,7 +104,7 @@ impl Weights {
                     Tail::Overlap if q == blocks4 - 1 => run - 4,
                     _ => 4 * q,
                 };
-                places.push(Place {
+                offsets.push(TapOffset {
                     tap_h: tap_h as u32,
                     tap_w: tap_w as u32,
                     at: at as u32,
@@ -111,41 +115,41 @@ impl Weights {
                     let counts = at >= 4 * q && at < run;
                     counts.then_some((c * kernel_h + tap_h) * kernel_w + kw)
                 });
-                let filter = inner * kernel_h * kernel_w;
-                let filters = spec.weight[panel.channel * filter..].chunks_exact(filter);
+                let depth = spec.geometry.depth();
+                let filters = spec.weight[panel.channel * depth..].chunks_exact(depth);
                 let weights = filters.take(panel.channels);
                 all.extend(weights.map(|filter| taps.map(|tap| tap.map_or(0, |tap| filter[tap]))));
-                all.resize(places.len() * lanes, [0; 4]);
+                all.resize(offsets.len() * lanes, [0; 4]);
             }
         }
-        (places, all)
+        (offsets, all)
     }
 
     fn start_panel(&mut self, counts: [usize; 3]) {
         self.panels.push(PanelWeights {
             data: self.data.len(),
-            place: self.places.len(),
+            offset: self.offsets.len(),
             counts,
         });
     }
 
-    fn push(&mut self, block4: &[[i8; 4]], isa: Isa) {
+    fn push(&mut self, block4: &[[i8; 4]], layout: &Int8Layout) {
         let start = self.data.len();
-        self.data
-            .resize(start + block4.len() * weight_bytes(isa), 0);
-        pack_block4(isa, block4, &mut self.data[start..]);
+        let end = start + block4.len() * layout.weight_bytes;
+        self.data.resize(end, 0);
+        (layout.pack)(block4, &mut self.data[start..]);
     }
 
-    fn push_sorted(&mut self, places: &[Place], blocks4: &[&[[i8; 4]]], isa: Isa) {
+    fn push_sorted(&mut self, offsets: &[TapOffset], blocks4: &[&[[i8; 4]]], layout: &Int8Layout) {
         let Order {
             pairs,
             singles,
             wide,
         } = sort(blocks4);
         self.start_panel([pairs.len(), singles.len(), wide.len()]);
-        let lanes = int8_lanes(isa);
+        let lanes = layout.lanes;
         let order = pairs.as_flattened().iter().chain(&singles).chain(&wide);
-        self.places.extend(order.map(|&index| places[index]));
+        self.offsets.extend(order.map(|&index| offsets[index]));
         for [a, b] in pairs.iter().map(|pair| pair.map(|index| blocks4[index])) {
             for (a, b) in a.chunks(lanes).zip(b.chunks(lanes)) {
                 self.data.extend(a.as_flattened());
@@ -156,7 +160,7 @@ impl Weights {
             self.data.extend(blocks4[index].as_flattened());
         }
         for index in wide {
-            self.push(blocks4[index], isa);
+            self.push(blocks4[index], layout);
         }
     }
 }

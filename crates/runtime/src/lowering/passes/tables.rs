@@ -179,7 +179,7 @@ impl Calculator {
             f32_arena: &mut self.f32_arena,
             u8_arena: &mut self.u8_arena,
             pool: &self.pool,
-            isa: Isa::Scalar,
+            isa: Isa::scalar(),
         };
         kernel.run(&mut ctx, &at)?;
         let mut reals = [0.0; 256];

@@ -114,14 +114,8 @@ impl Packing for Source {
             bias = Some(new.collect());
         }
         let spec = ConvSpec {
+            geometry: geometry.share(self.channels),
             weight: self.channels.take(&weight),
-            in_channels_per_group: geometry.in_channels_per_group,
-            out_channels: outputs / self.channels.count,
-            kernel: geometry.attributes.kernel_shape,
-            strides: geometry.attributes.strides,
-            dilations: geometry.attributes.dilations,
-            pads: geometry.attributes.pads,
-            group: geometry.attributes.group,
             bias: bias.map(|bias| self.channels.take(&bias)),
         };
         Ok(Box::new(ConvF32 {

@@ -5,7 +5,7 @@ use crate::step::{Kernel, KernelInfo, Operands, StepError};
 use crate::values::Values;
 use ir::{DataType, Graph, Op, ValueId};
 use kernels::{
-    Context, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, View,
+    Context, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, View,
 };
 
 /// A weight stored as quantized values that are symmetric around zero.
@@ -106,14 +106,8 @@ impl Conv {
             }
         };
         let spec = QConvSpec {
+            geometry: geometry.share(channels),
             weight: channels.take(&quantized),
-            out_channels: outputs / channels.count,
-            in_channels_per_group: geometry.in_channels_per_group,
-            kernel: self.attributes.kernel_shape,
-            strides: self.attributes.strides,
-            dilations: self.attributes.dilations,
-            pads: self.attributes.pads,
-            group: self.attributes.group,
             x_zero_point: x.zero_point,
             bias: channels.take(&bias),
             multiplier: channels.take(&multiplier),
@@ -166,10 +160,11 @@ impl Kernel for ConvU8 {
             Some(params) => QOut::U8 { view, params },
             None => QOut::F32 { view },
         };
+        let residual = at.inputs.get(1).zip(self.residual);
         let epilogue = QEpilogue {
             activation: self.activation,
             table: self.table.as_deref(),
-            residual: at.inputs.get(1).copied().zip(self.residual),
+            residual: residual.map(|(view, params)| U8View::new(view, params)),
         };
         Ok(kernels::qconv2d(ctx, &self.packed, at.x(), &y, &epilogue)?)
     }
