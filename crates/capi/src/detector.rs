@@ -138,8 +138,7 @@ impl Loaded {
             });
         }
         let graph = onnx::load(path, &onnx::LoadOptions::default())?;
-        let compiled = CompiledDetector::compile(&graph, None, &PlanOptions::default())?;
-        drop(graph);
+        let compiled = CompiledDetector::open(graph, None, &PlanOptions::default())?;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let names = compiled.head.names.iter().flatten();
         Ok(Loaded {

@@ -86,7 +86,7 @@ fn example_on_a_photo_prints_what_the_detector_finds() {
 
     let graph = onnx::load(&model, &onnx::LoadOptions::default()).expect("the model reads");
     let options = runtime::PlanOptions::default();
-    let compiled = yolo::CompiledDetector::compile(&graph, None, &options).expect("it compiles");
+    let compiled = yolo::CompiledDetector::open(graph, None, &options).expect("it compiles");
     let names = compiled.head.names.clone().expect("the model has names");
     let thresholds = yolo::Thresholds {
         conf: 0.25,

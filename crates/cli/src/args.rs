@@ -6,12 +6,15 @@
 mod pruning;
 
 use crate::files::Files;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
+use quant::{Calibrator, Target};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use yolo::families::Family;
 
 /// Makes a trained YOLO detector several times smaller and faster, and proves that it still detects.
 #[derive(Debug, Parser)]
@@ -174,8 +177,8 @@ pub(crate) struct ReadingArgs {
     #[arg(long, value_parser = parse_imgsz)]
     pub(crate) imgsz: Option<[usize; 2]>,
     /// Detector family to assume instead of recognising it.
-    #[arg(long, value_parser = names(yolo::families::FAMILIES, |f| f.name))]
-    pub(crate) family: Option<String>,
+    #[arg(long, value_parser = choice::<Family>())]
+    pub(crate) family: Option<&'static Family>,
     /// Anchors of a head whose outputs are raw maps, in pixels: width, height, width …, those of the finest scale first.
     /// By default those of the model's metadata, otherwise YOLOv5's.
     #[arg(long, value_delimiter = ',', value_name = "PX,PX,…", value_parser = parse_anchor)]
@@ -353,11 +356,11 @@ pub(crate) struct SamplingArgs {
 pub(crate) struct QuantArgs {
     /// Engine that will run the model. The targets `-avx2` are for CPUs without VNNI: their weights have 7 bits, which cannot
     /// saturate in ONNX Runtime there and are faster in our engine.
-    #[arg(long, default_value = "builtin", value_parser = names(quant::TARGETS, |t| t.name))]
-    pub(crate) target: String,
+    #[arg(long, default_value = "builtin", value_parser = choice::<Target>())]
+    pub(crate) target: &'static Target,
     /// How the ranges of quantized tensors are chosen.
-    #[arg(long, default_value = "auto", value_parser = names(quant::OBSERVERS, |o| o.0))]
-    pub(crate) calibrator: String,
+    #[arg(long, default_value = "auto", value_parser = choice::<Calibrator>())]
+    pub(crate) calibrator: &'static Calibrator,
 }
 
 /// Arguments of `quantize`.
@@ -435,6 +438,12 @@ pub(crate) struct AttemptsArgs {
     /// fewer than 20 labelled images or 50 objects, the val split alone decides.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) holdout: u32,
+}
+
+/// Accepts the names of a list's rows, shows them in `--help`, and gives the row.
+fn choice<T: Named + Sync>() -> impl TypedValueParser<Value = &'static T> {
+    let names: Vec<&'static str> = T::LIST.iter().map(|row| row.name()).collect();
+    PossibleValuesParser::new(names).try_map(|name| ir::named(&name))
 }
 
 /// Accepts the names of a list, and shows them in `--help`.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let models = [&args.first, &args.second];
     let [first, second] = models.map(|path| model::read(path, &args.reading));
     let (first, second) = (first?, second?);
-    let head = yolo::families::identify(&first.graph, first.family.as_deref());
+    let head = yolo::families::identify(&first.graph, first.family);
     let head = head.with_context(|| first.path.display().to_string())?;
     let dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     data::warn(&args.data, &dataset.warnings);
@@ -102,7 +102,7 @@ fn layers(
     let engine = engine::builtin(common, "compare")?;
     let [a, b] = models.map(|m| normalise(m.graph.clone()));
     let (a, b) = (a?, b?);
-    let heads = models.map(|m| yolo::families::identify(&m.graph, m.family.as_deref()));
+    let heads = models.map(|m| yolo::families::identify(&m.graph, m.family));
     let [head, other] = heads;
     let (head, other) = (head?, other?);
     ensure!(

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     let engine = engine(&mut recipe, common)?;
     let reading = ReadingArgs {
         imgsz: recipe.imgsz,
-        family: recipe.family.clone(),
+        family: recipe.family,
         anchors: recipe.anchors.clone(),
     };
     let model = model::load_float(&args.model.model, &reading)?;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     recipe.model_sha256 = file_digest(&model.path)?;
     recipe.data = std::path::absolute(&args.images.data)?;
     // What no decoder reads cannot be judged, and is refused before an earlier run's files are removed.
-    let head = families::identify(&model.graph, model.family.as_deref())
+    let head = families::identify(&model.graph, model.family)
         .with_context(|| model.path.display().to_string())?;
     let val = data::open(&recipe.data, "val", common, Some(&head))?;
     let train = data::open(&recipe.data, &recipe.images.split, common, Some(&head))?;
@@ -76,8 +76,8 @@ fn of_another_run(path: &Path, reading: &ReadingArgs, common: &CommonArgs) -> Re
     )?;
     agrees(
         "--family",
-        reading.family.clone(),
-        recipe.family.clone(),
+        reading.family.map(|f| f.name.to_owned()),
+        recipe.family.map(|f| f.name.to_owned()),
         path,
     )?;
     let list = |anchors: &Vec<f32>| format!("{anchors:?}");
@@ -146,7 +146,7 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
     Ok(Recipe {
         model: PathBuf::new(),
         model_sha256: String::new(),
-        family: args.model.reading.family.clone(),
+        family: args.model.reading.family,
         anchors: args.model.reading.anchors.clone(),
         imgsz: args.model.reading.imgsz,
         data: PathBuf::new(),
@@ -162,8 +162,8 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
             None => PruneRecipe::removing_macs(options, args.attempts.macs),
         },
         quantize: QuantizeRecipe {
-            target: args.quant.target.clone(),
-            calibrator: args.quant.calibrator.clone(),
+            target: args.quant.target,
+            calibrator: args.quant.calibrator,
         },
         gate: GateRecipe {
             keep: args.gate.keep,

@@ -65,18 +65,18 @@ pub(crate) fn detectors(
     let what = || model.path.display().to_string();
     match args.engine {
         EngineName::Builtin => {
-            let family = model.family.as_deref();
             if let Some(told) = model.told_floats("they are computed in") {
                 note!("{told}");
             }
-            let compiled = CompiledDetector::compile(&model.graph, family, &options(args)?)
-                .with_context(what)?;
+            let graph = model.graph.clone();
+            let compiled =
+                CompiledDetector::open(graph, model.family, &options(args)?).with_context(what)?;
             let sessions = (0..count).map(|_| compiled.session(threads));
             let sessions = sessions.collect::<Result<_, _>>().with_context(what)?;
             Ok((compiled.head, sessions))
         }
         EngineName::Onnxruntime => {
-            let head = families::identify(&model.graph, model.family.as_deref());
+            let head = families::identify(&model.graph, model.family);
             let head = Arc::new(head.with_context(what)?);
             let library = onnx_runtime(args)?;
             let session = || {

@@ -48,7 +48,7 @@ pub(crate) struct FrozenCount {
 
 /// Finds the groups and prints them.
 pub(crate) fn run(model: &Model) -> Result<Record> {
-    let groups = prune::analyse(&model.graph, &[])?;
+    let groups = prune::analyse(&model.graph)?;
     let record = Record {
         model: model.path.display().to_string(),
         groups: groups

@@ -89,10 +89,7 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
         return write_json(common.json.as_deref(), &record);
     }
     let graph = &model.graph;
-    let head = match (
-        families::identify(graph, model.family.as_deref()),
-        &model.family,
-    ) {
+    let head = match (families::identify(graph, model.family), model.family) {
         (Err(error), Some(_)) => return Err(error.into()),
         (head, _) => head,
     };
@@ -153,8 +150,7 @@ fn record(graph: &Graph, head: &Head) -> HeadRecord {
         classes: head.classes,
         names: head.names.clone(),
         imgsz: head.input.size_px,
-        output_convs: head
-            .tail
+        output_convs: ir::find_tail(graph)
             .output_convs
             .iter()
             .map(|id| graph.node(*id).name.clone())

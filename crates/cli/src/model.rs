@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use ir::{DataType, Graph};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use yolo::families::{ANCHORS, Head};
+use yolo::families::{ANCHORS, Family, Head};
 
 /// A model as it was read.
 pub(crate) struct Model {
@@ -13,7 +13,7 @@ pub(crate) struct Model {
     /// What is in it.
     pub(crate) graph: Graph,
     /// The family the user named.
-    pub(crate) family: Option<String>,
+    pub(crate) family: Option<&'static Family>,
     /// Size of the file.
     pub(crate) file_bytes: u64,
     /// Types of floats in the file that are computed in f32 here.
@@ -74,7 +74,7 @@ pub(crate) fn as_stored(path: &Path, args: &ReadingArgs) -> Result<Model> {
     let model = Model {
         path: path.to_owned(),
         graph,
-        family: args.family.clone(),
+        family: args.family,
         file_bytes: file_bytes(path)?,
         widened: BTreeSet::new(),
     };

@@ -22,7 +22,7 @@ struct Record {
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
     warnings: Vec<String>,
-    criterion: String,
+    criterion: &'static str,
     repair: BTreeSet<RepairStep>,
     macs: u64,
     source_macs: u64,
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
         warnings: subject.warnings,
-        criterion: options.criterion,
+        criterion: options.criterion.name,
         repair: options.repair,
         macs: pruned.graph.macs(),
         source_macs: model.graph.macs(),

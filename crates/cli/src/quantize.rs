@@ -20,8 +20,8 @@ struct Record {
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
     warnings: Vec<String>,
-    target: String,
-    calibrator: String,
+    target: &'static str,
+    calibrator: &'static str,
     budget: String,
     images: usize,
     file_bytes: u64,
@@ -37,14 +37,12 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let mut model = model::load_float(&args.model.model, &args.model.reading)?;
     check_writable(Some(&args.out))?;
     model.graph = normalise(model.graph)?.into_graph();
-    let target = quant::target(&args.quant.target)?;
-    let calibrator = &args.quant.calibrator;
     let subject = Subject::open(&model, &args.images, common, "quantize")?;
     let images = subject.images.len();
     let named = QUANTIZE_BUDGETS.iter().find(|b| b.0 == args.budget);
     let options = QuantizeOptions {
-        target: &target,
-        calibrator,
+        target: args.quant.target,
+        calibrator: args.quant.calibrator,
         budget: named.map_or(QuantizeBudget::Normal, |b| b.1),
     };
     let quantized = quantize_detector(&subject.observation(), &options)?;
@@ -61,8 +59,8 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         "  {} of the MACs in INT8, {} tensors quantized for {}, ranges by {}",
         percent(quantized.int8_macs_share),
         quantized.plan.activations.len(),
-        args.quant.target,
-        calibrator
+        args.quant.target.name,
+        args.quant.calibrator.name
     );
     if args.explain {
         explain(&quantized);
@@ -72,8 +70,8 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
         warnings: subject.warnings,
-        target: args.quant.target.clone(),
-        calibrator: calibrator.clone(),
+        target: args.quant.target.name,
+        calibrator: args.quant.calibrator.name,
         budget: args.budget.clone(),
         images: images - quantized.bad_images.len(),
         file_bytes,

@@ -64,7 +64,7 @@ fn source(recipe: &Recipe) -> Result<Graph> {
     );
     let reading = ReadingArgs {
         imgsz: recipe.imgsz,
-        family: recipe.family.clone(),
+        family: recipe.family,
         anchors: recipe.anchors.clone(),
     };
     Ok(model::read(&recipe.model, &reading)?.graph)

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
     model: String,
-    criterion: String,
+    criterion: &'static str,
     repair: BTreeSet<RepairStep>,
     images: usize,
     shares: Vec<f64>,
@@ -36,7 +36,7 @@ pub(crate) fn run(model: &Model, args: &SensitivityArgs, common: &CommonArgs) ->
         images: subject.images.len() - study.bad_images().len(),
         groups: study.sensitivity(&shares)?,
         shares,
-        criterion: options.criterion,
+        criterion: options.criterion.name,
         repair: options.repair,
     };
     print(&record);

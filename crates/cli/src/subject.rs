@@ -6,8 +6,8 @@ use crate::{data, engine};
 use anyhow::{Context, Result};
 use observe::{Engine, ImageSet, Observation};
 use std::path::PathBuf;
-use yolo::families::{self, Decoder, FAMILIES, Family, Head, LETTERBOX};
-use yolo::{BadInput, ModelInput, YoloError};
+use yolo::families::{self, Decoder, Family, Head};
+use yolo::{BadInput, LETTERBOX, ModelInput, YoloError};
 
 /// A model and the images on which a stage observes it, with the progress that is shown meanwhile.
 pub(crate) struct Subject<'a> {
@@ -65,7 +65,7 @@ impl<'a> Subject<'a> {
 
 /// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
 fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
-    match families::identify(&model.graph, model.family.as_deref()) {
+    match families::identify(&model.graph, model.family) {
         Ok(head) => Ok((head.input.clone(), Some(head))),
         Err(
             YoloError::OtherTask { .. }
@@ -73,8 +73,7 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
             | YoloError::NotThisFamily { .. }
             | YoloError::Anchors { .. },
         ) => {
-            let named = |f: &&&Family| model.family.as_deref() == Some(f.name);
-            let named = FAMILIES.iter().find(named);
+            let named = model.family;
             let input = ModelInput::new(&model.graph, named.map_or(LETTERBOX, |f| f.preprocess))?;
             say!(
                 "no decoder fits the outputs: they are compared as they are; images are prepared as for {}",

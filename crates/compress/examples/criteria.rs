@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 
 use compress::{PruneBudget, PruneOptions, THRESHOLDS, prune_detector};
 use ir::Graph;
@@ -24,13 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("expected MODEL.onnx data.yaml MACS_RATIO IMAGES".into());
     };
     let graph = ir::canonicalise(onnx::load(Path::new(model), &LoadOptions::default())?)?;
-    let head = families::identify(&graph, None)?;
+    let head = Arc::new(families::identify(&graph, None)?);
     let train = Dataset::open(Path::new(data), "train")?;
     let images = ImageSet::from(&train).sample(count.parse()?, 0);
     let val = Dataset::open(Path::new(data), "val")?;
     let options = PlanOptions::default();
     let matches = |graph: &Graph| -> Result<Matches, Box<dyn Error>> {
-        let detector = CompiledDetector::compile(graph, Some(head.family.name), &options)?;
+        let graph = ir::normalise(graph.clone())?;
+        let detector = CompiledDetector::compile(&graph, &head, &options)?;
         Ok(evaluate_detector(&detector, &val, THRESHOLDS, THREADS, &|_| ())?.matches)
     };
     let observation = Observation {
@@ -46,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("dense: map_50_95 {:.4}", dense.accumulate(None).map_50_95);
     for criterion in prune::CRITERIA {
         let options = PruneOptions {
-            criterion: criterion.name.to_owned(),
+            criterion,
             ..PruneOptions::default()
         };
         let budget = PruneBudget::Macs(ratio.parse()?);

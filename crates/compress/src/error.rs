@@ -112,16 +112,6 @@ pub enum CompressError {
     /// Parameters of the model's input.
     #[error(transparent)]
     Params(#[from] ir::OpError),
-    /// A name that is in none of the lists.
-    #[error("unknown {what} `{found}`: expected one of {expected}")]
-    UnknownName {
-        /// What was to be chosen.
-        what: &'static str,
-        /// The name given.
-        found: String,
-        /// The names known.
-        expected: String,
-    },
     /// Activations are not finite on real images.
     #[error("value `{value}` holds {count} NaN or infinite elements on the calibration images")]
     NonFinite {

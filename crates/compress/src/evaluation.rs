@@ -121,8 +121,7 @@ fn evaluate(
     run.dir.stage(&stage, &inputs, || {
         (run.log)(&format!("{split}: measuring accuracy of {}", model.name));
         let graph = model.graph(run.dir)?;
-        let family = source.head.family.name;
-        let detector = CompiledDetector::compile(graph, Some(family), &run.engine.options)?;
+        let detector = CompiledDetector::compile(graph, &source.head, &run.engine.options)?;
         let images = dataset.images.len();
         let progress = |done| (run.progress)(done, images);
         let threads = run.engine.threads;

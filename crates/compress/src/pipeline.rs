@@ -111,7 +111,7 @@ impl Pruner<'_> {
             previous.map(|c| &c.pruned),
         );
         let pruned = run.dir.stage(&format!("prune-{turn}"), &inputs, || {
-            (run.log)(&format!("prune: {budget}, by {}", options.criterion));
+            (run.log)(&format!("prune: {budget}, by {}", options.criterion.name));
             let study = match &mut self.study {
                 Some(study) => study,
                 None => self
@@ -163,14 +163,14 @@ fn quantize(
     let inputs = (&source.reading, &source.calibration, recipe, &pruned.model);
     run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
         let images = observation.images.len();
-        let calibrator = &recipe.calibrator;
-        (run.log)(&format!("quantize: {images} images, {calibrator}"));
+        let calibrator = recipe.calibrator;
+        (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
         let observation = Observation {
             model: Model::new(pruned.model.graph(run.dir)?, &source.head),
             ..*observation
         };
         let options = QuantizeOptions {
-            target: &quant::target(&recipe.target)?,
+            target: recipe.target,
             calibrator,
             budget: QuantizeBudget::Normal,
         };

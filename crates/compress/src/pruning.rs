@@ -9,7 +9,7 @@ mod sensitivity;
 
 use ir::Graph;
 use observe::{ImageSet, Observation, Reference};
-use prune::{Budget, DependencyGroup, Groups, Importance, PrunePlan};
+use prune::{DependencyGroup, Groups, Importance, Limits, PrunePlan};
 use yolo::BadInput;
 
 use crate::CompressError;
@@ -63,16 +63,16 @@ impl<'a> PruneStudy<'a> {
     /// Observes the dense detector on the observation's images, and its detections on those that are held out of them.
     ///
     /// # Errors
-    /// `UnknownName` for a criterion that is not in the list, `NoImages`; as the stages otherwise.
+    /// `NoImages`; as the stages otherwise.
     pub fn new(
         observation: Observation<'a>,
         options: &PruneOptions,
     ) -> Result<Self, CompressError> {
-        let criterion = options.criterion()?;
+        let criterion = options.criterion;
         options.limits.check()?;
         let Observation { model, engine, .. } = observation;
         quant::check_float(model.graph)?;
-        let groups = prune::analyse(model.graph, &[])?;
+        let groups = prune::analyse(model.graph)?;
         let (images, bad_images) = observation
             .images
             .readable(model.input.images(), engine.threads)?;
@@ -164,10 +164,9 @@ impl<'a> PruneStudy<'a> {
     }
 
     /// The plan under which each group keeps a share of its contribution, within some limits.
-    fn contribution_plan(&self, limits: &Budget, keep: f64) -> Result<PrunePlan, CompressError> {
+    fn contribution_plan(&self, limits: &Limits, keep: f64) -> Result<PrunePlan, CompressError> {
         let graph = self.observation.model.graph;
-        let plan =
-            prune::choose_contribution(graph, &self.groups, &self.importance, (limits, keep))?;
+        let plan = prune::choose_contribution(graph, &self.groups, &self.importance, limits, keep)?;
         Ok(plan)
     }
 
@@ -179,14 +178,13 @@ impl<'a> PruneStudy<'a> {
     ) -> Result<Option<Shortfall>, CompressError> {
         let limits = self.options.limits;
         if let PruneBudget::Contribution(keep) = budget {
-            let unbound = self.contribution_plan(&reached::without_limits(&limits), keep)?;
+            let unbound = self.contribution_plan(&reached::WITHOUT_LIMITS, keep)?;
             return Ok(reached::contribution(&self.groups, plan, &unbound, &limits));
         }
         let prunable: Vec<&DependencyGroup> = self.groups.prunable().collect();
-        let shortfall = self.saving(budget).and_then(|(saving, ratio)| {
-            let limits = Budget { ratio, ..limits };
-            reached::target(&saving, &prunable, &limits)
-        });
+        let shortfall = self
+            .saving(budget)
+            .and_then(|(saving, ratio)| reached::target(&saving, &prunable, &limits, ratio));
         Ok(shortfall)
     }
 
@@ -202,10 +200,10 @@ impl<'a> PruneStudy<'a> {
         let Some((saving, ratio)) = self.saving(budget) else {
             return Ok(plans);
         };
-        let limits = Budget { ratio, ..limits };
+        prune::check_share("ratio", ratio)?;
         limits.check()?;
         for addition in Addition::ALL {
-            let lost = allocation::allocate(&saving, &self.curves, &limits, addition);
+            let lost = allocation::allocate(&saving, &self.curves, &limits, ratio, addition);
             let removed = allocation::removed(&self.curves, &lost);
             let plan = PrunePlan::new(self.observation.model.graph, &self.groups, removed)?;
             if plans.iter().all(|known| known.plan != plan) {

@@ -2,7 +2,7 @@
 
 use ir::{DataType, Graph, QuantParams};
 use observe::Observation;
-use quant::{QuantPlan, Target};
+use quant::{Calibrator, QuantPlan, Target};
 use serde::Serialize;
 use yolo::BadInput;
 
@@ -35,31 +35,13 @@ pub const QUANTIZE_BUDGETS: &[(&str, QuantizeBudget)] = &[
 
 /// How to quantize.
 #[derive(Clone, Copy, Debug)]
-pub struct QuantizeOptions<'a> {
+pub struct QuantizeOptions {
     /// Engine that will run the model.
-    pub target: &'a Target,
-    /// Name of an observer.
-    pub calibrator: &'a str,
+    pub target: &'static Target,
+    /// What chooses ranges.
+    pub calibrator: &'static Calibrator,
     /// How much time goes into accuracy.
     pub budget: QuantizeBudget,
-}
-
-impl QuantizeOptions<'_> {
-    /// The calibrator by its name.
-    fn observer(
-        &self,
-    ) -> Result<&'static (&'static str, quant::observers::MakeObserver), CompressError> {
-        let known = quant::OBSERVERS.iter().find(|o| o.0 == self.calibrator);
-        known.ok_or_else(|| CompressError::UnknownName {
-            what: "calibrator",
-            found: self.calibrator.to_owned(),
-            expected: quant::OBSERVERS
-                .iter()
-                .map(|o| o.0)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
-    }
 }
 
 /// A step that was taken, or tried and given up.
@@ -114,10 +96,10 @@ pub struct Quantized {
 /// quantized model's detections on them come clearly closer to the float model's.
 ///
 /// # Errors
-/// `UnknownName` for a calibrator that is not in the list, `NonFinite` when activations are not numbers; as the stages otherwise.
+/// `NonFinite` when activations are not numbers; as the stages otherwise.
 pub fn quantize_detector(
     observation: &Observation<'_>,
-    options: &QuantizeOptions<'_>,
+    options: &QuantizeOptions,
 ) -> Result<Quantized, CompressError> {
     let scale = observation.model.input.preprocess.scale;
     let input_params = QuantParams::per_tensor(scale, 0, DataType::U8)?;

@@ -6,8 +6,11 @@ use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use observe::Sampling;
-use prune::Budget;
+use prune::{Criterion, Limits};
+use quant::{Calibrator, Target};
 use serde::{Deserialize, Serialize};
+
+use yolo::families::Family;
 
 use crate::{CompressError, PruneBudget, PruneOptions, RepairStep};
 
@@ -21,7 +24,7 @@ pub struct Recipe {
     pub model_sha256: String,
     /// Family, where it was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub family: Option<String>,
+    pub family: Option<&'static Family>,
     /// Anchors of raw maps, where they were named: width, height, width …, in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchors: Option<Vec<f32>>,
@@ -53,7 +56,7 @@ pub struct PruneRecipe {
     /// Shares of each group's cumulative contribution to keep, tried in order before `macs`.
     pub keep_contribution: Vec<f64>,
     /// How channels are ranked.
-    pub criterion: String,
+    pub criterion: &'static Criterion,
     /// How what is left is repaired.
     pub repair: BTreeSet<RepairStep>,
     /// Surviving widths are multiples of this.
@@ -83,21 +86,20 @@ impl PruneRecipe {
             round_to: options.limits.round_to,
             floor: options.limits.floor,
             shallow_ratio: options.limits.shallow_ratio,
-            deep_ratio: options.limits.max_layer_ratio,
+            deep_ratio: options.limits.deep_ratio,
         }
     }
 
     /// How channels are chosen and repaired.
     pub fn options(&self) -> PruneOptions {
         PruneOptions {
-            criterion: self.criterion.clone(),
+            criterion: self.criterion,
             repair: self.repair.clone(),
-            limits: Budget {
+            limits: Limits {
                 round_to: self.round_to,
                 floor: self.floor,
                 shallow_ratio: self.shallow_ratio,
-                max_layer_ratio: self.deep_ratio,
-                ..Budget::default()
+                deep_ratio: self.deep_ratio,
             },
         }
     }
@@ -149,9 +151,9 @@ fn back_off(asked: f64) -> Vec<f64> {
 #[serde(deny_unknown_fields)]
 pub struct QuantizeRecipe {
     /// Engine that will run the model.
-    pub target: String,
+    pub target: &'static Target,
     /// How ranges are chosen.
-    pub calibrator: String,
+    pub calibrator: &'static Calibrator,
 }
 
 /// The gate.
@@ -199,10 +201,10 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Refuses numbers out of range and names of nothing.
+    /// Refuses numbers out of range.
     ///
     /// # Errors
-    /// `Setting`, with the key; `UnknownName`; `NoAttempts`.
+    /// `Setting`, with the key; `NoAttempts`.
     pub fn check(&self) -> Result<(), CompressError> {
         let p = &self.prune;
         p.macs
@@ -232,25 +234,6 @@ impl Recipe {
                 found: found.to_string(),
             });
         }
-        p.options().criterion()?;
-        let named = |list: &[&str], what, found: &str| {
-            if list.contains(&found) {
-                return Ok(());
-            }
-            Err(CompressError::UnknownName {
-                what,
-                found: found.to_owned(),
-                expected: list.join(", "),
-            })
-        };
-        let calibrators: Vec<&str> = quant::OBSERVERS.iter().map(|o| o.0).collect();
-        named(&calibrators, "calibrator", &self.quantize.calibrator)?;
-        let targets: Vec<&str> = quant::TARGETS.iter().map(|t| t.name).collect();
-        named(&targets, "target", &self.quantize.target)?;
-        let families: Vec<&str> = yolo::families::FAMILIES.iter().map(|f| f.name).collect();
-        self.family
-            .iter()
-            .try_for_each(|f| named(&families, "family", f))?;
         if p.budgets().is_empty() {
             return Err(CompressError::NoAttempts);
         }
@@ -342,7 +325,7 @@ mod tests {
         Recipe {
             model: "best.onnx".into(),
             model_sha256: "00".to_owned(),
-            family: Some("v8".to_owned()),
+            family: Some(ir::named("v8").expect("listed")),
             anchors: None,
             imgsz: Some([320, 640]),
             data: "data.yaml".into(),
@@ -358,8 +341,8 @@ mod tests {
                 ..PruneRecipe::default()
             },
             quantize: QuantizeRecipe {
-                target: "builtin".to_owned(),
-                calibrator: "percentile".to_owned(),
+                target: &quant::BUILTIN,
+                calibrator: ir::named("percentile").expect("listed"),
             },
             gate: GateRecipe {
                 keep: 0.95,

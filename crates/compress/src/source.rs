@@ -1,9 +1,11 @@
 //! The model as it came, and what decides how it is read.
 
+use std::sync::Arc;
+
 use ir::Graph;
 use observe::Splits;
 use serde::Serialize;
-use yolo::families::{self, Head};
+use yolo::families::{self, Family, Head};
 
 use crate::artifact::StoredModel;
 use crate::digest::images_digest;
@@ -13,7 +15,7 @@ use crate::{CompressError, Recipe};
 pub(crate) struct Source<'a> {
     /// Ready to execute.
     pub(crate) model: StoredModel,
-    pub(crate) head: Head,
+    pub(crate) head: Arc<Head>,
     /// What decides how the model is read and run.
     pub(crate) reading: Reading<'a>,
     /// Digest of the calibration images.
@@ -25,7 +27,7 @@ pub(crate) struct Source<'a> {
 #[derive(Serialize)]
 pub(crate) struct Reading<'a> {
     model_sha256: &'a str,
-    family: &'a Option<String>,
+    family: Option<&'static Family>,
     anchors: &'a Option<Vec<f32>>,
     imgsz: Option<[usize; 2]>,
     isa: &'a str,
@@ -38,12 +40,12 @@ impl<'a> Source<'a> {
         data: &Splits,
     ) -> Result<Self, CompressError> {
         let model = StoredModel::source(graph, recipe)?;
-        let head = families::identify(graph, recipe.family.as_deref())?;
+        let head = Arc::new(families::identify(graph, recipe.family)?);
         Ok(Self {
             model,
             reading: Reading {
                 model_sha256: &recipe.model_sha256,
-                family: &recipe.family,
+                family: recipe.family,
                 anchors: &recipe.anchors,
                 imgsz: recipe.imgsz,
                 isa: &recipe.isa,

@@ -2,7 +2,7 @@
 use ir::ops::{BinaryKind, Concat, Conv, Reshape, UnaryKind};
 use ir::{DataType, Edit, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter};
 use prune::{PrunePlan, analyse};
-use quant::{BUILTIN, Range, int8_macs_share, sites};
+use quant::{BUILTIN, Range, int8_macs_share, quantization_points};
 use runtime::{Plan, PlanOptions, Session};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ fn run(graph: &Graph, inputs: &[Tensor]) -> Tensor {
 
 /// Channels 0 and 2 of every group.
 fn pruned(graph: &Graph) -> Graph {
-    let groups = analyse(graph, &[]).unwrap();
+    let groups = analyse(graph).unwrap();
     let chosen = groups
         .prunable()
         .map(|g| (g.name.clone(), vec![0, 2]))
@@ -143,7 +143,7 @@ fn pruned(graph: &Graph) -> Graph {
 #[test]
 fn analyse_of_two_streams_couples_what_is_added_and_not_what_is_joined() {
     let graph = detector();
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let roots = |name: &str| {
         groups
             .get(name)
@@ -182,7 +182,7 @@ fn apply_to_two_streams_cuts_both_and_the_engine_runs_it() {
 fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
     let graph = pruned(&detector());
     let mut ranges: BTreeMap<ValueId, Range> = BTreeMap::new();
-    let sites: Vec<ValueId> = sites(&graph, &BUILTIN)
+    let sites: Vec<ValueId> = quantization_points(&graph, &BUILTIN)
         .unwrap()
         .iter()
         .map(|s| s.range_of)

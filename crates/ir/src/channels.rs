@@ -77,8 +77,6 @@ pub enum FreezeReason {
     GroupedConvolution,
     /// An operator that yoloslim does not know; holds its name.
     Opaque(String),
-    /// Part of a detection head whose width has a meaning; holds which.
-    Head(String),
 }
 
 impl fmt::Display for FreezeReason {
@@ -88,7 +86,6 @@ impl fmt::Display for FreezeReason {
             FreezeReason::Unlinked(op) => write!(f, "{op} gives this axis a fixed meaning"),
             FreezeReason::GroupedConvolution => f.write_str("grouped convolution"),
             FreezeReason::Opaque(op) => write!(f, "reaches the unknown operator {op}"),
-            FreezeReason::Head(part) => write!(f, "detection head: {part}"),
         }
     }
 }

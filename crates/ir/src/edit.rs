@@ -253,7 +253,7 @@ impl Edit {
             .iter()
             .any(|c| matches!(c, Change::Replace(..)))
         {
-            readers.of(graph);
+            readers.add_all(graph);
         }
         let mut removed = BTreeSet::new();
         for change in self.changes {
@@ -322,7 +322,7 @@ impl Edit {
 struct Readers(BTreeMap<ValueId, Vec<NodeId>>);
 
 impl Readers {
-    fn of(&mut self, graph: &Graph) {
+    fn add_all(&mut self, graph: &Graph) {
         for (&id, node) in &graph.nodes {
             self.add(id, &node.inputs);
         }

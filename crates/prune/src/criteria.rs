@@ -21,14 +21,19 @@ pub type Importance = BTreeMap<String, Vec<f64>>;
 pub struct Criterion {
     /// Name, for options and reports.
     pub name: &'static str,
-    /// Whether it reads statistics; one that does not scores without data.
-    pub needs_data: fn(&Graph) -> bool,
-    /// The scores of all prunable groups.
+    /// The scores of all prunable groups, by what was observed of the graph's convolutions; criteria of weights alone need
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// `NoStatistics` and `NoBatchNormalization` where what it needs was not observed; `WeightNotConstant`, `Tensor` and
+    /// `NotFinite` for weights that it cannot read.
     pub score: fn(&Graph, &Groups, &Statistics) -> Result<Importance, PruneError>,
 }
 
 /// All criteria.
-pub const CRITERIA: &[Criterion] = &[RECONSTRUCTION, ACTIVATION, BN_GAMMA, L1, L2];
+pub const CRITERIA: &[&Criterion] = &[&RECONSTRUCTION, &ACTIVATION, &BN_GAMMA, &L1, &L2];
+
+ir::choices!(Criterion, "criterion", CRITERIA);
 
 /// Adds scores relative to their mean.
 fn add_relative(total: &mut [f64], scores: &[f64]) {

@@ -7,8 +7,6 @@ use thiserror::Error;
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub enum PruneError {
-    #[error("axis {axis} of value `{value}` cannot be frozen: there is no such axis")]
-    UnknownAxis { value: String, axis: usize },
     #[error("node `{node}` ({op_type}) links channels outside its tensors")]
     BadLink { node: String, op_type: String },
     #[error("the plan names group `{group}`, which the graph does not have")]
@@ -42,7 +40,7 @@ pub enum PruneError {
         found: usize,
     },
     #[error("`{name}` must be {expected}, found {found}")]
-    Budget {
+    Limit {
         name: &'static str,
         expected: &'static str,
         found: f64,

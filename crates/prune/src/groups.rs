@@ -87,26 +87,16 @@ impl Groups {
     }
 }
 
-/// Finds the dependency groups of a graph; `frozen` adds axes that must keep their length.
+/// Finds the dependency groups of a graph.
 ///
 /// A constant that several nodes read couples their channels.
 /// Source: Fang et al., DepGraph (arXiv:2301.12900); here for single channels instead of layers, so that
 /// Split, Concat and residual additions need no special case.
 ///
 /// # Errors
-/// `UnknownAxis` when `frozen` names no axis of this graph, `BadLink` when an operator links outside its tensors.
-pub fn analyse(
-    graph: &Graph,
-    frozen: &[(ValueId, usize, FreezeReason)],
-) -> Result<Groups, PruneError> {
+/// `BadLink` when an operator links outside its tensors.
+pub fn analyse(graph: &Graph) -> Result<Groups, PruneError> {
     let mut variables = Variables::new(graph);
-    for (value, axis, reason) in frozen {
-        if !variables.freeze(*value, *axis, reason.clone()) {
-            let known = graph.values().find(|(id, _)| id == value);
-            let value = known.map_or(format!("{value:?}"), |(_, v)| v.name.clone());
-            return Err(PruneError::UnknownAxis { value, axis: *axis });
-        }
-    }
     for &v in graph.inputs().iter().chain(graph.outputs()) {
         variables.freeze_all(v, &FreezeReason::ModelBoundary);
     }
@@ -135,7 +125,13 @@ fn roots(graph: &Graph) -> Vec<Root> {
 }
 
 type Channel = Vec<Vec<usize>>;
-type Found = (Vec<Channel>, Option<FreezeReason>);
+
+/// Channels with the same members, and why they are frozen.
+#[derive(Default)]
+struct Coupled {
+    channels: Vec<Channel>,
+    frozen: Option<FreezeReason>,
+}
 
 fn collect(graph: &Graph, mut variables: Variables) -> Groups {
     let roots = roots(graph);
@@ -158,24 +154,26 @@ fn collect(graph: &Graph, mut variables: Variables) -> Groups {
         }
     }
     let reasons = variables.reasons();
-    let mut found: BTreeMap<Vec<(Member, usize)>, Found> = BTreeMap::new();
+    let mut coupled: BTreeMap<Vec<(Member, usize)>, Coupled> = BTreeMap::new();
     for (head, class) in classes {
         let key = class.iter().map(|(m, indices)| (*m, indices.len()));
-        let group = found.entry(key.collect()).or_default();
-        group.0.push(class.into_values().collect());
-        group.1 = group.1.take().or_else(|| reasons.get(&head).cloned());
+        let group = coupled.entry(key.collect()).or_default();
+        group.channels.push(class.into_values().collect());
+        if group.frozen.is_none() {
+            group.frozen = reasons.get(&head).cloned();
+        }
     }
-    let mut groups: Vec<DependencyGroup> = found
+    let mut groups: Vec<DependencyGroup> = coupled
         .into_iter()
-        .map(|(key, (channels, frozen))| {
+        .map(|(key, Coupled { channels, frozen })| {
             let members: Vec<Member> = key.into_iter().map(|(m, _)| m).collect();
-            let of_group = |r: &&Root| {
+            let is_member = |r: &&Root| {
                 let (value, axis) = (r.weight, r.axis);
                 members.binary_search(&Member { value, axis }).is_ok()
             };
             DependencyGroup {
                 name: String::new(),
-                roots: roots.iter().filter(of_group).copied().collect(),
+                roots: roots.iter().filter(is_member).copied().collect(),
                 members,
                 channels,
                 frozen,

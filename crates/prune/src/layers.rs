@@ -16,7 +16,7 @@ pub struct GroupLayer {
 impl DependencyGroup {
     /// The layers whose weights carry channels of this group, in execution order.
     pub fn layers(&self, graph: &Graph) -> Vec<GroupLayer> {
-        let of = |(node, facts): (NodeId, QuantFacts)| {
+        let layer_of = |(node, facts): (NodeId, QuantFacts)| {
             let QuantFacts::Weighted { weight, axis, .. } = facts else {
                 return None;
             };
@@ -36,7 +36,7 @@ impl DependencyGroup {
             (layer.writes + layer.reads > 0.0).then_some(layer)
         };
         let nodes = graph.nodes().map(|(id, n)| (id, n.op.quant_facts()));
-        nodes.filter_map(of).collect()
+        nodes.filter_map(layer_of).collect()
     }
 
     /// MACs that would be gone if all channels of this group were.

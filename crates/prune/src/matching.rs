@@ -6,19 +6,22 @@ const MOST_GAIN: f64 = 4.0;
 
 /// Mean and standard deviation of each output channel before the activation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spread {
+pub struct OutputStatistics {
     /// Means.
     pub mean: Vec<f64>,
     /// Standard deviations.
     pub deviation: Vec<f64>,
 }
 
-impl Spread {
+impl OutputStatistics {
     /// The factor for each channel that gives it the other's deviation.
     fn gains(&self, dense: &Self) -> Vec<f64> {
-        let gain = |(now, dense): (&f64, &f64)| match *now > 0.0 && *dense > 0.0 {
-            true => (dense / now).clamp(1.0 / MOST_GAIN, MOST_GAIN),
-            false => 1.0,
+        let gain = |(now, dense): (&f64, &f64)| {
+            if *now > 0.0 && *dense > 0.0 {
+                (dense / now).clamp(1.0 / MOST_GAIN, MOST_GAIN)
+            } else {
+                1.0
+            }
         };
         self.deviation
             .iter()
@@ -32,7 +35,7 @@ impl Spread {
 ///
 /// Lengths are the layer's outputs. Constant channels are shifted alone, and no channel is stretched more than fourfold.
 /// Source: Hubara et al. (arXiv:2007.02491), section on statistics of fused BatchNorm.
-pub fn match_layer(layer: &Linear, now: &Spread, dense: &Spread) -> Linear {
+pub fn match_layer(layer: &Linear, now: &OutputStatistics, dense: &OutputStatistics) -> Linear {
     let mut matched = layer.clone();
     let rows = matched.weight.rows_mut().into_iter();
     for (c, (mut row, gain)) in rows.zip(now.gains(dense)).enumerate() {
@@ -45,16 +48,22 @@ pub fn match_layer(layer: &Linear, now: &Spread, dense: &Spread) -> Linear {
 /// As [`match_layer`] by the statistics of the BatchNorm behind the layer: its running mean and variance, with which it
 /// gives what it gave of the dense layer's outputs.
 pub fn match_batch_norm(
-    (mean, variance, epsilon): (&[f64], &[f64], f64),
-    now: &Spread,
-    dense: &Spread,
+    mean: &[f64],
+    variance: &[f64],
+    epsilon: f64,
+    now: &OutputStatistics,
+    dense: &OutputStatistics,
 ) -> (Vec<f64>, Vec<f64>) {
-    let of = |(c, gain): (usize, f64)| {
+    let matched = |(c, gain): (usize, f64)| {
         let shifted = now.mean[c] - (dense.mean[c] - mean[c]) / gain;
         let spread = (variance[c] + epsilon) / (gain * gain) - epsilon;
         (shifted, spread.max(0.0))
     };
-    now.gains(dense).into_iter().enumerate().map(of).unzip()
+    now.gains(dense)
+        .into_iter()
+        .enumerate()
+        .map(matched)
+        .unzip()
 }
 
 #[cfg(test)]
@@ -62,8 +71,8 @@ mod tests {
     use super::*;
     use ndarray::array;
 
-    fn spread(mean: &[f64], deviation: &[f64]) -> Spread {
-        Spread {
+    fn spread(mean: &[f64], deviation: &[f64]) -> OutputStatistics {
+        OutputStatistics {
             mean: mean.to_vec(),
             deviation: deviation.to_vec(),
         }
@@ -104,7 +113,7 @@ mod tests {
             spread(&[0.1, 2.0], &[0.4, 1.0]),
             spread(&[0.2, 1.5], &[0.6, 0.8]),
         );
-        let (m, v) = match_batch_norm((&mean, &variance, epsilon), &now, &dense);
+        let (m, v) = match_batch_norm(&mean, &variance, epsilon, &now, &dense);
         for c in 0..2 {
             for y in [-1.0, 0.0, 2.5] {
                 let matched =

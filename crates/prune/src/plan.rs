@@ -1,6 +1,6 @@
 //! Pruning plans: which channels go, as plain data.
 use crate::{Groups, Member, PruneError};
-use ir::{Graph, ValueId};
+use ir::Graph;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,17 +95,12 @@ pub(crate) fn kept_axes(
         }
     }
     let survivors = |(member, gone): (Member, BTreeSet<usize>)| {
-        let len = axis_length(graph, member.value, member.axis)?;
+        let shape = &graph.ty(member.value)?.shape;
+        let mismatch = || PruneError::PlanMismatch {
+            layer: graph.value(member.value).name.clone(),
+        };
+        let len = shape.get(member.axis).copied().ok_or_else(mismatch)?;
         Ok((member, (0..len).filter(|i| !gone.contains(i)).collect()))
     };
     gone.into_iter().map(survivors).collect()
-}
-
-fn axis_length(graph: &Graph, value: ValueId, axis: usize) -> Result<usize, PruneError> {
-    let ty = graph.ty(value)?;
-    let unknown = || PruneError::UnknownAxis {
-        value: graph.value(value).name.clone(),
-        axis,
-    };
-    ty.shape.get(axis).copied().ok_or_else(unknown)
 }

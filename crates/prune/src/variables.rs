@@ -61,13 +61,11 @@ impl Variables {
         self.axes.get(&value)?.get(axis).copied()
     }
 
-    /// Freezes an axis; false when there is no such axis.
-    pub(crate) fn freeze(&mut self, value: ValueId, axis: usize, reason: FreezeReason) -> bool {
-        let Some((first, len)) = self.axis(value, axis) else {
-            return false;
-        };
-        self.frozen.push((first, len, reason));
-        true
+    /// Freezes an axis, if there is such an axis.
+    fn freeze(&mut self, value: ValueId, axis: usize, reason: FreezeReason) {
+        if let Some((first, len)) = self.axis(value, axis) {
+            self.frozen.push((first, len, reason));
+        }
     }
 
     pub(crate) fn freeze_all(&mut self, value: ValueId, reason: &FreezeReason) {

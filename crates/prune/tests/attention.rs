@@ -187,7 +187,7 @@ fn apply_around_attention_and_excitation_equals_zeroed_consumer_columns() {
     for (name, block) in blocks {
         for heads in 1..4 {
             let graph = build(block, heads);
-            let groups = analyse(&graph, &[]).unwrap();
+            let groups = analyse(&graph).unwrap();
             for seed in 0..6 {
                 let plan = random_plan(&graph, &groups, &mut Seeded(seed));
                 let pruned = apply(&graph, &groups, &plan).unwrap();
@@ -206,7 +206,7 @@ fn apply_around_attention_and_excitation_equals_zeroed_consumer_columns() {
 #[test]
 fn analyse_of_attention_freezes_its_heads_and_leaves_what_is_around_them() {
     let graph = build(c2psa, 2);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let named = |kind: &str| groups.groups.iter().find(|g| g.name.starts_with(kind));
     for kind in ["qkv", "position", "out"] {
         let frozen = named(kind).is_none_or(|g| !g.is_prunable());

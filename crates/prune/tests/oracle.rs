@@ -276,7 +276,7 @@ fn seeded_plan(graph: &Graph, groups: &Groups, random: &mut Seeded) -> PrunePlan
 fn apply_of_random_plans_equals_zeroed_consumer_columns() {
     for (name, block) in BLOCKS {
         let graph = build(*block);
-        let groups = analyse(&graph, &[]).unwrap();
+        let groups = analyse(&graph).unwrap();
         assert!(groups.prunable().count() > 0, "{name} has prunable groups");
         let mut random = Seeded(name.len() as u64);
         let mut removed = 0;
@@ -299,7 +299,7 @@ fn apply_of_random_plans_equals_zeroed_consumer_columns() {
 fn apply_of_an_empty_plan_changes_nothing() {
     for (name, block) in BLOCKS {
         let graph = build(*block);
-        let groups = analyse(&graph, &[]).unwrap();
+        let groups = analyse(&graph).unwrap();
         let same = apply(&graph, &groups, &PrunePlan::default()).unwrap();
         let ops = |g: &Graph| g.nodes().map(|(_, n)| n.op.clone()).collect::<Vec<_>>();
         assert_eq!(ops(&same), ops(&graph), "{name}");
@@ -314,7 +314,7 @@ fn apply_of_an_empty_plan_changes_nothing() {
 fn analyse_of_c2f_gives_its_halves_groups_of_their_own() {
     for block in [c2f as Block, c2f_slices] {
         let graph = build(block);
-        let groups = analyse(&graph, &[]).unwrap();
+        let groups = analyse(&graph).unwrap();
         let halves: Vec<_> = groups
             .groups
             .iter()
@@ -360,7 +360,7 @@ fn analyse_of_a_detection_tail_freezes_its_convolutions() {
         n.concat(&[b, parts[1]])
     };
     let graph = build(tail);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let prunable: Vec<&str> = groups.prunable().map(|g| g.name.as_str()).collect();
     assert_eq!(prunable, ["conv1"]);
     for name in ["conv3", "conv4"] {
@@ -371,23 +371,6 @@ fn analyse_of_a_detection_tail_freezes_its_convolutions() {
     }
     let refused = PrunePlan::new(&graph, &groups, [("conv3".to_owned(), vec![0])].into());
     assert!(matches!(refused, Err(PruneError::FrozenGroup { .. })));
-}
-
-#[test]
-fn analyse_with_a_frozen_axis_keeps_everything_coupled_to_it() {
-    let graph = build(residual);
-    let value = graph
-        .value_named("add7.out")
-        .or(graph.value_named("add12.out"));
-    let reason = FreezeReason::Head("test".into());
-    let frozen = [(value.expect("an addition"), 1, reason.clone())];
-    let groups = analyse(&graph, &frozen).unwrap();
-    assert_eq!(groups.get("conv1").unwrap().frozen, Some(reason.clone()));
-    let outside = analyse(&graph, &[(frozen[0].0, 9, reason)]);
-    assert!(matches!(
-        outside,
-        Err(PruneError::UnknownAxis { axis: 9, .. })
-    ));
 }
 
 #[test]
@@ -415,11 +398,11 @@ fn set_layer_of_a_shared_weight_keeps_its_rows_under_the_new_name() {
 #[test]
 fn apply_twice_records_rows_of_the_original() {
     let graph = build(chain);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let removed = [("conv1".to_owned(), vec![0, 3])];
     let plan = PrunePlan::new(&graph, &groups, removed.clone().into()).unwrap();
     let once = apply(&graph, &groups, &plan).unwrap();
-    let groups = analyse(&once, &[]).unwrap();
+    let groups = analyse(&once).unwrap();
     let plan = PrunePlan::new(&once, &groups, removed.into()).unwrap();
     let twice = apply(&once, &groups, &plan).unwrap();
     assert_eq!(twice.metadata[prune::KEPT_KEY], r#"{"conv1.weight":[2,4]}"#);
@@ -437,7 +420,7 @@ fn apply_twice_records_rows_of_the_original() {
 #[test]
 fn plan_that_does_not_fit_is_refused() {
     let graph = build(chain);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let new =
         |name: &str, c: Vec<usize>| PrunePlan::new(&graph, &groups, [(name.to_owned(), c)].into());
     assert!(matches!(
@@ -492,7 +475,7 @@ fn absorb_means_of_constant_channels_keeps_the_function() {
         let mean = |c: &[f64]| (c.iter().sum::<f64>() / c.len() as f64) as f32;
         means.insert(*id, x.chunks(36).map(mean).collect());
     }
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let plan = PrunePlan::new(&graph, &groups, [("conv1".to_owned(), vec![0, 1])].into()).unwrap();
     let repaired = absorb_means(&graph, &groups, &plan, &means).unwrap();
     let dense = interpreter::run(&graph, &input).unwrap();
@@ -530,7 +513,7 @@ fn quantized(n: &mut Net, x: ValueId) -> ValueId {
 #[test]
 fn apply_to_dequantized_weights_cuts_their_scales() {
     let graph = build(quantized);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let name = groups.prunable().next().expect("one group").name.clone();
     let plan = PrunePlan::new(&graph, &groups, [(name, vec![1, 4])].into()).unwrap();
     let pruned = apply(&graph, &groups, &plan).unwrap();
@@ -548,7 +531,7 @@ fn apply_to_dequantized_weights_cuts_their_scales() {
 #[test]
 fn plan_written_and_read_again_is_the_same() {
     let graph = build(c2f);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let plan = seeded_plan(&graph, &groups, &mut Seeded(1));
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<PrunePlan>(&text).unwrap(), plan);
@@ -557,7 +540,7 @@ fn plan_written_and_read_again_is_the_same() {
 #[test]
 fn bn_gamma_ranks_by_the_scale() {
     let graph = build(batch_norm);
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let scores = (BN_GAMMA.score)(&graph, &groups, &Default::default()).unwrap();
     let gamma = graph.constant(graph.value_named("scale").unwrap()).unwrap();
     let gamma = gamma.to_f64().unwrap();

@@ -1,7 +1,7 @@
 //! The plan written into the graph, as one edit.
-use crate::sites::Region;
-use crate::weights::{at, bias_params, codes};
-use crate::{QuantError, QuantPlan, Target, target};
+use crate::points::Region;
+use crate::weights::{at, bias_params, quantized};
+use crate::{QuantError, QuantPlan};
 use ir::ops::{BinaryKind, DequantizeLinear, Op, QuantizeLinear, Unary, UnaryKind};
 use ir::{
     DataType, Edit, Graph, Node, NodeId, QuantFacts, QuantParams, Tensor, TensorData, ValueId,
@@ -13,10 +13,9 @@ use std::collections::BTreeMap;
 /// An empty plan gives the graph itself. The opset is raised to 13, the first with per_channel parameters.
 ///
 /// # Errors
-/// `UnknownTarget`, `UnknownValue`, `NotConstant` and `Params` where the plan does not fit the graph; `Opset` when
-/// the graph is older than 13 and has a node that is not understood; as [`crate::sites`] otherwise.
+/// `UnknownValue`, `NotConstant` and `Params` where the plan does not fit the graph; `Opset` when
+/// the graph is older than 13 and has a node that is not understood; as [`crate::quantization_points`] otherwise.
 pub fn apply(graph: &Graph, plan: &QuantPlan) -> Result<Graph, QuantError> {
-    let target = target(&plan.target)?;
     let region = Region::new(graph)?;
     let mut quantized = graph.clone();
     if plan.activations.is_empty() && plan.weights.is_empty() {
@@ -26,9 +25,8 @@ pub fn apply(graph: &Graph, plan: &QuantPlan) -> Result<Graph, QuantError> {
     let mut writer = Writer {
         region: &region,
         plan,
-        target,
         edit: graph.edit(),
-        codes: 0,
+        written: 0,
         real: BTreeMap::new(),
     };
     writer.activations()?;
@@ -87,10 +85,9 @@ fn same_bits(a: &Tensor, b: &Tensor) -> bool {
 struct Writer<'a> {
     region: &'a Region<'a>,
     plan: &'a QuantPlan,
-    target: Target,
     edit: Edit,
-    /// Number of code tensors so far: names are short, as files of small models are mostly names.
-    codes: usize,
+    /// Number of quantized tensors so far: names are short, as files of small models are mostly names.
+    written: usize,
     /// DequantizeLinear output of each quantized value.
     real: BTreeMap<ValueId, ValueId>,
 }
@@ -101,8 +98,8 @@ impl Writer<'_> {
     }
 
     fn dequantize(&mut self, q: ValueId, params: &QuantParams) -> ValueId {
-        let name = format!("d{}", self.codes);
-        self.codes += 1;
+        let name = format!("d{}", self.written);
+        self.written += 1;
         let op = DequantizeLinear {
             params: params.clone(),
         };
@@ -110,7 +107,7 @@ impl Writer<'_> {
     }
 
     fn round_trip(&mut self, v: ValueId, params: &QuantParams) -> ValueId {
-        let name = format!("q{}", self.codes);
+        let name = format!("q{}", self.written);
         let op = QuantizeLinear {
             params: params.clone(),
         };
@@ -127,8 +124,8 @@ impl Writer<'_> {
             .ok_or_else(|| QuantError::NotConstant {
                 value: value.clone(),
             })?;
-        let q = codes(&value, tensor, params)?;
-        let q = self.edit.constant(&format!("q{}", self.codes), q);
+        let q = quantized(&value, tensor, params)?;
+        let q = self.edit.constant(&format!("q{}", self.written), q);
         Ok(self.dequantize(q, params))
     }
 
@@ -163,14 +160,8 @@ impl Writer<'_> {
         let Ok(gate_params) = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8) else {
             return;
         };
-        let is_silu = |n: &Node| {
-            matches!(
-                n.op,
-                Op::Unary(Unary {
-                    kind: UnaryKind::Silu
-                })
-            )
-        };
+        let kind = UnaryKind::Silu;
+        let is_silu = |n: &Node| n.op == Op::Unary(Unary { kind });
         let nodes: Vec<(NodeId, ValueId)> = self
             .region
             .nodes()
@@ -178,10 +169,10 @@ impl Writer<'_> {
             .map(|(id, n)| (id, n.inputs[0]))
             .collect();
         for (id, x) in nodes {
-            let Some(&x) = self.real.get(&x).filter(|_| self.target.split_silu) else {
+            let Some(&x) = self.real.get(&x).filter(|_| self.plan.target.split_silu) else {
                 continue;
             };
-            let name = format!("s{}", self.codes);
+            let name = format!("s{}", self.written);
             let gate = self.edit.node(&name, UnaryKind::Sigmoid, &[x], &[&name])[0];
             let gate = self.round_trip(gate, &gate_params);
             self.edit.set_op(id, BinaryKind::Mul);
@@ -239,7 +230,7 @@ impl Writer<'_> {
         let (Some(&bias), Some(x)) = (node.inputs.get(position), x) else {
             return Ok(());
         };
-        if !self.target.integer_bias
+        if !self.plan.target.integer_bias
             || weight.axis().is_none()
             || self.region.graph.constant(bias).is_none()
         {

@@ -1,5 +1,5 @@
 //! Bias correction: what rounding the weights shifts on average is taken out of the bias.
-use crate::sites::Region;
+use crate::points::Region;
 use crate::weights::{at, rounded};
 use crate::{QuantError, QuantPlan};
 use ir::{Graph, QuantFacts, Tensor, ValueId};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Source: arXiv 1906.04721, section 4.2.
 ///
 /// # Errors
-/// As [`crate::sites`]; `NonFiniteWeight` and `Params` with the value.
+/// As [`crate::quantization_points`]; `NonFiniteWeight` and `Params` with the value.
 pub fn correct_biases(
     graph: &Graph,
     plan: &QuantPlan,

@@ -4,7 +4,7 @@
 //! what the narrow ones lose. Cross-layer equalization (arXiv 1906.04721) moves factors through activations for which
 //! `f(s x) = s f(x)`. SiLU is none of them, so here the factor is multiplied after it, and the depthwise weights are
 //! divided by it: exact for every activation, at the price of one multiplication an element.
-use crate::sites::Region;
+use crate::points::Region;
 use crate::weights::at;
 use crate::{QuantError, Range, Target};
 use ir::ops::{BinaryKind, Conv, Op, Unary, UnaryKind};
@@ -27,7 +27,7 @@ pub struct ChannelScales {
 /// The values whose channels can be scaled: read by depthwise convolutions with constant weights alone.
 ///
 /// # Errors
-/// As [`crate::sites`].
+/// As [`crate::quantization_points`].
 pub fn depthwise_inputs(graph: &Graph) -> Result<Vec<ValueId>, QuantError> {
     let region = Region::new(graph)?;
     let found = region.consumers.iter().filter(|&(&v, readers)| {

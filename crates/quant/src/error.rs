@@ -15,11 +15,6 @@ pub enum QuantError {
         "the model is quantized already (node `{node}`, {op_type}): give the float model that it was made from"
     )]
     AlreadyQuantized { node: String, op_type: String },
-    #[error("target `{found}` is not known; known are {known:?}")]
-    UnknownTarget {
-        found: String,
-        known: Vec<&'static str>,
-    },
     #[error("value `{value}` of the plan is not in the graph")]
     UnknownValue { value: String },
     #[error("no range was observed for value `{value}`")]
@@ -38,11 +33,6 @@ pub enum QuantError {
     Params { value: String, source: Box<OpError> },
     #[error("opset {found}: per_channel needs opset 13, and node `{node}` cannot be upgraded")]
     Opset { found: i64, node: String },
-    #[error("an observer `{expected}` cannot take in one of another kind, `{found}`")]
-    ObserverMismatch {
-        expected: &'static str,
-        found: &'static str,
-    },
     #[error(transparent)]
     Ir(#[from] IrError),
 }

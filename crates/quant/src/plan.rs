@@ -1,7 +1,7 @@
-//! The plan: parameters for every site and weight, as data.
-use crate::sites::{Region, Site, region_sites};
+//! The plan: parameters for every quantization point and weight, as data.
+use crate::points::{QuantizationPoint, Region, region_points};
 use crate::weights::{at, weight_params};
-use crate::{QuantError, Range, Target};
+use crate::{Placement, QuantError, Range, Target};
 use ir::ops::{Op, Unary, UnaryKind};
 use ir::{Graph, NodeId, OpError, QuantFacts, QuantParams, ValueId};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ const SHARE_WITHIN: f64 = 1.5;
 /// Parameters by value name; what is not listed stays float.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuantPlan {
-    /// Name of the target.
-    pub target: String,
+    /// The engine it is made for.
+    pub target: &'static Target,
     /// Parameters of activations: asymmetric U8, per tensor.
     pub activations: BTreeMap<String, QuantParams>,
     /// Parameters of weights: symmetric I8, per_channel over output channels.
@@ -23,40 +23,40 @@ pub struct QuantPlan {
 
 impl QuantPlan {
     /// A plan that leaves everything float.
-    pub fn empty(target: &Target) -> Self {
+    pub fn empty(target: &'static Target) -> Self {
         Self {
-            target: target.name.to_owned(),
+            target,
             activations: BTreeMap::new(),
             weights: BTreeMap::new(),
         }
     }
 }
 
-/// Parameters for every site of the target and every weight.
+/// Parameters for every quantization point of the target and every weight.
 ///
-/// `ranges` holds the observed range of every [`Site::range_of`] that is not an input of the model; inputs have
+/// `ranges` holds the observed range of every [`QuantizationPoint::range_of`] that is not an input of the model; inputs have
 /// `input_params`. Concat inputs whose ranges are close get common parameters, and the Concat then none of its own;
 /// others keep their own, and the Concat's result is quantized anew.
 ///
 /// # Errors
-/// `MissingRange`, `BadRange`, `NonFiniteWeight` and `Params` with the value; as [`crate::sites`] otherwise.
+/// `MissingRange`, `BadRange`, `NonFiniteWeight` and `Params` with the value; as [`crate::quantization_points`] otherwise.
 pub fn plan(
     graph: &Graph,
     ranges: &BTreeMap<ValueId, Range>,
     input_params: &QuantParams,
-    target: &Target,
+    target: &'static Target,
 ) -> Result<QuantPlan, QuantError> {
     let region = Region::new(graph)?;
-    let mut sites = region_sites(&region, target);
-    let mut groups = Groups::new(graph, &sites, ranges)?;
-    if !target.quantize_every_operator {
-        let shared = groups.share(&region, &sites);
-        sites.retain(|s| !shared.contains(&s.value));
+    let mut points = region_points(&region, target);
+    let mut ranges = SharedRanges::new(graph, &points, ranges)?;
+    if matches!(target.placement, Placement::ConvolutionInputs) {
+        let shared = ranges.share(&region, &points);
+        points.retain(|p| !shared.contains(&p.value));
     }
     let mut plan = QuantPlan::empty(target);
-    for site in &sites {
-        let name = &graph.value(site.value).name;
-        let params = match groups.range(site.range_of) {
+    for point in &points {
+        let name = &graph.value(point.value).name;
+        let params = match ranges.range(point.range_of) {
             None => input_params.clone(),
             Some(range) => range.u8_params().map_err(at(name))?,
         };
@@ -131,24 +131,24 @@ fn visible(
     }
 }
 
-/// Values that have one range in common.
-struct Groups {
+/// Ranges of values, some of which have one in common.
+struct SharedRanges {
     own: BTreeMap<ValueId, Range>,
     /// Group of each value: its smallest member.
     group: BTreeMap<ValueId, ValueId>,
 }
 
-impl Groups {
+impl SharedRanges {
     fn new(
         graph: &Graph,
-        sites: &[Site],
+        points: &[QuantizationPoint],
         ranges: &BTreeMap<ValueId, Range>,
     ) -> Result<Self, QuantError> {
         let mut own = BTreeMap::new();
         let consumers = graph.consumers();
-        for v in sites
+        for v in points
             .iter()
-            .map(|s| s.range_of)
+            .map(|p| p.range_of)
             .filter(|v| !graph.inputs().contains(v))
         {
             let value = || graph.value(v).name.clone();
@@ -180,8 +180,8 @@ impl Groups {
     }
 
     /// Lets the inputs of Concats share where their ranges are close; gives the Concats that need no parameters.
-    fn share(&mut self, region: &Region<'_>, sites: &[Site]) -> BTreeSet<ValueId> {
-        let planned: BTreeSet<ValueId> = sites.iter().map(|s| s.value).collect();
+    fn share(&mut self, region: &Region<'_>, points: &[QuantizationPoint]) -> BTreeSet<ValueId> {
+        let planned: BTreeSet<ValueId> = points.iter().map(|p| p.value).collect();
         let mut shared = BTreeSet::new();
         for output in region
             .nodes()

@@ -1,7 +1,7 @@
 //! Rounding of weights by the second moments of what they are multiplied with.
-use crate::sites::Region;
+use crate::points::Region;
 use crate::weights::at;
-use crate::{Moments, QuantError, QuantPlan, target};
+use crate::{PatchMoments, QuantError, QuantPlan};
 use ir::{Graph, NodeId, QuantFacts, QuantParams, Tensor, ValueId};
 use numerics::UnitUpper;
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ const DAMPING: f64 = 0.01;
 /// Source: GPTQ (arXiv 2210.17323), OBQ (arXiv 2208.11580), in the form of LDLQ (arXiv 2307.13304).
 ///
 /// # Errors
-/// As [`crate::sites`]; `NonFiniteWeight` and `Params` with the value; `UnknownTarget` of the plan.
+/// As [`crate::quantization_points`]; `NonFiniteWeight` and `Params` with the value.
 pub fn round_weights(
     graph: &Graph,
     plan: &QuantPlan,
-    moments: &BTreeMap<NodeId, Moments>,
+    moments: &BTreeMap<NodeId, PatchMoments>,
     means: &BTreeMap<ValueId, Vec<f32>>,
 ) -> Result<Graph, QuantError> {
-    let largest = i32::from(target(&plan.target)?.largest_weight);
+    let largest = i32::from(plan.target.largest_weight);
     let region = Region::new(graph)?;
     let mut edit = graph.edit();
     for (id, node, position) in region.weighted() {
@@ -43,9 +43,8 @@ pub fn round_weights(
         }
         let tensor = graph.constant(weight).expect("weighted() gives constants");
         let means = means.get(&node.inputs[0]).map(Vec::as_slice);
-        let Some((rounded, shift)) =
-            round_tensor(name, tensor, (params, largest), (moments, means))?
-        else {
+        let grid = Grid { params, largest };
+        let Some((rounded, shift)) = round_tensor(name, tensor, grid, moments, means)? else {
             continue;
         };
         let old_bias = match old_bias.flatten() {
@@ -68,17 +67,26 @@ pub fn round_weights(
     Ok(rounded)
 }
 
+/// The numbers that a quantized weight can be.
+#[derive(Clone, Copy)]
+struct Grid<'a> {
+    params: &'a QuantParams,
+    /// Largest magnitude of a quantized value.
+    largest: i32,
+}
+
 /// Weights on their grid, and the mean change of each output channel.
 type Rounded = (Vec<f64>, Vec<f64>);
 
 fn round_tensor(
     name: &str,
     weight: &Tensor,
-    (params, largest): (&QuantParams, i32),
-    (moments, means): (&Moments, Option<&[f32]>),
+    grid: Grid<'_>,
+    moments: &PatchMoments,
+    means: Option<&[f32]>,
 ) -> Result<Option<Rounded>, QuantError> {
     let weights = weight.to_f64().map_err(at(name))?;
-    let (outputs, size) = (params.scale().len(), moments.size());
+    let (outputs, size) = (grid.params.scale().len(), moments.size());
     if size == 0 || weights.len() != outputs * size {
         return Ok(None);
     }
@@ -94,7 +102,7 @@ fn round_tensor(
         for (o, shift) in rows.clone().zip(&mut shift[rows]) {
             let row = o * size..(o + 1) * size;
             let (before, after) = (&weights[row.clone()], &mut rounded[row]);
-            round_row((before, after), (params, o, largest), factors.as_ref());
+            round_row(before, after, grid, o, factors.as_ref());
             let change = after.iter().zip(before).zip(&mean);
             *shift = change.map(|((a, b), m)| (a - b) * m).sum();
         }
@@ -104,8 +112,10 @@ fn round_tensor(
 
 /// Rounds a filter, each weight after the errors of those before it were carried over.
 fn round_row(
-    (before, after): (&[f64], &mut [f64]),
-    (params, channel, largest): (&QuantParams, usize, i32),
+    before: &[f64],
+    after: &mut [f64],
+    grid: Grid<'_>,
+    channel: usize,
     factors: Option<&UnitUpper>,
 ) {
     let size = before.len();
@@ -115,9 +125,9 @@ fn round_row(
             Some(u) => errors.iter().zip(u.column(k)).map(|(e, u)| e * u).sum(),
             None => 0.0,
         };
-        let code = params.quantize(channel, (before[k] + carried) as f32);
-        let code = code.clamp(-largest, largest);
-        after[k] = f64::from(params.dequantize(channel, code));
+        let q = grid.params.quantize(channel, (before[k] + carried) as f32);
+        let q = q.clamp(-grid.largest, grid.largest);
+        after[k] = f64::from(grid.params.dequantize(channel, q));
         errors[k] = before[k] - after[k];
     }
 }

@@ -1,4 +1,4 @@
-//! Weights: per_channel symmetric I8 parameters, and constants as codes.
+//! Weights: per_channel symmetric I8 parameters, and quantized constants.
 use crate::QuantError;
 use ir::{DataType, OpError, QuantParams, Tensor};
 
@@ -31,7 +31,7 @@ fn peaks(value: &str, weight: &Tensor) -> Result<Vec<f64>, QuantError> {
 
 /// Symmetric I8 parameters for each channel of axis 0: scale `max|w| / largest`.
 ///
-/// With `bias` and the input's scale, a scale is raised where the bias would not fit an I32 code of
+/// With `bias` and the input's scale, a scale is raised where the bias would not fit an I32 of scale
 /// `x_scale * scale`: in channels that are (almost) 0.
 pub(crate) fn weight_params(
     value: &str,
@@ -64,8 +64,8 @@ pub(crate) fn bias_params(
     QuantParams::per_channel(0, scale, zero_point, DataType::I32).map_err(at(value))
 }
 
-/// A constant as codes; per_channel parameters run over axis 0.
-pub(crate) fn codes(
+/// A constant, quantized; per_channel parameters run over axis 0.
+pub(crate) fn quantized(
     value: &str,
     tensor: &Tensor,
     params: &QuantParams,
@@ -82,7 +82,7 @@ pub(crate) fn codes(
     }
     let elements = tensor.to_f64().map_err(at(value))?;
     let filter = (elements.len() / channels.max(1)).max(1);
-    let codes: Vec<f64> = elements
+    let quantized: Vec<f64> = elements
         .iter()
         .enumerate()
         .map(|(i, &w)| {
@@ -96,19 +96,20 @@ pub(crate) fn codes(
             ))
         })
         .collect();
-    Tensor::from_f64(params.dtype(), tensor.shape(), &codes).map_err(at(value))
+    Tensor::from_f64(params.dtype(), tensor.shape(), &quantized).map_err(at(value))
 }
 
-/// The real numbers behind a constant's codes.
+/// What a constant is after it was quantized and dequantized.
 pub(crate) fn rounded(
     value: &str,
     tensor: &Tensor,
     params: &QuantParams,
 ) -> Result<Vec<f64>, QuantError> {
-    let codes = codes(value, tensor, params)?.to_i64().map_err(at(value))?;
-    let row = (codes.len() / params.scale().len().max(1)).max(1);
-    let real = |(i, &q): (usize, &i64)| f64::from(params.dequantize(i / row, q as i32));
-    Ok(codes.iter().enumerate().map(real).collect())
+    let quantized = quantized(value, tensor, params)?;
+    let quantized = quantized.to_i64().map_err(at(value))?;
+    let row = (quantized.len() / params.scale().len().max(1)).max(1);
+    let dequantized = |(i, &q): (usize, &i64)| f64::from(params.dequantize(i / row, q as i32));
+    Ok(quantized.iter().enumerate().map(dequantized).collect())
 }
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
         let p = weight_params("w", &w, 127, None).unwrap();
         assert_eq!(p.scale()[1..], [f32::EPSILON; 2]);
         assert_eq!(
-            codes("w", &w, &p).unwrap(),
+            quantized("w", &w, &p).unwrap(),
             Tensor::new([3, 2], vec![50i8, -127, 0, 0, 0, 0]).unwrap()
         );
     }

@@ -5,7 +5,10 @@ use ir::ops::{
 use ir::{
     DataType, Edit, Graph, Node, QuantFacts, QuantParams, Tensor, TensorType, ValueId, interpreter,
 };
-use quant::{QuantError, QuantPlan, Range, TARGETS, Target, apply, int8_macs_share, plan, sites};
+use quant::{
+    QuantError, QuantPlan, Range, TARGETS, Target, apply, int8_macs_share, plan,
+    quantization_points,
+};
 use std::collections::BTreeMap;
 
 fn noise(n: usize, seed: u64) -> Vec<f32> {
@@ -113,7 +116,7 @@ fn observed(graph: &Graph) -> BTreeMap<ValueId, Range> {
     all.iter().map(|(v, t)| (*v, range(t))).collect()
 }
 
-fn quantized(graph: &Graph, target: &Target) -> (QuantPlan, Graph) {
+fn quantized(graph: &Graph, target: &'static Target) -> (QuantPlan, Graph) {
     let plan = plan(graph, &observed(graph), &pixel_params(), target).unwrap();
     let applied = apply(graph, &plan).unwrap();
     (plan, applied)
@@ -332,7 +335,7 @@ fn plan_of_a_bad_graph_or_range_names_the_culprit() {
     ));
     let (good, q) = quantized(&graph, target);
     assert!(matches!(
-        sites(&q, target),
+        quantization_points(&q, target),
         Err(QuantError::AlreadyQuantized { .. })
     ));
     let mut unknown = good.clone();
@@ -343,16 +346,19 @@ fn plan_of_a_bad_graph_or_range_names_the_culprit() {
             value: "nothing".into()
         })
     );
-    let mut unknown = good;
-    unknown.target = "other".into();
-    assert!(matches!(
-        apply(&graph, &unknown),
-        Err(QuantError::UnknownTarget { .. })
-    ));
+    let written = serde_json::to_string(&good).unwrap();
+    let unknown = written.replace("\"builtin\"", "\"other\"");
+    assert_ne!(written, unknown);
+    assert_eq!(serde_json::from_str::<QuantPlan>(&written).unwrap(), good);
+    let error = serde_json::from_str::<QuantPlan>(&unknown).unwrap_err();
+    assert!(
+        error.to_string().contains("unknown target `other`"),
+        "{error}"
+    );
 }
 
 #[test]
-fn sites_with_batch_normalization_left_name_the_node() {
+fn quantization_points_with_batch_normalization_left_name_the_node() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
@@ -365,7 +371,7 @@ fn sites_with_batch_normalization_left_name_the_node() {
     )[0];
     e.output(y);
     graph.apply(e).unwrap();
-    let error = sites(&graph, &quant::BUILTIN).unwrap_err();
+    let error = quantization_points(&graph, &quant::BUILTIN).unwrap_err();
     assert_eq!(
         error,
         QuantError::UnfoldedBatchNormalization { node: "bn".into() }

@@ -3,7 +3,7 @@ use ir::{DataType, Graph, Normalised, QuantParams, normalise};
 use onnx::{LoadOptions, load, save};
 use quant::{
     QuantPlan, Range, TARGETS, Target, apply, depthwise_inputs, equalize, int8_macs_share, plan,
-    sites,
+    quantization_points,
 };
 use std::path::Path;
 use std::process::Command;
@@ -31,8 +31,8 @@ fn models() -> Vec<(&'static str, Normalised)> {
 }
 
 /// A plan with the same made-up range everywhere: placement is what is tested.
-fn placed(graph: &Graph, target: &Target) -> QuantPlan {
-    let found = sites(graph, target).unwrap();
+fn placed(graph: &Graph, target: &'static Target) -> QuantPlan {
+    let found = quantization_points(graph, target).unwrap();
     let ranges = found
         .iter()
         .map(|s| (s.range_of, Range::new(-6.0, 6.0)))
@@ -48,7 +48,7 @@ fn apply_on_real_models_runs_most_macs_in_int8() {
             let plan = placed(&graph, target);
             let share = int8_macs_share(&apply(&graph, &plan).unwrap());
             println!(
-                "{name} {}: {} sites, int8 share {share:.4}",
+                "{name} {}: {} points, int8 share {share:.4}",
                 target.name,
                 plan.activations.len()
             );
@@ -58,7 +58,7 @@ fn apply_on_real_models_runs_most_macs_in_int8() {
 }
 
 /// The graph with the channels of every depthwise input scaled by powers of two.
-fn equalized(graph: &Graph, target: &Target) -> Graph {
+fn equalized(graph: &Graph, target: &'static Target) -> Graph {
     let scales = depthwise_inputs(graph).unwrap().into_iter().map(|v| {
         let channels = graph.ty(v).unwrap().shape[1];
         let scale = (0..channels).map(|c| 2f32.powi(c as i32 % 5)).collect();

@@ -94,7 +94,7 @@ impl Contents {
         let recipe = Recipe::read(&dir.file("recipe.toml"))?;
         let plan: QuantPlan = dir.read_json("quant.plan.json")?;
         let (pruned, model) = (read(dir, "pruned.onnx")?, read(dir, "model.onnx")?);
-        let head = yolo::families::identify(&pruned, recipe.family.as_deref())?;
+        let head = yolo::families::identify(&pruned, recipe.family)?;
         let per_scene = head.input.images();
         let readable = |p: &&PathBuf| material.images.streams.read(p, per_scene).is_ok();
         let readable = material.images.paths.iter().filter(readable).cloned();

@@ -420,9 +420,17 @@ fn provenance(r: &Contents) -> Markup {
             r.record.calibration_images.to_string(),
         ),
         ("Seed", "随机种子", c.seed.to_string()),
-        ("Pruning criterion", "剪枝准则", c.prune.criterion.clone()),
-        ("Target", "目标引擎", c.quantize.target.clone()),
-        ("Calibrator", "校准方法", c.quantize.calibrator.clone()),
+        (
+            "Pruning criterion",
+            "剪枝准则",
+            c.prune.criterion.name.to_owned(),
+        ),
+        ("Target", "目标引擎", c.quantize.target.name.to_owned()),
+        (
+            "Calibrator",
+            "校准方法",
+            c.quantize.calibrator.name.to_owned(),
+        ),
         ("Instruction set", "指令集", c.isa.clone()),
         ("yoloslim", "yoloslim", env!("CARGO_PKG_VERSION").to_owned()),
     ];

@@ -2,7 +2,7 @@
 use ir::ops::{Reshape, Softmax, Split, Transpose, UnaryKind};
 use ir::{DataType, Graph, QuantParams};
 use net::{Net, image};
-use quant::{BUILTIN, Range, apply, int8_macs_share, plan, sites};
+use quant::{BUILTIN, Range, apply, int8_macs_share, plan, quantization_points};
 use runtime::{Plan, PlanOptions, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
@@ -50,7 +50,7 @@ fn detector() -> Graph {
 
 /// The same with quantized values wherever our engine wants them, and a head in f32.
 fn quantized(graph: &Graph) -> Graph {
-    let ranges = sites(graph, &BUILTIN).expect("a float graph");
+    let ranges = quantization_points(graph, &BUILTIN).expect("a float graph");
     let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-2.0, 4.0)));
     let input = QuantParams::per_tensor(0.02, 100, DataType::U8).expect("valid parameters");
     let plan = plan(graph, &ranges.collect(), &input, &BUILTIN).expect("ranges for all sites");

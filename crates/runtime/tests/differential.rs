@@ -225,7 +225,7 @@ fn random_float_models_compute_what_onnx_runtime_computes() {
 }
 
 /// A network quantized by our own placement, with the ranges of its input.
-fn quantized(graph: &Graph, target: &Target) -> Graph {
+fn quantized(graph: &Graph, target: &'static Target) -> Graph {
     let graph = normalise(graph.clone()).expect("it is normalised");
     let x = Tensor::new(
         graph.ty(graph.inputs()[0]).expect("typed").shape.clone(),
@@ -255,7 +255,7 @@ fn random_quantized_models_compute_what_onnx_runtime_computes() {
     for seed in 0..210 * times() {
         let graph = random_detector(seed + 1_000_000, 1 + (seed % 4) as usize);
         let ours = format!("ours{seed:05}");
-        let target = &quant::TARGETS[seed as usize % quant::TARGETS.len()];
+        let target = quant::TARGETS[seed as usize % quant::TARGETS.len()];
         let model = onnx::encode(&quantized(&graph, target)).expect("it is written");
         referee.give(&ours, "onnx", &model, &input(&graph));
         let kind = KINDS[seed as usize % KINDS.len()];

@@ -99,9 +99,9 @@ fn session(graph: &Graph, observe: &[ValueId], options: PlanOptions, threads: us
 }
 
 /// A model of the assets quantized with the ranges of one made-up image.
-fn quantized(folder: &Path, name: &str, target: &Target) -> Graph {
+fn quantized(folder: &Path, name: &str, target: &'static Target) -> Graph {
     let graph = normalise(load(&folder.join(name))).expect(name);
-    let sites = quant::sites(&graph, target).expect(name);
+    let sites = quant::quantization_points(&graph, target).expect(name);
     let input = graph.inputs()[0];
     let observed = sites.iter().map(|s| s.range_of).filter(|&v| v != input);
     let observed: Vec<ValueId> = observed.collect();

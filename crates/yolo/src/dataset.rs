@@ -7,6 +7,8 @@ mod coco_json;
 mod copies;
 mod data_yaml;
 mod image_file;
+mod image_limits;
+mod image_names;
 mod jpeg;
 mod label_file;
 mod labels;
@@ -18,10 +20,9 @@ use std::path::{Path, PathBuf};
 
 pub use bad_input::{BadInput, most_bad};
 pub use copies::first_of_content;
-pub(crate) use data_yaml::streams;
-pub use image_file::{
-    IMAGE_EXTENSIONS, MAX_DECODING_BYTES, MAX_PIXELS, is_image_name, read_rgb, read_size,
-};
+pub use image_file::{read_rgb, read_size};
+pub use image_limits::{MAX_DECODING_BYTES, MAX_PIXELS};
+pub use image_names::{IMAGE_EXTENSIONS, is_image_name};
 pub use jpeg::lacks_end_marker;
 use label_file::label_path;
 pub use labels::{Label, LabelBox};
@@ -91,7 +92,7 @@ impl Dataset {
             Description::Coco => coco_json::open(data, split)?,
             Description::Folder => (Self::unlabelled(folder(data, split)?), 0),
         };
-        bad_input::check("labels", &dataset.bad_labels, labels)?;
+        check_bad("labels", &dataset.bad_labels, labels)?;
         dataset.check_bad_images(&[])?;
         Ok(dataset)
     }
@@ -150,7 +151,7 @@ impl Dataset {
     /// `TooManyBadInputs` if they are more than max(3, 1 %) of the images.
     pub fn check_bad_images(&self, undecodable: &[BadInput]) -> Result<(), YoloError> {
         let bad = [&self.bad_images[..], undecodable].concat();
-        bad_input::check("images", &bad, self.images.len() + self.bad_images.len())
+        check_bad("images", &bad, self.images.len() + self.bad_images.len())
     }
 
     /// Refuses a data set in which no image has a label: there would be nothing to measure.
@@ -207,7 +208,7 @@ enum Description {
 
 impl Description {
     fn of(data: &Path) -> Result<Self, YoloError> {
-        let extension = image_file::extension_of(data);
+        let extension = image_names::extension_of(data);
         match extension.as_deref() {
             _ if data.is_dir() => Ok(Self::Folder),
             Some("yaml" | "yml") => Ok(Self::Yaml),
@@ -236,4 +237,19 @@ fn folder(folder: &Path, split: &str) -> Result<Listing, YoloError> {
 /// A path with Windows' separators, as this system writes it.
 fn slashed(path: &str) -> Option<String> {
     path.contains('\\').then(|| path.replace('\\', "/"))
+}
+
+/// Refuses more than [`most_bad`] of `total`.
+fn check_bad(what: &'static str, bad: &[BadInput], total: usize) -> Result<(), YoloError> {
+    let limit = most_bad(total);
+    match bad.first() {
+        Some(first) if bad.len() > limit => Err(YoloError::TooManyBadInputs {
+            what,
+            found: bad.len(),
+            total,
+            limit,
+            first: first.clone(),
+        }),
+        _ => Ok(()),
+    }
 }

@@ -67,3 +67,12 @@ pub struct Detection {
     /// Class index of the detector.
     pub class: usize,
 }
+
+/// What counts as a detection.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Thresholds {
+    /// Lowest confidence.
+    pub conf: f32,
+    /// Highest overlap of two boxes of one class.
+    pub iou: f32,
+}

@@ -3,24 +3,14 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use ir::{Graph, Tensor};
+use ir::{Graph, Normalised, Tensor};
 use runtime::{Plan, PlanOptions, Session};
-use serde::Serialize;
 
-use crate::families::Head;
-use crate::{Detection, Pixels, Planes, YoloError, nms};
+use crate::families::{Family, Head, identify};
+use crate::{Detection, Pixels, Planes, Thresholds, YoloError, nms};
 
 /// Most detections an image may give, as the family's own tools limit it.
 pub const MAX_DET: usize = 300;
-
-/// What counts as a detection.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Thresholds {
-    /// Lowest confidence.
-    pub conf: f32,
-    /// Highest overlap of two boxes of one class.
-    pub iou: f32,
-}
 
 /// A detector compiled once, from which every thread makes its own session.
 #[derive(Clone)]
@@ -32,20 +22,32 @@ pub struct CompiledDetector {
 }
 
 impl CompiledDetector {
-    /// Compiles a graph for detection; BatchNorm is folded on the way.
+    /// Recognises the head of a graph, of the family if one is named, and compiles it.
     ///
     /// # Errors
-    /// `NoFamily`, `UnknownFamily` as [`crate::families::identify`]; `Graph` and `Runtime` when the graph cannot be executed.
-    pub fn compile(
-        graph: &Graph,
-        family: Option<&str>,
+    /// As [`identify`] and [`CompiledDetector::compile`]; `Graph` when the graph cannot be normalised.
+    pub fn open(
+        graph: Graph,
+        family: Option<&'static Family>,
         options: &PlanOptions,
     ) -> Result<Self, YoloError> {
-        let graph = ir::normalise(graph.clone())?;
-        let head = crate::families::identify(&graph, family)?;
-        let plan = Plan::compile(&graph, &[], options)?;
+        let graph = ir::normalise(graph)?;
+        let head = Arc::new(identify(&graph, family)?);
+        Self::compile(&graph, &head, options)
+    }
+
+    /// Compiles a graph whose head was recognised, in this graph or in one that it was made from by pruning or quantization.
+    ///
+    /// # Errors
+    /// `Runtime` when the graph cannot be executed.
+    pub fn compile(
+        graph: &Normalised,
+        head: &Arc<Head>,
+        options: &PlanOptions,
+    ) -> Result<Self, YoloError> {
+        let plan = Plan::compile(graph, &[], options)?;
         Ok(Self {
-            head: Arc::new(head),
+            head: Arc::clone(head),
             plan: Arc::new(plan),
         })
     }

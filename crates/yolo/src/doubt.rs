@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::families::Head;
-use crate::metrics::{GroundTruth, iou};
-use crate::{CocoResult, YoloError};
+use crate::metrics::GroundTruth;
+use crate::{CocoResult, YoloError, iou};
 
 /// Confidence of detections that should lie on objects.
 const CONF: f64 = 0.25;

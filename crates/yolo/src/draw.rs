@@ -24,7 +24,7 @@ const JPEG_QUALITY: u8 = 92;
 /// Colours go by class. Names that the Latin-1 fonts cannot show read `class 7`.
 pub fn draw_detections(image: &mut RgbImage, detections: &[Detection], names: &[String]) {
     let style = Style::for_image(image);
-    let size = (i64::from(image.width()), i64::from(image.height()));
+    let size = [image.width(), image.height()].map(i64::from);
     let mut order: Vec<&Detection> = detections.iter().collect();
     order.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut labels: Vec<(String, Area)> = Vec::new();
@@ -45,7 +45,7 @@ pub fn draw_detections(image: &mut RgbImage, detections: &[Detection], names: &[
         draw_frame(image, frame(detection, size), detection.class, &style);
     }
     for (detection, (text, area)) in order.iter().zip(&labels).rev() {
-        draw_label(image, (text, *area), detection.class, &style);
+        draw_label(image, text, *area, detection.class, &style);
     }
 }
 
@@ -78,7 +78,7 @@ pub fn save_image(image: &RgbImage, path: &Path) -> Result<(), YoloError> {
 }
 
 /// The colour of a class: hues a golden angle apart, so that neighbours differ.
-pub fn class_color(class: usize) -> [u8; 3] {
+fn class_color(class: usize) -> [u8; 3] {
     let hue = (class as f64 * 137.507_764).rem_euclid(360.0) / 60.0;
     // Every hue comes round again after a dozen classes, in another brightness.
     let value = [1.0, 0.75, 0.9][class / 12 % 3];
@@ -115,12 +115,12 @@ impl Style {
     }
 
     /// Width and height of `label` with a margin around it.
-    fn label_size(&self, label: &str) -> (i64, i64) {
+    fn label_size(&self, label: &str) -> [i64; 2] {
         let letter = self.font.character_size;
         let letters = label.chars().count() as u32;
         let width = letters * (letter.width + self.font.character_spacing) + 2;
         let scale = i64::from(self.magnification);
-        (i64::from(width) * scale, i64::from(letter.height) * scale)
+        [i64::from(width) * scale, i64::from(letter.height) * scale]
     }
 }
 
@@ -128,7 +128,7 @@ impl Style {
 type Area = [i64; 4];
 
 /// The pixels of a detection's box, at least one.
-fn frame(detection: &Detection, (width, height): (i64, i64)) -> Area {
+fn frame(detection: &Detection, [width, height]: [i64; 2]) -> Area {
     let pixel = |value: f32, limit: i64| (value.round() as i64).clamp(0, limit);
     let left = pixel(detection.bbox.left, width - 1);
     let top = pixel(detection.bbox.top, height - 1);
@@ -140,8 +140,8 @@ fn frame(detection: &Detection, (width, height): (i64, i64)) -> Area {
 /// Where a label hides least of those already placed: above the box, below it, at its other end, inside it.
 fn label_area(
     [left, top, right, bottom]: Area,
-    (label_width, label_height): (i64, i64),
-    (width, height): (i64, i64),
+    [label_width, label_height]: [i64; 2],
+    [width, height]: [i64; 2],
     taken: &[Area],
 ) -> Area {
     let [above, below] = [top - label_height, bottom];
@@ -178,7 +178,7 @@ fn draw_frame(image: &mut RgbImage, [left, top, right, bottom]: Area, class: usi
     fill(image, [right - line, top, right, bottom], color);
 }
 
-fn draw_label(image: &mut RgbImage, (text, area): (&str, Area), class: usize, style: &Style) {
+fn draw_label(image: &mut RgbImage, text: &str, area: Area, class: usize, style: &Style) {
     let color = class_color(class);
     fill(image, area, color);
     let mut letters = Letters {
@@ -318,7 +318,7 @@ mod tests {
         ];
         let mut taken: Vec<Area> = Vec::new();
         for frame in boxes {
-            let area = label_area(frame, label, size, &taken);
+            let area = label_area(frame, label.into(), size.into(), &taken);
             let within = area[0] >= 0 && area[1] >= 0 && area[2] <= size.0 && area[3] <= size.1;
             assert!(within, "{area:?}");
             assert!(taken.iter().all(|t| overlap(t, &area) == 0), "{area:?}");

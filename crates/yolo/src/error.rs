@@ -202,14 +202,6 @@ pub enum YoloError {
         /// Output channels of the convolutions that feed them.
         output_convs: Vec<usize>,
     },
-    /// A family name that is not in the list.
-    #[error("unknown family `{found}`: expected one of {expected}")]
-    UnknownFamily {
-        /// The name given.
-        found: String,
-        /// The names known.
-        expected: String,
-    },
     /// Two counts of classes that must be equal are not.
     #[error("{}: {expected} classes by `{expected_by}`, but {found} by `{found_by}`", path.display())]
     ClassCount {
@@ -350,6 +342,13 @@ pub enum YoloError {
     /// A ratio to a baseline that detects nothing.
     #[error("the baseline's map_50_95 is 0: nothing can be kept of it")]
     BaselineIsZero,
+}
+
+impl BadInput {
+    /// An image that did not decode, from the error that said so.
+    pub fn image(file: impl Into<PathBuf>, error: &YoloError) -> Self {
+        Self::file(file, error.reason())
+    }
 }
 
 impl YoloError {

@@ -1,62 +1,16 @@
 //! YOLO families: recognised from the graph's structure, never from names.
-pub use crate::heads::{ANCHORS, Decoder};
-use crate::heads::{Kind, Recognised, Subject};
-use crate::{ModelInput, Placement, Thresholds, YoloError};
+pub use crate::heads::{ANCHORS, Decoder, Family};
+use crate::heads::{Recognised, Subject};
+use crate::model_input::shapes;
+use crate::{LETTERBOX, ModelInput, YoloError};
 use ir::rewrites::SUPPRESSIONS;
-use ir::{Graph, Op, Tail, ValueId, find_tail};
+use ir::{Graph, Op, Tail, find_tail};
 
 mod end2end;
 mod other_tasks;
 mod v5;
 mod v8;
 mod yolox;
-
-/// How an image becomes the network's input.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Preprocess {
-    /// Where the resized image sits in the input.
-    pub placement: Placement,
-    /// What a pixel byte is multiplied by.
-    pub scale: f32,
-    /// Whether channels are blue, green, red.
-    pub bgr: bool,
-}
-
-/// RGB from 0 to 1 in the middle of the input, as Ultralytics trains: every family that does not say otherwise.
-pub const LETTERBOX: Preprocess = Preprocess {
-    placement: Placement::Centered,
-    scale: 1.0 / 255.0,
-    bgr: false,
-};
-
-/// One family of detectors.
-#[derive(Debug)]
-pub struct Family {
-    /// Name for `--family` and listings.
-    pub name: &'static str,
-    /// How images are prepared.
-    pub preprocess: Preprocess,
-    /// What its own tools show as a detection.
-    pub thresholds: Thresholds,
-    /// Whether a head is of the family.
-    pub(crate) fits: fn(&Evidence<'_>) -> bool,
-    /// How boxes are predicted where nothing but the family's name tells it.
-    pub(crate) kind: Kind,
-    /// What its outputs are, in words.
-    pub(crate) gives: &'static str,
-}
-
-/// What is known of a head.
-pub(crate) struct Evidence<'a> {
-    pub(crate) graph: &'a Graph,
-    pub(crate) tail: &'a Tail,
-    /// How its output convolutions predict a box.
-    pub(crate) kind: Kind,
-    /// Whether the best boxes are picked inside the graph, so that nothing is left to suppress.
-    pub(crate) is_picked: bool,
-    /// Whether the family was named by the user.
-    pub(crate) is_forced: bool,
-}
 
 /// All families, in the order in which they are tried.
 pub const FAMILIES: &[&Family] = &[
@@ -67,6 +21,8 @@ pub const FAMILIES: &[&Family] = &[
     &v5::FAMILY,
     &yolox::FAMILY,
 ];
+
+ir::choices!(Family, "family", FAMILIES);
 
 /// A recognised detection head.
 #[derive(Clone, Debug)]
@@ -81,8 +37,6 @@ pub struct Head {
     pub names: Option<Vec<String>>,
     /// How images are fed to it.
     pub input: ModelInput,
-    /// Evidence from the graph.
-    pub tail: Tail,
     /// What was assumed and could not be read from the graph, for the user.
     pub notes: Vec<String>,
 }
@@ -101,10 +55,9 @@ impl Head {
 ///
 /// # Errors
 /// `OtherTask` for a head that predicts more than boxes, `SuppressesInside` for NMS in the graph, `NoFamily` when no
-/// family fits, `NotThisFamily` when no output is the named one's, `UnknownFamily` for a name that is not in the list,
-/// `ImageInput` and `InputPixels` as [`ModelInput::new`].
-pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> {
-    let families = named(forced)?;
+/// family fits, `NotThisFamily` when no output is the named one's, `ImageInput` and `InputPixels` as [`ModelInput::new`].
+pub fn identify(graph: &Graph, forced: Option<&'static Family>) -> Result<Head, YoloError> {
+    let families = forced.map_or(FAMILIES.to_vec(), |family| vec![family]);
     let tail = find_tail(graph);
     let names = graph
         .metadata
@@ -119,7 +72,7 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
     };
     let recognised = subject.recognise(&families, forced.is_some());
     if let Recognised::Read(family, decoder, notes) = recognised {
-        return head((family, decoder), graph, (tail, names), notes);
+        return head(graph, family, decoder, names, notes);
     }
     if let Recognised::WithoutAnchors(anchors) = recognised {
         return Err(YoloError::Anchors { anchors });
@@ -130,10 +83,9 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
     if let Some(op) = suppression(graph, &tail) {
         return Err(YoloError::SuppressesInside { op });
     }
-    let forced_family = families.first().filter(|_| forced.is_some()).copied();
     let assumed = match recognised {
         Recognised::Assumed(family, decoder, why) => Some((family, decoder, why)),
-        _ => forced_family.and_then(|family| {
+        _ => forced.and_then(|family| {
             let decoder = subject.assume(family)?;
             Some((family, decoder, "--family names it".to_owned()))
         }),
@@ -144,9 +96,9 @@ pub fn identify(graph: &Graph, forced: Option<&str>) -> Result<Head, YoloError> 
                 "how the outputs are written could not be read from the graph ({why}): they are taken as those of {}, {decoder}; `val` on labelled images tells whether that is right",
                 family.name
             );
-            head((family, decoder), graph, (tail, names), vec![note])
+            head(graph, family, decoder, names, vec![note])
         }
-        None => Err(refusal(graph, &tail, forced_family)),
+        None => Err(refusal(graph, &tail, forced)),
     }
 }
 
@@ -166,25 +118,11 @@ fn refusal(graph: &Graph, tail: &Tail, forced: Option<&'static Family>) -> YoloE
     }
 }
 
-/// The families that come into question.
-fn named(forced: Option<&str>) -> Result<Vec<&'static Family>, YoloError> {
-    let Some(name) = forced else {
-        return Ok(FAMILIES.to_vec());
-    };
-    let known = || FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>();
-    match FAMILIES.iter().find(|f| f.name == name) {
-        Some(family) => Ok(vec![*family]),
-        None => Err(YoloError::UnknownFamily {
-            found: name.to_owned(),
-            expected: known().join(", "),
-        }),
-    }
-}
-
 fn head(
-    (family, decoder): (&'static Family, Decoder),
     graph: &Graph,
-    (tail, names): (Tail, Option<Vec<String>>),
+    family: &'static Family,
+    decoder: Decoder,
+    names: Option<Vec<String>>,
     notes: Vec<String>,
 ) -> Result<Head, YoloError> {
     let classes = decoder.classes();
@@ -194,7 +132,6 @@ fn head(
         names: names.filter(|n| n.len() == classes),
         input: ModelInput::new(graph, family.preprocess)?,
         decoder,
-        tail,
         notes,
     })
 }
@@ -205,11 +142,6 @@ fn suppression(graph: &Graph, tail: &Tail) -> Option<String> {
         Op::Opaque(o) if SUPPRESSIONS.contains(&o.op_type.as_str()) => Some(o.op_type.clone()),
         _ => None,
     })
-}
-
-pub(crate) fn shapes(graph: &Graph, values: &[ValueId]) -> String {
-    let shape = |v: &ValueId| format!("{:?}", graph.ty(*v).map_or(vec![], |t| t.shape.clone()));
-    values.iter().map(shape).collect::<Vec<_>>().join(", ")
 }
 
 /// Class names as exporters write them: a YAML flow list or a map by index.

@@ -4,6 +4,7 @@
 //! hypothesis, and objects planted into the convolutions tell which one is right.
 mod anchors;
 mod decoder;
+mod family;
 mod predictions;
 mod probe;
 mod readings;
@@ -11,5 +12,7 @@ mod subject;
 
 pub use anchors::ANCHORS;
 pub use decoder::Decoder;
+pub(crate) use family::Evidence;
+pub use family::Family;
 pub(crate) use predictions::Kind;
 pub(crate) use subject::{Recognised, Subject};

@@ -11,6 +11,7 @@ mod error;
 mod evaluate;
 pub mod families;
 mod heads;
+mod iou;
 pub mod metrics;
 mod model_input;
 mod nms;
@@ -25,15 +26,16 @@ pub use dataset::{
     BadInput, Dataset, IMAGE_EXTENSIONS, ImageItem, Label, LabelBox, MAX_DECODING_BYTES,
     MAX_PIXELS, first_of_content, is_image_name, lacks_end_marker, most_bad, read_rgb, read_size,
 };
-pub use detection::{BoxXyxy, Detection};
-pub use detector::{CompiledDetector, Detector, MAX_DET, Network, Thresholds};
+pub use detection::{BoxXyxy, Detection, Thresholds};
+pub use detector::{CompiledDetector, Detector, MAX_DET, Network};
 pub use doubt::Doubt;
-pub use draw::{class_color, draw_detections, save_image};
+pub use draw::{draw_detections, save_image};
 pub use error::YoloError;
 pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};
+pub use iou::iou;
 pub use model_input::{ModelInput, Pixels, Planes};
-pub use nms::{MAX_CANDIDATES, nms};
-pub use preprocess::{Letterbox, Placement, letterbox};
+pub use nms::nms;
+pub use preprocess::{LETTERBOX, Letterbox, Placement, Preprocess, letterbox};
 pub use printable::printable;
 pub use results::{CocoResult, read_results, results_json, write_results};
 pub use streams::Streams;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{RatioInterval, paired_bootstrap};
 pub use coco::{ClassMetrics, CocoEvaluator, CocoMetrics, Matches};
-pub use ground_truth::{Category, GroundTruth, GroundTruthObject, iou};
+pub use ground_truth::{Category, GroundTruth, GroundTruthObject};
 pub use ultralytics::UltralyticsMetrics;
 
 use crate::{CocoResult, YoloError};

@@ -7,8 +7,7 @@ use std::fmt;
 use image::RgbImage;
 use ir::{Graph, ValueId};
 
-use crate::families::{Preprocess, shapes};
-use crate::{Letterbox, YoloError, letterbox};
+use crate::{Letterbox, Preprocess, YoloError, letterbox};
 use own_steps::OwnSteps;
 
 /// Red, green and blue as they add up to brightness, in 2^-14.
@@ -114,9 +113,9 @@ impl ModelInput {
             found: images.len(),
         };
         let geometry = |image: &RgbImage| {
-            let source = (image.width() as usize, image.height() as usize);
+            let source = [image.width() as usize, image.height() as usize];
             let [height, width] = self.size_px;
-            Letterbox::new(self.preprocess.placement, source, (width, height))
+            Letterbox::new(self.preprocess.placement, source, [width, height])
         };
         let first = images.first().map(geometry).ok_or_else(count)?;
         if images.len() != self.images() {
@@ -205,10 +204,16 @@ fn gray(rgb: &[u8]) -> u8 {
     ((sum + (1 << 13)) >> 14) as u8
 }
 
+/// Shapes of values, for messages.
+pub(crate) fn shapes(graph: &Graph, values: &[ValueId]) -> String {
+    let shape = |v: &ValueId| format!("{:?}", graph.ty(*v).map_or(vec![], |t| t.shape.clone()));
+    values.iter().map(shape).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::LETTERBOX;
+    use crate::LETTERBOX;
     use ir::{DataType, TensorType};
 
     fn input(channels: &[usize], bgr: bool) -> Result<ModelInput, YoloError> {

@@ -3,33 +3,34 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::{BoxXyxy, Detection};
+use crate::Detection;
+use crate::iou::Corners;
 
 /// Highest scoring candidates looked at; the rest are dropped unseen.
-pub const MAX_CANDIDATES: usize = 30_000;
+const MAX_CANDIDATES: usize = 30_000;
 
 /// Keeps the best box of every cluster of overlapping boxes of one class.
 ///
 /// `candidates` may name the same box once for each class it scores in (multi-label). Candidates are
-/// visited by falling score, ties by position, at most [`MAX_CANDIDATES`] of them; one is kept if its
+/// visited by falling score, ties by position, at most 30,000 of them; one is kept if its
 /// IoU with every box kept before it in its class is at most `iou_threshold`; visiting ends when
 /// `max_det` are kept. The result is in visiting order. Candidates whose score is NaN or
 /// whose box is not finite are dropped.
 pub fn nms(candidates: &[Detection], iou_threshold: f32, max_det: usize) -> Vec<Detection> {
-    let mut kept_of_class: BTreeMap<usize, Vec<Rect>> = BTreeMap::new();
+    let mut kept_of_class: BTreeMap<usize, Vec<Corners>> = BTreeMap::new();
     let mut kept = Vec::new();
     for index in visiting_order(candidates) {
         if kept.len() == max_det {
             break;
         }
         let candidate = &candidates[index];
-        let rect = Rect::from(&candidate.bbox);
+        let corners = Corners::from(&candidate.bbox);
         let rivals = kept_of_class.entry(candidate.class).or_default();
         if rivals
             .iter()
-            .all(|rival| rect.overlap(rival) <= iou_threshold)
+            .all(|rival| corners.iou_opencv(rival) <= iou_threshold)
         {
-            rivals.push(rect);
+            rivals.push(corners);
             kept.push(*candidate);
         }
     }
@@ -54,53 +55,12 @@ fn visiting_order(candidates: &[Detection]) -> Vec<usize> {
     order
 }
 
-#[derive(Clone, Copy)]
-struct Rect {
-    left: f64,
-    top: f64,
-    right: f64,
-    bottom: f64,
-    area: f64,
-}
-
-impl From<&BoxXyxy> for Rect {
-    fn from(bbox: &BoxXyxy) -> Self {
-        let (left, top) = (f64::from(bbox.left), f64::from(bbox.top));
-        let (right, bottom) = (f64::from(bbox.right), f64::from(bbox.bottom));
-        Self {
-            left,
-            top,
-            right,
-            bottom,
-            area: (right - left) * (bottom - top),
-        }
-    }
-}
-
-impl Rect {
-    /// IoU rounded the way OpenCV's `NMSBoxes` rounds it (as one minus a distance in f32), so that
-    /// boxes on the very threshold fall on the same side; two boxes without area overlap fully.
-    fn overlap(&self, other: &Self) -> f32 {
-        let areas = self.area + other.area;
-        if areas <= f64::EPSILON {
-            return 1.0;
-        }
-        let width = self.right.min(other.right) - self.left.max(other.left);
-        let height = self.bottom.min(other.bottom) - self.top.max(other.top);
-        let shared = if width > 0.0 && height > 0.0 {
-            width * height
-        } else {
-            0.0
-        };
-        1.0 - (1.0 - shared / (areas - shared)) as f32
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::BoxXyxy;
 
     fn detection(left: f32, top: f32, side: f32, score: f32, class: usize) -> Detection {
         let bbox = BoxXyxy {
@@ -190,7 +150,7 @@ mod tests {
                 .collect();
             let kept = nms(&candidates, 0.4, usize::MAX);
             let overlap = |a: &Detection, b: &Detection| {
-                a.class == b.class && Rect::from(&a.bbox).overlap(&Rect::from(&b.bbox)) > 0.4
+                a.class == b.class && Corners::from(&a.bbox).iou_opencv(&Corners::from(&b.bbox)) > 0.4
             };
             for (i, a) in kept.iter().enumerate() {
                 prop_assert!(kept[..i].iter().all(|b| !overlap(a, b)));

@@ -44,10 +44,31 @@ pub struct Letterbox {
     pub new_h: usize,
 }
 
+/// How an image becomes the network's input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preprocess {
+    /// Where the resized image sits in the input.
+    pub placement: Placement,
+    /// What a pixel byte is multiplied by.
+    pub scale: f32,
+    /// Whether channels are blue, green, red.
+    pub bgr: bool,
+}
+
+/// RGB from 0 to 1 in the middle of the input, as Ultralytics trains: every family that does not say otherwise.
+pub const LETTERBOX: Preprocess = Preprocess {
+    placement: Placement::Centered,
+    scale: 1.0 / 255.0,
+    bgr: false,
+};
+
 impl Letterbox {
-    /// Fits an image of `image` = (width, height) into an input of `size` = (width, height).
-    pub fn new(placement: Placement, image: (usize, usize), size: (usize, usize)) -> Self {
-        let ((image_w, image_h), (size_w, size_h)) = (image, size);
+    /// Fits an image into an input; both sizes are `[width, height]`.
+    pub fn new(
+        placement: Placement,
+        [image_w, image_h]: [usize; 2],
+        [size_w, size_h]: [usize; 2],
+    ) -> Self {
         let ratio = (size_h as f64 / image_h as f64).min(size_w as f64 / image_w as f64);
         let scaled = |side: usize, limit: usize| {
             let side = side as f64 * ratio;
@@ -91,17 +112,6 @@ impl Letterbox {
             bottom: back(bbox.bottom, self.top, self.image_h),
         }
     }
-
-    /// A box in original pixels as a box in input pixels.
-    pub fn to_input(&self, bbox: BoxXyxy) -> BoxXyxy {
-        let ratio = self.ratio as f32;
-        BoxXyxy {
-            left: bbox.left * ratio + self.left as f32,
-            top: bbox.top * ratio + self.top as f32,
-            right: bbox.right * ratio + self.left as f32,
-            bottom: bbox.bottom * ratio + self.top as f32,
-        }
-    }
 }
 
 /// The network's input as pixels: `[size_h, size_w, 3] u8`, RGB, padded with gray 114.
@@ -124,7 +134,7 @@ pub fn letterbox(image: &RgbImage, geometry: &Letterbox) -> Vec<u8> {
     } = geometry;
     let found = (image.width() as usize, image.height() as usize);
     assert_eq!(found, (image_w, image_h), "the letterbox of another image");
-    let scaled = resize::resize_linear(image.as_raw(), (image_w, image_h), (new_w, new_h));
+    let scaled = resize::resize_linear(image.as_raw(), [image_w, image_h], [new_w, new_h]);
     let mut canvas = vec![PADDING; size_w * size_h * 3];
     for (y, row) in scaled.chunks_exact(new_w * 3).enumerate() {
         canvas[((top + y) * size_w + left) * 3..][..new_w * 3].copy_from_slice(row);
@@ -177,7 +187,7 @@ mod tests {
             at,
         } in cases
         {
-            let geometry = Letterbox::new(placement, image, size);
+            let geometry = Letterbox::new(placement, image.into(), size.into());
             assert_eq!(
                 (geometry.new_w, geometry.new_h),
                 new,
@@ -189,7 +199,7 @@ mod tests {
 
     #[test]
     fn to_image_outside_is_clipped() {
-        let geometry = Letterbox::new(Placement::Centered, (1280, 720), (640, 640));
+        let geometry = Letterbox::new(Placement::Centered, [1280, 720], [640, 640]);
         let bbox = BoxXyxy {
             left: -5.0,
             top: 100.0,
@@ -205,6 +215,17 @@ mod tests {
         assert_eq!(geometry.to_image(bbox), expected);
     }
 
+    /// A box in original pixels as a box in input pixels.
+    fn to_input(geometry: &Letterbox, bbox: BoxXyxy) -> BoxXyxy {
+        let ratio = geometry.ratio as f32;
+        BoxXyxy {
+            left: bbox.left * ratio + geometry.left as f32,
+            top: bbox.top * ratio + geometry.top as f32,
+            right: bbox.right * ratio + geometry.left as f32,
+            bottom: bbox.bottom * ratio + geometry.top as f32,
+        }
+    }
+
     proptest! {
         #[test]
         fn letterbox_there_and_back_is_the_same_box(
@@ -214,13 +235,13 @@ mod tests {
             top_left: bool,
         ) {
             let placement = if top_left { Placement::TopLeft } else { Placement::Centered };
-            let geometry = Letterbox::new(placement, image, (size.0 * 32, size.1 * 32));
+            let geometry = Letterbox::new(placement, image.into(), [size.0 * 32, size.1 * 32]);
             prop_assert!(geometry.left + geometry.new_w <= geometry.size_w);
             prop_assert!(geometry.top + geometry.new_h <= geometry.size_h);
             let (width, height) = (image.0 as f32, image.1 as f32);
             let (left, top) = (corner.0 * width, corner.1 * height);
             let bbox = BoxXyxy { left, top, right: width, bottom: height };
-            let back = geometry.to_image(geometry.to_input(bbox));
+            let back = geometry.to_image(to_input(&geometry, bbox));
             let tolerance = width.max(height) * 1e-4;
             for (a, b) in bbox.xywh().into_iter().zip(back.xywh()) {
                 prop_assert!((a - b).abs() <= f64::from(tolerance), "{bbox:?} {back:?}");

@@ -1,7 +1,6 @@
 //! Text of a file, as it may be shown.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 /// The text with its control characters as escapes: what a file says must not steer the terminal it is printed on.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -10,10 +9,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        match steers(c) {
-            // Writing into a text cannot fail.
-            true => drop(write!(shown, "{}", c.escape_default())),
-            false => shown.push(c),
+        if steers(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
         }
     }
     Cow::Owned(shown)

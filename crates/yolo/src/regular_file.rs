@@ -15,13 +15,17 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// `Read` if it cannot be opened, or is something else than a regular file.
 pub(crate) fn open(path: &Path) -> Result<File, YoloError> {
-    let opened = fs::metadata(path).and_then(|found| match found.is_file() {
-        // Asked before opening: to open a pipe is to wait for its writer.
-        true => File::open(path),
-        false if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        false => Err(io::Error::other(
-            "not a regular file: pipes and devices are not read",
-        )),
+    // Asked before opening: to open a pipe is to wait for its writer.
+    let opened = fs::metadata(path).and_then(|found| {
+        if found.is_file() {
+            File::open(path)
+        } else if found.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Err(io::Error::other(
+                "not a regular file: pipes and devices are not read",
+            ))
+        }
     });
     opened.map_err(|source| failed(path, source))
 }

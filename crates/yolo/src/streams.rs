@@ -25,14 +25,6 @@ impl Streams {
         Self(folders)
     }
 
-    /// What a data.yaml says under `streams`.
-    ///
-    /// # Errors
-    /// `Read`, `DataYaml` if it is no usable description.
-    pub fn open(data_yaml: &Path) -> Result<Self, YoloError> {
-        crate::dataset::streams(data_yaml)
-    }
-
     /// The `count` images of the scene that an image belongs to; one image is the scene itself.
     ///
     /// # Errors

@@ -26,8 +26,7 @@ fn scene(seed: u64) -> RgbImage {
 
 #[test]
 fn detect_from_pixels_equals_detect_from_real_numbers() {
-    let compiled =
-        CompiledDetector::compile(&tiny::detector(), None, &PlanOptions::default()).unwrap();
+    let compiled = CompiledDetector::open(tiny::detector(), None, &PlanOptions::default()).unwrap();
     // Blue, green and red in that order: channels that were swapped would show.
     assert_eq!(compiled.head.family.name, "yolox");
     let mut pixels = compiled.session(1).unwrap();
@@ -52,8 +51,7 @@ fn detect_from_pixels_equals_detect_from_real_numbers() {
 
 #[test]
 fn detect_in_a_larger_image_gives_boxes_in_its_own_pixels() {
-    let compiled =
-        CompiledDetector::compile(&tiny::detector(), None, &PlanOptions::default()).unwrap();
+    let compiled = CompiledDetector::open(tiny::detector(), None, &PlanOptions::default()).unwrap();
     let mut detector = compiled.session(1).unwrap();
     let small = scene(1);
     let large = image::imageops::resize(&small, 128, 128, image::imageops::FilterType::Nearest);

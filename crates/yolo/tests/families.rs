@@ -4,7 +4,7 @@ use ir::ops::{
     Softmax, TopK, Transpose, UnaryKind,
 };
 use ir::{DataType, Edit, Graph, QuantParams, Tensor, TensorType, ValueId};
-use yolo::families::identify;
+use yolo::families::{Family, identify};
 
 fn conv(e: &mut Edit, name: &str, x: ValueId, channels: [usize; 2]) -> ValueId {
     conv_in_groups(e, name, x, channels, 1)
@@ -63,6 +63,7 @@ fn identified(
     family: Option<&str>,
 ) -> Result<(&'static str, usize), String> {
     graph.apply(edit).unwrap();
+    let family = family.map(|name| ir::named(name).expect("listed"));
     let head = identify(&graph, family).map_err(|e| e.to_string())?;
     Ok((head.family.name, head.classes))
 }
@@ -158,7 +159,7 @@ fn identify_of_an_end_to_end_tail_finds_the_classes_in_its_branches() {
 
 /// A head of 12 classes on one scale of 8x8 cells, DFL of 4 bins, without the box arithmetic;
 /// perhaps with codes between the bins and their projection, as quantizers of whole models write them.
-fn dfl_head(coded_bins: bool) -> Graph {
+fn dfl_head(quantized_bins: bool) -> Graph {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("images", TensorType::new(DataType::F32, [1, 3, 8, 8]));
@@ -192,15 +193,15 @@ fn dfl_head(coded_bins: bool) -> Graph {
         &["p"],
     )[0];
     let params = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-    let boxes = match coded_bins {
-        false => boxes,
-        true => {
-            let quantize = QuantizeLinear {
-                params: params.clone(),
-            };
-            let codes = e.node("q", quantize, &[boxes], &["codes"]);
-            e.node("dq", DequantizeLinear { params }, &codes, &["dequantized"])[0]
-        }
+    let boxes = if quantized_bins {
+        let quantize = QuantizeLinear {
+            params: params.clone(),
+        };
+        let quantized = e.node("q", quantize, &[boxes], &["quantized"]);
+        let dequantize = DequantizeLinear { params };
+        e.node("dq", dequantize, &quantized, &["dequantized"])[0]
+    } else {
+        boxes
     };
     let boxes = conv(&mut e, "dfl", boxes, [4, 1]);
     let boxes = e.node(
@@ -228,15 +229,14 @@ fn dfl_head(coded_bins: bool) -> Graph {
 
 #[test]
 fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection() {
-    for coded_bins in [false, true] {
-        let graph = dfl_head(coded_bins);
+    for quantized_bins in [false, true] {
+        let graph = dfl_head(quantized_bins);
         let head = identify(&graph, None).unwrap();
         assert_eq!(
             (head.family.name, head.classes, head.input.size_px),
             ("v8", 12, [8, 8])
         );
-        let convs: Vec<&str> = head
-            .tail
+        let convs: Vec<&str> = ir::find_tail(&graph)
             .output_convs
             .iter()
             .map(|id| graph.node(*id).name.as_str())
@@ -247,15 +247,14 @@ fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection()
 
 #[test]
 fn identify_with_a_family_that_does_not_fit_tells_what_it_saw() {
-    let text = identify(&dfl_head(false), Some("yolox"))
+    let yolox = ir::named("yolox").expect("listed");
+    let text = identify(&dfl_head(false), Some(yolox))
         .unwrap_err()
         .to_string();
     assert!(
         text.contains("[1, 16, 64]") && text.contains("--family"),
         "{text}"
     );
-    let text = identify(&dfl_head(false), Some("v99"))
-        .unwrap_err()
-        .to_string();
+    let text = ir::named::<Family>("v99").unwrap_err().to_string();
     assert!(text.contains("v8, v26, v5, yolox"), "{text}");
 }

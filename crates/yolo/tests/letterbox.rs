@@ -74,8 +74,8 @@ fn letterbox_pixels_equal_opencv() {
                 String::from_utf8_lossy(&output.stderr)
             );
             let theirs = std::fs::read(&target).expect("just written");
-            let sides = |(w, h): (u32, u32)| (w as usize, h as usize);
-            let geometry = Letterbox::new(placement, sides((w, h)), sides((size_w, size_h)));
+            let sides = |sides: [u32; 2]| sides.map(|side| side as usize);
+            let geometry = Letterbox::new(placement, sides([w, h]), sides([size_w, size_h]));
             let ours = letterbox(&image, &geometry);
             let different = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
             assert_eq!(ours.len(), theirs.len());

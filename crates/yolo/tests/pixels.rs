@@ -10,7 +10,7 @@ use yolo::families::identify;
 use yolo::{CompiledDetector, Detection, Thresholds};
 
 fn detections(graph: &Graph) -> Vec<Detection> {
-    let compiled = CompiledDetector::compile(graph, None, &PlanOptions::default()).unwrap();
+    let compiled = CompiledDetector::open(graph.clone(), None, &PlanOptions::default()).unwrap();
     let mut detector = compiled.session(1).unwrap();
     let side = u32::try_from(tiny::SIDE_PX).unwrap();
     let image = RgbImage::from_raw(side, side, tiny::scene(3).rgb).unwrap();
@@ -47,10 +47,20 @@ fn by(edit: &mut Edit, kind: BinaryKind, x: ValueId, number: f32) -> ValueId {
     edit.node("own", kind, &[x, number], &["own.out"])[0]
 }
 
-fn check(what: &str, graph: &Graph, expected: (f32, bool)) {
+/// How pixels are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Expected {
+    scale: f32,
+    bgr: bool,
+}
+
+fn check(what: &str, graph: &Graph, expected: Expected) {
     let input = identify(graph, None).unwrap().input;
-    let found = (input.preprocess.scale * 255.0, input.preprocess.bgr);
-    assert_eq!((found.0.round(), found.1), expected, "{what}: {input}");
+    let found = Expected {
+        scale: (input.preprocess.scale * 255.0).round(),
+        bgr: input.preprocess.bgr,
+    };
+    assert_eq!(found, expected, "{what}: {input}");
     let (found, plain) = (detections(graph), detections(&tiny::detector()));
     assert!(plain.len() > 2);
     assert_eq!(found.len(), plain.len(), "{what}");
@@ -62,7 +72,10 @@ fn check(what: &str, graph: &Graph, expected: (f32, bool)) {
 
 #[test]
 fn identify_of_a_graph_that_scales_pixels_itself_feeds_what_it_takes() {
-    let bytes = (255.0, true);
+    let bytes = Expected {
+        scale: 255.0,
+        bgr: true,
+    };
     let divided = behind(|e, x| by(e, BinaryKind::Div, x, 255.0), 255.0);
     check("divided by 255", &divided, bytes);
     let normalised = behind(
@@ -77,7 +90,14 @@ fn identify_of_a_graph_that_scales_pixels_itself_feeds_what_it_takes() {
     );
     check("mean and deviation", &normalised, bytes);
     let multiplied = behind(|e, x| by(e, BinaryKind::Mul, x, 255.0), 1.0);
-    check("multiplied by 255", &multiplied, (1.0, true));
+    check(
+        "multiplied by 255",
+        &multiplied,
+        Expected {
+            scale: 1.0,
+            bgr: true,
+        },
+    );
     let coded = behind(
         |e, x| {
             let params = QuantParams::per_tensor(1.0, 0, DataType::U8).unwrap();
@@ -95,7 +115,10 @@ fn identify_of_a_graph_that_scales_pixels_itself_feeds_what_it_takes() {
 
 #[test]
 fn identify_of_a_graph_that_turns_channels_round_feeds_them_in_its_order() {
-    let rgb = (255.0, false);
+    let rgb = Expected {
+        scale: 255.0,
+        bgr: false,
+    };
     let gathered = behind(
         |e, x| {
             let order = e.constant("order", Tensor::vector(vec![2i64, 1, 0]));

@@ -64,7 +64,7 @@ impl Writer {
                 Kind::Offsets => vec![CLASSES, 4, 1],
             };
             let convs = widths.into_iter().enumerate();
-            let convs = convs.map(|(i, width)| writer.conv(image, (level * 3 + i, width), stride));
+            let convs = convs.map(|(i, width)| writer.conv(image, level * 3 + i, width, stride));
             let convs: Vec<ValueId> = convs.collect();
             writer.maps.push(convs);
             writer.cells += (SIDE_PX / stride).pow(2);
@@ -72,7 +72,7 @@ impl Writer {
         writer
     }
 
-    fn conv(&mut self, x: ValueId, (index, width): (usize, usize), stride: usize) -> ValueId {
+    fn conv(&mut self, x: ValueId, index: usize, width: usize, stride: usize) -> ValueId {
         let mut random = noise(index as u64 * 977 + 5);
         let weights = (0..width * 3 * stride * stride).map(|_| random() * 6.0 / stride as f32);
         let weights = Tensor::new([width, 3, stride, stride], weights.collect()).unwrap();
@@ -532,7 +532,7 @@ fn check(kind: Kind, form: &Form, family: &str) {
         let same = near && a.class == b.class && (a.score - b.score).abs() < 1e-4;
         assert!(same, "{what}: {a:?}, expected {b:?}; {}", head.reading());
     }
-    let forced = identify(&graph, Some(family)).unwrap();
+    let forced = identify(&graph, Some(ir::named(family).unwrap())).unwrap();
     assert_eq!(forced.decoder, head.decoder, "{what}, forced");
 }
 

@@ -3,11 +3,12 @@
     missing_docs,
     reason = "fields that gather other arguments have no help text"
 )]
-use super::{ImagesArgs, ModelArgs, SamplingArgs, names, parse_ratio, parse_share};
+use super::{ImagesArgs, ModelArgs, SamplingArgs, choice, parse_ratio, parse_share};
 use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use clap::builder::PossibleValuesParser;
 use compress::{PruneBudget, PruneOptions, REPAIR_STEPS};
+use prune::Criterion;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -18,8 +19,8 @@ const NONE: &str = "none";
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RankingArgs {
     /// How channels are ranked.
-    #[arg(long, default_value = "reconstruction", value_parser = names(prune::CRITERIA, |c| c.name))]
-    pub(crate) criterion: String,
+    #[arg(long, default_value = "reconstruction", value_parser = choice::<Criterion>())]
+    pub(crate) criterion: &'static Criterion,
     /// How the remaining channels are repaired, a list that is applied in this order: add the removed channels' means to the
     /// next biases (absorb), fit layers to the dense ones by least squares (reconstruct), restore the mean and deviation of
     /// the outputs (match); or none.
@@ -120,7 +121,7 @@ impl RankingArgs {
             .filter(|(name, _)| self.repair.iter().any(|r| r == name));
         let steps: BTreeSet<_> = typed.map(|(_, step)| *step).collect();
         Ok(PruneOptions {
-            criterion: self.criterion.clone(),
+            criterion: self.criterion,
             repair: if none { BTreeSet::new() } else { steps },
             ..PruneOptions::default()
         })
@@ -130,12 +131,11 @@ impl RankingArgs {
 impl LimitsArgs {
     /// The options with these limits.
     pub(crate) fn within(&self, options: PruneOptions) -> PruneOptions {
-        let limits = prune::Budget {
+        let limits = prune::Limits {
             round_to: self.round_to.into(),
             floor: self.floor.into(),
             shallow_ratio: self.shallow_ratio,
-            max_layer_ratio: self.deep_ratio,
-            ..options.limits
+            deep_ratio: self.deep_ratio,
         };
         PruneOptions { limits, ..options }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ir::{Graph, Op};
-use prune::{Budget, DependencyGroup, Member};
+use prune::{DependencyGroup, Limits, Member};
 
 use super::curves::Curve;
 
@@ -101,21 +101,22 @@ impl Addition {
     }
 }
 
-/// Channels that each group loses until `budget.ratio` is saved.
+/// Channels that each group loses until a share `ratio` is saved, within limits.
 ///
 /// Takes the step with the least error for what it saves, again and again; a step may be several blocks, because
 /// curves are not convex. The last step is cut back to the fewest blocks that reach the ratio.
 pub(crate) fn allocate(
     saving: &Saving,
     curves: &[Curve],
-    budget: &Budget,
+    limits: &Limits,
+    ratio: f64,
     addition: Addition,
 ) -> Vec<usize> {
-    let stops: Vec<Vec<usize>> = curves.iter().map(|c| c.stops(budget)).collect();
+    let stops: Vec<Vec<usize>> = curves.iter().map(|c| c.stops(limits)).collect();
     let mut lost = vec![0; curves.len()];
     loop {
         let before = saving.share(&lost);
-        if before >= budget.ratio {
+        if before >= ratio {
             return lost;
         }
         let mut best: Option<(f64, usize, usize)> = None;
@@ -138,7 +139,7 @@ pub(crate) fn allocate(
         let enough = |n: &usize| {
             let mut next = lost.clone();
             next[g] = *n;
-            saving.share(&next) >= budget.ratio
+            saving.share(&next) >= ratio
         };
         let first = stops[g].iter().copied().find(|n| *n > from && enough(n));
         lost[g] = first.map_or(stop, |f| f.min(stop));

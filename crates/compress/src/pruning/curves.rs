@@ -1,7 +1,7 @@
 //! What each group's channels are worth: the output error after so many of them are gone.
 
 use ir::Graph;
-use prune::{Budget, DependencyGroup, Shrinking};
+use prune::{DependencyGroup, Limits, PruningSweep};
 
 use super::PruneStudy;
 use crate::{CompressError, RepairStep};
@@ -53,20 +53,20 @@ impl Curve {
     }
 
     /// Counts at which the group may stop, ascending: whole blocks left.
-    pub(crate) fn stops(&self, budget: &Budget) -> Vec<usize> {
-        stops(self.width, self.order.len(), budget)
+    pub(crate) fn stops(&self, limits: &Limits) -> Vec<usize> {
+        stops(self.width, self.order.len(), limits)
     }
 }
 
 /// Counts of removed channels that leave whole blocks.
-fn stops(width: usize, limit: usize, budget: &Budget) -> Vec<usize> {
-    let whole = |n: &usize| (width - n).is_multiple_of(budget.round_to);
+fn stops(width: usize, limit: usize, limits: &Limits) -> Vec<usize> {
+    let whole = |n: &usize| (width - n).is_multiple_of(limits.round_to);
     (1..=limit).filter(whole).collect()
 }
 
 /// Largest number of channels that a group may lose, leaving whole blocks.
-pub(crate) fn most(group: &DependencyGroup, budget: &Budget) -> usize {
-    let stops = stops(group.width(), budget.most(group), budget);
+pub(crate) fn most(group: &DependencyGroup, limits: &Limits) -> usize {
+    let stops = stops(group.width(), limits.most(group), limits);
     stops.last().copied().unwrap_or(0)
 }
 
@@ -118,7 +118,7 @@ impl PruneStudy<'_> {
         let first = stops[(stops.len() - 1) / 3];
         let graph = self.observation.model.graph;
         let compensate = self.options.repairs(RepairStep::Reconstruct);
-        let mut shrinking = Shrinking::new(graph, group, &self.record.statistics);
+        let mut shrinking = PruningSweep::new(graph, group, &self.record.statistics);
         let mut evaluated: Vec<Stop> = Vec::new();
         let (mut lost, mut from) = (0.0, 0);
         for &stop in &stops {

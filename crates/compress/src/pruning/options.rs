@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use prune::Budget;
+use prune::criteria::RECONSTRUCTION;
+use prune::{Criterion, Limits};
 use serde::{Deserialize, Serialize};
 
-use crate::{CompressError, RepairStep};
+use crate::RepairStep;
 
 /// How much is to be removed, which limits may not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -37,23 +38,20 @@ impl fmt::Display for PruneBudget {
 /// How channels are chosen and what they leave is repaired.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PruneOptions {
-    /// Name of the criterion that ranks channels.
-    pub criterion: String,
+    /// What ranks channels.
+    pub criterion: &'static Criterion,
     /// Repair; none at all when empty.
     pub repair: BTreeSet<RepairStep>,
-    /// Blocks, floor and caps by depth; its ratio is not read.
-    pub limits: Budget,
+    /// Blocks, floor and caps by depth.
+    pub limits: Limits,
 }
 
 impl Default for PruneOptions {
     fn default() -> Self {
         Self {
-            criterion: "reconstruction".to_owned(),
+            criterion: &RECONSTRUCTION,
             repair: BTreeSet::from([RepairStep::Reconstruct]),
-            limits: Budget {
-                max_layer_ratio: 0.875,
-                ..Budget::default()
-            },
+            limits: Limits::default(),
         }
     }
 }
@@ -66,19 +64,6 @@ impl PruneBudget {
 }
 
 impl PruneOptions {
-    pub(crate) fn criterion(&self) -> Result<&'static prune::Criterion, CompressError> {
-        let listed = prune::CRITERIA.iter().find(|c| c.name == self.criterion);
-        listed.ok_or_else(|| CompressError::UnknownName {
-            what: "criterion",
-            found: self.criterion.clone(),
-            expected: prune::CRITERIA
-                .iter()
-                .map(|c| c.name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
-    }
-
     pub(crate) fn repairs(&self, step: RepairStep) -> bool {
         self.repair.contains(&step)
     }

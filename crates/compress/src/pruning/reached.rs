@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ir::Graph;
-use prune::{Budget, DependencyGroup, Groups, PrunePlan};
+use prune::{DependencyGroup, Groups, Limits, PrunePlan};
 use serde::{Deserialize, Serialize};
 
 use super::allocation::Saving;
@@ -51,42 +51,39 @@ pub struct Reach {
 }
 
 /// No limits but that a channel is left.
-pub(super) fn without_limits(budget: &Budget) -> Budget {
-    Budget {
-        round_to: 1,
-        floor: 1,
-        shallow_ratio: 1.0,
-        max_layer_ratio: 1.0,
-        ..*budget
-    }
-}
+pub(super) const WITHOUT_LIMITS: Limits = Limits {
+    round_to: 1,
+    floor: 1,
+    shallow_ratio: 1.0,
+    deep_ratio: 1.0,
+};
 
 /// The limits that stop pruning before a target is reached.
 pub(super) fn target(
     saving: &Saving,
     groups: &[&DependencyGroup],
-    budget: &Budget,
+    limits: &Limits,
+    ratio: f64,
 ) -> Option<Shortfall> {
-    let reach = |limits: Budget| {
+    let reach = |limits: Limits| {
         let most = |g: &&DependencyGroup| curves::most(g, &limits);
         saving.share(&groups.iter().map(most).collect::<Vec<_>>())
     };
-    let unbound = without_limits(budget);
     let reach = Reach {
-        most: reach(*budget),
-        without_caps: reach(Budget {
+        most: reach(*limits),
+        without_caps: reach(Limits {
             shallow_ratio: 1.0,
-            max_layer_ratio: 1.0,
-            ..*budget
+            deep_ratio: 1.0,
+            ..*limits
         }),
-        without_floor: reach(Budget {
-            shallow_ratio: budget.shallow_ratio,
-            max_layer_ratio: budget.max_layer_ratio,
-            ..unbound
+        without_floor: reach(Limits {
+            shallow_ratio: limits.shallow_ratio,
+            deep_ratio: limits.deep_ratio,
+            ..WITHOUT_LIMITS
         }),
-        prunable: reach(unbound),
+        prunable: reach(WITHOUT_LIMITS),
     };
-    (reach.most < budget.ratio).then_some(Shortfall::Limits(reach))
+    (reach.most < ratio).then_some(Shortfall::Limits(reach))
 }
 
 /// Groups that lose at least a block less than their contribution alone would have them lose.
@@ -94,11 +91,11 @@ pub(super) fn contribution(
     groups: &Groups,
     plan: &PrunePlan,
     unbound: &PrunePlan,
-    budget: &Budget,
+    limits: &Limits,
 ) -> Option<Shortfall> {
     let lost =
         |plan: &PrunePlan, g: &DependencyGroup| plan.removed.get(&g.name).map_or(0, Vec::len);
-    let held = |g: &&DependencyGroup| lost(unbound, g) >= lost(plan, g) + budget.round_to;
+    let held = |g: &&DependencyGroup| lost(unbound, g) >= lost(plan, g) + limits.round_to;
     let of = groups.prunable().count();
     let held = groups.prunable().filter(held).count();
     (held > 0).then_some(Shortfall::Groups { held, of })

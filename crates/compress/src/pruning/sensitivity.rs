@@ -1,6 +1,6 @@
 //! What each group's channels are worth alone: the output error after shares of them are gone.
 
-use prune::{DependencyGroup, Shrinking};
+use prune::{DependencyGroup, PruningSweep};
 use serde::Serialize;
 
 use super::PruneStudy;
@@ -65,7 +65,7 @@ impl PruneStudy<'_> {
         let graph = self.observation.model.graph;
         let order = self.by_importance(group);
         let compensate = self.options.repairs(RepairStep::Reconstruct);
-        let mut shrinking = Shrinking::new(graph, group, &self.record.statistics);
+        let mut shrinking = PruningSweep::new(graph, group, &self.record.statistics);
         let mut points: Vec<SensitivityPoint> = Vec::new();
         let mut shares = shares.to_vec();
         shares.sort_by(f64::total_cmp);

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ir::{Graph, Op, ValueId};
 use observe::{Model, Observation};
-use quant::observers::Auto;
-use quant::{Observer, Range};
+use quant::{Calibrator, Profile, Range};
 use runtime::{Observed, RuntimeError};
 use yolo::BadInput;
 
@@ -92,7 +91,8 @@ impl Channels {
 
 /// What one pass over the images gave.
 pub(super) struct Calibration {
-    observers: BTreeMap<ValueId, Box<dyn Observer>>,
+    calibrator: &'static Calibrator,
+    profiles: BTreeMap<ValueId, Profile>,
     /// Mean of every channel of the values that convolutions read.
     pub(super) means: BTreeMap<ValueId, Vec<f32>>,
     /// Range of every channel, outliers of single images averaged out.
@@ -102,26 +102,26 @@ pub(super) struct Calibration {
 
 /// What a thread collects in one pass.
 struct Collector {
-    observers: BTreeMap<ValueId, Box<dyn Observer>>,
+    profiles: BTreeMap<ValueId, Profile>,
     channels: BTreeMap<ValueId, Channels>,
     scratch: Vec<f32>,
 }
 
-/// Values handed to an observer at once: the runs of narrow tensors are too short for it.
+/// Values handed to a profile at once: the runs of narrow tensors are too short for it.
 const AT_ONCE: usize = 16 * 1024;
 
 impl Collector {
     fn collect(&mut self, value: ValueId, observed: &Observed<'_>) -> Result<(), RuntimeError> {
-        if let Some(observer) = self.observers.get_mut(&value) {
+        if let Some(profile) = self.profiles.get_mut(&value) {
             let scratch = &mut self.scratch;
             observed.for_each_run(&mut |_, run| {
                 scratch.extend_from_slice(run);
                 if scratch.len() >= AT_ONCE {
-                    observer.observe(scratch);
+                    profile.observe(scratch);
                     scratch.clear();
                 }
             })?;
-            observer.observe(scratch);
+            profile.observe(scratch);
             scratch.clear();
         }
         match self.channels.get_mut(&value) {
@@ -130,16 +130,13 @@ impl Collector {
         }
     }
 
-    fn merge(&mut self, other: &Self) -> Result<(), CompressError> {
-        const SAME: &str = "all collectors observe the same values";
-        for (value, observer) in &other.observers {
-            let mine = self.observers.get_mut(value).expect(SAME);
-            mine.merge(observer.as_ref())?;
+    fn merge(&mut self, other: &Self) {
+        for (&value, profile) in &other.profiles {
+            self.profiles.entry(value).or_default().merge(profile);
         }
-        for (value, channels) in &other.channels {
-            self.channels.get_mut(value).expect(SAME).merge(channels);
+        for (&value, channels) in &other.channels {
+            self.channels.entry(value).or_default().merge(channels);
         }
-        Ok(())
     }
 }
 
@@ -148,13 +145,12 @@ impl Calibration {
     pub(super) fn run(
         observation: &Observation<'_>,
         graph: &Graph,
-        options: &QuantizeOptions<'_>,
+        options: &QuantizeOptions,
     ) -> Result<Self, CompressError> {
-        let make = options.observer()?.1;
         let is_computed = |v: &ValueId| !graph.inputs().contains(v) && graph.constant(*v).is_none();
-        let ranged: BTreeSet<ValueId> = quant::sites(graph, options.target)?
+        let ranged: BTreeSet<ValueId> = quant::quantization_points(graph, options.target)?
             .iter()
-            .map(|s| s.range_of)
+            .map(|p| p.range_of)
             .filter(is_computed)
             .collect();
         let convs = graph.nodes().filter(|(_, n)| matches!(n.op, Op::Conv(_)));
@@ -163,7 +159,7 @@ impl Calibration {
             .filter(is_computed)
             .collect();
         let collector = || Collector {
-            observers: ranged.iter().map(|&v| (v, make())).collect(),
+            profiles: ranged.iter().map(|&v| (v, Profile::default())).collect(),
             channels: read.iter().map(|&v| (v, Channels::default())).collect(),
             scratch: Vec::new(),
         };
@@ -180,49 +176,48 @@ impl Calibration {
         })?;
         let mut merged = collector();
         for other in &collectors {
-            merged.merge(other)?;
+            merged.merge(other);
         }
-        check_finite(graph, &merged.observers)?;
+        check_finite(graph, &merged.profiles)?;
         let channels = &merged.channels;
         Ok(Self {
             means: channels.iter().map(|(&v, c)| (v, c.means())).collect(),
             channel_ranges: channels.iter().map(|(&v, c)| (v, c.ranges())).collect(),
-            observers: merged.observers,
+            calibrator: options.calibrator,
+            profiles: merged.profiles,
             bad_images,
         })
     }
 
     /// The range of every tensor by the calibrator.
     pub(super) fn ranges(&self) -> BTreeMap<ValueId, Range> {
-        let all = self.observers.iter();
-        all.filter_map(|(&v, o)| Some((v, o.range()?))).collect()
+        let (all, range) = (self.profiles.iter(), self.calibrator.range);
+        all.filter_map(|(&v, p)| Some((v, range(p)?))).collect()
     }
 
     /// The whole range of every tensor.
     pub(super) fn extremes(&self) -> BTreeMap<ValueId, Range> {
-        let all = self.observers.iter();
-        all.filter_map(|(&v, o)| Some((v, o.seen()?))).collect()
+        let all = self.profiles.iter();
+        all.filter_map(|(&v, p)| Some((v, p.extremes()?))).collect()
     }
 
-    /// The ranges of every method, by tensor; empty unless the calibrator is `auto`.
+    /// The ranges that the calibrator offers beside its own, by tensor.
     pub(super) fn candidates(&self) -> BTreeMap<ValueId, Vec<(&'static str, Range)>> {
-        let all = self.observers.iter().filter_map(|(&v, o)| {
-            let auto = o.as_any().downcast_ref::<Auto>()?;
-            Some((v, auto.candidates()))
+        let all = self.profiles.iter().map(|(&v, profile)| {
+            let alternatives = self.calibrator.alternatives.iter();
+            let ranges = alternatives.filter_map(|a| Some((a.name, (a.range)(profile)?)));
+            (v, ranges.collect::<Vec<_>>())
         });
-        all.filter(|(_, c)| !c.is_empty()).collect()
+        all.filter(|(_, ranges)| !ranges.is_empty()).collect()
     }
 }
 
-fn check_finite(
-    graph: &Graph,
-    observers: &BTreeMap<ValueId, Box<dyn Observer>>,
-) -> Result<(), CompressError> {
-    match observers.iter().find(|(_, o)| o.non_finite() > 0) {
+fn check_finite(graph: &Graph, profiles: &BTreeMap<ValueId, Profile>) -> Result<(), CompressError> {
+    match profiles.iter().find(|(_, p)| p.non_finite() > 0) {
         None => Ok(()),
-        Some((&value, observer)) => Err(CompressError::NonFinite {
+        Some((&value, profile)) => Err(CompressError::NonFinite {
             value: graph.value(value).name.clone(),
-            count: observer.non_finite(),
+            count: profile.non_finite(),
         }),
     }
 }

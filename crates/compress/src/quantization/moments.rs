@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ir::ops::Conv;
 use ir::{Graph, NodeId, Op, ValueId};
 use observe::{ImageSet, Model, Observation};
-use quant::{Moments, QuantPlan};
+use quant::{PatchMoments, QuantPlan};
 
 use crate::CompressError;
 
@@ -36,7 +36,7 @@ pub(super) fn moments(
     graph: &Graph,
     images: &ImageSet,
     plan: &QuantPlan,
-) -> Result<BTreeMap<NodeId, Moments>, CompressError> {
+) -> Result<BTreeMap<NodeId, PatchMoments>, CompressError> {
     let every = images.len().div_ceil(IMAGES).max(1);
     let images = images.with(images.paths.iter().step_by(every).cloned().collect());
     let observation = Observation {
@@ -63,7 +63,7 @@ pub(super) fn moments(
         if !plan.weights.contains_key(weight) || !is_observable || elements > MOST_ELEMENTS {
             continue;
         }
-        bytes += Moments::bytes(conv, channels);
+        bytes += PatchMoments::bytes(conv, channels);
         pass.push(Summed {
             id,
             conv,
@@ -85,13 +85,13 @@ pub(super) fn moments(
 fn sum(
     observation: &Observation<'_>,
     convs: &[Summed<'_>],
-) -> Result<BTreeMap<NodeId, Moments>, CompressError> {
+) -> Result<BTreeMap<NodeId, PatchMoments>, CompressError> {
     let values: BTreeSet<ValueId> = convs.iter().map(|c| c.input).collect();
     let values: Vec<ValueId> = values.into_iter().collect();
-    let empty = || -> BTreeMap<NodeId, Moments> {
+    let empty = || -> BTreeMap<NodeId, PatchMoments> {
         let moments = convs
             .iter()
-            .map(|c| (c.id, Moments::new(c.conv, c.channels)));
+            .map(|c| (c.id, PatchMoments::new(c.conv, c.channels)));
         moments.collect()
     };
     let (sums, _) = observation.run(&values, empty, |moments, _, value, observed| {

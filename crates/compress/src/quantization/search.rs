@@ -34,7 +34,7 @@ type Choices = BTreeMap<ValueId, (&'static str, Range)>;
 /// What does not change from step to step, and the steps taken.
 pub(super) struct Search<'a> {
     observation: &'a Observation<'a>,
-    options: &'a QuantizeOptions<'a>,
+    options: &'a QuantizeOptions,
     input_params: QuantParams,
     calibrator: &'static str,
     /// Images to which weights are fitted.
@@ -58,7 +58,7 @@ impl<'a> Search<'a> {
     /// Runs the float model on the evaluation images, where the budget asks for it.
     pub(super) fn new(
         observation: &'a Observation<'a>,
-        options: &'a QuantizeOptions<'a>,
+        options: &'a QuantizeOptions,
         input_params: QuantParams,
     ) -> Result<Self, CompressError> {
         let images = observation.images;
@@ -75,7 +75,7 @@ impl<'a> Search<'a> {
             observation,
             options,
             input_params,
-            calibrator: options.observer()?.0,
+            calibrator: options.calibrator.name,
             fitted: subset(fitted),
             reference: reference(observation, &subset(set_aside))?,
             steps: Vec::new(),
@@ -244,14 +244,14 @@ impl<'a> Search<'a> {
         calibration: &Calibration,
     ) -> Result<Vec<RangeDecision>, CompressError> {
         let extremes = calibration.extremes();
-        let decision = |site: quant::Site| {
-            let name = &best.graph.value(site.value).name;
+        let decision = |point: quant::QuantizationPoint| {
+            let name = &best.graph.value(point.value).name;
             let params = best.plan.activations.get(name)?;
             let (lowest, highest) = params.range();
             let min = params.dequantize(0, lowest as i32);
             let max = params.dequantize(0, highest as i32);
-            let observed = extremes.get(&site.range_of);
-            let choice = best.choices.get(&site.range_of);
+            let observed = extremes.get(&point.range_of);
+            let choice = best.choices.get(&point.range_of);
             Some(RangeDecision {
                 value: name.clone(),
                 range_by: choice.map_or("input", |c| c.0).to_owned(),
@@ -261,8 +261,8 @@ impl<'a> Search<'a> {
                 observed_max: observed.map_or(max, |r| r.max),
             })
         };
-        let sites = quant::sites(&best.graph, self.options.target)?;
-        Ok(sites.into_iter().filter_map(decision).collect())
+        let points = quant::quantization_points(&best.graph, self.options.target)?;
+        Ok(points.into_iter().filter_map(decision).collect())
     }
 
     fn finish(self, best: Candidate, calibration: Calibration) -> Result<Quantized, CompressError> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use ndarray::{Array2, ArrayView2, Axis};
 use numerics::Linear;
-use prune::{PruneError, Spread};
+use prune::{OutputStatistics, PruneError};
 
 use super::DenseRecord;
 use crate::CompressError;
@@ -50,7 +50,7 @@ pub(super) fn match_outputs(
     Ok(())
 }
 
-fn spread(outputs: ArrayView2<'_, f32>) -> Spread {
+fn spread(outputs: ArrayView2<'_, f32>) -> OutputStatistics {
     let of_column = |column: ndarray::ArrayView1<'_, f32>| {
         let count = column.len().max(1) as f64;
         let mean = column.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
@@ -58,7 +58,7 @@ fn spread(outputs: ArrayView2<'_, f32>) -> Spread {
         (mean, (squares.sum::<f64>() / count).sqrt())
     };
     let (mean, deviation) = outputs.axis_iter(Axis(1)).map(of_column).unzip();
-    Spread { mean, deviation }
+    OutputStatistics { mean, deviation }
 }
 
 /// The BatchNorm that alone reads a layer, when its statistics are constants of its own.
@@ -77,8 +77,8 @@ fn norm_behind(graph: &Graph, id: NodeId) -> Option<NodeId> {
 fn set_norm(
     graph: &mut Graph,
     id: NodeId,
-    now: &Spread,
-    dense: &Spread,
+    now: &OutputStatistics,
+    dense: &OutputStatistics,
 ) -> Result<(), CompressError> {
     let node = graph.node(id);
     let Op::BatchNormalization(norm) = &node.op else {
@@ -94,7 +94,7 @@ fn set_norm(
         None => Ok(vec![]),
     };
     let (m, v) = (old(mean)?, old(variance)?);
-    let matched = prune::match_batch_norm((&m, &v, f64::from(norm.epsilon)), now, dense);
+    let matched = prune::match_batch_norm(&m, &v, f64::from(norm.epsilon), now, dense);
     let dtype = graph.ty(mean)?.dtype;
     let tensor = |v: &[f64]| Tensor::from_f64(dtype, vec![v.len()], v).map_err(wrong);
     let (new_mean, new_variance) = (tensor(&matched.0)?, tensor(&matched.1)?);

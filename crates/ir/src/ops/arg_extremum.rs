@@ -87,17 +87,17 @@ impl Operator for ArgExtremum {
             x.shape()[self.axis],
             x.shape()[self.axis + 1..].iter().product::<usize>(),
         );
-        let at = |i: usize, k: usize| (i / inner * len + k) * inner + i % inner;
+        let index = |i: usize, k: usize| (i / inner * len + k) * inner + i % inner;
         let n = out.elements();
         let y: Vec<i64> = if x.dtype().is_float() {
             let v = x.to_f64()?;
             (0..n)
-                .map(|i| self.best((0..len).map(|k| v[at(i, k)])) as i64)
+                .map(|i| self.best((0..len).map(|k| v[index(i, k)])) as i64)
                 .collect()
         } else {
             let v = super::integers(x)?;
             (0..n)
-                .map(|i| self.best((0..len).map(|k| v[at(i, k)])) as i64)
+                .map(|i| self.best((0..len).map(|k| v[index(i, k)])) as i64)
                 .collect()
         };
         Ok(vec![Tensor::new(out.shape, y)?])

@@ -60,14 +60,14 @@ impl BinaryKind {
 /// The common shape of two broadcast shapes.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
     let rank = a.len().max(b.len());
-    let at = |s: &[usize], i: usize| {
+    let source_index = |s: &[usize], i: usize| {
         if i + s.len() >= rank {
             s[i + s.len() - rank]
         } else {
             1
         }
     };
-    let joined = (0..rank).map(|i| match (at(a, i), at(b, i)) {
+    let joined = (0..rank).map(|i| match (source_index(a, i), source_index(b, i)) {
         (x, y) if x == y => Ok(x),
         (1, y) => Ok(y),
         (x, 1) => Ok(x),

@@ -94,16 +94,16 @@ mod tests {
     /// The examples of the ONNX specification, "dynamicquantizelinear", "_max_adjusted" and "_min_adjusted".
     #[test]
     fn dynamic_quantize_linear_of_the_specifications_examples_gives_their_codes() {
-        let of = |x: Vec<f32>| {
+        let quantized = |x: Vec<f32>| {
             DynamicQuantizeLinear
                 .forward(&[&Tensor::vector(x)])
                 .unwrap()
         };
-        let found = of(vec![0.0, 2.0, -3.0, -2.5, 1.34, 0.5]);
+        let found = quantized(vec![0.0, 2.0, -3.0, -2.5, 1.34, 0.5]);
         assert_eq!(found[0], Tensor::vector(vec![153u8, 255, 0, 26, 221, 179]));
         assert_eq!(found[2], Tensor::scalar(153u8));
-        let found = of(vec![-1.0, -2.1, -1.3, -2.5, -3.34, -4.0]);
+        let found = quantized(vec![-1.0, -2.1, -1.3, -2.5, -3.34, -4.0]);
         assert_eq!(found[0], Tensor::vector(vec![191u8, 121, 172, 96, 42, 0]));
-        assert_eq!(of(vec![0.0; 2])[1], Tensor::scalar(1f32));
+        assert_eq!(quantized(vec![0.0; 2])[1], Tensor::scalar(1f32));
     }
 }

@@ -61,14 +61,14 @@ impl Operator for GatherElements {
         let picks = indices(inputs[1], self.axis, x.shape()[self.axis])?;
         let (from, to) = (super::strides(x.shape()), super::strides(&shape));
         let source = |i: usize| {
-            let at = |a: usize| {
+            let index_along = |a: usize| {
                 if a == self.axis {
                     picks[i]
                 } else {
                     i / to[a] % shape[a]
                 }
             };
-            (0..shape.len()).map(|a| at(a) * from[a]).sum()
+            (0..shape.len()).map(|a| index_along(a) * from[a]).sum()
         };
         Ok(vec![gathered(x, shape.clone(), source)?])
     }

@@ -57,7 +57,7 @@ impl Gemm {
         mut sum: impl FnMut(&mut dyn Iterator<Item = (usize, usize)>) -> T,
     ) -> Result<Vec<T>, OpError> {
         let [m, n, k] = self.sizes(a, b)?;
-        let at = |transposed: bool, row: usize, column: usize, shape: &[usize]| {
+        let element = |transposed: bool, row: usize, column: usize, shape: &[usize]| {
             if transposed {
                 column * shape[1] + row
             } else {
@@ -65,7 +65,12 @@ impl Gemm {
             }
         };
         let element = |i: usize| {
-            sum(&mut (0..k).map(|t| (at(self.trans_a, i / n, t, a), at(self.trans_b, t, i % n, b))))
+            sum(&mut (0..k).map(|t| {
+                (
+                    element(self.trans_a, i / n, t, a),
+                    element(self.trans_b, t, i % n, b),
+                )
+            }))
         };
         Ok((0..m * n).map(element).collect())
     }

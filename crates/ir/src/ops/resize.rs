@@ -181,8 +181,8 @@ impl Resize {
                 for &x in &xs {
                     let x = clamp(x, w);
                     let (x0, fx) = (x.floor() as usize, x - x.floor());
-                    let at = |r: usize, c: usize| plane[r.min(h - 1) * w + c.min(w - 1)];
-                    let row = |r: usize| at(r, x0) * (1.0 - fx) + at(r, x0 + 1) * fx;
+                    let pixel = |r: usize, c: usize| plane[r.min(h - 1) * w + c.min(w - 1)];
+                    let row = |r: usize| pixel(r, x0) * (1.0 - fx) + pixel(r, x0 + 1) * fx;
                     out.push(row(y0) * (1.0 - fy) + row(y0 + 1) * fy);
                 }
             }

@@ -186,10 +186,10 @@ impl Operator for Slice {
             picks[r.axis] = (r.start as i64, r.step);
         }
         let source = |i: usize| {
-            let at = |a: usize| {
+            let index_along = |a: usize| {
                 (picks[a].0 + (i / to[a] % shape[a]) as i64 * picks[a].1) as usize * from[a]
             };
-            (0..shape.len()).map(at).sum()
+            (0..shape.len()).map(index_along).sum()
         };
         Ok(vec![gathered(x, shape.clone(), source)?])
     }

@@ -88,11 +88,11 @@ impl Operator for Softmax {
         let runs = if y.is_empty() { 0 } else { y.len() / run };
         for r in 0..runs {
             let first = r / step * run * step + r % step;
-            let at = |k: usize| first + k * step;
-            let max = (0..run).fold(f64::NEG_INFINITY, |m, k| m.max(y[at(k)]));
-            (0..run).for_each(|k| y[at(k)] = (y[at(k)] - max).exp());
-            let sum: f64 = (0..run).map(|k| y[at(k)]).sum();
-            (0..run).for_each(|k| y[at(k)] /= sum);
+            let index = |k: usize| first + k * step;
+            let max = (0..run).fold(f64::NEG_INFINITY, |m, k| m.max(y[index(k)]));
+            (0..run).for_each(|k| y[index(k)] = (y[index(k)] - max).exp());
+            let sum: f64 = (0..run).map(|k| y[index(k)]).sum();
+            (0..run).for_each(|k| y[index(k)] /= sum);
         }
         Ok(vec![Tensor::from_f64(out.dtype, out.shape, &y)?])
     }

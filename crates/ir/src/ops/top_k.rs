@@ -27,7 +27,7 @@ impl TopK {
     /// Indices of the first `k` of `v`; NaN counts as larger than any number.
     fn first<T: Copy>(&self, v: &[T], compare: impl Fn(&T, &T) -> Ordering) -> Vec<usize> {
         let mut order: Vec<usize> = (0..v.len()).collect();
-        let by = |&i: &usize, &j: &usize| {
+        let ranking = |&i: &usize, &j: &usize| {
             let rising = compare(&v[i], &v[j]);
             (if self.largest {
                 rising.reverse()
@@ -37,10 +37,10 @@ impl TopK {
             .then(i.cmp(&j))
         };
         if self.k < order.len() && self.k > 0 {
-            order.select_nth_unstable_by(self.k - 1, by);
+            order.select_nth_unstable_by(self.k - 1, ranking);
         }
         order.truncate(self.k);
-        order.sort_unstable_by(by);
+        order.sort_unstable_by(ranking);
         order
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use yolo::CocoResult;
-use yolo::metrics::iou;
+use yolo::iou;
 
 /// Confidence from which a detection is shown to a user.
 pub const SHOWN_CONF: f64 = 0.25;

@@ -159,8 +159,8 @@ fn cut(graph: &Graph, affected: &BTreeSet<NodeId>) -> Vec<ValueId> {
 mod tests {
     use ir::ops::{BinaryKind, Conv, UnaryKind};
     use ir::{DataType, Edit, Op, TensorType};
+    use yolo::LETTERBOX;
     use yolo::ModelInput;
-    use yolo::families::LETTERBOX;
 
     use super::*;
 
@@ -229,7 +229,7 @@ mod tests {
             ..ImageSet::default()
         };
         let mut reference = Reference::new(model, images, engine).unwrap();
-        let groups = prune::analyse(&graph, &[]).unwrap();
+        let groups = prune::analyse(&graph).unwrap();
         let names = groups.prunable().map(|g| g.name.as_str());
         let names: Vec<&str> = names.collect();
         assert_eq!(names, ["stem", "inner", "last"]);

@@ -1,7 +1,7 @@
 //! `activation`: how strong a channel is where it is read.
 //! Source: Molchanov et al. (arXiv:1611.06440), section 2.2, with the deviation instead of the mean.
 use super::Criterion;
-use crate::shrink::consumers;
+use crate::sweep::consumers;
 use crate::{DependencyGroup, PruneError, Statistics};
 use ir::Graph;
 
@@ -10,7 +10,6 @@ use ir::Graph;
 /// The mean of a channel moves into the next bias, so that only what varies counts.
 pub const ACTIVATION: Criterion = Criterion {
     name: "activation",
-    needs_data: |_| true,
     score: |graph, groups, statistics| {
         let of_group = |g: &DependencyGroup| Ok((g.name.clone(), score(graph, g, statistics)?));
         groups.prunable().map(of_group).collect()

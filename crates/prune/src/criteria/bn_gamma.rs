@@ -12,11 +12,6 @@ use std::collections::BTreeSet;
 /// deviation |γ| on data like that of training, so the deviation of the convolution's output stands for it.
 pub const BN_GAMMA: Criterion = Criterion {
     name: "bn_gamma",
-    needs_data: |graph| {
-        !graph
-            .nodes()
-            .any(|(_, n)| matches!(n.op, Op::BatchNormalization(_)))
-    },
     score,
 };
 
@@ -30,17 +25,14 @@ fn score(
         _ => None,
     });
     let gammas: BTreeSet<ValueId> = norms.collect();
-    let of_group = |g: &DependencyGroup| {
-        Ok((
-            g.name.clone(),
-            score_group((graph, statistics), g, &gammas)?,
-        ))
-    };
+    let of_group =
+        |g: &DependencyGroup| Ok((g.name.clone(), score_group(graph, statistics, g, &gammas)?));
     groups.prunable().map(of_group).collect()
 }
 
 fn score_group(
-    (graph, statistics): (&Graph, &Statistics),
+    graph: &Graph,
+    statistics: &Statistics,
     group: &DependencyGroup,
     gammas: &BTreeSet<ValueId>,
 ) -> Result<Vec<f64>, PruneError> {

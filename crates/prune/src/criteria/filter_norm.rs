@@ -9,14 +9,12 @@ use std::collections::BTreeSet;
 /// weights of the group.
 pub const L1: Criterion = Criterion {
     name: "l1",
-    needs_data: |_| false,
     score: |graph, groups, _| score(graph, groups, 1),
 };
 
 /// As [`L1`], with the L2 norm.
 pub const L2: Criterion = Criterion {
     name: "l2",
-    needs_data: |_| false,
     score: |graph, groups, _| score(graph, groups, 2),
 };
 

@@ -1,26 +1,25 @@
 //! `reconstruction`: what the consumers lose, after their other weights have made up for it.
 //! Source: Luo et al., ThiNet (arXiv:1707.06342); Frantar and Alistarh (arXiv:2208.11580).
 use super::Criterion;
-use crate::{DependencyGroup, Shrinking};
+use crate::{DependencyGroup, PruningSweep};
 
 /// Squared error at the consumers when the channels go one after the other, the cheapest first: the score is the
 /// error of the step that removes the channel, as a share of each consumer's variance. Channels that nothing
 /// reads whose inputs were seen are never chosen.
 pub const RECONSTRUCTION: Criterion = Criterion {
     name: "reconstruction",
-    needs_data: |_| true,
     score: |graph, groups, statistics| {
         let score = |g: &DependencyGroup| {
             (
                 g.name.clone(),
-                score(g, Shrinking::new(graph, g, statistics)),
+                score(g, PruningSweep::new(graph, g, statistics)),
             )
         };
         Ok(groups.prunable().map(score).collect())
     },
 };
 
-fn score(group: &DependencyGroup, mut shrinking: Shrinking<'_>) -> Vec<f64> {
+fn score(group: &DependencyGroup, mut shrinking: PruningSweep<'_>) -> Vec<f64> {
     let mut scores = vec![f64::INFINITY; group.width()];
     if !shrinking.is_measured() {
         return scores;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{BUILTIN, Range, apply, plan, sites};
+use crate::{BUILTIN, Range, apply, plan, quantization_points};
 use ir::ops::Conv;
 use ir::{DataType, QuantParams, TensorType, interpreter};
 
@@ -51,7 +51,7 @@ fn correct_biases_of_rounded_weights_restores_the_mean() {
     let input = Tensor::new([1, 4, 2, 2], x).unwrap();
     for with_bias in [false, true] {
         let graph = network(with_bias);
-        let ranges = sites(&graph, &BUILTIN).unwrap();
+        let ranges = quantization_points(&graph, &BUILTIN).unwrap();
         let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-4.0, 4.0)));
         let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
         let plan = plan(&graph, &ranges.collect(), &pixel, &BUILTIN).unwrap();

@@ -23,7 +23,7 @@ fn round_tensor_of_correlated_inputs_halves_the_output_error() {
         pads: [0; 4],
         group: 1,
     };
-    let mut moments = Moments::new(&conv, channels as usize);
+    let mut moments = PatchMoments::new(&conv, channels as usize);
     let input = Tensor::new([1, channels as usize, 64, 64], x.clone()).unwrap();
     moments.add(&input, pixels as usize);
     let weights: Vec<f32> = (0..outputs * channels)
@@ -32,12 +32,16 @@ fn round_tensor_of_correlated_inputs_halves_the_output_error() {
     let weight = Tensor::new([outputs as usize, channels as usize, 1, 1], weights.clone()).unwrap();
     let n = outputs as usize;
     let params = QuantParams::per_channel(0, vec![0.05; n], vec![0; n], DataType::I8).unwrap();
-    let (better, shift) = round_tensor("w", &weight, (&params, 127), (&moments, None))
+    let grid = Grid {
+        params: &params,
+        largest: 127,
+    };
+    let (better, shift) = round_tensor("w", &weight, grid, &moments, None)
         .unwrap()
         .unwrap();
     let plain = crate::weights::rounded("w", &weight, &params).unwrap();
     let error = |rounded: &[f64], shift: Option<&[f64]>| -> f64 {
-        let of = |o: usize, p: usize| -> f64 {
+        let squared_error = |o: usize, p: usize| -> f64 {
             let change = (0..channels as usize).map(|c| {
                 let at = o * channels as usize + c;
                 (rounded[at] - f64::from(weights[at])) * f64::from(x[c * pixels as usize + p])
@@ -46,7 +50,7 @@ fn round_tensor_of_correlated_inputs_halves_the_output_error() {
         };
         (0..n)
             .flat_map(|o| (0..pixels as usize).map(move |p| (o, p)))
-            .map(|(o, p)| of(o, p))
+            .map(|(o, p)| squared_error(o, p))
             .sum()
     };
     let (plain, better) = (error(&plain, None), error(&better, Some(&shift)));
@@ -62,7 +66,14 @@ fn round_row_with_carried_errors_stays_within_the_largest_weight() {
         let end = sign * f64::from(largest) * 0.1;
         let mut after = [0.0; 2];
         let before = [sign * 0.04, end];
-        round_row((&before, &mut after), (&params, 0, largest), Some(&factors));
+        let params = &params;
+        round_row(
+            &before,
+            &mut after,
+            Grid { params, largest },
+            0,
+            Some(&factors),
+        );
         assert!((after[1] - end).abs() < 1e-6, "{largest}: {after:?}");
     }
 }
@@ -76,7 +87,7 @@ fn moments_of_a_depthwise_window_hold_padding_and_strides() {
         pads: [1; 4],
         group: 2,
     };
-    let mut moments = Moments::new(&conv, 2);
+    let mut moments = PatchMoments::new(&conv, 2);
     let x = Tensor::new([1, 2, 4, 4], (1..33).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
     moments.add(&x, 100);
     // Windows begin at -1 and 1: the top left tap sees padding in all but the last of four.

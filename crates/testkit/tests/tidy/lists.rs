@@ -43,9 +43,9 @@ const LISTS: &[List] = &[
         folder: "prune/src/criteria",
     },
     List {
-        names: &["OBSERVERS"],
-        file: "quant/src/observers.rs",
-        folder: "quant/src/observers",
+        names: &["CALIBRATORS"],
+        file: "quant/src/calibrators.rs",
+        folder: "quant/src/calibrators",
     },
     List {
         names: &["MODULES"],
@@ -74,14 +74,6 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     ("checkpoint/src/modules/detect_once.rs", "a form of heads"),
     ("checkpoint/src/modules/detect_tasks.rs", "a form of heads"),
-    (
-        "quant/src/observers/histogram.rs",
-        "the counts that observers keep",
-    ),
-    (
-        "quant/src/observers/profile.rs",
-        "the values that observers choose between",
-    ),
     (
         "yolo/src/families/other_tasks.rs",
         "recognises what no family decodes, to refuse it",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{YoloError, printable};
+use crate::printable;
 
 /// An image or a label that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,11 +33,6 @@ impl BadInput {
             reason: reason.to_string(),
         }
     }
-
-    /// An image that did not decode, from the error that said so.
-    pub fn image(file: impl Into<PathBuf>, error: &YoloError) -> Self {
-        Self::file(file, error.reason())
-    }
 }
 
 impl fmt::Display for BadInput {
@@ -53,19 +48,4 @@ impl fmt::Display for BadInput {
 /// How many of so many inputs may be bad: 1 %, and always 3. With more missing, the others may not stand for the data.
 pub fn most_bad(total: usize) -> usize {
     (total / 100).max(3)
-}
-
-/// Refuses more than [`most_bad`] of `total`.
-pub(super) fn check(what: &'static str, bad: &[BadInput], total: usize) -> Result<(), YoloError> {
-    let limit = most_bad(total);
-    match bad.first() {
-        Some(first) if bad.len() > limit => Err(YoloError::TooManyBadInputs {
-            what,
-            found: bad.len(),
-            total,
-            limit,
-            first: first.clone(),
-        }),
-        _ => Ok(()),
-    }
 }

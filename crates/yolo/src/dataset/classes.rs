@@ -30,14 +30,14 @@ impl Dataset {
         }
         if self.names.len() != classes {
             let found = self.names.len();
-            return match self.is_labelled() {
-                true => Err(YoloError::HeadClasses {
-                    head: classes,
-                    names: found,
-                }),
-                // Nothing depends on the names of what is not labelled.
-                false => Ok(()),
-            };
+            // Nothing depends on the names of what is not labelled.
+            if !self.is_labelled() {
+                return Ok(());
+            }
+            return Err(YoloError::HeadClasses {
+                head: classes,
+                names: found,
+            });
         }
         if let Some(names) = names.filter(|n| n.len() == classes) {
             self.order_by(names);

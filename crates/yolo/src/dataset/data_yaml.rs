@@ -59,9 +59,14 @@ pub(super) fn images(yaml: &Path, split: &str) -> Result<Vec<PathBuf>, YoloError
     Ok(read(yaml)?.list(split)?.into_images())
 }
 
-/// Where the other images of a scene lie.
-pub(crate) fn streams(yaml: &Path) -> Result<Streams, YoloError> {
-    Ok(read(yaml)?.streams)
+impl Streams {
+    /// What a data.yaml says under `streams`.
+    ///
+    /// # Errors
+    /// `Read`, `DataYaml` if it is no usable description.
+    pub fn open(data_yaml: &Path) -> Result<Self, YoloError> {
+        Ok(read(data_yaml)?.streams)
+    }
 }
 
 fn read(yaml: &Path) -> Result<Description, YoloError> {

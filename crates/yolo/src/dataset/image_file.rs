@@ -1,39 +1,14 @@
 //! Image files to RGB bytes, as OpenCV's `imread` gives them (but in RGB order).
 
-use std::ffi::OsStr;
 use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::image_limits::{MAX_DECODING_BYTES, MAX_FILE_BYTES, check_size, refuse};
 use super::jpeg;
 use crate::{YoloError, regular_file};
-
-/// Most pixels of an image that is read: what Pillow takes before it calls an image a decompression bomb.
-pub const MAX_PIXELS: u64 = 178_956_970;
-
-/// Most memory that decoding one image may take, as its header tells before anything of it is decoded.
-pub const MAX_DECODING_BYTES: u64 = 1 << 30;
-
-/// Longest file that is opened as an image.
-pub(super) const MAX_FILE_BYTES: u64 = 1 << 30;
-
-/// Endings of files that are taken for images in folders and lists; what is in them is told by their content.
-pub const IMAGE_EXTENSIONS: [&str; 12] = [
-    "bmp", "jpeg", "jpg", "mpo", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp",
-];
-
-/// Whether a file is taken for an image, by its name.
-pub fn is_image_name(path: &Path) -> bool {
-    extension_of(path).is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str()))
-}
-
-/// The ending of a name in small letters.
-pub(super) fn extension_of(path: &Path) -> Option<String> {
-    let extension = path.extension().and_then(OsStr::to_str);
-    extension.map(str::to_ascii_lowercase)
-}
 
 /// Reads a JPEG (of an MPO the first), PNG, BMP, WebP, TIFF or PNM, told apart by content: orientation applied, gray
 /// and palettes expanded, alpha dropped, 16 bits made 8, of several frames the first.
@@ -63,13 +38,13 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage, YoloError> {
 pub fn read_size(path: &Path) -> Result<(u32, u32), YoloError> {
     let bytes = regular_file::read(path, MAX_FILE_BYTES)?;
     let format = format_of(path, &bytes)?;
-    let ((width_px, height_px), orientation) = match format {
+    let ([width_px, height_px], orientation) = match format {
         ImageFormat::Jpeg => jpeg::size(path, &bytes)?,
         _ => {
             let mut decoder = decoder(path, &bytes, format)?;
             let orientation = decoder.orientation();
             let orientation = orientation.map_err(|error| refuse(path, error))?;
-            (decoder.dimensions(), orientation)
+            (decoder.dimensions().into(), orientation)
         }
     };
     Ok(match orientation {
@@ -114,35 +89,12 @@ fn decoder<'b>(
     limits.max_alloc = Some(MAX_DECODING_BYTES);
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(|error| refuse(path, error))?;
-    let size_px = decoder.dimensions();
+    let size_px = <[u32; 2]>::from(decoder.dimensions());
     let decoded = decoder.total_bytes();
-    let as_rgb = 3 * u64::from(size_px.0) * u64::from(size_px.1);
+    let as_rgb = 3 * u64::from(size_px[0]) * u64::from(size_px[1]);
     // What is not RGB as it is decoded lies in memory twice, and so does what is turned.
     check_size(path, size_px, decoded.saturating_add(as_rgb))?;
     Ok(decoder)
-}
-
-/// Refuses an image before it is decoded: for its size, or for what decoding takes.
-pub(super) fn check_size(
-    path: &Path,
-    (width_px, height_px): (u32, u32),
-    decoding_bytes: u64,
-) -> Result<(), YoloError> {
-    let pixels = u64::from(width_px) * u64::from(height_px);
-    if pixels == 0 {
-        let reason = format!("image of {width_px}x{height_px} pixels");
-        return Err(refuse(path, reason));
-    }
-    if pixels > MAX_PIXELS || decoding_bytes > MAX_DECODING_BYTES {
-        return Err(YoloError::ImageTooLarge {
-            path: path.to_owned(),
-            width_px,
-            height_px,
-            max_pixels: MAX_PIXELS,
-            max_bytes: MAX_DECODING_BYTES,
-        });
-    }
-    Ok(())
 }
 
 /// By hand where it is no more than picking bytes: the crate's conversions go through color profiles.
@@ -181,11 +133,4 @@ fn faded([red, green, blue, alpha]: [u8; 4]) -> [u8; 3] {
 /// 16 bits as 8. Source: libtiff's RGBA interface.
 fn rounded(sample: u16) -> u8 {
     ((u32::from(sample) + 128) / 257) as u8
-}
-
-pub(super) fn refuse(path: &Path, reason: impl ToString) -> YoloError {
-    YoloError::ImageFile {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
 }

@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{ImageFormat, RgbImage};
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
 
-use super::image_file::{MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_PIXELS, check_size, refuse};
+use super::image_limits::{MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_PIXELS, check_size, refuse};
 use crate::{YoloError, regular_file};
 
 /// Most scans of one image: progressive encoders write ten, and each costs a pass over the image.
@@ -25,9 +25,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation
         decoder.jpeg_color_space(),
         ColorSpace::Cmyk | ColorSpace::Ycck
     );
-    decoder.set_output_format(match inks {
-        true => PixelFormat::Cmyk,
-        false => PixelFormat::Rgb,
+    decoder.set_output_format(if inks {
+        PixelFormat::Cmyk
+    } else {
+        PixelFormat::Rgb
     });
     let size_px = size_of(&decoder);
     let failed = |error| explain(path, error, size_px);
@@ -40,18 +41,19 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation
         return Err(refuse(path, format!("damaged JPEG: {damage}")));
     }
     let orientation = orientation(&decoder);
-    let pixels = match inks {
-        true => from_inks(&image.data),
-        false => image.data,
+    let pixels = if inks {
+        from_inks(&image.data)
+    } else {
+        image.data
     };
-    let (width_px, height_px) = size_px;
+    let [width_px, height_px] = size_px;
     let rgb = RgbImage::from_raw(width_px, height_px, pixels)
         .ok_or_else(|| refuse(path, "fewer pixels than its header claims"))?;
     Ok((rgb, orientation))
 }
 
 /// Width and height as they lie in the file, and how the image is to be turned.
-pub(super) fn size(path: &Path, bytes: &[u8]) -> Result<((u32, u32), Orientation), YoloError> {
+pub(super) fn size(path: &Path, bytes: &[u8]) -> Result<([u32; 2], Orientation), YoloError> {
     let decoder = header(path, bytes)?;
     Ok((size_of(&decoder), orientation(&decoder)))
 }
@@ -64,7 +66,7 @@ fn header<'b>(path: &Path, bytes: &'b [u8]) -> Result<Decoder<'b>, YoloError> {
         ..DecodeLimits::default()
     };
     let decoder = Decoder::new_with_limits(bytes, limits);
-    let decoder = decoder.map_err(|error| explain(path, error, (0, 0)))?;
+    let decoder = decoder.map_err(|error| explain(path, error, [0, 0]))?;
     let precision = decoder.header().precision;
     if precision != 8 {
         let reason = format!("JPEG with {precision} bits a sample: 8 are read");
@@ -75,9 +77,9 @@ fn header<'b>(path: &Path, bytes: &'b [u8]) -> Result<Decoder<'b>, YoloError> {
     Ok(decoder)
 }
 
-fn size_of(decoder: &Decoder<'_>) -> (u32, u32) {
+fn size_of(decoder: &Decoder<'_>) -> [u32; 2] {
     let header = decoder.header();
-    (u32::from(header.width), u32::from(header.height))
+    [u32::from(header.width), u32::from(header.height)]
 }
 
 fn orientation(decoder: &Decoder<'_>) -> Orientation {
@@ -85,7 +87,7 @@ fn orientation(decoder: &Decoder<'_>) -> Orientation {
     found.unwrap_or(Orientation::NoTransforms)
 }
 
-fn explain(path: &Path, error: JpegError, (width_px, height_px): (u32, u32)) -> YoloError {
+fn explain(path: &Path, error: JpegError, [width_px, height_px]: [u32; 2]) -> YoloError {
     match error {
         JpegError::UnexpectedEof => refuse(path, "truncated JPEG: the file ends before the image"),
         JpegError::LimitExceeded { .. } => YoloError::ImageTooLarge {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image_file::{IMAGE_EXTENSIONS, extension_of, is_image_name};
+use super::image_names::{IMAGE_EXTENSIONS, extension_of, is_image_name};
 use super::{BadInput, slashed};
 use crate::{YoloError, regular_file};
 
@@ -96,9 +96,10 @@ impl Listing {
     fn add_image(&mut self, path: PathBuf) {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let real = self.real.entry(folder).or_insert_with_key(|folder| {
-            let named = match folder.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => folder.as_path(),
+            let named = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder.as_path()
             };
             fs::canonicalize(named).unwrap_or_else(|_| folder.clone())
         });

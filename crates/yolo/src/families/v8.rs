@@ -1,8 +1,7 @@
 //! YOLOv8, YOLO11 and YOLO26 without end-to-end tail, and others without anchors (YOLOv6, v9, v12): each scale has two
 //! output convolutions, boxes and classes. Boxes are distributions over bins (DFL, arXiv:2006.04388), in YOLO26 plain distances.
-use super::{Evidence, Family, LETTERBOX};
-use crate::Thresholds;
-use crate::heads::Kind;
+use crate::heads::{Evidence, Family, Kind};
+use crate::{LETTERBOX, Thresholds};
 use ir::Op;
 
 /// Source: Ultralytics' `predict`.
@@ -17,6 +16,7 @@ pub(super) const FAMILY: Family = Family {
     preprocess: LETTERBOX,
     thresholds: THRESHOLDS,
     fits: |head| fits(head, |bins| bins > 1),
+    picks: false,
     kind: Kind::Distances(1),
     gives: "[1, 4 + classes, N], boxes and scores apart, or maps of boxes and of classes at every scale",
 };

@@ -1,7 +1,6 @@
 //! YOLOX (arXiv:2107.08430): anchor-free, decoupled head.
-use super::{Family, Preprocess};
-use crate::heads::Kind;
-use crate::{Placement, Thresholds};
+use crate::heads::{Family, Kind};
+use crate::{Placement, Preprocess, Thresholds};
 
 /// Each scale has three output convolutions: classes, box, objectness.
 pub(super) const FAMILY: Family = Family {
@@ -17,6 +16,7 @@ pub(super) const FAMILY: Family = Family {
         iou: 0.45,
     },
     fits: |head| head.kind == Kind::Offsets && !head.is_picked,
+    picks: false,
     kind: Kind::Offsets,
     gives: "[1, N, 5 + classes] with a row for each cell of strides 8, 16 and 32, or maps of box, objectness and classes at every scale",
 };

@@ -203,9 +203,10 @@ impl Decoder {
         let scores = data[field.output];
         let start = found.len();
         // Raw numbers are compared before their sigmoid is taken, which few need.
-        let least = match self.logits {
-            true => (conf / (1.0 - conf)).ln(),
-            false => conf,
+        let least = if self.logits {
+            (conf / (1.0 - conf)).ln()
+        } else {
+            conf
         };
         let objectness = |i: usize| {
             let field = block.objectness?;
@@ -299,9 +300,10 @@ impl Decoder {
                 scale: [sx, sy],
                 ..
             } => {
-                let [a, b, c, d] = match y_first {
-                    true => [raw(1), raw(0), raw(3), raw(2)],
-                    false => [raw(0), raw(1), raw(2), raw(3)],
+                let [a, b, c, d] = if y_first {
+                    [raw(1), raw(0), raw(3), raw(2)]
+                } else {
+                    [raw(0), raw(1), raw(2), raw(3)]
                 };
                 let [a, b, c, d] = [a * sx, b * sy, c * sx, d * sy];
                 match corners {

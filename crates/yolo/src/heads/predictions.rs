@@ -284,21 +284,21 @@ struct Way {
 
 impl Way {
     fn parts(&self, convs: &[ValueId]) -> Vec<Parts> {
-        let at = |conv: usize, first: usize| Channels {
+        let channels = |conv: usize, first: usize| Channels {
             value: convs[conv],
             first,
         };
         let Kind::Anchors(per_cell) = self.kind else {
             return vec![Parts {
-                boxes: at(self.boxes, 0),
-                objectness: self.objectness.map(|conv| at(conv, 0)),
-                classes: at(self.scores, 0),
+                boxes: channels(self.boxes, 0),
+                objectness: self.objectness.map(|conv| channels(conv, 0)),
+                classes: channels(self.scores, 0),
             }];
         };
         let anchor = |first: usize| Parts {
-            boxes: at(0, first),
-            objectness: Some(at(0, first + 4)),
-            classes: at(0, first + 5),
+            boxes: channels(0, first),
+            objectness: Some(channels(0, first + 4)),
+            classes: channels(0, first + 5),
         };
         let step = 5 + self.classes;
         (0..per_cell).map(|a| anchor(a * step)).collect()

@@ -41,12 +41,12 @@ impl Probe {
             computed = run.map_err(|e| e.to_string())?;
         }
         let mut computed = computed.into_iter();
-        let output = |v: &ValueId| match from.contains(v) {
-            true => {
-                let shape = graph.ty(*v).map_err(|e| e.to_string())?.shape.clone();
-                Tensor::new(shape, planted(v).to_vec()).map_err(|e| e.to_string())
+        let output = |v: &ValueId| {
+            if !from.contains(v) {
+                return computed.next().ok_or("an output is missing".to_owned());
             }
-            false => computed.next().ok_or("an output is missing".to_owned()),
+            let shape = graph.ty(*v).map_err(|e| e.to_string())?.shape.clone();
+            Tensor::new(shape, planted(v).to_vec()).map_err(|e| e.to_string())
         };
         let outputs = graph
             .outputs()

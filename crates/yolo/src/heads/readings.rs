@@ -52,12 +52,12 @@ pub(crate) fn all(context: &Context<'_>, predictions: &Predictions) -> Vec<Decod
         }
     }
     let views = views(context.graph, predictions);
-    let of = |scope: Scope| -> Vec<View> {
+    let views_in = |scope: Scope| -> Vec<View> {
         let own = views.iter().filter(|v| v.scope == scope);
         own.copied().collect()
     };
-    let whole = vec![of(Scope::All)];
-    let in_parts: Vec<Vec<View>> = parts(predictions).map(of).collect();
+    let whole = vec![views_in(Scope::All)];
+    let in_parts: Vec<Vec<View>> = parts(predictions).map(views_in).collect();
     [(whole, true), (in_parts, false)]
         .into_iter()
         .flat_map(|(groups, is_whole)| of_groups(context, predictions, &groups, is_whole))
@@ -81,9 +81,10 @@ fn of_groups(
         for logits in [!context.has_sigmoid, context.has_sigmoid] {
             for way in ways(context, predictions, roles.width, is_whole) {
                 // Without a grid, boxes need no order.
-                let orders: &[bool] = match is_whole && needs_grid(way) {
-                    true => &[false, true],
-                    false => &[false],
+                let orders: &[bool] = if is_whole && needs_grid(way) {
+                    &[false, true]
+                } else {
+                    &[false]
                 };
                 let read = orders.iter().filter_map(|&coarse_first| {
                     let order = Order {
@@ -91,7 +92,7 @@ fn of_groups(
                         coarse_first,
                     };
                     Some(Decoder {
-                        blocks: blocks(predictions, groups, roles, (way, order))?,
+                        blocks: blocks(predictions, groups, roles, way, order)?,
                         classes: predictions.classes,
                         logits,
                         nms: true,
@@ -207,12 +208,24 @@ fn views(graph: &Graph, p: &Predictions) -> Vec<View> {
     };
     let outputs = graph.outputs().iter().map(shape).enumerate();
     outputs
-        .flat_map(|(output, s)| views_of(output, (s, channels_last(s.len())), p))
+        .flat_map(|(output, s)| views_of(output, s, channels_last(s.len()), p))
         .collect()
 }
 
-fn views_of(output: usize, (shape, channels_last): (&[usize], bool), p: &Predictions) -> Vec<View> {
-    let at_level = |cells: [usize; 2]| {
+/// The views of one output.
+fn views_of(output: usize, shape: &[usize], channels_last: bool, p: &Predictions) -> Vec<View> {
+    map_views(output, shape, channels_last, p)
+        .unwrap_or_else(|| row_views(output, shape, channels_last, p))
+}
+
+/// The views of an output that is a map of one scale; `None` where it is none.
+fn map_views(
+    output: usize,
+    shape: &[usize],
+    channels_last: bool,
+    p: &Predictions,
+) -> Option<Vec<View>> {
+    let level_of = |cells: [usize; 2]| {
         let mut levels = p.levels.iter();
         levels.position(|l| [l.rows, l.columns] == cells)
     };
@@ -222,29 +235,38 @@ fn views_of(output: usize, (shape, channels_last): (&[usize], bool), p: &Predict
         channel,
         candidate,
     };
+    let per_cell = p.per_cell();
     match *shape {
-        [1, c, h, w] if !channels_last && at_level([h, w]).is_some() => {
-            let view = (c, field(h * w, 1));
-            return of_level(p, at_level([h, w]).unwrap_or(0), view);
+        [1, c, h, w] if !channels_last && level_of([h, w]).is_some() => {
+            Some(of_level(p, level_of([h, w])?, c, field(h * w, 1)))
         }
-        [1, h, w, c] if at_level([h, w]).is_some() => {
-            let view = (c, field(1, c));
-            return of_level(p, at_level([h, w]).unwrap_or(0), view);
+        [1, h, w, c] if level_of([h, w]).is_some() => {
+            Some(of_level(p, level_of([h, w])?, c, field(1, c)))
         }
-        [1, a, h, w, k] if a == p.per_cell() && at_level([h, w]).is_some() => {
+        [1, a, h, w, k] if a == per_cell && level_of([h, w]).is_some() => {
             let anchor = |a: usize| (a, k, field(1, k).from(0, a * h * w));
-            return anchors(at_level([h, w]).unwrap_or(0), (0..a).map(anchor));
+            Some(anchors(level_of([h, w])?, (0..a).map(anchor)))
         }
-        [1, a, k, h, w] if a == p.per_cell() && at_level([h, w]).is_some() => {
+        [1, a, k, h, w] if a == per_cell && level_of([h, w]).is_some() => {
             let anchor = |a: usize| (a, k, field(h * w, 1).from(a * k, 0));
-            return anchors(at_level([h, w]).unwrap_or(0), (0..a).map(anchor));
+            Some(anchors(level_of([h, w])?, (0..a).map(anchor)))
         }
-        [1, h, w, a, k] if a == p.per_cell() && at_level([h, w]).is_some() => {
+        [1, h, w, a, k] if a == per_cell && level_of([h, w]).is_some() => {
             let anchor = |i: usize| (i, k, field(1, a * k).from(i * k, 0));
-            return anchors(at_level([h, w]).unwrap_or(0), (0..a).map(anchor));
+            Some(anchors(level_of([h, w])?, (0..a).map(anchor)))
         }
-        _ => {}
+        _ => None,
     }
+}
+
+/// The views of an output that has a row or a column for each box.
+fn row_views(output: usize, shape: &[usize], channels_last: bool, p: &Predictions) -> Vec<View> {
+    let field = |channel: usize, candidate: usize| Field {
+        output,
+        first: 0,
+        channel,
+        candidate,
+    };
     let kept: Vec<usize> = shape.iter().copied().filter(|&n| n != 1).collect();
     let (rows, columns) = match (kept.as_slice(), shape) {
         (&[rows, columns], _) => (rows, columns),
@@ -275,7 +297,7 @@ fn views_of(output: usize, (shape, channels_last): (&[usize], bool), p: &Predict
         for (level, of) in p.levels.iter().enumerate() {
             let cells = of.cells();
             if candidates == cells {
-                return of_level(p, level, (channels, field));
+                return of_level(p, level, channels, field);
             }
             if candidates == cells * p.per_cell() {
                 let anchor = |a: usize| (a, channels, field.from(0, a * cells));
@@ -287,7 +309,7 @@ fn views_of(output: usize, (shape, channels_last): (&[usize], bool), p: &Predict
 }
 
 /// A map of a scale; where there are anchors, its channels are theirs, one after another.
-fn of_level(p: &Predictions, level: usize, (channels, field): (usize, Field)) -> Vec<View> {
+fn of_level(p: &Predictions, level: usize, channels: usize, field: Field) -> Vec<View> {
     let count = p.per_cell();
     if !channels.is_multiple_of(count) {
         return vec![];
@@ -391,7 +413,8 @@ fn blocks(
     p: &Predictions,
     groups: &[Vec<View>],
     roles: Roles,
-    (way, order): (Way, Order),
+    way: Way,
+    order: Order,
 ) -> Option<Vec<Block>> {
     let size_px = p.size_px;
     let block = |views: &[View], start: usize, candidates: usize, place: Place| {
@@ -432,9 +455,10 @@ fn blocks(
         };
         let own = &p.levels[level];
         let place = place(p, [level, anchor], roles.width, way)?;
-        let (views, first) = match order.is_whole {
-            true => (&groups[0], start),
-            false => (&groups[level * p.per_cell() + anchor], 0),
+        let (views, first) = if order.is_whole {
+            (&groups[0], start)
+        } else {
+            (&groups[level * p.per_cell() + anchor], 0)
         };
         found.push(block(views, first, own.cells(), place));
         start += own.cells();

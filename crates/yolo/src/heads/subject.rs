@@ -1,9 +1,9 @@
 //! A graph whose head is to be understood.
 use super::decoder::Decoder;
+use super::family::{Evidence, Family};
 use super::predictions::{Kind, Level, Predictions};
 use super::probe::Probe;
 use super::readings::{self, Context};
-use crate::families::{Evidence, Family};
 use ir::ops::UnaryKind;
 use ir::{Graph, Op, Tail};
 
@@ -84,7 +84,7 @@ impl Subject<'_> {
         let (channels, boxes) = (a.min(b), a.max(b));
         let row = Level::new([1, boxes], self.size_px);
         let (classes, levels) = match family.kind {
-            _ if family.name == "end2end" => (self.names?, vec![row]),
+            _ if family.picks => (self.names?, vec![row]),
             Kind::Distances(_) => (channels.checked_sub(4)?, vec![row]),
             Kind::Anchors(_) => (channels.checked_sub(5)?, vec![row]),
             Kind::Offsets => {
@@ -102,7 +102,7 @@ impl Subject<'_> {
             anchors_px: vec![],
         };
         let context = Context {
-            picks: family.name == "end2end",
+            picks: family.picks,
             // Outputs of a family's own exports are scores.
             has_sigmoid: true,
             ..self.context()

@@ -5,6 +5,7 @@
 mod matching;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ const RECALL_POINTS: usize = 101;
 const MAX_DETECTIONS: usize = 100;
 
 /// Areas in square pixels, both ends inclusive: all, small, medium, large.
-const AREAS: [(f64, f64); 4] = [(0.0, 1e10), (0.0, 1024.0), (1024.0, 9216.0), (9216.0, 1e10)];
+const AREAS: [RangeInclusive<f64>; 4] = [0.0..=1e10, 0.0..=1024.0, 1024.0..=9216.0, 9216.0..=1e10];
 
 const ALL_THRESHOLDS: u16 = (1 << THRESHOLDS) - 1;
 

@@ -104,21 +104,3 @@ impl GroundTruth {
         Ok(grouped)
     }
 }
-
-/// Intersection over union of two boxes given as left, top, width and height.
-pub fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
-    let shared = intersection(a, b);
-    let all = a[2] * a[3] + b[2] * b[3] - shared;
-    if all > 0.0 { shared / all } else { 0.0 }
-}
-
-/// Area shared by two boxes given as left, top, width and height.
-pub(super) fn intersection(a: &[f64; 4], b: &[f64; 4]) -> f64 {
-    let width = (a[0] + a[2]).min(b[0] + b[2]) - a[0].max(b[0]);
-    let height = (a[1] + a[3]).min(b[1] + b[3]) - a[1].max(b[1]);
-    if width <= 0.0 || height <= 0.0 {
-        0.0
-    } else {
-        width * height
-    }
-}

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ground_truth::intersection;
 use super::{GroundTruth, GroundTruthObject, THRESHOLDS, iou_thresholds};
+use crate::iou::iou_eps;
 use crate::{CocoResult, YoloError};
 
 const RECALL_POINTS: usize = 101;
@@ -77,7 +77,7 @@ fn match_pairs(mut detections: Vec<&CocoResult>, objects: &[&GroundTruthObject])
     let best_object = |detection: &CocoResult| -> Option<(usize, f64)> {
         let overlaps = objects
             .iter()
-            .map(|object| iou(&detection.bbox, &object.bbox));
+            .map(|object| iou_eps(&detection.bbox, &object.bbox));
         overlaps
             .enumerate()
             .reduce(|best, other| if other.1 > best.1 { other } else { best })
@@ -105,11 +105,6 @@ fn match_pairs(mut detections: Vec<&CocoResult>, objects: &[&GroundTruthObject])
     scored
 }
 
-fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
-    let shared = intersection(a, b);
-    shared / (a[2] * a[3] + b[2] * b[3] - shared + 1e-7)
-}
-
 struct ClassCurves {
     average_precision: [f64; THRESHOLDS],
     /// At IoU 0.50 over falling confidence; empty if nothing was detected.
@@ -121,7 +116,7 @@ struct ClassCurves {
 impl ClassCurves {
     fn new(mut found: Vec<Scored>, labelled: usize) -> Self {
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let at = |threshold: usize| -> (Vec<f64>, Vec<f64>) {
+        let curve_at = |threshold: usize| -> (Vec<f64>, Vec<f64>) {
             let mut right = 0.0;
             let step = |(index, scored): (usize, &Scored)| {
                 right += f64::from((scored.correct >> threshold) & 1);
@@ -130,14 +125,14 @@ impl ClassCurves {
             found.iter().enumerate().map(step).unzip()
         };
         let average_precision = std::array::from_fn(|threshold| {
-            let (precision, recall) = at(threshold);
+            let (precision, recall) = curve_at(threshold);
             if found.is_empty() {
                 0.0
             } else {
                 area_under(&precision, &recall)
             }
         });
-        let (precision, recall) = at(0);
+        let (precision, recall) = curve_at(0);
         let scores = found.iter().map(|scored| scored.score).collect();
         Self {
             average_precision,
@@ -159,8 +154,8 @@ impl ClassCurves {
             if -confidence < falling[0] {
                 return (1.0, 0.0);
             }
-            let at = |values: &[f64]| interpolate(-confidence, &falling, values);
-            (at(&self.precision), at(&self.recall))
+            let at_confidence = |values: &[f64]| interpolate(-confidence, &falling, values);
+            (at_confidence(&self.precision), at_confidence(&self.recall))
         })
         .unzip()
     }
@@ -227,10 +222,10 @@ fn summarise(curves: &[ClassCurves]) -> UltralyticsMetrics {
 fn smoothed(values: &[f64]) -> Vec<f64> {
     let half = values.len() / 20;
     let last = values.len() - 1;
-    let at = |index: usize| values[index.saturating_sub(half).min(last)];
+    let value_at = |index: usize| values[index.saturating_sub(half).min(last)];
     let width = 2 * half + 1;
     (0..values.len())
-        .map(|i| (i..i + width).map(at).sum::<f64>() / width as f64)
+        .map(|i| (i..i + width).map(value_at).sum::<f64>() / width as f64)
         .collect()
 }
 

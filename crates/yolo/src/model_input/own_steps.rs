@@ -58,23 +58,24 @@ impl OwnSteps {
         let mean = means.fold(f64::NEG_INFINITY, f64::max);
         let gain = self.gain.iter().copied().fold(0.0, f64::max);
         // A mean lies among the pixels; without one, what is made much smaller was large.
-        Some(match mean.abs() > 1e-6 {
-            true => mean > 1.5,
-            false => gain < 0.1,
+        Some(if mean.abs() > 1e-6 {
+            mean > 1.5
+        } else {
+            gain < 0.1
         })
     }
 
     /// Whether the channels of every image are turned round; `None` for any other order.
     pub(super) fn reverses(&self) -> Option<bool> {
-        let is = |order: fn(usize) -> usize| {
+        let is_ordered = |order: fn(usize) -> usize| {
             let mut all = self.source.iter().enumerate();
             all.all(|(channel, &source)| source == order(channel))
         };
-        if is(|c| c) {
+        if is_ordered(|c| c) {
             return Some(false);
         }
         let whole = self.source.len().is_multiple_of(3);
-        (whole && is(|c| c / 3 * 3 + 2 - c % 3)).then_some(true)
+        (whole && is_ordered(|c| c / 3 * 3 + 2 - c % 3)).then_some(true)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Which detection finds which object, on one image and for one class.
 
-use super::super::ground_truth::intersection;
+use std::ops::RangeInclusive;
+
 use super::{AREAS, GroundTruthObject, MAX_DETECTIONS, THRESHOLDS, iou_thresholds};
 use crate::CocoResult;
+use crate::iou::{iou, iou_crowd};
 
 /// Outcomes of one class on one image.
 pub(super) struct ImageClass {
@@ -43,32 +45,25 @@ pub(super) fn match_image(
         .collect();
     ImageClass {
         scores: ranked.iter().map(|detection| detection.score).collect(),
-        areas: AREAS.map(|range| match_in_range(&ranked, objects, &overlaps, range)),
+        areas: AREAS.map(|range| match_in_range(&ranked, objects, &overlaps, &range)),
     }
 }
 
-/// IoU; over a crowd, the share of the detection that lies in it.
 fn overlap(detection: &CocoResult, object: &GroundTruthObject) -> f64 {
-    let shared = intersection(&detection.bbox, &object.bbox);
-    if shared == 0.0 {
-        return 0.0;
-    }
-    let area = |bbox: &[f64; 4]| bbox[2] * bbox[3];
-    let whole = if object.crowd {
-        area(&detection.bbox)
+    if object.crowd {
+        iou_crowd(&detection.bbox, &object.bbox)
     } else {
-        area(&detection.bbox) + area(&object.bbox) - shared
-    };
-    shared / whole
+        iou(&detection.bbox, &object.bbox)
+    }
 }
 
 fn match_in_range(
     ranked: &[&CocoResult],
     objects: &[&GroundTruthObject],
     overlaps: &[Vec<f64>],
-    (least, most): (f64, f64),
+    areas: &RangeInclusive<f64>,
 ) -> Outcomes {
-    let outside = |area: f64| area < least || area > most;
+    let outside = |area: f64| !areas.contains(&area);
     let ignored: Vec<bool> = objects.iter().map(|o| o.crowd || outside(o.area)).collect();
     let mut order: Vec<usize> = (0..objects.len()).collect();
     order.sort_by_key(|&object| ignored[object]);

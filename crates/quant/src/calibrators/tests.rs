@@ -1,5 +1,7 @@
-use super::histogram::BINS;
+use super::auto::AUTO;
+use super::mse::MSE;
 use super::*;
+use crate::profile::BINS;
 
 /// Deterministic noise in [-1, 1) with a few large values: x^9 has heavy ends.
 fn samples(n: u64, low: f32, high: f32) -> Vec<f32> {
@@ -16,73 +18,58 @@ fn samples(n: u64, low: f32, high: f32) -> Vec<f32> {
         .collect()
 }
 
-fn range_of(make: MakeObserver, chunks: &[&[f32]]) -> Option<Range> {
-    let mut o = make();
-    chunks.iter().for_each(|c| o.observe(c));
-    o.range()
+fn profile(chunks: &[&[f32]]) -> Profile {
+    let mut profile = Profile::default();
+    chunks.iter().for_each(|c| profile.observe(c));
+    profile
+}
+
+fn range_of(calibrator: &Calibrator, chunks: &[&[f32]]) -> Option<Range> {
+    (calibrator.range)(&profile(chunks))
 }
 
 #[test]
-fn observers_in_any_order_give_the_same_range() {
+fn calibrators_of_values_in_any_order_give_the_same_range() {
     let data = samples(40_000, -3.0, 20.0);
     let mut sorted = data.clone();
     sorted.sort_by(f32::total_cmp);
-    for (name, make) in OBSERVERS {
-        let once = range_of(*make, &[&data]);
-        assert_eq!(once, range_of(*make, &[&sorted]), "{name}");
+    for calibrator in CALIBRATORS {
+        let once = range_of(calibrator, &[&data]);
+        let name = calibrator.name;
+        assert_eq!(once, range_of(calibrator, &[&sorted]), "{name}");
         let (small, large) = sorted.split_at(25_000);
-        assert_eq!(once, range_of(*make, &[large, small]), "{name}");
+        assert_eq!(once, range_of(calibrator, &[large, small]), "{name}");
         let chunks: Vec<&[f32]> = sorted.chunks(997).collect();
-        assert_eq!(once, range_of(*make, &chunks), "{name}");
+        assert_eq!(once, range_of(calibrator, &chunks), "{name}");
     }
 }
 
 #[test]
-fn observers_merged_equal_one_stream() {
+fn profiles_merged_equal_one_stream() {
     let data = samples(30_000, -3.0, 20.0);
-    for (name, make) in OBSERVERS {
-        let once = range_of(*make, &[&data]);
-        for cut in [0, 1, 10_000, 30_000] {
-            let (mut a, mut b) = (make(), make());
-            a.observe(&data[..cut]);
-            b.observe(&data[cut..]);
-            a.merge(b.as_ref()).unwrap();
-            assert_eq!(a.range(), once, "{name} cut at {cut}");
-        }
+    let once = profile(&[&data]);
+    for cut in [0, 1, 10_000, 30_000] {
+        let mut merged = profile(&[&data[..cut]]);
+        merged.merge(&profile(&[&data[cut..]]));
+        assert_eq!(merged, once, "cut at {cut}");
     }
 }
 
 #[test]
-fn observers_of_different_kinds_do_not_merge() {
-    let (mut a, b) = (MinMax::default(), Percentile::default());
-    assert!(matches!(
-        a.merge(&b),
-        Err(QuantError::ObserverMismatch {
-            expected: "minmax",
-            found: "percentile"
-        })
-    ));
-}
-
-#[test]
-fn observers_count_what_is_not_finite_and_hold_zero() {
-    for (name, make) in OBSERVERS {
-        let mut o = make();
-        assert_eq!(o.range(), None, "{name}");
-        o.observe(&[f32::NAN, f32::INFINITY]);
-        assert_eq!(o.range(), None, "{name}");
-        o.observe(&[2.0, f32::NEG_INFINITY, 3.0]);
-        assert_eq!(
-            (o.range(), o.non_finite()),
-            (Some(Range::new(0.0, 3.0)), 3),
-            "{name}"
-        );
-        let mut o = make();
-        o.observe(&[-5.0, -4.0]);
-        assert_eq!(o.range(), Some(Range::new(-5.0, 0.0)), "{name}");
-        assert_eq!(observer(name).unwrap().name(), *name);
+fn profiles_count_what_is_not_finite_and_calibrators_hold_zero() {
+    for calibrator in CALIBRATORS {
+        let name = calibrator.name;
+        assert_eq!(range_of(calibrator, &[]), None, "{name}");
+        let not_finite: &[f32] = &[f32::NAN, f32::INFINITY];
+        assert_eq!(range_of(calibrator, &[not_finite]), None, "{name}");
+        let mixed = profile(&[not_finite, &[2.0, f32::NEG_INFINITY, 3.0]]);
+        let found = ((calibrator.range)(&mixed), mixed.non_finite());
+        assert_eq!(found, (Some(Range::new(0.0, 3.0)), 3), "{name}");
+        let negative = range_of(calibrator, &[&[-5.0, -4.0]]);
+        assert_eq!(negative, Some(Range::new(-5.0, 0.0)), "{name}");
+        assert_eq!(ir::named::<Calibrator>(name), Ok(*calibrator));
     }
-    assert!(observer("none").is_none());
+    assert!(ir::named::<Calibrator>("none").is_err());
 }
 
 #[test]
@@ -94,9 +81,7 @@ fn percentile_of_samples_is_within_one_bin_of_the_exact_one() {
         (-1e6, 1e-3, 99.9),
     ] {
         let mut data = samples(50_000, low, high);
-        let mut o = Percentile::new(percentile);
-        o.observe(&data);
-        let range = o.range().unwrap();
+        let range = profile(&[&data]).percentile(percentile).unwrap();
         data.sort_by(f32::total_cmp);
         let one_sided = data[0] >= -0.2785;
         let share = (100.0 - percentile) / 100.0 / if one_sided { 1.0 } else { 2.0 };
@@ -120,9 +105,9 @@ fn percentile_of_samples_is_within_one_bin_of_the_exact_one() {
 
 #[test]
 fn percentile_of_extreme_magnitudes_stays_finite() {
-    let mut o = Percentile::default();
-    o.observe(&[f32::MAX, -f32::MAX, f32::MIN_POSITIVE, 0.0]);
-    assert_eq!(o.range(), Some(Range::new(-f32::MAX, f32::MAX)));
+    let values = [f32::MAX, -f32::MAX, f32::MIN_POSITIVE, 0.0];
+    let range = profile(&[&values]).percentile(99.99);
+    assert_eq!(range, Some(Range::new(-f32::MAX, f32::MAX)));
 }
 
 /// Sum of twelve uniform numbers: a bell of standard deviation 1, with ends at 6.
@@ -134,12 +119,13 @@ fn bell(n: u64) -> Vec<f32> {
 }
 
 #[test]
-fn observers_of_a_bell_with_one_outlier_cut_it_unless_they_weigh_its_square() {
+fn calibrators_of_a_bell_with_one_outlier_cut_it_unless_they_weigh_its_square() {
     let mut data = bell(20_000);
     data.push(300.0);
-    for (name, make) in OBSERVERS {
-        let range = range_of(*make, &[&data]).unwrap();
-        if matches!(*name, "percentile" | "entropy") {
+    for calibrator in CALIBRATORS {
+        let name = calibrator.name;
+        let range = range_of(calibrator, &[&data]).unwrap();
+        if matches!(name, "percentile" | "entropy") {
             assert!(range.max < 30.0 && range.max > 2.0, "{name}: {range:?}");
         } else {
             assert_eq!(range.max, 300.0, "{name}");
@@ -149,24 +135,26 @@ fn observers_of_a_bell_with_one_outlier_cut_it_unless_they_weigh_its_square() {
 }
 
 #[test]
-fn observers_of_even_values_keep_nearly_all() {
+fn calibrators_of_even_values_keep_nearly_all() {
     let data: Vec<f32> = (0..40_000)
         .map(|i| (i * 7919 % 40_000) as f32 / 4e3)
         .collect();
-    for (name, make) in OBSERVERS {
-        let range = range_of(*make, &[&data]).unwrap();
+    for calibrator in CALIBRATORS {
+        let name = calibrator.name;
+        let range = range_of(calibrator, &[&data]).unwrap();
         assert!(range.max > 9.2 && range.min == 0.0, "{name}: {range:?}");
     }
 }
 
 #[test]
-fn observers_of_silu_outputs_keep_the_lower_end() {
+fn calibrators_of_silu_outputs_keep_the_lower_end() {
     let silu = |x: f32| x / (1.0 + (-x).exp());
     let mut data: Vec<f32> = bell(20_000).iter().map(|x| silu(3.0 * x)).collect();
     data.push(200.0);
     let lowest = data.iter().copied().fold(0.0, f32::min);
-    for (name, make) in OBSERVERS {
-        assert_eq!(range_of(*make, &[&data]).unwrap().min, lowest, "{name}");
+    for calibrator in CALIBRATORS {
+        let range = range_of(calibrator, &[&data]).unwrap();
+        assert_eq!(range.min, lowest, "{}", calibrator.name);
     }
 }
 
@@ -179,24 +167,29 @@ fn mse_of_a_bell_beats_every_other_search() {
         let lost = |x: &f32| f64::from(p.dequantize(0, p.quantize(0, *x)) - x).powi(2);
         data.iter().map(lost).sum()
     };
-    let best = error(range_of(|| Box::new(Mse::default()), &[&data]).unwrap());
-    for (name, make) in OBSERVERS {
-        let other = error(range_of(*make, &[&data]).unwrap());
-        assert!(best <= 1.02 * other, "{name}: {other}, mse {best}");
+    let best = error(range_of(&MSE, &[&data]).unwrap());
+    for calibrator in CALIBRATORS {
+        let other = error(range_of(calibrator, &[&data]).unwrap());
+        assert!(
+            best <= 1.02 * other,
+            "{}: {other}, mse {best}",
+            calibrator.name
+        );
     }
 }
 
 #[test]
 fn auto_offers_the_range_of_every_search_but_minmax() {
     let data = bell(10_000);
-    let mut auto = Auto::default();
-    auto.observe(&data);
-    let offered = auto.candidates();
-    let others = OBSERVERS
+    let profile = profile(&[&data]);
+    let offered: Vec<Option<Range>> = AUTO
+        .alternatives
         .iter()
-        .filter(|o| !["auto", "minmax"].contains(&o.0));
-    for (name, make) in others {
-        let range = range_of(*make, &[&data]).unwrap();
-        assert!(offered.iter().any(|c| c.1 == range), "{name}");
+        .map(|a| (a.range)(&profile))
+        .collect();
+    let is_search = |c: &&&Calibrator| !["auto", "minmax"].contains(&c.name);
+    for calibrator in CALIBRATORS.iter().filter(is_search) {
+        let range = (calibrator.range)(&profile);
+        assert!(offered.contains(&range), "{}", calibrator.name);
     }
 }

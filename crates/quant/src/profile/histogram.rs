@@ -1,7 +1,7 @@
 //! Fixed-bin histograms of magnitudes whose range doubles.
 
 /// Number of bins.
-pub(super) const BINS: usize = 4096;
+pub(crate) const BINS: usize = 4096;
 
 /// Exponent of the narrowest bin, 2^-40; what is smaller falls into bin 0.
 const NARROWEST: i32 = -40;

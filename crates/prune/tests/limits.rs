@@ -1,8 +1,16 @@
-//! Plans keep to their budget.
+//! Plans keep to their limits.
 use ir::ops::{Conv, UnaryKind};
 use ir::{DataType, Graph, Tensor, TensorType};
 use prune::criteria::{BN_GAMMA, L1, L2};
-use prune::{Budget, Groups, PruneError, analyse, apply, choose_contribution};
+use prune::{Groups, Limits, PruneError, analyse, apply, choose_contribution};
+
+/// The deepest groups may lose half of their channels.
+const HALVES: Limits = Limits {
+    round_to: 8,
+    floor: 8,
+    shallow_ratio: 0.2,
+    deep_ratio: 0.5,
+};
 
 /// Eight convolutions of 64 channels whose filters differ in size.
 fn tower() -> Graph {
@@ -49,15 +57,15 @@ fn widths(groups: &Groups) -> Vec<usize> {
 #[test]
 fn choose_contribution_keeps_the_share_in_steps_of_round_to_under_the_caps() {
     let graph = tower();
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     assert_eq!(widths(&groups), [64; 7]);
     for criterion in [L1, L2] {
         let importance = (criterion.score)(&graph, &groups, &Default::default()).unwrap();
-        let how = (&Budget::default(), 0.9);
-        let choose = || choose_contribution(&graph, &groups, &importance, how).unwrap();
+        let limits = HALVES;
+        let choose = || choose_contribution(&graph, &groups, &importance, &limits, 0.9).unwrap();
         let plan = choose();
         let pruned = apply(&graph, &groups, &plan).unwrap();
-        let left = widths(&analyse(&pruned, &[]).unwrap());
+        let left = widths(&analyse(&pruned).unwrap());
         assert!(left.iter().all(|w| w % 8 == 0 && *w >= 32), "{left:?}");
         assert!(left[0] >= 56, "{left:?}");
         for (name, removed) in &plan.removed {
@@ -72,10 +80,10 @@ fn choose_contribution_keeps_the_share_in_steps_of_round_to_under_the_caps() {
 #[test]
 fn choose_contribution_removes_the_least_important_of_a_group() {
     let graph = tower();
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
-    let how = (&Budget::default(), 0.8);
-    let plan = choose_contribution(&graph, &groups, &importance, how).unwrap();
+    let limits = HALVES;
+    let plan = choose_contribution(&graph, &groups, &importance, &limits, 0.8).unwrap();
     assert_eq!(plan.removed.len(), 7);
     for (name, removed) in &plan.removed {
         let scores = &importance[name];
@@ -88,29 +96,28 @@ fn choose_contribution_removes_the_least_important_of_a_group() {
 #[test]
 fn choose_contribution_with_numbers_out_of_range_is_refused() {
     let graph = tower();
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
-    let fine = Budget::default();
+    let fine = Limits::default();
     let cases = [
         (
-            Budget {
-                ratio: f64::NAN,
+            Limits {
+                shallow_ratio: f64::NAN,
                 ..fine
             },
             0.9,
         ),
-        (Budget { ratio: 1.5, ..fine }, 0.9),
         (
-            Budget {
+            Limits {
                 round_to: 0,
                 ..fine
             },
             0.9,
         ),
-        (Budget { floor: 0, ..fine }, 0.9),
+        (Limits { floor: 0, ..fine }, 0.9),
         (
-            Budget {
-                max_layer_ratio: -0.1,
+            Limits {
+                deep_ratio: -0.1,
                 ..fine
             },
             0.9,
@@ -118,18 +125,18 @@ fn choose_contribution_with_numbers_out_of_range_is_refused() {
         (fine, 1.5),
         (fine, f64::NAN),
     ];
-    for (budget, keep) in cases {
-        let plan = choose_contribution(&graph, &groups, &importance, (&budget, keep));
-        assert!(matches!(plan, Err(PruneError::Budget { .. })), "{budget:?}");
+    for (limits, keep) in cases {
+        let plan = choose_contribution(&graph, &groups, &importance, &limits, keep);
+        assert!(matches!(plan, Err(PruneError::Limit { .. })), "{limits:?}");
     }
-    let none = choose_contribution(&graph, &groups, &Default::default(), (&fine, 0.9));
+    let none = choose_contribution(&graph, &groups, &Default::default(), &fine, 0.9);
     assert!(matches!(none, Err(PruneError::ImportanceLength { .. })));
 }
 
 #[test]
 fn bn_gamma_without_batch_normalization_is_refused() {
     let graph = tower();
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let refused = (BN_GAMMA.score)(&graph, &groups, &Default::default());
     assert!(matches!(
         refused,
@@ -140,7 +147,7 @@ fn bn_gamma_without_batch_normalization_is_refused() {
 #[test]
 fn layers_of_a_group_are_who_writes_and_who_reads_it_with_the_macs_of_both() {
     let graph = tower();
-    let groups = analyse(&graph, &[]).unwrap();
+    let groups = analyse(&graph).unwrap();
     let first = groups.get("conv0").unwrap();
     let layers = first.layers(&graph);
     let told: Vec<(&str, f64, f64)> = layers

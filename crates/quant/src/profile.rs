@@ -1,29 +1,39 @@
-//! What the range searches know of a tensor: extremes and a histogram of each side of 0.
-use super::histogram::Histogram;
-use super::{MinMax, Observer};
+//! What is kept of a tensor's values over many images, in memory that does not depend on their number.
 use crate::Range;
+
+mod extremes;
+mod histogram;
+
+#[cfg(test)]
+pub(crate) use histogram::BINS;
+
+use extremes::Extremes;
+use histogram::Histogram;
 
 /// The minimum of SiLU is -0.27846: what is never below has a lower end that is cheap to keep whole.
 const SILU_MIN: f32 = -0.2785;
 
-/// Extremes, number of finite values, and magnitudes on both sides of 0.
+/// Extremes, number of finite values, and histograms of the magnitudes on both sides of 0.
+///
+/// It depends on the set of values alone, not on their order or on how streams were merged.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Profile {
-    pub(super) min_max: MinMax,
-    pub(super) count: u64,
+pub struct Profile {
+    extremes: Extremes,
+    count: u64,
     positive: Histogram,
     negative: Histogram,
 }
 
 impl Profile {
-    pub(super) fn observe(&mut self, values: &[f32]) {
-        let mut batch = MinMax::default();
-        batch.add_values(values);
-        self.count += values.len() as u64 - batch.rejected();
-        self.min_max.add(&batch);
-        let Some(seen) = batch.seen() else { return };
+    /// Adds values; NaN and infinities are counted and otherwise left out.
+    pub fn observe(&mut self, values: &[f32]) {
+        let mut batch = Extremes::default();
+        batch.add(values);
+        self.count += values.len() as u64 - batch.non_finite;
+        self.extremes.merge(&batch);
+        let Some(seen) = batch.range else { return };
         let (positive, per_unit) = self.positive.ready_for(seen.max.max(0.0));
-        if batch.rejected() == 0 && seen.min >= 0.0 {
+        if batch.non_finite == 0 && seen.min >= 0.0 {
             for x in values {
                 positive[(x * per_unit) as i32 as usize] += 1;
             }
@@ -39,28 +49,39 @@ impl Profile {
         }
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.min_max.add(&other.min_max);
+    /// Adds what another stream held.
+    pub fn merge(&mut self, other: &Self) {
+        self.extremes.merge(&other.extremes);
         self.count += other.count;
         self.positive.merge(&other.positive);
         self.negative.merge(&other.negative);
     }
 
+    /// Smallest and largest finite value.
+    pub fn extremes(&self) -> Option<Range> {
+        self.extremes.range
+    }
+
+    /// Number of NaN and infinities.
+    pub fn non_finite(&self) -> u64 {
+        self.extremes.non_finite
+    }
+
     /// The whole range, 0 included.
-    pub(super) fn whole(&self) -> Option<Range> {
-        self.min_max.seen().map(Range::with_zero)
+    pub(crate) fn whole(&self) -> Option<Range> {
+        self.extremes.range.map(Range::with_zero)
     }
 
     /// Whether only the upper end is worth searching: the lower is at most SiLU's.
-    pub(super) fn is_one_sided(&self) -> bool {
-        self.min_max.seen().is_none_or(|r| r.min >= SILU_MIN)
+    pub(crate) fn is_one_sided(&self) -> bool {
+        self.extremes.range.is_none_or(|r| r.min >= SILU_MIN)
     }
 
     /// The range without the rarest values: at both ends, or at the upper one only where the lower is SiLU's.
     ///
     /// An end beyond 0 becomes 0, so a side whose values are all dropped has length 0.
-    pub(super) fn percentile(&self, percentile: f64) -> Option<Range> {
-        let seen = self.min_max.seen()?;
+    pub(crate) fn percentile(&self, percentile: f64) -> Option<Range> {
+        let seen = self.extremes.range?;
         let one_sided = self.is_one_sided();
         let ends = if one_sided { 1.0 } else { 2.0 };
         let share = (100.0 - percentile.clamp(0.0, 100.0)) / 100.0 / ends;
@@ -75,7 +96,7 @@ impl Profile {
     }
 
     /// Middles of the bins that hold something, with their counts, ascending.
-    pub(super) fn bins(&self) -> Vec<(f64, u64)> {
+    pub(crate) fn bins(&self) -> Vec<(f64, u64)> {
         let mut bins: Vec<(f64, u64)> = self.negative.bins().map(|(x, n)| (-x, n)).collect();
         bins.reverse();
         bins.extend(self.positive.bins());

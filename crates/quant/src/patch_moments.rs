@@ -4,7 +4,7 @@ use ir::ops::Conv;
 
 /// Sums over patches, for each group of a convolution.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Moments {
+pub struct PatchMoments {
     conv: Conv,
     /// Elements of a patch: `C / group * kH * kW`.
     size: usize,
@@ -15,7 +15,7 @@ pub struct Moments {
     products: Vec<f32>,
 }
 
-impl Moments {
+impl PatchMoments {
     /// Nothing seen yet, of a convolution that reads `channels` channels.
     pub fn new(conv: &Conv, channels: usize) -> Self {
         let [height, width] = conv.kernel_shape;
@@ -61,7 +61,7 @@ impl Moments {
             let position = (2 * i + 1) * positions / (2 * taken);
             let at = [position / columns, position % columns];
             for group in 0..self.conv.group {
-                self.read_patch(data, [height, width], (group, at), &mut patch);
+                self.read_patch(data, [height, width], group, at, &mut patch);
                 self.add_patch(group, &patch);
             }
         }
@@ -72,7 +72,8 @@ impl Moments {
         &self,
         data: &[f32],
         [height, width]: [usize; 2],
-        (group, at): (usize, [usize; 2]),
+        group: usize,
+        at: [usize; 2],
         patch: &mut [f32],
     ) {
         let [kernel_height, kernel_width] = self.conv.kernel_shape;

@@ -3,11 +3,9 @@ use crate::{DependencyGroup, Groups, Importance, PruneError, PrunePlan};
 use ir::Graph;
 use std::collections::BTreeMap;
 
-/// How much to remove and in which steps.
+/// What no group may lose, and in which steps it loses the rest.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Budget {
-    /// Share to remove, in `[0, 1]`.
-    pub ratio: f64,
+pub struct Limits {
     /// Surviving widths are rounded up to multiples of this.
     pub round_to: usize,
     /// No group falls below this many channels.
@@ -15,45 +13,36 @@ pub struct Budget {
     /// Largest share that the first group may lose, in `[0, 1]`; between the first and the last it grows with depth.
     pub shallow_ratio: f64,
     /// Largest share that the deepest group may lose, in `[0, 1]`.
-    pub max_layer_ratio: f64,
+    pub deep_ratio: f64,
 }
 
-impl Default for Budget {
+impl Default for Limits {
     fn default() -> Self {
         Self {
-            ratio: 0.2,
             round_to: 8,
             floor: 8,
             shallow_ratio: 0.2,
-            max_layer_ratio: 0.5,
+            deep_ratio: 0.875,
         }
     }
 }
 
-impl Budget {
+impl Limits {
     /// Refuses numbers out of range.
     ///
     /// # Errors
-    /// `Budget`, with the number.
+    /// `Limit`, with the number.
     pub fn check(&self) -> Result<(), PruneError> {
         let shares = [
-            ("ratio", self.ratio),
             ("shallow_ratio", self.shallow_ratio),
-            ("max_layer_ratio", self.max_layer_ratio),
+            ("deep_ratio", self.deep_ratio),
         ];
         for (name, found) in shares {
-            if !(0.0..=1.0).contains(&found) {
-                let expected = "between 0 and 1";
-                return Err(PruneError::Budget {
-                    name,
-                    expected,
-                    found,
-                });
-            }
+            check_share(name, found)?;
         }
         for (name, n) in [("round_to", self.round_to), ("floor", self.floor)] {
             if n == 0 {
-                return Err(PruneError::Budget {
+                return Err(PruneError::Limit {
                     name,
                     expected: "positive",
                     found: 0.0,
@@ -65,8 +54,8 @@ impl Budget {
 
     /// Largest number of channels that a group may lose.
     pub fn most(&self, group: &DependencyGroup) -> usize {
-        let shallow = self.shallow_ratio.min(self.max_layer_ratio);
-        let share = shallow + (self.max_layer_ratio - shallow) * group.depth;
+        let shallow = self.shallow_ratio.min(self.deep_ratio);
+        let share = shallow + (self.deep_ratio - shallow) * group.depth;
         self.rounded(group.width(), (share * group.width() as f64) as usize)
     }
 
@@ -77,6 +66,21 @@ impl Budget {
             .saturating_mul(self.round_to);
         width - left.max(self.floor).min(width)
     }
+}
+
+/// Refuses a share that is not in `[0, 1]`.
+///
+/// # Errors
+/// `Limit`, with the name of the option.
+pub fn check_share(name: &'static str, found: f64) -> Result<(), PruneError> {
+    if (0.0..=1.0).contains(&found) {
+        return Ok(());
+    }
+    Err(PruneError::Limit {
+        name,
+        expected: "between 0 and 1",
+        found,
+    })
 }
 
 /// A group's channels, the least important first.
@@ -99,24 +103,19 @@ fn ranked(group: &DependencyGroup, importance: &Importance) -> Result<Vec<usize>
 
 /// Keeps, in each group, the most important channels that make up a share `keep` of the group's importance.
 ///
-/// Caps by depth, rounding and floor of `budget` hold; its ratio is not read.
+/// The limits hold whatever the share.
 ///
 /// # Errors
-/// `Budget` when a number is out of range, `ImportanceLength` when a group has not one score a channel.
+/// `Limit` when a number is out of range, `ImportanceLength` when a group has not one score a channel.
 pub fn choose_contribution(
     graph: &Graph,
     groups: &Groups,
     importance: &Importance,
-    (budget, keep): (&Budget, f64),
+    limits: &Limits,
+    keep: f64,
 ) -> Result<PrunePlan, PruneError> {
-    budget.check()?;
-    if !(0.0..=1.0).contains(&keep) {
-        return Err(PruneError::Budget {
-            name: "keep",
-            expected: "between 0 and 1",
-            found: keep,
-        });
-    }
+    limits.check()?;
+    check_share("keep", keep)?;
     let mut removed = BTreeMap::new();
     for group in groups.prunable() {
         let order = ranked(group, importance)?;
@@ -130,8 +129,8 @@ pub fn choose_contribution(
             }
             channels.push(c);
         }
-        let count = budget.rounded(group.width(), channels.len());
-        channels.truncate(count.min(budget.most(group)));
+        let count = limits.rounded(group.width(), channels.len());
+        channels.truncate(count.min(limits.most(group)));
         removed.insert(group.name.clone(), channels);
     }
     PrunePlan::new(graph, groups, removed)

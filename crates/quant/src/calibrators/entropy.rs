@@ -1,26 +1,25 @@
 //! The range that loses the least information.
-use super::profile::Profile;
-use super::{Observer, mismatch};
-use crate::{QuantError, Range};
-use std::any::Any;
+use super::Calibrator;
+use crate::{Profile, Range};
 
 /// Bins of the whole range.
 const BINS: usize = 4096;
-/// Codes of a quantized value.
+/// Steps of a quantized value.
 const LEVELS: usize = 256;
 /// Distance of the clips that are tried, in bins.
 const STRIDE: usize = 32;
 
-/// Searches the clip at which the distribution of the codes diverges least from that of the values.
+/// The clip at which the distribution of the quantized values diverges least from that of the values.
 ///
 /// Source: 8-bit Inference with TensorRT, GTC 2017; the divergence is Kullback's and Leibler's. Of a range whose lower
 /// end is SiLU's only the upper end is searched; of others a magnitude, for both ends.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Entropy {
-    profile: Profile,
-}
+pub(super) const ENTROPY: Calibrator = Calibrator {
+    name: "entropy",
+    range: search,
+    alternatives: &[],
+};
 
-/// Divergence of `counts` from what `LEVELS` equally wide codes keep of them; `beyond` values were clipped onto the
+/// Divergence of `counts` from what `LEVELS` equally wide steps keep of them; `beyond` values were clipped onto the
 /// last bin.
 fn divergence(counts: &[f64], below: f64, beyond: f64) -> f64 {
     let inside: f64 = counts.iter().sum();
@@ -34,7 +33,7 @@ fn divergence(counts: &[f64], below: f64, beyond: f64) -> f64 {
             level * counts.len() / LEVELS,
             (level + 1) * counts.len() / LEVELS,
         );
-        let code = &counts[from..to];
+        let step = &counts[from..to];
         let values = |i: usize| {
             let clipped_below = if from + i == 0 { below } else { 0.0 };
             let clipped = if from + i + 1 == counts.len() {
@@ -42,12 +41,12 @@ fn divergence(counts: &[f64], below: f64, beyond: f64) -> f64 {
             } else {
                 0.0
             };
-            code[i] + clipped_below + clipped
+            step[i] + clipped_below + clipped
         };
-        let filled = (0..code.len()).filter(|&i| values(i) > 0.0).count().max(1) as f64;
-        // Of a code that holds clipped values alone nothing is kept: far less than one value.
-        let q = (code.iter().sum::<f64>() / filled / inside).max(1e-3 / total);
-        for p in (0..code.len())
+        let filled = (0..step.len()).filter(|&i| values(i) > 0.0).count().max(1) as f64;
+        // Of a step that holds clipped values alone nothing is kept: far less than one value.
+        let q = (step.iter().sum::<f64>() / filled / inside).max(1e-3 / total);
+        for p in (0..step.len())
             .map(|i| values(i) / total)
             .filter(|&p| p > 0.0)
         {
@@ -69,7 +68,7 @@ pub(super) fn search(profile: &Profile) -> Option<Range> {
         let bin = (((x - lo) / width) as usize).min(BINS - 1);
         counts[bin] += n as f64;
     }
-    // The code of 0 holds what an activation suppressed; NVIDIA's calibrator leaves that bin out, too.
+    // The step of 0 holds what an activation suppressed; NVIDIA's calibrator leaves that bin out, too.
     let zero = ((-lo / width) as usize).min(BINS - 1);
     counts[zero] = counts.get(zero + 1).copied().unwrap_or(0.0);
     let one_sided = profile.is_one_sided();
@@ -98,37 +97,4 @@ pub(super) fn search(profile: &Profile) -> Option<Range> {
         clip -= STRIDE;
     }
     Some(best.1)
-}
-
-impl Observer for Entropy {
-    fn name(&self) -> &'static str {
-        "entropy"
-    }
-
-    fn observe(&mut self, values: &[f32]) {
-        self.profile.observe(values);
-    }
-
-    fn merge(&mut self, other: &dyn Observer) -> Result<(), QuantError> {
-        let same = other.as_any().downcast_ref::<Self>();
-        self.profile
-            .merge(&same.ok_or_else(|| mismatch(self, other))?.profile);
-        Ok(())
-    }
-
-    fn range(&self) -> Option<Range> {
-        search(&self.profile)
-    }
-
-    fn seen(&self) -> Option<Range> {
-        self.profile.min_max.seen()
-    }
-
-    fn non_finite(&self) -> u64 {
-        self.profile.min_max.rejected()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }

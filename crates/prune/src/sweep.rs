@@ -1,4 +1,4 @@
-//! Groups that lose channels one after the other while their consumers make up for them.
+//! Groups that lose channels one after another while their consumers make up for them.
 use crate::apply::rename_kept;
 use crate::{DependencyGroup, Groups, Member, PruneError, PrunePlan, apply};
 use ir::{Graph, NodeId, Tensor};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// fewer independent windows than rows, and what is fitted closer to them does not hold on others.
 pub const RIDGE: f64 = 0.1;
 
-/// What was seen of a convolution that is not grouped.
+/// What was observed of a convolution that is not grouped.
 #[derive(Clone, Debug)]
 pub struct LayerStatistics {
     /// Its weights, `[outputs, channels * taps]`.
@@ -22,7 +22,7 @@ pub struct LayerStatistics {
     pub moments: Arc<Moments>,
 }
 
-/// What was seen of a graph's convolutions, by node.
+/// What was observed of a graph's convolutions, by node.
 pub type Statistics = BTreeMap<NodeId, LayerStatistics>;
 
 /// Convolutions that read a group through the same windows.
@@ -40,8 +40,8 @@ impl Consumers {
     }
 }
 
-/// A group on its way down.
-pub struct Shrinking<'a> {
+/// A group that loses channels one after another.
+pub struct PruningSweep<'a> {
     group: &'a DependencyGroup,
     consumers: Vec<Consumers>,
     gone: BTreeSet<usize>,
@@ -53,13 +53,13 @@ pub(crate) fn consumers(
     group: &DependencyGroup,
     statistics: &Statistics,
 ) -> Vec<(NodeId, Vec<Vec<usize>>)> {
-    let of = |(&node, seen): (&NodeId, &LayerStatistics)| {
+    let columns_read = |(&node, observed): (&NodeId, &LayerStatistics)| {
         let value = graph.node(node).inputs[1];
         let at = group
             .members
             .binary_search(&Member { value, axis: 1 })
             .ok()?;
-        let taps = seen.taps;
+        let taps = observed.taps;
         let columns = |c: &Vec<Vec<usize>>| {
             c[at]
                 .iter()
@@ -68,11 +68,11 @@ pub(crate) fn consumers(
         };
         Some((node, group.channels.iter().map(columns).collect()))
     };
-    statistics.iter().filter_map(of).collect()
+    statistics.iter().filter_map(columns_read).collect()
 }
 
-impl<'a> Shrinking<'a> {
-    /// The group with all its channels; consumers that were not seen are not compensated.
+impl<'a> PruningSweep<'a> {
+    /// The group with all its channels; consumers that were not observed are not compensated.
     pub fn new(graph: &Graph, group: &'a DependencyGroup, statistics: &Statistics) -> Self {
         let mut alike: Vec<(Vec<NodeId>, Vec<Vec<usize>>)> = Vec::new();
         for (node, columns) in consumers(graph, group, statistics) {
@@ -85,7 +85,7 @@ impl<'a> Shrinking<'a> {
                 None => alike.push((vec![node], columns)),
             }
         }
-        let of = |(nodes, columns): (Vec<NodeId>, _)| {
+        let compensated = |(nodes, columns): (Vec<NodeId>, _)| {
             let moments = &statistics[nodes.first()?].moments;
             let layers = nodes.iter().map(|n| statistics[n].layer.clone()).collect();
             Some(Consumers {
@@ -96,20 +96,20 @@ impl<'a> Shrinking<'a> {
         };
         Self {
             group,
-            consumers: alike.into_iter().filter_map(of).collect(),
+            consumers: alike.into_iter().filter_map(compensated).collect(),
             gone: BTreeSet::new(),
         }
     }
 
-    /// Whether any consumer was seen.
+    /// Whether any consumer was observed.
     pub fn is_measured(&self) -> bool {
         !self.consumers.is_empty()
     }
 
     /// Squared error that the channels' removal adds, as a share of each consumer's variance.
     pub fn cost(&self, channels: &[usize]) -> f64 {
-        let of = |c: &Consumers| c.compensation.cost(&c.columns(channels));
-        self.consumers.iter().map(of).sum()
+        let cost = |c: &Consumers| c.compensation.cost(&c.columns(channels));
+        self.consumers.iter().map(cost).sum()
     }
 
     /// The channels that are left, the cheapest first, with their costs.

@@ -1,12 +1,12 @@
-//! Sites: the values that get QuantizeLinear and DequantizeLinear.
-use crate::{QuantError, Target};
+//! Quantization points: the values that get QuantizeLinear and DequantizeLinear.
+use crate::{Placement, QuantError, Target};
 use ir::ops::{Op, Unary, UnaryKind};
 use ir::{DataType, Graph, Node, NodeId, QuantFacts, ValueId, find_tail};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A value that gets QuantizeLinear and DequantizeLinear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Site {
+pub struct QuantizationPoint {
     /// The value.
     pub value: ValueId,
     /// The value whose range gives the parameters: itself, or the one of which it only moves elements. Unless it is
@@ -14,7 +14,7 @@ pub struct Site {
     pub range_of: ValueId,
 }
 
-/// What names of operators have that compute with codes, whichever tool they are of.
+/// What names of operators contain that compute with quantized values, whichever tool they are of.
 const INTEGER_OPERATORS: &[&str] = &[
     "Quantize",
     "Dequantize",
@@ -27,7 +27,7 @@ const INTEGER_OPERATORS: &[&str] = &[
 /// Checks that nothing in a graph is quantized yet: what is can be neither pruned nor quantized again.
 ///
 /// # Errors
-/// `AlreadyQuantized`, with the first node that quantizes or computes with codes.
+/// `AlreadyQuantized`, with the first node that quantizes or computes with quantized values.
 pub fn check_float(graph: &Graph) -> Result<(), QuantError> {
     let quantizes = |node: &&Node| {
         let name = node.op.op_type();
@@ -137,7 +137,7 @@ impl<'a> Region<'a> {
     }
 
     /// What convolutions read, and what is joined into it.
-    fn stored(&self) -> BTreeSet<ValueId> {
+    fn convolution_inputs(&self) -> BTreeSet<ValueId> {
         let mut stored = BTreeSet::new();
         let mut todo: Vec<ValueId> = self
             .weighted()
@@ -154,8 +154,7 @@ impl<'a> Region<'a> {
         stored
     }
 
-    fn has_integer_kernel(&self, node: &Node) -> bool {
-        let unary = matches!(&node.op, Op::Unary(Unary { kind }) if matches!(kind, UnaryKind::Sigmoid | UnaryKind::Silu | UnaryKind::LeakyRelu { .. }));
+    fn has_integer_kernel(&self, node: &Node, has_kernel: fn(UnaryKind) -> bool) -> bool {
         match node.op.quant_facts() {
             QuantFacts::Weighted {
                 weight, axis: 0, ..
@@ -164,15 +163,24 @@ impl<'a> Region<'a> {
             QuantFacts::JoinsInputs | QuantFacts::ElementWise => {
                 node.inputs.iter().all(|&v| self.is_activation(v))
             }
-            QuantFacts::Activation => unary,
+            QuantFacts::Activation => {
+                matches!(node.op, Op::Unary(Unary { kind }) if has_kernel(kind))
+            }
             QuantFacts::Weighted { .. } | QuantFacts::Boundary | QuantFacts::Float => false,
         }
     }
 
     /// What operators with an integer kernel read or write, unless the tail alone reads it.
-    fn surrounded(&self) -> BTreeSet<ValueId> {
+    fn around_operators(
+        &self,
+        has_kernel: fn(UnaryKind) -> bool,
+        fuses: fn(UnaryKind) -> bool,
+    ) -> BTreeSet<ValueId> {
         let mut found = BTreeSet::new();
-        for (_, node) in self.nodes().filter(|(_, n)| self.has_integer_kernel(n)) {
+        for (_, node) in self
+            .nodes()
+            .filter(|(_, n)| self.has_integer_kernel(n, has_kernel))
+        {
             found.extend(
                 node.inputs
                     .iter()
@@ -181,17 +189,10 @@ impl<'a> Region<'a> {
                     .filter(|&v| self.is_activation(v)),
             );
         }
-        // ONNX Runtime drops Relu where the codes after it start at 0, so it is part of the convolution.
-        let is_relu = |id: NodeId| {
-            matches!(
-                self.graph.node(id).op,
-                Op::Unary(Unary {
-                    kind: UnaryKind::Relu
-                })
-            )
-        };
+        let is_fused =
+            |id| matches!(self.graph.node(id).op, Op::Unary(Unary { kind }) if fuses(kind));
         found.retain(|&v| {
-            self.readers(v).next().is_some() && !self.readers(v).all(|(id, _)| is_relu(id))
+            self.readers(v).next().is_some() && !self.readers(v).all(|(id, _)| is_fused(id))
         });
         found
     }
@@ -200,24 +201,26 @@ impl<'a> Region<'a> {
 /// The values that get QuantizeLinear and DequantizeLinear for a target.
 ///
 /// MaxPool, nearest Resize, Slice, Split, Reshape and Transpose keep their input's parameters. A Concat that
-/// convolutions read is a site beside its inputs; [`crate::plan`] drops it where the inputs can share parameters.
+/// convolutions read is a point beside its inputs; [`crate::plan`] drops it where the inputs can share parameters.
 ///
 /// # Errors
 /// `UnfoldedBatchNormalization` and `AlreadyQuantized`, with the node.
-pub fn sites(graph: &Graph, target: &Target) -> Result<Vec<Site>, QuantError> {
+pub fn quantization_points(
+    graph: &Graph,
+    target: &Target,
+) -> Result<Vec<QuantizationPoint>, QuantError> {
     let region = Region::new(graph)?;
-    Ok(region_sites(&region, target))
+    Ok(region_points(&region, target))
 }
 
-pub(crate) fn region_sites(region: &Region<'_>, target: &Target) -> Vec<Site> {
-    let values = if target.quantize_every_operator {
-        region.surrounded()
-    } else {
-        region.stored()
+pub(crate) fn region_points(region: &Region<'_>, target: &Target) -> Vec<QuantizationPoint> {
+    let values = match target.placement {
+        Placement::ConvolutionInputs => region.convolution_inputs(),
+        Placement::Operators { has_kernel, fuses } => region.around_operators(has_kernel, fuses),
     };
     values
         .into_iter()
-        .map(|value| Site {
+        .map(|value| QuantizationPoint {
             value,
             range_of: region.root(value),
         })

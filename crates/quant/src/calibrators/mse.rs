@@ -1,28 +1,27 @@
 //! The range of the least squared error.
-use super::profile::Profile;
-use super::{Observer, mismatch};
-use crate::{QuantError, Range};
-use std::any::Any;
+use super::Calibrator;
+use crate::{Profile, Range};
 
 /// Ratio of neighbouring ends that are tried.
 const STEP: f32 = 0.93;
 /// Number of ends tried on a side: down to 1 % of the whole.
 const STEPS: i32 = 64;
 
-/// Searches the range whose U8 codes give the least mean squared error over the values seen.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mse {
-    profile: Profile,
-}
+/// The range whose `u8` values give the least mean squared error.
+pub(super) const MSE: Calibrator = Calibrator {
+    name: "mse",
+    range: search,
+    alternatives: &[],
+};
 
-/// Sum of squared errors when values are rounded to 256 codes of the range and clipped at its ends.
+/// Sum of squared errors when values are rounded to the 256 steps of the range and clipped at its ends.
 pub(super) fn squared_error(bins: &[(f64, u64)], range: Range) -> f64 {
     let (lo, hi) = (f64::from(range.min), f64::from(range.max));
     let step = (hi - lo) / 255.0;
     let rounding = step * step / 12.0;
     let error = |&(x, n): &(f64, u64)| {
         let beyond = (x - x.clamp(lo, hi)).abs();
-        // A value within half a step of 0 is rounded to 0, which has a code of its own.
+        // A value within half a step of 0 is rounded to 0, which is one of the steps.
         let inside = rounding.min(x * x);
         n as f64
             * if beyond > 0.0 {
@@ -61,37 +60,4 @@ pub(super) fn search(profile: &Profile) -> Option<Range> {
         }
     }
     Some(found)
-}
-
-impl Observer for Mse {
-    fn name(&self) -> &'static str {
-        "mse"
-    }
-
-    fn observe(&mut self, values: &[f32]) {
-        self.profile.observe(values);
-    }
-
-    fn merge(&mut self, other: &dyn Observer) -> Result<(), QuantError> {
-        let same = other.as_any().downcast_ref::<Self>();
-        self.profile
-            .merge(&same.ok_or_else(|| mismatch(self, other))?.profile);
-        Ok(())
-    }
-
-    fn range(&self) -> Option<Range> {
-        search(&self.profile)
-    }
-
-    fn seen(&self) -> Option<Range> {
-        self.profile.min_max.seen()
-    }
-
-    fn non_finite(&self) -> u64 {
-        self.profile.min_max.rejected()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
