@@ -11,6 +11,7 @@ mod concat;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod conv_weight_gradient;
 mod dequantize_linear;
 mod dynamic_dequantize_linear;
 mod dynamic_quantize_linear;
@@ -24,6 +25,7 @@ mod gemm;
 mod mat_mul;
 mod mat_mul_integer;
 mod max_pool;
+mod max_pool_gradient;
 mod modulo;
 mod operator;
 mod p_relu;
@@ -42,6 +44,7 @@ mod top_k;
 mod transcendental;
 mod transpose;
 mod unary;
+mod unary_gradient;
 
 pub use operator::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Operator, Parsed, QuantFacts,
@@ -120,7 +123,7 @@ macro_rules! operators {
                 match self { $(Op::$name(op) => op.macs(shapes),)* Op::Opaque(_) => 0 }
             }
 
-            /// The ONNX nodes it is written as; `None` for an unknown operator, which is written as it was read.
+            /// The ONNX nodes it is written as, none for operators of gradients; `None` for an unknown operator, which is written as it was read.
             pub fn lower(&self, opset: i64, inputs: usize, outputs: usize) -> Option<Vec<LoweredNode>> {
                 match self { $(Op::$name(op) => Some(op.lower(opset, inputs, outputs)),)* Op::Opaque(_) => None }
             }
@@ -149,6 +152,7 @@ operators! {
     conv::Conv,
     conv_integer::ConvInteger,
     conv_transpose::ConvTranspose,
+    conv_weight_gradient::ConvWeightGradient,
     dequantize_linear::DequantizeLinear,
     dynamic_dequantize_linear::DynamicDequantizeLinear,
     dynamic_quantize_linear::DynamicQuantizeLinear,
@@ -162,6 +166,7 @@ operators! {
     mat_mul::MatMul,
     mat_mul_integer::MatMulInteger,
     max_pool::MaxPool,
+    max_pool_gradient::MaxPoolGradient,
     modulo::Mod,
     p_relu::PRelu,
     pad::Pad,
@@ -179,6 +184,7 @@ operators! {
     transcendental::Transcendental,
     transpose::Transpose,
     unary::Unary,
+    unary_gradient::UnaryGradient,
 }
 
 pub use binary::BinaryKind;
@@ -189,6 +195,7 @@ pub use resize::{CoordinateMode, Extent, NearestMode, ResizeMode};
 pub use slice::SliceRange;
 pub use transcendental::TranscendentalKind;
 pub use unary::UnaryKind;
+pub use unary_gradient::Function;
 
 /// A node that yoloslim does not understand: kept as it was read, frozen for pruning, an error when executed.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,6 +241,37 @@ pub(crate) fn expect_inputs<T>(
             expected,
             found: inputs.len(),
         })
+    }
+}
+
+/// Checks an input's shape.
+pub(crate) fn expect_shape(
+    input: usize,
+    expected: &[usize],
+    found: &[usize],
+) -> Result<(), OpError> {
+    if expected.len() != found.len() {
+        return Err(OpError::Rank {
+            input,
+            expected: "that of what it is the gradient of",
+            found: found.to_vec(),
+        });
+    }
+    match expected.iter().zip(found).position(|(a, b)| a != b) {
+        None => Ok(()),
+        Some(axis) => Err(OpError::AxisLength {
+            input,
+            axis,
+            expected: expected[axis],
+            found: found[axis],
+        }),
+    }
+}
+
+/// What is said of gradients that are met where files are read: only differentiating a graph makes them.
+pub(crate) fn gradient_in_a_file() -> OpError {
+    OpError::Unsupported {
+        feature: "an operator of gradients in a file",
     }
 }
 

@@ -186,6 +186,12 @@ impl Writer {
             .op
             .lower(self.opset, node.inputs.len(), node.outputs.len())
             .unwrap_or_default();
+        if lowered.is_empty() {
+            return Err(OnnxError::Unsupported {
+                feature: "writing the operator",
+                name: node.op.op_type().to_owned(),
+            });
+        }
         let base = node
             .outputs
             .first()

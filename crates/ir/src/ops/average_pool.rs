@@ -36,7 +36,7 @@ impl AveragePool {
     }
 
     /// Input indices that window `o` covers along an axis, and how many of its taps lie in the input or its padding.
-    fn taps(&self, axis: usize, o: usize, len: usize) -> (Vec<usize>, usize) {
+    pub fn taps(&self, axis: usize, o: usize, len: usize) -> (Vec<usize>, usize) {
         let (start, before) = (o * self.strides[axis], self.pads[axis]);
         let inside =
             taps(&self.window(), axis, o, len).map(|k| start + k * self.dilations[axis] - before);

@@ -171,7 +171,7 @@ pub(super) fn taps(w: &Window, axis: usize, o: usize, len: usize) -> std::ops::R
 }
 
 impl Conv {
-    fn window(&self) -> Window {
+    pub(super) fn window(&self) -> Window {
         Window {
             kernel_shape: self.kernel_shape,
             strides: self.strides,

@@ -64,7 +64,7 @@ pub(super) fn pooled_type(
 }
 
 impl MaxPool {
-    fn window(&self) -> Window {
+    pub(super) fn window(&self) -> Window {
         Window {
             kernel_shape: self.kernel_shape,
             strides: self.strides,

@@ -169,21 +169,36 @@ impl Resize {
             .collect()
     }
 
+    /// For each output row (axis 0) or column (axis 1) of an input of `[H, W]`, the two source indices of which it is made and
+    /// their weights, which sum to 1.
+    pub fn sources(&self, axis: usize, hw: [usize; 2]) -> Vec<[(usize, f64); 2]> {
+        let last = hw[axis] - 1;
+        if let ResizeMode::Nearest(mode) = self.mode {
+            let nearest = self.nearest_map(axis, hw, mode).into_iter();
+            return nearest.map(|i| [(i, 1.0), (i, 0.0)]).collect();
+        }
+        let between = |coordinate: f32| {
+            let coordinate = f64::from(coordinate.clamp(0.0, last as f32));
+            let (first, share) = (coordinate.floor(), coordinate - coordinate.floor());
+            let first = first as usize;
+            [(first, 1.0 - share), ((first + 1).min(last), share)]
+        };
+        self.coordinates(axis, hw)
+            .into_iter()
+            .map(between)
+            .collect()
+    }
+
     fn linear(&self, x: &[f64], shape: &[usize]) -> Vec<f64> {
         let (h, w) = (shape[2], shape[3]);
-        let clamp = |v: f32, len: usize| f64::from(v.clamp(0.0, (len - 1) as f32));
-        let (ys, xs) = (self.coordinates(0, [h, w]), self.coordinates(1, [h, w]));
-        let mut out = Vec::with_capacity(shape[0] * shape[1] * ys.len() * xs.len());
+        let (rows, columns) = (self.sources(0, [h, w]), self.sources(1, [h, w]));
+        let mut out = Vec::with_capacity(shape[0] * shape[1] * rows.len() * columns.len());
         for plane in x.chunks_exact(h * w) {
-            for &y in &ys {
-                let y = clamp(y, h);
-                let (y0, fy) = (y.floor() as usize, y - y.floor());
-                for &x in &xs {
-                    let x = clamp(x, w);
-                    let (x0, fx) = (x.floor() as usize, x - x.floor());
-                    let pixel = |r: usize, c: usize| plane[r.min(h - 1) * w + c.min(w - 1)];
-                    let row = |r: usize| pixel(r, x0) * (1.0 - fx) + pixel(r, x0 + 1) * fx;
-                    out.push(row(y0) * (1.0 - fy) + row(y0 + 1) * fy);
+            for [(top, above), (bottom, below)] in &rows {
+                for [(left, before), (right, after)] in &columns {
+                    let row =
+                        |r: &usize| plane[r * w + left] * before + plane[r * w + right] * after;
+                    out.push(row(top) * above + row(bottom) * below);
                 }
             }
         }

@@ -105,6 +105,39 @@ impl TranscendentalKind {
             TranscendentalKind::Cos => x.cos(),
         }
     }
+
+    /// The derivative at one number; at a kink, what PyTorch takes.
+    pub fn derivative(self, x: f64) -> f64 {
+        use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
+        match self {
+            TranscendentalKind::Erf => FRAC_2_SQRT_PI * (-x * x).exp(),
+            TranscendentalKind::Softplus => 1.0 / (1.0 + (-x).exp()),
+            TranscendentalKind::Mish => {
+                let (gate, sigmoid) = (softplus(x).tanh(), 1.0 / (1.0 + (-x).exp()));
+                gate + x * (1.0 - gate * gate) * sigmoid
+            }
+            TranscendentalKind::Gelu { tanh: false } => {
+                let density = (-x * x / 2.0).exp() / (2.0 * PI).sqrt();
+                0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)) + x * density
+            }
+            TranscendentalKind::Gelu { tanh: true } => {
+                let scale = (2.0 / PI).sqrt();
+                let t = (scale * (x + 0.044715 * x.powi(3))).tanh();
+                let slope = scale * (1.0 + 3.0 * 0.044715 * x * x);
+                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope
+            }
+            TranscendentalKind::Elu { .. } if x > 0.0 => 1.0,
+            TranscendentalKind::Elu { alpha } => f64::from(alpha) * x.exp(),
+            TranscendentalKind::Selu { gamma, .. } if x > 0.0 => f64::from(gamma),
+            TranscendentalKind::Selu { alpha, gamma } => {
+                f64::from(gamma) * f64::from(alpha) * x.exp()
+            }
+            TranscendentalKind::Softsign => (1.0 + x.abs()).powi(-2),
+            TranscendentalKind::Sign => 0.0,
+            TranscendentalKind::Sin => x.cos(),
+            TranscendentalKind::Cos => -x.sin(),
+        }
+    }
 }
 
 /// A lowering in several nodes, each from the operator's input, constants and earlier results.

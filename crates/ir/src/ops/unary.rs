@@ -85,6 +85,41 @@ impl UnaryKind {
     }
 }
 
+impl UnaryKind {
+    /// The derivative at one number; at a kink, what PyTorch takes.
+    pub fn derivative(self, x: f64) -> f64 {
+        let sigmoid = 1.0 / (1.0 + (-x).exp());
+        let if_true = |condition: bool| f64::from(u8::from(condition));
+        match self {
+            UnaryKind::Sigmoid => sigmoid * (1.0 - sigmoid),
+            UnaryKind::Silu => sigmoid * (1.0 + x * (1.0 - sigmoid)),
+            UnaryKind::Relu => if_true(x > 0.0),
+            UnaryKind::LeakyRelu { alpha } => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    f64::from(alpha)
+                }
+            }
+            UnaryKind::HardSigmoid { alpha, beta } => {
+                let line = f64::from(alpha) * x + f64::from(beta);
+                f64::from(alpha) * if_true(line > 0.0 && line < 1.0)
+            }
+            UnaryKind::HardSwish if x.abs() >= 3.0 => if_true(x > 0.0),
+            UnaryKind::HardSwish => x / 3.0 + 0.5,
+            UnaryKind::Tanh => 1.0 - x.tanh().powi(2),
+            UnaryKind::Exp => x.exp(),
+            UnaryKind::Log => 1.0 / x,
+            UnaryKind::Sqrt => 0.5 / x.sqrt(),
+            UnaryKind::Neg => -1.0,
+            UnaryKind::Abs => if_true(x > 0.0) - if_true(x < 0.0),
+            UnaryKind::Floor | UnaryKind::Ceil | UnaryKind::Round => 0.0,
+            UnaryKind::Reciprocal => -1.0 / (x * x),
+            UnaryKind::Clip { min, max } => if_true(x >= f64::from(min) && x <= f64::from(max)),
+        }
+    }
+}
+
 /// What f64 would round: 64-bit integers, where the function of one is another.
 fn exact(kind: UnaryKind, x: &Tensor) -> Result<Option<Tensor>, OpError> {
     let function = match (kind, x.dtype()) {

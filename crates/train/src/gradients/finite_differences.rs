@@ -1,0 +1,143 @@
+//! Every gradient of the list against central differences of the reference computation, in f64.
+use super::{all_cases, op_types};
+use crate::differentiate;
+use ir::{Graph, Op, Tensor, ValueId, interpreter};
+use numerics::Rng;
+use std::collections::BTreeSet;
+
+/// Half the distance between two points of a difference: its error, of the order of the square, is below what is allowed, and
+/// so is what rounding to f64 leaves.
+const STEP: f64 = 1e-5;
+
+/// Largest difference that is allowed, relative to 1 and to the gradient.
+const TOLERANCE: f64 = 1e-7;
+
+/// One application of an operator to random tensors.
+#[derive(Debug)]
+pub(crate) struct Case {
+    op: Op,
+    shapes: Vec<Vec<usize>>,
+    /// Values are drawn from `[low, low + 2)`.
+    low: f64,
+    differentiated: Vec<usize>,
+}
+
+impl Case {
+    /// An operator on tensors of these shapes with elements from -1 to 1, differentiated by all of them.
+    pub(crate) fn new(op: impl Into<Op>, shapes: &[&[usize]]) -> Self {
+        Self {
+            op: op.into(),
+            shapes: shapes.iter().map(|s| s.to_vec()).collect(),
+            low: -1.0,
+            differentiated: (0..shapes.len()).collect(),
+        }
+    }
+
+    /// The same on elements from 0.5 to 2.5.
+    pub(crate) fn positive(self) -> Self {
+        Self { low: 0.5, ..self }
+    }
+
+    /// The same, differentiated by these inputs only.
+    pub(crate) fn differentiated(self, inputs: &[usize]) -> Self {
+        let differentiated = inputs.to_vec();
+        Self {
+            differentiated,
+            ..self
+        }
+    }
+
+    /// A graph of the operator alone, whose inputs are constants with these elements.
+    fn graph(&self, inputs: &[Tensor]) -> (Graph, Vec<ValueId>) {
+        let mut graph = Graph::new(17);
+        let mut edit = graph.edit();
+        let values: Vec<ValueId> = inputs
+            .iter()
+            .map(|t| edit.constant("x", t.clone()))
+            .collect();
+        let types: Vec<_> = inputs.iter().map(Tensor::ty).collect();
+        let outputs = self.op.infer(&types.iter().collect::<Vec<_>>()).unwrap();
+        let outputs = edit.node("node", self.op.clone(), &values, &vec!["y"; outputs.len()]);
+        outputs.iter().for_each(|&y| edit.output(y));
+        graph.apply(edit).unwrap();
+        (graph, values)
+    }
+}
+
+fn random(rng: &mut Rng, shape: &[usize], low: f64) -> Tensor {
+    let elements: usize = shape.iter().product();
+    let elements: Vec<f64> = (0..elements)
+        .map(|_| low + 1.0 + f64::from(rng.signed()))
+        .collect();
+    Tensor::new(shape, elements).unwrap()
+}
+
+/// The loss that weighs every output element with that of `weights`.
+fn loss(op: &Op, inputs: &[Tensor], weights: &[Tensor]) -> f64 {
+    let outputs = op.forward(&inputs.iter().collect::<Vec<_>>()).unwrap();
+    let pairs = outputs.iter().zip(weights);
+    let products = pairs.map(|(y, w)| {
+        let (y, w) = (y.to_f64().unwrap(), w.to_f64().unwrap());
+        y.iter().zip(&w).map(|(y, w)| y * w).sum::<f64>()
+    });
+    products.sum()
+}
+
+fn check(case: &Case, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let inputs: Vec<Tensor> = case
+        .shapes
+        .iter()
+        .map(|shape| random(&mut rng, shape, case.low))
+        .collect();
+    let (graph, values) = case.graph(&inputs);
+    let parameters: Vec<ValueId> = case.differentiated.iter().map(|&i| values[i]).collect();
+    let training = differentiate(&graph, &parameters).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+    let weights: Vec<Tensor> = graph
+        .outputs()
+        .iter()
+        .map(|&y| random(&mut rng, &graph.ty(y).unwrap().shape, -1.0))
+        .collect();
+    let results = interpreter::run(&training.graph, &weights).unwrap();
+    let gradients = &results[graph.outputs().len()..];
+    for (&input, gradient) in case.differentiated.iter().zip(gradients) {
+        assert_eq!(
+            gradient.shape(),
+            inputs[input].shape(),
+            "{case:?}, input {input}"
+        );
+        let found = gradient.to_f64().unwrap();
+        for (at, &found) in found.iter().enumerate() {
+            let at_distance = |distance: f64| {
+                let mut moved = inputs.clone();
+                let mut elements = moved[input].to_f64().unwrap();
+                elements[at] += distance;
+                moved[input] = Tensor::new(moved[input].shape(), elements).unwrap();
+                loss(&case.op, &moved, &weights)
+            };
+            let expected = (at_distance(STEP) - at_distance(-STEP)) / (2.0 * STEP);
+            let allowed = TOLERANCE * (1.0 + expected.abs());
+            assert!(
+                (found - expected).abs() <= allowed,
+                "{case:?}, input {input}, element {at}: {found} instead of {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_gradient_of_the_list_equals_finite_differences() {
+    for (name, cases) in all_cases() {
+        assert!(!cases.is_empty(), "{name} has no cases");
+        for (seed, case) in (1..).zip(&cases) {
+            check(case, seed);
+        }
+    }
+}
+
+#[test]
+fn every_operator_of_the_list_stands_there_once() {
+    let names: Vec<&str> = op_types().collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), distinct.len());
+}

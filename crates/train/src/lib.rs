@@ -1,0 +1,14 @@
+//! Training: gradients of graphs.
+//!
+//! Rank 3. Knows no box and no image: losses are functions that others bring, from what a graph gives to the gradients of that.
+//! A gradient is a graph again, so whatever runs graphs trains them.
+#![forbid(unsafe_code)]
+
+mod backward;
+mod differentiate;
+mod error;
+mod gradients;
+
+pub use differentiate::{TrainingGraph, differentiate, parameters};
+pub use error::TrainError;
+pub use gradients::op_types;
