@@ -150,13 +150,15 @@ impl<'a> Backward<'a> {
         let skip = from.len() - to.len();
         let is_copied = |axis: &usize| *axis < skip || to[axis - skip] != from[*axis];
         let copied: Vec<usize> = (0..from.len()).filter(is_copied).collect();
-        let sum = match copied.is_empty() {
-            true => value,
-            false => self.sum(value, copied),
+        let sum = if copied.is_empty() {
+            value
+        } else {
+            self.sum(value, copied)
         };
-        match skip {
-            0 => sum,
-            _ => self.reshape(sum, to),
+        if skip == 0 {
+            sum
+        } else {
+            self.reshape(sum, to)
         }
     }
 

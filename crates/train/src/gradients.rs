@@ -1,6 +1,8 @@
 //! The gradients of operators, one file each, and the one list of them. An operator without one is for inference only.
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::{Op, ValueId};
 
 mod average_pool;
@@ -25,9 +27,6 @@ mod transcendental;
 mod transpose;
 mod unary;
 
-#[cfg(test)]
-mod finite_differences;
-
 /// How the gradients of an operator's outputs become those of its inputs.
 pub(crate) trait Gradient {
     /// Adds the nodes that compute the gradients of the inputs, and gives these in the order of the inputs; `None` for an
@@ -40,7 +39,7 @@ pub(crate) trait Gradient {
 
     /// Small applications of the operator on which the rule is compared with finite differences.
     #[cfg(test)]
-    fn cases() -> Vec<finite_differences::Case>
+    fn cases() -> Vec<Case>
     where
         Self: Sized;
 }
@@ -59,7 +58,7 @@ macro_rules! gradients {
 
         /// For every operator of the list, its name and its cases.
         #[cfg(test)]
-        fn all_cases() -> Vec<(&'static str, Vec<finite_differences::Case>)> {
+        pub(crate) fn all_cases() -> Vec<(&'static str, Vec<Case>)> {
             vec![$((stringify!($name), <ir::ops::$name as Gradient>::cases())),*]
         }
     };

@@ -5,8 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod backward;
+#[cfg(test)]
+mod case;
 mod differentiate;
 mod error;
+#[cfg(test)]
+mod finite_differences;
 mod gradients;
 
 pub use differentiate::{TrainingGraph, differentiate, parameters};

@@ -48,6 +48,11 @@ const LISTS: &[List] = &[
         folder: "quant/src/calibrators",
     },
     List {
+        names: &["gradients"],
+        file: "train/src/gradients.rs",
+        folder: "train/src/gradients",
+    },
+    List {
         names: &["MODULES"],
         file: "checkpoint/src/modules.rs",
         folder: "checkpoint/src/modules",

@@ -12,6 +12,7 @@ const RANKS: &[(&str, u8)] = &[
     ("checkpoint", 3),
     ("prune", 3),
     ("quant", 3),
+    ("train", 3),
     ("yolo", 3),
     ("observe", 4),
     ("compress", 5),

@@ -1,10 +1,10 @@
 //! AveragePool: a mean along rows and one along columns, so its gradient is a product with the transpose of each.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use super::resize::{Weights, transposed_product};
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::AveragePool;
 
@@ -15,9 +15,10 @@ impl Gradient for AveragePool {
             let mut weights = Weights::zeros(y[axis + 2], x[axis + 2]);
             for out in 0..y[axis + 2] {
                 let (inside, padded) = self.taps(axis, out, x[axis + 2]);
-                let count = match self.count_include_pad {
-                    true => padded,
-                    false => inside.len(),
+                let count = if self.count_include_pad {
+                    padded
+                } else {
+                    inside.len()
                 };
                 for tap in inside {
                     weights.add(out, tap, 1.0 / count as f64);

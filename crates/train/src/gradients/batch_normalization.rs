@@ -1,9 +1,9 @@
 //! BatchNormalization with frozen statistics: a scale and a shift of each channel. Mean and variance receive nothing.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{BatchNormalization, BinaryKind};
 

@@ -1,9 +1,9 @@
 //! Element-wise arithmetic of two tensors; what was broadcast receives the sum over its copies.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::BinaryKind::{Add, Div, Mul, Pow, Sub};
 use ir::ops::{Binary, Unary, UnaryKind};

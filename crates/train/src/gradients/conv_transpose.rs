@@ -1,10 +1,10 @@
 //! ConvTranspose: it is the gradient of a convolution, so that convolution is its gradient.
 use super::Gradient;
 use super::conv::channel_sum;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Conv, ConvTranspose, ConvWeightGradient};
 

@@ -1,9 +1,9 @@
 //! Expand and Tile: what was copied receives the sum over its copies.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::Expand;
 

@@ -1,9 +1,9 @@
 //! Gemm: each matrix receives the gradient times the other one's transpose, the added one the sum over its copies.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::Gemm;
 
@@ -18,13 +18,19 @@ impl Gradient for Gemm {
             trans_b,
             is_weighted: false,
         };
-        let da = node.wants(0).then(|| match self.trans_a {
-            false => node.apply(product(false, !self.trans_b), &[dy, b]),
-            true => node.apply(product(self.trans_b, true), &[b, dy]),
+        let da = node.wants(0).then(|| {
+            if self.trans_a {
+                node.apply(product(self.trans_b, true), &[b, dy])
+            } else {
+                node.apply(product(false, !self.trans_b), &[dy, b])
+            }
         });
-        let db = node.wants(1).then(|| match self.trans_b {
-            false => node.apply(product(!self.trans_a, false), &[a, dy]),
-            true => node.apply(product(true, self.trans_a), &[dy, a]),
+        let db = node.wants(1).then(|| {
+            if self.trans_b {
+                node.apply(product(true, self.trans_a), &[dy, a])
+            } else {
+                node.apply(product(!self.trans_a, false), &[a, dy])
+            }
         });
         let dc = node.wants(2).then(|| {
             let scaled = node.scale(dy, f64::from(self.beta));

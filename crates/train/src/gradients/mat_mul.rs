@@ -1,9 +1,9 @@
 //! MatMul: each operand receives the gradient times the other one's transpose.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{MatMul, Transpose};
 

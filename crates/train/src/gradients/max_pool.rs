@@ -1,9 +1,9 @@
 //! MaxPool: the largest element of each window receives the window's gradient.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{MaxPool, MaxPoolGradient};
 

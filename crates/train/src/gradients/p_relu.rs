@@ -1,9 +1,9 @@
 //! PRelu: where the input is positive its gradient passes, elsewhere times the slope, which receives the input.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::BinaryKind::{Add, Mul, Sub};
 use ir::ops::{Function, PRelu, UnaryGradient, UnaryKind};

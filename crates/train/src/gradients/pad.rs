@@ -1,9 +1,9 @@
 //! Pad with a constant: what was added goes, what was cut off gets zeros.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Pad, PadMode};
 

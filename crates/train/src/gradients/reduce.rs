@@ -1,9 +1,9 @@
 //! Mean and sum over axes, GlobalAveragePool among them: every element that was summed receives the same.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Expand, Reduce, ReduceKind};
 

@@ -1,9 +1,9 @@
 //! Resize: a product with one matrix along rows and one along columns, so its gradient is a product with their transposes.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Conv, MatMul, Resize};
 

@@ -1,9 +1,9 @@
 //! Slice: the elements that were taken receive their gradients, all others zeros.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Pad, PadMode, Slice, SliceRange};
 

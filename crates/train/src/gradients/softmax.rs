@@ -1,9 +1,9 @@
 //! Softmax: `dx = y * (dy - sum(dy * y))`.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{BinaryKind, Softmax};
 

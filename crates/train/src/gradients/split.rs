@@ -1,9 +1,9 @@
 //! Split: the input receives the parts, joined.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Concat, Split};
 

@@ -1,10 +1,10 @@
 //! Element-wise functions that only rarer models use: the gradient times the derivative.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use super::unary::gradient;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Function, Transcendental};
 

@@ -1,9 +1,9 @@
 //! Element-wise functions of one tensor: the gradient times the derivative.
 use super::Gradient;
-#[cfg(test)]
-use super::finite_differences::Case;
 use crate::TrainError;
 use crate::backward::Backward;
+#[cfg(test)]
+use crate::case::Case;
 use ir::ValueId;
 use ir::ops::{Function, Unary, UnaryGradient};
 

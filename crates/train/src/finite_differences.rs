@@ -1,6 +1,7 @@
 //! Every gradient of the list against central differences of the reference computation, in f64.
-use super::{all_cases, op_types};
+use crate::case::Case;
 use crate::differentiate;
+use crate::gradients::{all_cases, op_types};
 use ir::{Graph, Op, Tensor, ValueId, interpreter};
 use numerics::Rng;
 use std::collections::BTreeSet;
@@ -12,56 +13,20 @@ const STEP: f64 = 1e-5;
 /// Largest difference that is allowed, relative to 1 and to the gradient.
 const TOLERANCE: f64 = 1e-7;
 
-/// One application of an operator to random tensors.
-#[derive(Debug)]
-pub(crate) struct Case {
-    op: Op,
-    shapes: Vec<Vec<usize>>,
-    /// Values are drawn from `[low, low + 2)`.
-    low: f64,
-    differentiated: Vec<usize>,
-}
-
-impl Case {
-    /// An operator on tensors of these shapes with elements from -1 to 1, differentiated by all of them.
-    pub(crate) fn new(op: impl Into<Op>, shapes: &[&[usize]]) -> Self {
-        Self {
-            op: op.into(),
-            shapes: shapes.iter().map(|s| s.to_vec()).collect(),
-            low: -1.0,
-            differentiated: (0..shapes.len()).collect(),
-        }
-    }
-
-    /// The same on elements from 0.5 to 2.5.
-    pub(crate) fn positive(self) -> Self {
-        Self { low: 0.5, ..self }
-    }
-
-    /// The same, differentiated by these inputs only.
-    pub(crate) fn differentiated(self, inputs: &[usize]) -> Self {
-        let differentiated = inputs.to_vec();
-        Self {
-            differentiated,
-            ..self
-        }
-    }
-
-    /// A graph of the operator alone, whose inputs are constants with these elements.
-    fn graph(&self, inputs: &[Tensor]) -> (Graph, Vec<ValueId>) {
-        let mut graph = Graph::new(17);
-        let mut edit = graph.edit();
-        let values: Vec<ValueId> = inputs
-            .iter()
-            .map(|t| edit.constant("x", t.clone()))
-            .collect();
-        let types: Vec<_> = inputs.iter().map(Tensor::ty).collect();
-        let outputs = self.op.infer(&types.iter().collect::<Vec<_>>()).unwrap();
-        let outputs = edit.node("node", self.op.clone(), &values, &vec!["y"; outputs.len()]);
-        outputs.iter().for_each(|&y| edit.output(y));
-        graph.apply(edit).unwrap();
-        (graph, values)
-    }
+/// A graph of the operator alone, whose inputs are constants with these elements.
+fn graph_of(op: &Op, inputs: &[Tensor]) -> (Graph, Vec<ValueId>) {
+    let mut graph = Graph::new(17);
+    let mut edit = graph.edit();
+    let values: Vec<ValueId> = inputs
+        .iter()
+        .map(|t| edit.constant("x", t.clone()))
+        .collect();
+    let types: Vec<_> = inputs.iter().map(Tensor::ty).collect();
+    let outputs = op.infer(&types.iter().collect::<Vec<_>>()).unwrap();
+    let outputs = edit.node("node", op.clone(), &values, &vec!["y"; outputs.len()]);
+    outputs.iter().for_each(|&y| edit.output(y));
+    graph.apply(edit).unwrap();
+    (graph, values)
 }
 
 fn random(rng: &mut Rng, shape: &[usize], low: f64) -> Tensor {
@@ -90,7 +55,7 @@ fn check(case: &Case, seed: u64) {
         .iter()
         .map(|shape| random(&mut rng, shape, case.low))
         .collect();
-    let (graph, values) = case.graph(&inputs);
+    let (graph, values) = graph_of(&case.op, &inputs);
     let parameters: Vec<ValueId> = case.differentiated.iter().map(|&i| values[i]).collect();
     let training = differentiate(&graph, &parameters).unwrap_or_else(|e| panic!("{case:?}: {e}"));
     let weights: Vec<Tensor> = graph
