@@ -21,7 +21,7 @@ pub struct TrainingGraph {
     pub parameter_gradients: Vec<ValueId>,
 }
 
-/// The learned constants of a graph, in the order in which nodes read them: weights, biases, scale and shift of normalising
+/// The learned values of a graph, in the order in which nodes read them: weights, biases, scale and shift of normalising
 /// nodes.
 pub fn parameters(graph: &Graph) -> Vec<ValueId> {
     let mut parameters = Vec::new();
@@ -37,11 +37,11 @@ pub fn parameters(graph: &Graph) -> Vec<ValueId> {
 }
 
 fn is_parameter(graph: &Graph, value: ValueId) -> bool {
-    let constant = graph.constant(value);
-    constant.is_some_and(|t| is_differentiable(t.dtype()))
+    let elements = graph.value(value).elements();
+    elements.is_some_and(|t| is_differentiable(t.dtype()))
 }
 
-/// Adds the gradient of any loss of the outputs by the given constants to a graph.
+/// Adds the gradient of any loss of the outputs by the given constants to a graph, and makes these its parameters.
 ///
 /// # Errors
 /// `InferenceOnly` and `UnsupportedGradient` for a node between a parameter and an output that has no gradient,
@@ -93,6 +93,7 @@ pub fn differentiate(graph: &Graph, parameters: &[ValueId]) -> Result<TrainingGr
         })?);
     }
     parameter_gradients.iter().for_each(|&v| edit.output(v));
+    parameters.iter().for_each(|&v| edit.make_parameter(v));
     let mut differentiated = graph.clone();
     differentiated.apply(edit)?;
     Ok(TrainingGraph {
