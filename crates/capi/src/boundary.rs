@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use yolo::Thresholds;
+use yoloslim::Thresholds;
 
 const OK: u32 = 0;
 const BAD_ARGUMENT: u32 = 1;

@@ -1,12 +1,10 @@
 //! A detector with what C asks of it, in safe Rust.
 #![forbid(unsafe_code)]
 use image::RgbImage;
-use runtime::PlanOptions;
 use std::ffi::CString;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use thiserror::Error;
-use yolo::{CompiledDetector, Detection, Detector, Thresholds, YoloError};
+use yoloslim::{Detection, Detector, Engine, Model, Thresholds};
 
 /// What can go wrong behind the C interface.
 #[derive(Debug, Error)]
@@ -19,9 +17,7 @@ pub(crate) enum CapiError {
         found: String,
     },
     #[error(transparent)]
-    Onnx(#[from] onnx::OnnxError),
-    #[error(transparent)]
-    Yolo(#[from] YoloError),
+    Yoloslim(#[from] yoloslim::Error),
     #[error("the frame needs {bytes} bytes of memory, which cannot be had")]
     Memory { bytes: usize },
     #[error("a bug in yoloslim: {message}")]
@@ -137,16 +133,17 @@ impl Loaded {
                 found: threads.to_string(),
             });
         }
-        let graph = onnx::load(path, &onnx::LoadOptions::default())?;
-        let compiled = CompiledDetector::open(graph, None, &PlanOptions::default())?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let names = compiled.head.names.iter().flatten();
+        let mut engine = Engine::default();
+        if threads > 0 {
+            engine.threads = threads;
+        }
+        let detector = Detector::new(Model::open(path)?, engine)?;
+        let names = detector.head().names.iter().flatten();
+        // A name with a zero byte could not be read from C.
+        let name = |n: &String| CString::new(n.replace('\0', "")).unwrap_or_default();
         Ok(Loaded {
-            // A name with a zero byte could not be read from C.
-            names: names
-                .map(|n| CString::new(n.replace('\0', "")).unwrap_or_default())
-                .collect(),
-            detector: compiled.session(if threads == 0 { cores } else { threads })?,
+            names: names.map(name).collect(),
+            detector,
         })
     }
 
@@ -169,7 +166,9 @@ impl Loaded {
             conf: threshold("conf", thresholds.conf, usual.conf)?,
             iou: threshold("iou", thresholds.iou, usual.iou)?,
         };
-        Ok(self.detector.detect(&[frame.to_rgb(data)?], thresholds)?)
+        Ok(self
+            .detector
+            .detect_above(&frame.to_rgb(data)?, thresholds)?)
     }
 }
 

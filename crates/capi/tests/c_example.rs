@@ -9,22 +9,28 @@ fn assets() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// The folder that holds the library which was built for this test.
-fn library_dir() -> PathBuf {
+/// Builds the library, which no test links in Rust, beside this test; gives its folder.
+fn build_library() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let dirs = test.ancestors().skip(1).take(2);
-    let built = |dir: &&Path| dir.join("libyoloslim.so").exists();
-    dirs.collect::<Vec<_>>()
-        .into_iter()
-        .find(built)
-        .expect("the library was built")
-        .to_owned()
+    let folder = test.ancestors().nth(2).expect("tests lie in `deps`");
+    let target = folder
+        .parent()
+        .expect("a profile lies in the target folder");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "yoloslim-capi", "--lib"]);
+    cargo.arg("--target-dir").arg(target);
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let built = cargo.status().expect("cargo starts");
+    assert!(built.success(), "the library is not built");
+    folder.to_owned()
 }
 
 /// Compiles the example against the shared library, warnings being errors.
 fn compile(dir: &Path) -> PathBuf {
     let room = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (program, library) = (dir.join("detect"), library_dir());
+    let (program, library) = (dir.join("detect"), build_library());
     let status = Command::new("cc")
         .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
         .arg(room.join("examples/detect.c"))

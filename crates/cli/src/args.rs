@@ -5,7 +5,7 @@
 )]
 mod pruning;
 
-use crate::files::Files;
+use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ir::Named;
@@ -15,6 +15,7 @@ use quant::{Calibrator, Target};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use yolo::families::Family;
+use yoloslim::Reading;
 
 /// Makes a trained YOLO detector several times smaller and faster, and proves that it still detects.
 #[derive(Debug, Parser)]
@@ -129,7 +130,7 @@ impl Verb {
             Self::Compress(v) => (&[][..], v.recipe.as_ref()),
             _ => (&[][..], None),
         };
-        let models = models.into_iter().map(|p| ("the model", p.as_path()));
+        let models = models.into_iter().map(|p| (MODEL, p.as_path()));
         let data = data.map(|p| ("the data set's description", p.as_path()));
         let sources = sources.iter().map(|p| ("an image", p.as_path()));
         let recipe = recipe.map(|p| ("the recipe", p.as_path()));
@@ -183,6 +184,18 @@ pub(crate) struct ReadingArgs {
     /// By default those of the model's metadata, otherwise YOLOv5's.
     #[arg(long, value_delimiter = ',', value_name = "PX,PX,…", value_parser = parse_anchor)]
     pub(crate) anchors: Option<Vec<f32>>,
+}
+
+impl ReadingArgs {
+    /// How the model is read.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
+            imgsz: self.imgsz,
+            family: self.family,
+            anchors: self.anchors.clone(),
+            end_to_end: false,
+        }
+    }
 }
 
 /// Arguments of `inspect`.

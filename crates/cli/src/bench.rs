@@ -1,7 +1,7 @@
 //! `bench`: size, MACs, memory, latency and energy of models, side by side.
 use crate::args::{BenchArgs, CommonArgs, EngineName};
 use crate::format::{NOT_AVAILABLE, grouped, joules, megabytes, percent};
-use crate::model::{self, Model};
+use crate::model;
 use crate::output::{align_right, table, write_json};
 use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use yolo::{Network, Planes, YoloError};
+use yoloslim::Model;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -123,7 +124,7 @@ fn streams(
 
 fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRecord> {
     memory::forget_peak();
-    let mut model = model::read(path, &args.reading)?;
+    let mut model = model::read(path, &args.reading.reading())?;
     let mut timed = match common.engine {
         EngineName::Builtin => {
             model.graph = ir::normalise(model.graph)?.into_graph();
@@ -146,8 +147,8 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         Some(count) => {
             let networks = streams(&timed, &model, common, count)?;
             let warmup = latency_ms.map_or(args.warmup, |l| l.warmup_runs);
-            let runs = (warmup, args.runs);
-            Some(streams::images_per_s(networks, &timed.inputs, runs)?)
+            let inputs = &timed.inputs;
+            Some(streams::images_per_s(networks, inputs, warmup, args.runs)?)
         }
         None => None,
     };
@@ -306,9 +307,19 @@ fn print(record: &Record) {
             format!(" after {} to warm up", warmup.join(", "))
         }
     );
+    print_notes(record);
+    for m in &record.models {
+        if let Some(plan) = &m.plan {
+            plan.print(&m.model);
+        }
+    }
+}
+
+/// What the table does not tell.
+fn print_notes(record: &Record) {
     for m in record.models.iter().filter(|m| m.latency_ms.is_none()) {
         say!(
-            "{}: quantized, but less than 99 % of what is quantized runs on integers here, so no latency is shown: see --plan; --engine onnxruntime times the file as it is",
+            "{}: no latency is shown, because less than 99 % of what is quantized runs in INT8 here (--plan lists the steps); --engine onnxruntime times the file as it is",
             m.model
         );
     }
@@ -320,10 +331,5 @@ fn print(record: &Record) {
             "{}: its floats are {floats}; they are computed in f32",
             m.model
         );
-    }
-    for m in &record.models {
-        if let Some(plan) = &m.plan {
-            plan.print(&m.model);
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! `compare`: two models side by side, by layer, by detection and by mAP.
 use crate::args::{CommonArgs, CompareArgs};
 use crate::format::percent;
-use crate::model::{self, Model};
+use crate::model;
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
 use crate::{data, engine};
@@ -16,6 +16,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use yolo::metrics::{Metrics, RatioInterval, paired_bootstrap};
 use yolo::{CocoResult, Dataset, Evaluation, evaluate_sessions, read_rgb, save_image};
+use yoloslim::Model;
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
 
@@ -40,10 +41,9 @@ struct Record {
 /// Runs the verb.
 pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let models = [&args.first, &args.second];
-    let [first, second] = models.map(|path| model::read(path, &args.reading));
+    let [first, second] = models.map(|path| model::read(path, &args.reading.reading()));
     let (first, second) = (first?, second?);
-    let head = yolo::families::identify(&first.graph, first.family);
-    let head = head.with_context(|| first.path.display().to_string())?;
+    let head = first.head()?;
     let dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     data::warn(&args.data, &dataset.warnings);
     if let Some(dir) = &args.out {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &CompareArgs, common: &CommonArgs) -> Result<()> {
     let detections = detection_agreement(&a.results, &b.results);
     let layers = layers([&first, &second], &dataset, args, common)?;
     let results = [&a.results[..], &b.results];
-    let drawn = draw((args, common), &dataset, &detections, results)?;
+    let drawn = draw(args, common, &dataset, &detections, results)?;
     let record = Record {
         models: [&first, &second].map(|m| m.path.display().to_string()),
         warnings,
@@ -78,7 +78,7 @@ fn evaluate(
     dataset: &Dataset,
     common: &CommonArgs,
 ) -> Result<(Evaluation, Vec<String>)> {
-    let (head, mut sessions) = engine::detectors(model, common, (engine::threads(common), 1))?;
+    let (head, mut sessions) = engine::detectors(model, common, engine::threads(common), 1)?;
     let mut warnings = model::warnings(model, Some(&head));
     let progress = Progress::new("images", dataset.images.len());
     let evaluation = evaluate_sessions(&mut sessions, dataset, THRESHOLDS, &|done| {
@@ -102,9 +102,7 @@ fn layers(
     let engine = engine::builtin(common, "compare")?;
     let [a, b] = models.map(|m| normalise(m.graph.clone()));
     let (a, b) = (a?, b?);
-    let heads = models.map(|m| yolo::families::identify(&m.graph, m.family));
-    let [head, other] = heads;
-    let (head, other) = (head?, other?);
+    let (head, other) = (models[0].head()?, models[1].head()?);
     ensure!(
         head.input.size_px == other.input.size_px,
         "the models take different inputs: {:?} and {:?} px",
@@ -131,7 +129,8 @@ fn layers(
 
 /// Both models' detections side by side, on the images where they differ most.
 fn draw(
-    (args, common): (&CompareArgs, &CommonArgs),
+    args: &CompareArgs,
+    common: &CommonArgs,
     dataset: &Dataset,
     detections: &DetectionAgreement,
     results: [&[CocoResult]; 2],
@@ -173,7 +172,7 @@ fn print(r: &Record, worst: usize) {
     say!("{rows}");
     if r.layers.len() > worst {
         say!(
-            "the worst {worst} of {} layers; --json has all",
+            "showing the worst {worst} of {} layers; --json contains all of them",
             r.layers.len()
         );
     }

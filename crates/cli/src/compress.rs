@@ -1,5 +1,5 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
-use crate::args::{CommonArgs, CompressArgs, ReadingArgs};
+use crate::args::{CommonArgs, CompressArgs};
 use crate::format::{grouped, joules, megabytes, percent};
 use crate::output::{align_right, table, write_json};
 use crate::progress::Stages;
@@ -11,20 +11,21 @@ use compress::{
 };
 use observe::{Engine, Sampling, Splits};
 use std::path::{Path, PathBuf};
-use yolo::families;
+use yoloslim::Reading;
 
 /// Runs the verb.
 pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     let mut recipe = match &args.recipe {
-        Some(path) => of_another_run(path, &args.model.reading, common)?,
+        Some(path) => of_another_run(path, &args.model.reading.reading(), common)?,
         None => settings(args, common)?,
     };
     recipe.check()?;
     let engine = engine(&mut recipe, common)?;
-    let reading = ReadingArgs {
+    let reading = Reading {
         imgsz: recipe.imgsz,
         family: recipe.family,
         anchors: recipe.anchors.clone(),
+        end_to_end: false,
     };
     let model = model::load_float(&args.model.model, &reading)?;
     // Wherever the next command is typed, it means the same files.
@@ -32,8 +33,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     recipe.model_sha256 = file_digest(&model.path)?;
     recipe.data = std::path::absolute(&args.images.data)?;
     // What no decoder reads cannot be judged, and is refused before an earlier run's files are removed.
-    let head = families::identify(&model.graph, model.family)
-        .with_context(|| model.path.display().to_string())?;
+    let head = model.head()?;
     let val = data::open(&recipe.data, "val", common, Some(&head))?;
     let train = data::open(&recipe.data, &recipe.images.split, common, Some(&head))?;
     let mut warnings = [&val.warnings[..], &train.warnings].concat();
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
 }
 
 /// The settings of another run. What is typed besides may repeat them, and is refused where it contradicts.
-fn of_another_run(path: &Path, reading: &ReadingArgs, common: &CommonArgs) -> Result<Recipe> {
+fn of_another_run(path: &Path, reading: &Reading, common: &CommonArgs) -> Result<Recipe> {
     let recipe = Recipe::read(path)?;
     let imgsz = |[height, width]: [usize; 2]| format!("{height}x{width}");
     agrees(
@@ -99,7 +99,7 @@ fn agrees(option: &str, typed: Option<String>, known: Option<String>, recipe: &P
     bail!(
         "{option} {typed} contradicts {}, which says {}: leave the option out, or change a copy of the recipe",
         recipe.display(),
-        known.unwrap_or("nothing of it".to_owned())
+        known.unwrap_or("nothing about it".to_owned())
     )
 }
 
@@ -120,21 +120,21 @@ fn engine(recipe: &mut Recipe, common: &CommonArgs) -> Result<Engine> {
     Ok(engine)
 }
 
-/// The folder of the run; what an earlier one left there goes, or is gone on with.
+/// The folder of the run; an earlier run there is removed, or continued.
 fn run_dir(args: &CompressArgs, recipe: &Recipe) -> Result<RunDir> {
     let earlier = Recipe::read(&args.out.join("recipe.toml"));
     let earlier = earlier.ok().filter(|_| RunDir::is_run(&args.out));
     let other = earlier.filter(|e| e.model_sha256 != recipe.model_sha256);
     if let Some(other) = other.filter(|_| args.resume) {
         bail!(
-            "the run in {} is of another model, {}: --resume goes on with the same; without it that run is removed",
+            "the run in {} is of another model, {}: --resume continues a run of the same model; without it that run is removed",
             args.out.display(),
             other.model.display()
         );
     }
     if !args.resume && !RunDir::own_files(&args.out).is_empty() {
         note!(
-            "removing the run that is in {} (--resume goes on with one)",
+            "removing the run that is in {} (--resume continues it instead)",
             args.out.display()
         );
     }
@@ -172,88 +172,102 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
     })
 }
 
+/// A row of the table: what is measured, how it reads, and the number that the ratio is made of.
+struct Row {
+    name: &'static str,
+    text: fn(&StageRecord) -> String,
+    number: fn(&StageRecord) -> Option<f64>,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        name: "file",
+        text: |s| megabytes(s.file_bytes),
+        number: |s| Some(s.file_bytes as f64),
+    },
+    Row {
+        name: "parameters",
+        text: |s| grouped(s.footprint.params),
+        number: |s| Some(s.footprint.params as f64),
+    },
+    Row {
+        name: "MACs",
+        text: |s| grouped(s.footprint.macs),
+        number: |s| Some(s.footprint.macs as f64),
+    },
+    Row {
+        name: "MACs in INT8",
+        text: |s| percent(s.footprint.int8_macs_share),
+        number: |_| None,
+    },
+    Row {
+        name: "arena",
+        text: |s| megabytes(s.footprint.arena_bytes as u64),
+        number: |s| Some(s.footprint.arena_bytes as f64),
+    },
+    Row {
+        name: "map_50_95",
+        text: |s| format!("{:.4}", s.metrics.coco.map_50_95),
+        number: |s| Some(s.metrics.coco.map_50_95),
+    },
+    Row {
+        name: "map_50",
+        text: |s| format!("{:.4}", s.metrics.coco.map_50),
+        number: |s| Some(s.metrics.coco.map_50),
+    },
+    Row {
+        name: "latency",
+        text: |s| {
+            let latency = s.footprint.latency_ms;
+            latency.map_or("runs in f32 here".to_owned(), |l| {
+                format!("{:.1} ms", l.median)
+            })
+        },
+        number: |s| s.footprint.latency_ms.map(|l| l.median),
+    },
+    Row {
+        name: "energy per image",
+        text: |s| joules(s.footprint.energy_j),
+        number: |s| s.footprint.energy_j,
+    },
+];
+
 fn print(out: &Path, r: &CompressRecord) {
     let mut rows = table(&["", "before", "pruned", "after", "after / before"]);
-    let (a, p, b) = (&r.baseline, &r.pruned, &r.quantized);
-    let mut row = |what: &str,
-                   text: &dyn Fn(&StageRecord) -> String,
-                   number: &dyn Fn(&StageRecord) -> Option<f64>| {
-        let ratio = number(a)
-            .filter(|before| *before > 0.0)
-            .zip(number(b))
-            .map_or("–".to_owned(), |(a, b)| format!("{:.3}", b / a));
-        rows.add_row([what.to_owned(), text(a), text(p), text(b), ratio]);
-    };
-    row("file", &|s| megabytes(s.file_bytes), &|s| {
-        Some(s.file_bytes as f64)
-    });
-    row("parameters", &|s| grouped(s.footprint.params), &|s| {
-        Some(s.footprint.params as f64)
-    });
-    row("MACs", &|s| grouped(s.footprint.macs), &|s| {
-        Some(s.footprint.macs as f64)
-    });
-    row(
-        "MACs in INT8",
-        &|s| percent(s.footprint.int8_macs_share),
-        &|_| None,
-    );
-    row(
-        "arena",
-        &|s| megabytes(s.footprint.arena_bytes as u64),
-        &|s| Some(s.footprint.arena_bytes as f64),
-    );
-    row(
-        "map_50_95",
-        &|s| format!("{:.4}", s.metrics.coco.map_50_95),
-        &|s| Some(s.metrics.coco.map_50_95),
-    );
-    row(
-        "map_50",
-        &|s| format!("{:.4}", s.metrics.coco.map_50),
-        &|s| Some(s.metrics.coco.map_50),
-    );
-    let ms = |s: &StageRecord| {
-        let told = s
-            .footprint
-            .latency_ms
-            .map(|l| format!("{:.1} ms", l.median));
-        told.unwrap_or("runs in float here".to_owned())
-    };
-    row("latency", &ms, &|s| {
-        s.footprint.latency_ms.map(|l| l.median)
-    });
-    row(
-        "energy per image",
-        &|s| joules(s.footprint.energy_j),
-        &|s| s.footprint.energy_j,
-    );
+    for row in ROWS {
+        let before = (row.number)(&r.baseline).filter(|before| *before > 0.0);
+        let pair = before.zip((row.number)(&r.quantized));
+        let ratio = pair.map_or("–".to_owned(), |(before, after)| {
+            format!("{:.3}", after / before)
+        });
+        let [before, pruned, after] = [&r.baseline, &r.pruned, &r.quantized].map(row.text);
+        rows.add_row([row.name.to_owned(), before, pruned, after, ratio]);
+    }
     align_right(&mut rows, 1);
     say!("{rows}");
-    for t in &r.gate.attempts {
-        say!("{}", attempt_text(t));
-        if let Some(shortfall) = &t.shortfall {
-            say!("  less went than was asked: {shortfall}");
+    for attempt in &r.gate.attempts {
+        say!("{}", attempt_text(attempt));
+        if let Some(shortfall) = &attempt.shortfall {
+            say!("  less was removed than was asked: {shortfall}");
         }
     }
     for warning in &r.warnings {
         say!("note: {warning}");
     }
-    let of = if r.gate.strict {
-        " of the lower end"
+    let of_what = if r.gate.strict {
+        "the lower end of the interval"
     } else {
-        ""
+        "the mAP"
     };
     let verdict = if r.gate.passed { "passed" } else { "failed" };
-    say!("gate {verdict}: {} of the mAP asked{of}", r.gate.keep);
-    if let Some(l) = r
-        .quantized
-        .footprint
-        .latency_ms
-        .or(r.baseline.footprint.latency_ms)
-    {
+    say!(
+        "gate {verdict}: {of_what} had to keep {} of the mAP before",
+        percent(r.gate.keep)
+    );
+    let latency = r.quantized.footprint.latency_ms;
+    if let Some(l) = latency.or(r.baseline.footprint.latency_ms) {
         say!(
-            "latency: median of {} runs, after {} to warm up",
+            "latency: median of {} runs after {} runs of warm-up",
             l.runs,
             l.warmup_runs
         );
@@ -278,12 +292,12 @@ fn attempt_text(t: &Attempt) -> String {
             h.ratio, h.lower, h.upper
         )
     });
-    let judged = match (t.ratio, t.lower_bound, t.upper_bound) {
+    let on_val = match (t.ratio, t.lower_bound, t.upper_bound) {
         (Some(ratio), Some(lower), Some(upper)) => {
             format!(", {ratio:.4} on val (95 % interval {lower:.4} to {upper:.4})")
         }
         (Some(ratio), ..) => format!(", {ratio:.4} on val"),
-        _ => ", not shown to val".to_owned(),
+        _ => ", ruled out before val".to_owned(),
     };
-    pruned + &held + &judged
+    pruned + &held + &on_val
 }

@@ -1,6 +1,6 @@
 //! The data that the user names, and what is said of it before it is used.
 use crate::args::CommonArgs;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use observe::ImageSet;
 use std::path::Path;
 use yolo::families::Head;
@@ -14,12 +14,8 @@ pub(crate) fn open(
     common: &CommonArgs,
     head: Option<&Head>,
 ) -> Result<Dataset> {
-    let mut dataset = Dataset::open(data, split)?;
+    let dataset = yoloslim::open_split(data, split, head)?;
     common.files.spare(&dataset)?;
-    if let Some(head) = head {
-        let fitted = dataset.fit_classes(head.classes, head.names.as_deref());
-        fitted.with_context(|| data.display().to_string())?;
-    }
     Ok(dataset)
 }
 

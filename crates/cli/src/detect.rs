@@ -1,12 +1,15 @@
 //! `detect`: objects in images, as a table and as pictures.
 use crate::args::{CommonArgs, DetectArgs};
+use crate::files::Files;
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
 use crate::{data, engine, model};
 use anyhow::{Context, Result, bail};
+use image::RgbImage;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use yolo::families::Head;
 use yolo::{
     Detection, IMAGE_EXTENSIONS, Streams, Thresholds, draw_detections, is_image_name, save_image,
 };
@@ -44,27 +47,15 @@ struct DetectionRecord {
 /// Runs the verb.
 pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
-    let (head, mut sessions) = engine::detectors(&model, common, (1, engine::threads(common)))?;
-    let detector = &mut sessions[0];
-    let numbered = || (0..head.classes).map(|c| format!("class {c}")).collect();
-    let names: Vec<String> = head.names.clone().unwrap_or_else(numbered);
+    let (head, mut sessions) = engine::detectors(&model, common, 1, engine::threads(common))?;
     let images = list_images(&args.source)?;
     let streams = match &args.data {
         Some(data) => Streams::open(data)?,
         None => Streams::default(),
     };
+    let scene = |path: &PathBuf| streams.paths(path, head.input.images()).unwrap_or_default();
     let pictures = match &args.out {
-        Some(dir) => {
-            let pictures = pictures(dir, &images);
-            let scene =
-                |path: &PathBuf| streams.paths(path, head.input.images()).unwrap_or_default();
-            common
-                .files
-                .draws(&pictures, images.iter().flat_map(scene))?;
-            std::fs::create_dir_all(dir)
-                .with_context(|| format!("cannot write {}", dir.display()))?;
-            pictures
-        }
+        Some(dir) => pictures(dir, &images, &common.files, scene)?,
         None => vec![],
     };
     let usual = head.family.thresholds;
@@ -86,36 +77,23 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     let progress = Progress::new("images", images.len());
     for (i, path) in images.iter().enumerate() {
         progress.at(i);
-        let mut scene = match streams.read(path, head.input.images()) {
-            Ok(scene) => scene,
+        match streams.read(path, head.input.images()) {
+            Ok(mut scene) => {
+                let found = sessions[0].detect(&scene, thresholds)?;
+                let picture = pictures.get(i).map(PathBuf::as_path);
+                // Boxes lie in pixels of every image of the scene; the first one is shown.
+                let image = &mut scene[0];
+                let image = image_record(path, &found, &head, image, picture)?;
+                record.images.push(image);
+                let repaired = data::repaired([path.as_path()].into_iter());
+                record.repaired_images.extend(repaired);
+            }
             Err(error) if !error.is_of_an_image() => return Err(error.into()),
             Err(error) => {
                 note!("skipped image: {error}");
                 record.bad_images.push(error.to_string());
-                continue;
             }
-        };
-        record
-            .repaired_images
-            .extend(data::repaired([path.as_path()].into_iter()));
-        let found = detector.detect(&scene, thresholds)?;
-        let target = pictures.get(i);
-        if let Some(target) = target {
-            // Boxes lie in pixels of every image of the scene; the first one is shown.
-            draw_detections(&mut scene[0], &found, &names);
-            save_image(&scene[0], target)?;
         }
-        let named = |d: &Detection| DetectionRecord {
-            name: names
-                .get(d.class)
-                .map_or(format!("class {}", d.class), String::clone),
-            detection: *d,
-        };
-        record.images.push(ImageRecord {
-            image: path.display().to_string(),
-            drawn: target.map(|t| t.display().to_string()),
-            detections: found.iter().map(named).collect(),
-        });
     }
     progress.at(images.len());
     drop(progress);
@@ -127,10 +105,35 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     if record.images.is_empty() {
         bail!("none of {} images could be read", images.len());
     }
-    Ok(observe::check_bad_images(
-        record.bad_images.len(),
-        images.len(),
-    )?)
+    let bad = record.bad_images.len();
+    Ok(observe::check_bad_images(bad, images.len())?)
+}
+
+/// What was found in an image, which is drawn where a picture is asked for.
+fn image_record(
+    path: &Path,
+    found: &[Detection],
+    head: &Head,
+    image: &mut RgbImage,
+    picture: Option<&Path>,
+) -> Result<ImageRecord> {
+    let numbered = || (0..head.classes).map(|c| format!("class {c}")).collect();
+    let names: Vec<String> = head.names.clone().unwrap_or_else(numbered);
+    if let Some(picture) = picture {
+        draw_detections(image, found, &names);
+        save_image(image, picture)?;
+    }
+    let named = |d: &Detection| DetectionRecord {
+        name: names
+            .get(d.class)
+            .map_or_else(|| format!("class {}", d.class), String::clone),
+        detection: *d,
+    };
+    Ok(ImageRecord {
+        image: path.display().to_string(),
+        drawn: picture.map(|p| p.display().to_string()),
+        detections: found.iter().map(named).collect(),
+    })
 }
 
 /// Files as they are named, folders as their images by name.
@@ -161,11 +164,20 @@ fn list_images(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(images)
 }
 
-/// Where each image is drawn; of two images with one name each has its own picture.
-fn pictures(dir: &Path, images: &[PathBuf]) -> Vec<PathBuf> {
+/// Where each image is drawn, in a folder that is made; of two images with one name each has its own picture. No file of a scene is
+/// drawn over.
+fn pictures(
+    dir: &Path,
+    images: &[PathBuf],
+    files: &Files,
+    scene: impl Fn(&PathBuf) -> Vec<PathBuf>,
+) -> Result<Vec<PathBuf>> {
     let mut taken = BTreeSet::new();
-    let name = |path: &PathBuf| dir.join(free_name(path, &mut taken));
-    images.iter().map(name).collect()
+    let picture = |path: &PathBuf| dir.join(free_name(path, &mut taken));
+    let pictures: Vec<PathBuf> = images.iter().map(picture).collect();
+    files.draws(&pictures, images.iter().flat_map(scene))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot write {}", dir.display()))?;
+    Ok(pictures)
 }
 
 /// The image's own name, as PNG where it is of a kind that is not written; numbered when two folders share a name.

@@ -1,19 +1,19 @@
 //! The engine as the user asked for it.
 use crate::args::{CommonArgs, EngineName};
-use crate::model::Model;
+use crate::model::floats_note;
 use crate::onnx_runtime::OnnxRuntime;
 use anyhow::{Context, Result, bail};
 use observe::Engine;
 use runtime::PlanOptions;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use yolo::families::{self, Head};
+use yolo::families::Head;
 use yolo::{CompiledDetector, Detector};
+use yoloslim::Model;
 
 /// How many threads to use.
 pub(crate) fn threads(args: &CommonArgs) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    args.threads.map_or(cores, usize::from)
+    let threads = args.threads.map(usize::from);
+    threads.unwrap_or_else(|| Engine::default().threads)
 }
 
 /// The plan's options; an instruction set that this CPU lacks is an error.
@@ -60,24 +60,24 @@ pub(crate) fn isa_name(args: &CommonArgs) -> Result<Option<String>> {
 pub(crate) fn detectors(
     model: &Model,
     args: &CommonArgs,
-    (count, threads): (usize, usize),
+    count: usize,
+    threads: usize,
 ) -> Result<(Arc<Head>, Vec<Detector>)> {
     let what = || model.path.display().to_string();
     match args.engine {
         EngineName::Builtin => {
-            if let Some(told) = model.told_floats("they are computed in") {
-                note!("{told}");
+            if let Some(note) = floats_note(model, "they are computed in") {
+                note!("{note}");
             }
             let graph = model.graph.clone();
-            let compiled =
-                CompiledDetector::open(graph, model.family, &options(args)?).with_context(what)?;
+            let compiled = CompiledDetector::open(graph, model.reading.family, &options(args)?)
+                .with_context(what)?;
             let sessions = (0..count).map(|_| compiled.session(threads));
             let sessions = sessions.collect::<Result<_, _>>().with_context(what)?;
             Ok((compiled.head, sessions))
         }
         EngineName::Onnxruntime => {
-            let head = families::identify(&model.graph, model.family);
-            let head = Arc::new(head.with_context(what)?);
+            let head = Arc::new(model.head()?);
             let library = onnx_runtime(args)?;
             let session = || {
                 let network = library.network(model, threads)?;

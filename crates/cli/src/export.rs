@@ -6,6 +6,7 @@ use crate::output::{check_writable, write_json};
 use anyhow::{Context, Result, bail};
 use ir::{Graph, Op, rewrites};
 use serde::Serialize;
+use yoloslim::{Reading, is_checkpoint};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -24,14 +25,17 @@ struct Record {
 /// Runs the verb.
 pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
     let path = &args.model.model;
-    let mut graph = match (args.end_to_end, model::is_checkpoint(path)) {
-        (true, true) => model::checkpoint(path, &args.model.reading, true)?,
-        (true, false) => bail!(
-            "--end-to-end chooses branches of a checkpoint (.pt), {} is none",
+    if args.end_to_end && !is_checkpoint(path) {
+        bail!(
+            "--end-to-end chooses branches of a training checkpoint (.pt), and {} is not one",
             path.display()
-        ),
-        (false, _) => model::as_stored(path, &args.model.reading)?.graph,
+        );
+    }
+    let reading = Reading {
+        end_to_end: args.end_to_end,
+        ..args.model.reading.reading()
     };
+    let mut graph = model::as_stored(path, &reading)?.graph;
     check_writable(Some(&args.out))?;
     let what = || path.display().to_string();
     if !args.keep_bn {

@@ -1,11 +1,12 @@
 //! What a command reads and what it writes: an output never replaces an input, nor another output.
-use crate::args::{CommonArgs, Verb};
-use crate::model;
 use anyhow::{Result, bail};
 use compress::RunDir;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use yolo::Dataset;
+
+/// The part of a model among the inputs.
+pub(crate) const MODEL: &str = "the model";
 
 /// The files that the arguments name.
 #[derive(Clone, Debug, Default)]
@@ -36,30 +37,32 @@ impl Files {
     ///
     /// # Errors
     /// An output that is an input, or is named twice.
-    pub(crate) fn of(verb: &Verb, common: &CommonArgs) -> Result<Self> {
+    pub(crate) fn new(
+        inputs: &[(&'static str, &Path)],
+        outputs: &[(&'static str, &Path)],
+        run_dir: Option<&Path>,
+        json: Option<&Path>,
+    ) -> Result<Self> {
         let mut files = Self::default();
-        for (part, path) in verb.inputs() {
+        for (part, path) in inputs {
             files.reads(part, path);
-            if part == "the model" && !model::is_checkpoint(path) {
+            if *part == MODEL && !yoloslim::is_checkpoint(path) {
                 for beside in onnx::external_files(path) {
                     files.reads("the model's external data", &beside);
                 }
             }
         }
-        if let Some(library) = &common.ort_library {
-            files.reads("the library", library);
-        }
-        for (part, path) in verb.outputs() {
+        for (part, path) in outputs {
             files.writes(part, path)?;
         }
-        if let Some(run) = verb.run_dir() {
+        if let Some(run) = run_dir {
             for own in RunDir::own_files(run) {
                 files.of_run(run, &own)?;
             }
         }
-        if let Some(json) = &common.json {
+        if let Some(json) = json {
             files.writes("--json", json)?;
-            if let Some(run) = verb.run_dir().filter(|run| RunDir::owns(run, json)) {
+            if let Some(run) = run_dir.filter(|run| RunDir::owns(run, json)) {
                 bail!(
                     "--json {} is a file that belongs to the run in {}: name a file elsewhere (metrics.json there holds the same)",
                     json.display(),

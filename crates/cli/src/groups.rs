@@ -1,12 +1,12 @@
-//! `inspect --groups`: which channels hang together, and through which layers they run.
+//! `inspect --groups`: which channels are coupled, and which layers write and read them.
 use crate::format::{grouped, layer_name};
-use crate::model::Model;
 use crate::output::{align_right, table};
 use anyhow::Result;
 use ir::{Graph, NodeId};
 use prune::{DependencyGroup, Groups};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use yoloslim::Model;
 
 /// Layers named in a cell of a table, at most.
 const NAMED: usize = 3;

@@ -89,9 +89,10 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
         return write_json(common.json.as_deref(), &record);
     }
     let graph = &model.graph;
-    let head = match (families::identify(graph, model.family), model.family) {
-        (Err(error), Some(_)) => return Err(error.into()),
-        (head, _) => head,
+    let family = model.reading.family;
+    let head = match families::identify(graph, family) {
+        Err(error) if family.is_some() => return Err(error.into()),
+        head => head,
     };
     model::warnings(&model, head.as_ref().ok());
     let mut inspection = inspect(&model.path.display().to_string(), graph, &head);
@@ -230,11 +231,16 @@ fn print(i: &Inspection) {
         None => i.no_head.iter().for_each(|why| say!("  {why}")),
     }
     for o in &i.opaque {
-        say!("  kept as it is: {} ({}): {}", o.name, o.op, o.reason);
+        say!(
+            "  kept without being understood: {} ({}): {}",
+            o.name,
+            o.op,
+            o.reason
+        );
     }
     say!("{}", layer_table(i));
     if !i.batch_norm_ranking.is_empty() {
-        say!("BatchNorm layers by mean |gamma|, the least important first");
+        say!("BatchNorm layers by mean |gamma|, least important first");
         say!("{}", norm_table(i));
     }
 }

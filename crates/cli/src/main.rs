@@ -69,7 +69,19 @@ fn main() -> ExitCode {
 /// What can be refused before anything is read.
 fn ready(verb: &Verb, common: &mut CommonArgs) -> Result<()> {
     on_interrupt()?;
-    common.files = Files::of(verb, common)?;
+    let mut inputs = verb.inputs();
+    inputs.extend(
+        common
+            .ort_library
+            .iter()
+            .map(|p| ("the library", p.as_path())),
+    );
+    common.files = Files::new(
+        &inputs,
+        &verb.outputs(),
+        verb.run_dir(),
+        common.json.as_deref(),
+    )?;
     output::check_writable(common.json.as_deref())
 }
 

@@ -1,5 +1,4 @@
 //! `--engine onnxruntime`: the same model on ONNX Runtime, whose library is loaded when it is asked for.
-use crate::model::{self, Model};
 use anyhow::{Context, Result, bail};
 use half::{bf16, f16};
 use ir::Tensor;
@@ -7,6 +6,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{TensorElementType, TensorRef, ValueRef, ValueType};
 use std::path::Path;
 use yolo::{Network, YoloError};
+use yoloslim::{Model, is_checkpoint};
 
 /// ONNX Runtime, loaded.
 pub(crate) struct OnnxRuntime(());
@@ -37,9 +37,10 @@ impl OnnxRuntime {
         };
         // A file that ONNX Runtime reads itself is what it is; a checkpoint, and a file that takes images in another form
         // than we give them, is what it would be exported as.
-        let as_it_is = match model::is_checkpoint(&model.path) {
-            true => None,
-            false => Some(open(None).context("ONNX Runtime")?),
+        let as_it_is = if is_checkpoint(&model.path) {
+            None
+        } else {
+            Some(open(None).context("ONNX Runtime")?)
         };
         let session = match as_it_is.filter(|session| takes(session, &model.graph)) {
             Some(session) => session,

@@ -1,4 +1,4 @@
-//! `bench --plan`: what each step takes, and how near it comes to the processor's ceiling.
+//! `bench --plan`: the time of each step, and how near it comes to the processor's peak.
 use crate::format::grouped;
 use crate::output::{align_right, table};
 use anyhow::{Context, Result};
@@ -29,7 +29,7 @@ struct Ceiling {
 struct StepRecord {
     name: String,
     kind: String,
-    /// Whether it computes on codes; what does not is a float island or the tail.
+    /// Whether it computes on quantized values; the others are fallback subgraphs in f32, or the tail.
     is_integer: bool,
     macs: u64,
     median_ms: f64,
@@ -122,7 +122,7 @@ impl Listing {
     /// Prints it as a table.
     pub(crate) fn print(&self, model: &str) {
         let mut rows = table(&[
-            "step", "kind", "ms", "time", "MACs", "GOP/s", "ceiling", "tile", "why",
+            "step", "kind", "ms", "time", "MACs", "GOP/s", "of peak", "tile", "why",
         ]);
         let total: f64 = self.steps.iter().map(|s| s.median_ms).sum();
         for s in &self.steps {
@@ -144,7 +144,7 @@ impl Listing {
         say!("{model}\n{rows}");
         let macs: u64 = self.steps.iter().map(|s| s.macs).sum();
         say!(
-            "{total:.2} ms in steps, {:.0} GOP/s over all; ceiling {:.0} GOP/s in INT8, {:.0} GFLOP/s in FP32",
+            "{total:.2} ms in all steps, {:.0} GOP/s on average; peak of this CPU {:.0} GOP/s in INT8, {:.0} GFLOP/s in FP32",
             2e-6 * macs as f64 / total,
             self.ceiling_gops.int8,
             self.ceiling_gops.fp32,

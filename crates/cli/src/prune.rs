@@ -35,7 +35,7 @@ struct Record {
 pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     let options = args.limits.within(args.ranking.options()?);
     let budget = args.budget.budget()?;
-    let model = model::load_float(&args.model.model, &args.model.reading)?;
+    let model = model::load_float(&args.model.model, &args.model.reading.reading())?;
     check_writable(Some(&args.out))?;
     let subject = Subject::open(&model, &args.images, common, "prune")?;
     let pruned = prune_detector(&subject.observation(), &options, budget)?;
@@ -76,7 +76,7 @@ fn print(r: &Record) {
     let reached = &r.plan.reached;
     say!("{}: by {}; asked: {}", r.out, r.criterion, reached.asked);
     if let Some(shortfall) = &reached.shortfall {
-        say!("  less went than was asked: {shortfall}");
+        say!("  less was removed than was asked: {shortfall}");
     }
     let share = |now: u64, before: u64| 100.0 * now as f64 / before.max(1) as f64;
     say!(

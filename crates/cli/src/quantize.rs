@@ -34,7 +34,7 @@ struct Record {
 
 /// Runs the verb.
 pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
-    let mut model = model::load_float(&args.model.model, &args.model.reading)?;
+    let mut model = model::load_float(&args.model.model, &args.model.reading.reading())?;
     check_writable(Some(&args.out))?;
     model.graph = normalise(model.graph)?.into_graph();
     let subject = Subject::open(&model, &args.images, common, "quantize")?;
@@ -88,13 +88,20 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
 fn explain(quantized: &Quantized) {
     let mut steps = table(&["step", "precision lost", ""]);
     for s in &quantized.steps {
-        let error = s
-            .detection_error
-            .map_or("not judged".to_owned(), |e| format!("{:.2} %", 100.0 * e));
+        let error = s.detection_error.map_or("not evaluated".to_owned(), |e| {
+            format!("{:.2} %", 100.0 * e)
+        });
         steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
     }
     say!("{steps}");
-    let mut sites = table(&["tensor", "range by", "min", "max", "seen min", "seen max"]);
+    let mut sites = table(&[
+        "tensor",
+        "range by",
+        "min",
+        "max",
+        "observed min",
+        "observed max",
+    ]);
     for s in &quantized.ranges {
         let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));
         let names = [s.value.clone(), s.range_by.clone()];

@@ -1,5 +1,5 @@
 //! `report`: a finished run as one HTML file.
-use crate::args::{CommonArgs, ReadingArgs, ReportArgs};
+use crate::args::{CommonArgs, ReportArgs};
 use crate::output::write_json;
 use crate::progress::Progress;
 use crate::{engine, model};
@@ -10,6 +10,7 @@ use observe::ImageSet;
 use report::{Material, write_report};
 use serde::Serialize;
 use yolo::Dataset;
+use yoloslim::Reading;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -62,10 +63,11 @@ fn source(recipe: &Recipe) -> Result<Graph> {
         "{} has changed since the run",
         recipe.model.display()
     );
-    let reading = ReadingArgs {
+    let reading = Reading {
         imgsz: recipe.imgsz,
         family: recipe.family,
         anchors: recipe.anchors.clone(),
+        end_to_end: false,
     };
     Ok(model::read(&recipe.model, &reading)?.graph)
 }

@@ -1,7 +1,6 @@
 //! `inspect --sensitivity`: what each group is worth, by pruning it alone.
 use crate::args::{CommonArgs, SensitivityArgs};
 use crate::format::{grouped, layer_name};
-use crate::model::Model;
 use crate::output::{align_right, check_writable, table};
 use crate::subject::{Subject, report_bad};
 use anyhow::{Context, Result};
@@ -9,6 +8,7 @@ use compress::{GroupSensitivity, PruneStudy, RepairStep};
 use report::sensitivity_svg;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use yoloslim::Model;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -69,7 +69,7 @@ fn print(r: &Record) {
     align_right(&mut rows, 1);
     say!("{rows}");
     say!(
-        "output error of {} when one group alone loses channels by {}, the most fragile first; 0: same detections, 1: none agrees",
+        "output error of {} when one group alone loses channels, chosen by {}; most fragile group first; 0: the same detections, 1: none of them",
         r.model,
         r.criterion
     );

@@ -9,7 +9,8 @@ use yolo::{Network, Planes, YoloError};
 pub(crate) fn images_per_s(
     networks: Vec<Box<dyn Network>>,
     inputs: &Planes,
-    (warmup, runs): (u32, u32),
+    warmup: u32,
+    runs: u32,
 ) -> Result<f64> {
     let inputs = inputs.slices();
     let (count, start) = (networks.len(), Barrier::new(networks.len()));

@@ -1,6 +1,6 @@
 //! The model and the images on which a stage observes it.
 use crate::args::{CommonArgs, ImagesArgs};
-use crate::model::{self, Model};
+use crate::model;
 use crate::progress::Progress;
 use crate::{data, engine};
 use anyhow::{Context, Result};
@@ -8,6 +8,7 @@ use observe::{Engine, ImageSet, Observation};
 use std::path::PathBuf;
 use yolo::families::{self, Decoder, Family, Head};
 use yolo::{BadInput, LETTERBOX, ModelInput, YoloError};
+use yoloslim::Model;
 
 /// A model and the images on which a stage observes it, with the progress that is shown meanwhile.
 pub(crate) struct Subject<'a> {
@@ -65,7 +66,7 @@ impl<'a> Subject<'a> {
 
 /// How images are fed to a model, and what decodes it: without a decoder its outputs are compared as they are.
 fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
-    match families::identify(&model.graph, model.family) {
+    match families::identify(&model.graph, model.reading.family) {
         Ok(head) => Ok((head.input.clone(), Some(head))),
         Err(
             YoloError::OtherTask { .. }
@@ -73,10 +74,10 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
             | YoloError::NotThisFamily { .. }
             | YoloError::Anchors { .. },
         ) => {
-            let named = model.family;
+            let named = model.reading.family;
             let input = ModelInput::new(&model.graph, named.map_or(LETTERBOX, |f| f.preprocess))?;
             say!(
-                "no decoder fits the outputs: they are compared as they are; images are prepared as for {}",
+                "no decoder fits the outputs, so the outputs themselves are compared; images are prepared as for {}",
                 named.map_or("Ultralytics models (--family names another way)", |f| f
                     .name)
             );

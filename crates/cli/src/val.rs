@@ -10,7 +10,10 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use yolo::metrics::Metrics;
-use yolo::{BadInput, Evaluation, Thresholds, YoloError, evaluate_sessions, write_results};
+use yolo::{
+    BadInput, Dataset, Detector, Evaluation, Thresholds, YoloError, evaluate_sessions,
+    write_results,
+};
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -47,44 +50,23 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
     check_writable(args.dets.as_deref())?;
     let threads = engine::threads(common);
-    let (head, mut sessions) = engine::detectors(&model, common, (threads, 1))?;
+    let (head, mut sessions) = engine::detectors(&model, common, threads, 1)?;
     let mut warnings = model::warnings(&model, Some(&head));
     let mut dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     let images = ImageSet::from(&dataset);
     let copies = data::copies(&images, &args.data, &args.split, "train");
     dataset.warnings.extend(copies);
     data::warn(&args.data, &dataset.warnings);
-    let progress = Progress::new("images", dataset.images.len());
     let thresholds = Thresholds {
         conf: args.conf,
         iou: args.iou,
     };
-    let measured = evaluate_sessions(&mut sessions, &dataset, thresholds, &|done| {
-        progress.at(done)
-    });
-    drop(progress);
-    let (evaluation, nothing) = match measured {
-        Ok(evaluation) => (evaluation, None),
-        // There is no figure, and the record says so too.
-        Err(error @ YoloError::NothingMeasured { .. }) => {
-            (Evaluation::nothing(&error), Some(error))
-        }
-        Err(error) => return Err(error).with_context(|| args.data.display().to_string()),
-    };
+    let (evaluation, nothing) = evaluate(&mut sessions, &dataset, thresholds)
+        .with_context(|| args.data.display().to_string())?;
     if let Some(path) = &args.dets {
         write_results(path, &evaluation.results)?;
     }
-    let bad: BTreeSet<&Path> = evaluation
-        .bad_images
-        .iter()
-        .map(|b| b.file.as_path())
-        .collect();
-    let read = images
-        .paths
-        .iter()
-        .map(PathBuf::as_path)
-        .filter(|path| !bad.contains(path));
-    let repaired_images = data::repaired(read);
+    let repaired_images = repaired(&images, &evaluation);
     let repaired = data::repaired_warning(&repaired_images);
     data::warn(&args.data, repaired.as_slice());
     dataset.warnings.extend(repaired);
@@ -120,6 +102,31 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     nothing.map_or(Ok(()), |error| {
         Err(error).with_context(|| args.data.display().to_string())
     })
+}
+
+/// Evaluates on a data set; where nothing of it could be measured, without figures and with the error that says why.
+fn evaluate(
+    sessions: &mut [Detector],
+    dataset: &Dataset,
+    thresholds: Thresholds,
+) -> Result<(Evaluation, Option<YoloError>), YoloError> {
+    let progress = Progress::new("images", dataset.images.len());
+    match evaluate_sessions(sessions, dataset, thresholds, &|done| progress.at(done)) {
+        Ok(evaluation) => Ok((evaluation, None)),
+        // There is no figure, and the record says so too.
+        Err(error @ YoloError::NothingMeasured { .. }) => {
+            Ok((Evaluation::nothing(&error), Some(error)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Images that were read although they lack their end marker.
+fn repaired(images: &ImageSet, evaluation: &Evaluation) -> Vec<String> {
+    let bad = evaluation.bad_images.iter().map(|b| b.file.as_path());
+    let bad: BTreeSet<&Path> = bad.collect();
+    let read = images.paths.iter().map(PathBuf::as_path);
+    data::repaired(read.filter(|path| !bad.contains(path)))
 }
 
 fn print_skipped(r: &Record) {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use observe::Sampling;
 use prune::{Criterion, Limits};
 use quant::{Calibrator, Target};
+use runtime::PlanOptions;
 use serde::{Deserialize, Serialize};
-
 use yolo::families::Family;
 
 use crate::{CompressError, PruneBudget, PruneOptions, RepairStep};
@@ -166,7 +166,43 @@ pub struct GateRecipe {
     pub strict: bool,
 }
 
+impl Default for QuantizeRecipe {
+    fn default() -> Self {
+        Self {
+            target: &quant::BUILTIN,
+            calibrator: &quant::AUTO,
+        }
+    }
+}
+
+impl Default for GateRecipe {
+    fn default() -> Self {
+        Self {
+            keep: 0.95,
+            strict: false,
+        }
+    }
+}
+
 impl Recipe {
+    /// The default settings for a model, with the digest of its file, and a data set.
+    pub fn new(model: PathBuf, model_sha256: String, data: PathBuf) -> Self {
+        Self {
+            model,
+            model_sha256,
+            family: None,
+            anchors: None,
+            imgsz: None,
+            data,
+            seed: 0,
+            isa: PlanOptions::default().isa.to_string(),
+            images: Sampling::default(),
+            prune: PruneRecipe::removing_macs(PruneOptions::default(), 0.05),
+            quantize: QuantizeRecipe::default(),
+            gate: GateRecipe::default(),
+        }
+    }
+
     /// As it is written to `recipe.toml`.
     ///
     /// # Errors

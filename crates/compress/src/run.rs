@@ -15,3 +15,15 @@ pub struct Run<'a> {
     /// Told how much of a stage is done, as images, of how many.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
+
+impl<'a> Run<'a> {
+    /// A run that tells nobody.
+    pub fn quiet(dir: &'a RunDir, engine: Engine) -> Self {
+        Self {
+            dir,
+            engine,
+            log: &|_| (),
+            progress: &|_, _| (),
+        }
+    }
+}

@@ -64,6 +64,16 @@ pub struct Sampling {
     pub holdout: u32,
 }
 
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            split: "train".to_owned(),
+            calibration: 100,
+            holdout: 100,
+        }
+    }
+}
+
 /// The data of a run. No image is used for two things: a copy of an image under another name is left out.
 #[derive(Clone, Debug)]
 pub struct Splits {

@@ -7,6 +7,8 @@ mod min_max;
 mod mse;
 mod percentile;
 
+pub use auto::AUTO;
+
 /// A named way to choose a range.
 #[derive(Clone, Copy, Debug)]
 pub struct Calibrator {

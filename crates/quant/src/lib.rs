@@ -20,7 +20,7 @@ mod weights;
 
 pub use apply::apply;
 pub use bias::correct_biases;
-pub use calibrators::{Alternative, CALIBRATORS, Calibrator};
+pub use calibrators::{AUTO, Alternative, CALIBRATORS, Calibrator};
 pub use equalize::{ChannelScales, channel_scales, depthwise_inputs, equalize};
 pub use error::QuantError;
 pub use patch_moments::PatchMoments;

@@ -7,7 +7,7 @@ use crate::{Profile, Range};
 ///
 /// No percentile is among them that keeps nearly every value: rare large ones carry confidence more than rank, so such ranges
 /// keep the detections' scores and lose mAP.
-pub(super) const AUTO: Calibrator = Calibrator {
+pub const AUTO: Calibrator = Calibrator {
     name: "auto",
     range: least_squared_error,
     alternatives: ALTERNATIVES,

@@ -16,8 +16,9 @@ const RANKS: &[(&str, u8)] = &[
     ("yolo", 3),
     ("observe", 4),
     ("compress", 5),
-    ("capi", 6),
     ("report", 6),
+    ("yoloslim", 6),
+    ("capi", 7),
     ("cli", 7),
     ("testkit", 8),
 ];
