@@ -1,3 +1,6 @@
+//! The memory that views point into, and what a kernel runs on.
+
+use crate::checks::check_length;
 use crate::view::MAX_RANK;
 use crate::{Dims, Isa, KernelError, ThreadPool, View};
 use std::marker::PhantomData;
@@ -15,7 +18,7 @@ mod element {
     }
 }
 
-/// What an arena holds: `f32`, or the quantized values as `u8`.
+/// What an arena holds: `f32`, or quantized values as `u8`.
 pub trait Element: element::Plain {}
 impl Element for f32 {}
 impl Element for u8 {}
@@ -88,15 +91,15 @@ impl<T: Element> Arena<T> {
     /// `OutOfBounds`, or `Length` when the number of values is not the view's.
     pub fn read_into(&self, view: &View, values: &mut [T]) -> Result<(), KernelError> {
         view.check_bounds("view", self.len)?;
-        check_length(view, values.len())?;
+        check_length("values", view.elements(), values.len())?;
         let data = self.as_slice();
-        each_row(view, |at, (first, run, step)| {
-            let to = &mut values[first..first + run];
-            match step {
-                0 => to.fill(data[at]),
-                1 => to.copy_from_slice(&data[at..at + run]),
-                _ => {
-                    let from = data[at..].iter().step_by(step);
+        each_row(view, |run| {
+            let to = &mut values[run.first..run.first + run.len];
+            match run.step {
+                0 => to.fill(data[run.at]),
+                1 => to.copy_from_slice(&data[run.at..run.at + run.len]),
+                step => {
+                    let from = data[run.at..].iter().step_by(step);
                     to.iter_mut().zip(from).for_each(|(to, &value)| *to = value);
                 }
             }
@@ -110,14 +113,14 @@ impl<T: Element> Arena<T> {
     /// `OutOfBounds`, `SelfOverlap`, or `Length` when the number of values is not the view's.
     pub fn write(&mut self, view: &View, values: &[T]) -> Result<(), KernelError> {
         view.check_output(self.len)?;
-        check_length(view, values.len())?;
+        check_length("values", view.elements(), values.len())?;
         let data = self.as_mut_slice();
-        each_row(view, |at, (first, run, step)| {
-            let from = &values[first..first + run];
-            if step == 1 {
-                data[at..at + run].copy_from_slice(from);
+        each_row(view, |run| {
+            let from = &values[run.first..run.first + run.len];
+            if run.step == 1 {
+                data[run.at..run.at + run.len].copy_from_slice(from);
             } else {
-                let to = data[at..].iter_mut().step_by(step.max(1));
+                let to = data[run.at..].iter_mut().step_by(run.step.max(1));
                 to.zip(from).for_each(|(to, &value)| *to = value);
             }
         });
@@ -165,28 +168,26 @@ impl<T: Element> Arena<T> {
     }
 }
 
-fn check_length(view: &View, found: usize) -> Result<(), KernelError> {
-    let expected = view.elements();
-    match found == expected {
-        true => Ok(()),
-        false => Err(KernelError::Length {
-            operand: "values",
-            expected,
-            found,
-        }),
-    }
+/// A row of a view along its innermost axis.
+struct Run {
+    /// Its first element in the arena.
+    at: usize,
+    /// Its first index in row-major order.
+    first: usize,
+    len: usize,
+    /// Elements between neighbours in the arena.
+    step: usize,
 }
 
-/// Visits the rows along the innermost axis, each by where it begins in the arena, its first index in row-major order, its
-/// length and its step in the arena. Of an image, rows come before channels, so that all channels of a row meet in the
-/// cache.
-fn each_row(view: &View, mut f: impl FnMut(usize, (usize, usize, usize))) {
+/// Visits the rows along the innermost axis. Of an image, rows come before channels, so that all channels of a row meet in
+/// the cache.
+fn each_row(view: &View, mut f: impl FnMut(Run)) {
     if view.shape.contains(&0) {
         return;
     }
     let last = view.shape.len().saturating_sub(1);
-    let (run, step) = match view.shape.last() {
-        Some(&run) => (run, view.strides[last]),
+    let (len, step) = match view.shape.last() {
+        Some(&len) => (len, view.strides[last]),
         None => (1, 1),
     };
     let order: &[usize] = if last == 3 {
@@ -209,9 +210,13 @@ fn each_row(view: &View, mut f: impl FnMut(usize, (usize, usize, usize))) {
     };
     let strides = heads(&View::contiguous(0, &view.shape)).strides;
     each_coordinate(&heads(view), |coordinates, at| {
-        let places = coordinates.iter().zip(strides.iter());
-        let first = places.map(|(c, s)| c * s).sum();
-        f(at, (first, run, step));
+        let indices = coordinates.iter().zip(strides.iter());
+        f(Run {
+            at,
+            first: indices.map(|(c, s)| c * s).sum(),
+            len,
+            step,
+        });
     });
 }
 
@@ -260,7 +265,7 @@ impl Context<'_> {
         check_within(self.f32_arena.len, y, inputs, in_place)
     }
 
-    /// As [`Context::check_f32`], for views of quantized values.
+    /// As [`Context::check_f32`], for views into the u8 arena.
     pub(crate) fn check_u8(
         &self,
         y: &View,

@@ -1,3 +1,5 @@
+//! Why a kernel refuses its arguments.
+
 use crate::{Dims, View};
 
 /// Why a kernel refused its arguments.

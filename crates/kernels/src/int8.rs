@@ -1,4 +1,4 @@
-//! Kernels on quantized values: `u8` whose real value is `scale * (quantized value - zero_point)`.
+//! Kernels on quantized values: `q: u8` stands for the real value `scale * (q - zero_point)`.
 
 mod activation;
 mod binary;
@@ -16,7 +16,7 @@ pub use moves::{q_copy, q_fill_halo, q_max_pool, q_resize_nearest};
 
 use crate::{KernelError, View};
 
-/// What the quantized values of a tensor mean: `real = scale * (quantized value - zero_point)`.
+/// What the values `q: u8` of a tensor mean: the real values `scale * (q - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct U8Params {
     /// Real value of one step.
@@ -79,10 +79,10 @@ impl U8View {
 /// Larger numbers of steps than this are clamped to it before they become integers.
 pub(crate) const STEPS_MAX: f32 = 1e9;
 
-/// A function on quantized values: `x` as quantized values, looked up, and what the results mean.
+/// A function from u8 to u8, as a table: what its arguments mean, and its results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct U8Table {
-    /// Parameters of the quantized values that are looked up.
+    /// What the arguments mean.
     pub x: U8Params,
     /// The result of each quantized value.
     pub map: [u8; 256],

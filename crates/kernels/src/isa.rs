@@ -16,10 +16,12 @@ use crate::KernelError;
 use crate::vector::{F32Body, F32Vector, I32Body, I32Vector};
 use std::{fmt, str::FromStr};
 
-/// Functions of a vector type that are an intrinsic or two each: `name(a, b) => intrinsic(a, b);` of vectors' registers,
-/// and `unsafe name(from: *const f32) => intrinsic(from);` of anything else. `Self::new` makes a vector of a register.
+/// Functions of a vector type that are an intrinsic or two each. Safe are those of vectors, `name(a, b) => register;` of
+/// their registers, from which `Self::new` makes a vector, or with a type of result, `name(a) -> T => value;`. Others are
+/// `unsafe name(from: *const f32) => register;`, with a type of result too, or `unsafe name(a; to: *mut f32) => value;`.
 macro_rules! intrinsics {
-    ($($name:ident($this:ident $(, $other:ident)*) => $register:expr;)*) => {$(
+    () => {};
+    ($name:ident($this:ident $(, $other:ident)*) => $register:expr; $($rest:tt)*) => {
         #[inline(always)]
         fn $name(self $(, $other: Self)*) -> Self {
             let $this = self.0;
@@ -27,14 +29,50 @@ macro_rules! intrinsics {
             // SAFETY: a vector exists, so the processor executes its instruction set.
             Self::new(unsafe { $register })
         }
-    )*};
-    ($(unsafe $name:ident($($argument:ident: $T:ty),*) => $register:expr;)*) => {$(
+        intrinsics! { $($rest)* }
+    };
+    ($name:ident($this:ident) -> $T:ty => $value:expr; $($rest:tt)*) => {
         #[inline(always)]
-        unsafe fn $name($($argument: $T),*) -> Self {
+        fn $name(self) -> $T {
+            let $this = self.0;
+            // SAFETY: a vector exists, so the processor executes its instruction set.
+            unsafe { $value }
+        }
+        intrinsics! { $($rest)* }
+    };
+    ($name:ident($($argument:ident: $A:ty),+) -> $T:ty => $value:expr; $($rest:tt)*) => {
+        #[inline(always)]
+        fn $name($($argument: $A),+) -> $T {
+            // SAFETY: a vector exists, so the processor executes its instruction set; tables have eight numbers.
+            unsafe { $value }
+        }
+        intrinsics! { $($rest)* }
+    };
+    (unsafe $name:ident($($argument:ident: $A:ty),+) => $register:expr; $($rest:tt)*) => {
+        #[inline(always)]
+        unsafe fn $name($($argument: $A),+) -> Self {
             // SAFETY: the caller's.
             Self::new(unsafe { $register })
         }
-    )*};
+        intrinsics! { $($rest)* }
+    };
+    (unsafe $name:ident($($argument:ident: $A:ty),+) -> $T:ty => $value:expr; $($rest:tt)*) => {
+        #[inline(always)]
+        unsafe fn $name($($argument: $A),+) -> $T {
+            // SAFETY: the caller's.
+            unsafe { $value }
+        }
+        intrinsics! { $($rest)* }
+    };
+    (unsafe $name:ident($this:ident; $($argument:ident: $A:ty),+) => $value:expr; $($rest:tt)*) => {
+        #[inline(always)]
+        unsafe fn $name(self, $($argument: $A),+) {
+            let $this = self.0;
+            // SAFETY: the caller's.
+            unsafe { $value }
+        }
+        intrinsics! { $($rest)* }
+    };
 }
 use intrinsics;
 

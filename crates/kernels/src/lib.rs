@@ -1,9 +1,13 @@
 //! The kernels room: convolution and tensor operations in f32 and INT8 on NHWC views, the thread pool and the arena's memory.
 //!
+//! Images lie in memory with the channels of a pixel side by side (NHWC) and with their padding around them: the *halo*, a
+//! border of pixels that a convolution reads like any other. Quantized values are `u8`; what they mean is `U8Params`.
+//!
 //! The only room with `unsafe`. Everything public is safe: each kernel checks its views before it touches memory.
 
 mod arena;
 mod chain;
+mod checks;
 mod conv;
 mod elementwise;
 mod error;

@@ -1,8 +1,8 @@
 //! Loop nests over views: axes sorted and merged, the innermost handed to a vector body.
 
-use crate::vector::{F32Body, F32Vector};
+use crate::vector::{F32Body, F32Vector, I32Body, I32Vector};
 use crate::view::MAX_RANK;
-use crate::{Context, View};
+use crate::{Context, Isa, View};
 
 /// An arena's memory, shared by the tasks of one kernel, which write disjoint parts of it.
 #[derive(Clone, Copy)]
@@ -20,7 +20,30 @@ impl<T> Base<T> {
     }
 }
 
-/// What happens to one row of `N` operands, the output first.
+/// Both arenas' memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Bases {
+    pub(crate) f32s: Base<f32>,
+    pub(crate) u8s: Base<u8>,
+}
+
+impl Bases {
+    pub(crate) fn new(ctx: &mut Context) -> Bases {
+        Bases {
+            f32s: Base(ctx.f32_arena.as_mut_ptr()),
+            u8s: Base(ctx.u8_arena.as_mut_ptr()),
+        }
+    }
+}
+
+/// What happens to one row of `N` operands of either arena, the output first.
+pub(crate) trait I32Row<const N: usize>: Sync {
+    /// # Safety
+    /// `V`'s instruction set; `n` elements of each operand from its index on, at its stride, are valid.
+    unsafe fn row<V: I32Vector>(&self, bases: Bases, at: [usize; N], strides: [usize; N], n: usize);
+}
+
+/// What happens to one row of `N` operands in the f32 arena, the output first.
 pub(crate) trait Row<const N: usize>: Sync {
     /// # Safety
     /// `V`'s instruction set; `n` elements of each operand at its stride are valid.
@@ -142,7 +165,7 @@ impl<const N: usize> Nest<N> {
 struct Part<'a, const N: usize, R> {
     nest: &'a Nest<N>,
     row: &'a R,
-    base: Base,
+    bases: Bases,
     task: usize,
 }
 
@@ -154,7 +177,7 @@ impl<const N: usize, R: Row<N>> F32Body for Part<'_, N, R> {
             self.task,
             #[inline(always)]
             |at, n| {
-                let pointers = std::array::from_fn(|i| self.base.at(at[i]));
+                let pointers = std::array::from_fn(|i| self.bases.f32s.at(at[i]));
                 // SAFETY: the caller's; the indices lie inside the checked views.
                 unsafe { self.row.row::<V>(pointers, strides, n) };
             },
@@ -162,20 +185,50 @@ impl<const N: usize, R: Row<N>> F32Body for Part<'_, N, R> {
     }
 }
 
+impl<const N: usize, R: I32Row<N>> I32Body for Part<'_, N, R> {
+    #[inline(always)]
+    unsafe fn run<V: I32Vector>(&self) {
+        let strides = self.nest.strides();
+        self.nest.rows(
+            self.task,
+            #[inline(always)]
+            |at, n| {
+                // SAFETY: the caller's; the indices lie inside the checked views.
+                unsafe { self.row.row::<V>(self.bases, at, strides, n) };
+            },
+        );
+    }
+}
+
 /// Runs the row body over equally shaped, already checked views, the output first.
 pub(crate) fn run<const N: usize, R: Row<N>>(ctx: &mut Context, views: [&View; N], row: &R) {
+    // SAFETY: every entry checked its views.
+    run_parts(ctx, views, row, |isa, part| unsafe { isa.run_f32(part) });
+}
+
+/// As [`run`], of views into either arena.
+pub(crate) fn run_i32<const N: usize, R: I32Row<N>>(ctx: &mut Context, views: [&View; N], row: &R) {
+    // SAFETY: every entry checked its views.
+    run_parts(ctx, views, row, |isa, part| unsafe { isa.run_i32(part) });
+}
+
+fn run_parts<const N: usize, R: Sync>(
+    ctx: &mut Context,
+    views: [&View; N],
+    row: &R,
+    run: impl Fn(Isa, &Part<N, R>) + Sync,
+) {
     let Some(nest) = &Nest::new(views) else {
         return;
     };
-    let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
+    let (bases, isa) = (Bases::new(ctx), ctx.isa);
     ctx.pool.run(nest.tasks(), &|task| {
         let part = Part {
             nest,
             row,
-            base,
+            bases,
             task,
         };
-        // SAFETY: every entry checked its views and its instruction set.
-        unsafe { isa.run_f32(&part) };
+        run(isa, &part);
     });
 }

@@ -1,3 +1,5 @@
+//! The thread pool: workers that spin while there is work and park when there is none.
+
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
 //! Softmax along one axis.
 
+use crate::checks::check_length;
 use crate::elementwise::fetch;
 use crate::nest::Base;
 use crate::pointwise::exp;
@@ -131,9 +132,10 @@ impl F32Body for Means<'_> {
             // SAFETY: indices lie inside the checked views; a row of `held` holds a vector.
             unsafe {
                 let mut top = V::splat(f32::NEG_INFINITY);
-                let blocks = match self.x_step == 1 && left >= V::LANES {
-                    true => self.weights.len().min(HELD) / V::LANES * V::LANES,
-                    false => 0,
+                let blocks = if self.x_step == 1 && left >= V::LANES {
+                    self.weights.len().min(HELD) / V::LANES * V::LANES
+                } else {
+                    0
                 };
                 let mut columns = [top; 16];
                 for first in (0..blocks).step_by(V::LANES) {
@@ -196,13 +198,7 @@ pub fn softmax_mean(
     }
     x.check_shape("x", &y.shape.with(axis, x.shape[axis]))?;
     y.check_shape("y", &y.shape.with(axis, 1))?;
-    if weights.len() != x.shape[axis] {
-        return Err(KernelError::Length {
-            operand: "weights",
-            expected: x.shape[axis],
-            found: weights.len(),
-        });
-    }
+    check_length("weights", x.shape[axis], weights.len())?;
     ctx.check_f32(y, &[("x", x)], false)?;
     if x.elements() == 0 {
         return Ok(());

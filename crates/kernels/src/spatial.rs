@@ -1,8 +1,9 @@
 //! Pooling, resizing and halos of NHWC views.
 
-use crate::nest::{self, Base, Row};
+use crate::checks::check_length;
+use crate::nest::{Base, Nest};
 use crate::vector::{F32Body, F32Vector, load_part, store_part};
-use crate::{Context, KernelError, View};
+use crate::{Context, Element, KernelError, ThreadPool, View};
 
 /// A pooling window; its taps outside the image are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,13 +190,7 @@ pub(crate) fn check_resize(
     y.check_nhwc("y")?;
     x.check_shape("x", &[y.shape[0], y.shape[1], x.shape[2], x.shape[3]])?;
     for (operand, map, axis) in [("map_h", map_h, 2), ("map_w", map_w, 3)] {
-        if map.len() != y.shape[axis] {
-            return Err(KernelError::Length {
-                operand,
-                expected: y.shape[axis],
-                found: map.len(),
-            });
-        }
+        check_length(operand, y.shape[axis], map.len())?;
         let len = x.shape[axis];
         if let Some(&index) = map.iter().find(|&&i| i >= len) {
             return Err(KernelError::Index {
@@ -222,8 +217,20 @@ pub fn resize_nearest(
     check_resize(x, y, map_h, map_w)?;
     ctx.check_f32(y, &[("x", x)], false)?;
     let base = Base(ctx.f32_arena.as_mut_ptr());
+    pick_pixels(ctx.pool, base, x, y, [map_h, map_w]);
+    Ok(())
+}
+
+/// Copies pixels `[map_h[i], map_w[j]]` of x to pixels `[i, j]` of y; views and maps are checked.
+pub(crate) fn pick_pixels<T: Element>(
+    pool: &ThreadPool,
+    base: Base<T>,
+    x: &View,
+    y: &View,
+    [map_h, map_w]: [&[usize]; 2],
+) {
     let height = y.shape[2];
-    ctx.pool.run(y.shape[0] * height, &|row| {
+    pool.run(y.shape[0] * height, &|row| {
         let (image, oh) = (row / height, row % height);
         let from = x.offset + image * x.strides[0] + map_h[oh] * x.strides[2];
         let to = y.offset + image * y.strides[0] + oh * y.strides[2];
@@ -236,28 +243,6 @@ pub fn resize_nearest(
             unsafe { std::ptr::copy_nonoverlapping(from, to, y.shape[1]) };
         }
     });
-    Ok(())
-}
-
-struct Fill(f32);
-
-impl Row<1> for Fill {
-    #[inline(always)]
-    unsafe fn row<V: F32Vector>(&self, [y]: [*mut f32; 1], [step]: [usize; 1], n: usize) {
-        let mut i = 0;
-        while i < n {
-            // SAFETY: the caller's.
-            unsafe {
-                if step == 1 {
-                    store_part(V::splat(self.0), y.add(i), n - i);
-                    i += V::LANES;
-                } else {
-                    *y.add(i * step) = self.0;
-                    i += 1;
-                }
-            }
-        }
-    }
 }
 
 /// The four borders of an NHWC view's halo, within an arena of `len` elements.
@@ -294,10 +279,22 @@ pub fn fill_halo(
     halo: [usize; 4],
     value: f32,
 ) -> Result<(), KernelError> {
-    for border in halo_borders(x, halo, ctx.f32_arena.len())? {
-        if border.elements() > 0 {
-            nest::run(ctx, [&border], &Fill(value));
+    let borders = halo_borders(x, halo, ctx.f32_arena.len())?;
+    fill_views(Base(ctx.f32_arena.as_mut_ptr()), &borders, value);
+    Ok(())
+}
+
+/// Writes one value everywhere in checked views of memory that nobody else touches meanwhile.
+pub(crate) fn fill_views<T: Element>(base: Base<T>, views: &[View], value: T) {
+    for nest in views.iter().filter_map(|view| Nest::new([view])) {
+        let [step] = nest.strides();
+        for task in 0..nest.tasks() {
+            nest.rows(task, |[at], n| {
+                for i in 0..n {
+                    // SAFETY: rows lie inside the checked views.
+                    unsafe { *base.at(at + i * step) = value };
+                }
+            });
         }
     }
-    Ok(())
 }

@@ -476,3 +476,50 @@ fn halo_without_room_between_rows_or_images_is_a_typed_error() {
         assert_eq!(fill_halo(&mut ctx, &x, [1; 4], 0.0).err(), expected);
     }
 }
+
+#[test]
+fn repack_equals_packing_anew_on_every_isa() {
+    let inside = |channels, group| Case {
+        group,
+        pads: [0; 4],
+        ..case(channels, [5, 5], 3)
+    };
+    for case in [inside([20, 70], 1), inside([12, 8], 2), inside([8, 8], 8)] {
+        let first = case.spec();
+        let second = ConvSpec {
+            weight: noise(first.weight.len(), 7),
+            bias: None,
+            ..first.clone()
+        };
+        for isa in Isa::available() {
+            let (x, y, len) = (
+                View::nhwc(4096, [1, case.channels[0], 5, 5]),
+                View::nhwc(16_384, [1, case.channels[1], 3, 3]),
+                32_768,
+            );
+            let outputs = |conv: &PackedConv| {
+                let mut arena = Arena::new(len).expect("a small arena");
+                arena
+                    .write(&x, &noise(x.elements(), 3))
+                    .expect("x lies in the arena");
+                let mut ctx = Context {
+                    f32_arena: &mut arena,
+                    u8_arena: &mut Arena::new(0).expect("a small arena"),
+                    pool: &ThreadPool::new(1),
+                    isa,
+                };
+                conv2d(&mut ctx, conv, &x, &y, &Epilogue::default()).expect("valid");
+                arena.read(&y).expect("y lies in the arena")
+            };
+            let mut conv = PackedConv::new(&first, isa).expect("valid");
+            conv.repack(&second.weight, None).expect("fits");
+            let anew = PackedConv::new(&second, isa).expect("valid");
+            assert_eq!(outputs(&conv), outputs(&anew), "{isa}");
+            assert!(matches!(
+                conv.repack(&second.weight[1..], None),
+                Err(KernelError::Length { .. })
+            ));
+            assert_eq!(outputs(&conv), outputs(&anew), "{isa}: nothing has changed");
+        }
+    }
+}

@@ -48,9 +48,9 @@ fn everywhere(f: &dyn Fn(&mut Context)) -> (Arena<u8>, Arena<f32>) {
         .zip(noise(LEN, 3))
         .map(|(&a, b)| (f32::from(a) - 128.0) * 0.05 + f32::from(b) * 1e-3)
         .collect();
-    let bits = |reals: &Arena<f32>| -> Vec<u32> {
-        let reals = reals.read(&whole).expect("fits");
-        reals.into_iter().map(f32::to_bits).collect()
+    let bits = |f32s: &Arena<f32>| -> Vec<u32> {
+        let f32s = f32s.read(&whole).expect("fits");
+        f32s.into_iter().map(f32::to_bits).collect()
     };
     for isa in Isa::available() {
         for threads in [1, 3] {
@@ -69,10 +69,10 @@ fn everywhere(f: &dyn Fn(&mut Context)) -> (Arena<u8>, Arena<f32>) {
             });
             match &first {
                 None => first = Some((quantized, arena)),
-                Some((expected, reals)) => {
+                Some((expected, f32s)) => {
                     assert!(
                         quantized.read(&whole) == expected.read(&whole)
-                            && bits(&arena) == bits(reals),
+                            && bits(&arena) == bits(f32s),
                         "{isa}, {threads} threads"
                     );
                 }
@@ -104,7 +104,7 @@ const SHAPES: [([usize; 4], usize); 6] = [
 ];
 
 #[test]
-fn q_copy_with_and_without_table_moves_codes() {
+fn q_copy_with_and_without_table_moves_values() {
     let table: [u8; 256] = std::array::from_fn(|i| (i * 7 + 3) as u8);
     for (shape, pixel) in SHAPES {
         for map in [None, Some(&table)] {
@@ -129,22 +129,22 @@ fn quantize_and_dequantize_equal_the_plain_computation() {
             (slice(5, shape, pixel), slice(9, shape, pixel)),
             (View::contiguous(5, &shape), slice(9, shape, pixel)),
         ] {
-            let (quantized, reals) = everywhere(&|ctx| quantize(ctx, &x, &y, Y).expect("valid"));
-            let expected: Vec<u8> = reals
+            let (quantized, f32s) = everywhere(&|ctx| quantize(ctx, &x, &y, Y).expect("valid"));
+            let expected: Vec<u8> = f32s
                 .read(&x)
                 .expect("fits")
                 .iter()
                 .map(|&v| q(Y, v))
                 .collect();
             assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
-            let (quantized, reals) = everywhere(&|ctx| dequantize(ctx, &y, A, &x).expect("valid"));
+            let (quantized, f32s) = everywhere(&|ctx| dequantize(ctx, &y, A, &x).expect("valid"));
             let expected: Vec<f32> = quantized
                 .read(&y)
                 .expect("fits")
                 .iter()
                 .map(|&c| real(A, c))
                 .collect();
-            assert_eq!(reals.read(&x).expect("fits"), expected, "{shape:?}");
+            assert_eq!(f32s.read(&x).expect("fits"), expected, "{shape:?}");
         }
     }
 }
@@ -185,7 +185,7 @@ fn quantize_extreme_values_clamp_alike() {
 }
 
 #[test]
-fn quantize_planes_and_write_pixels_store_nhwc() {
+fn quantize_nchw_and_write_pixels_store_nhwc() {
     for (shape, pixel) in SHAPES {
         let y = slice(9, shape, pixel);
         let values: Vec<f32> = noise(y.elements(), 8)
@@ -386,16 +386,16 @@ fn q_matmul_equals_the_plain_computation() {
                 q_matmul(ctx, &U8View::new(&a, A), &U8View::new(&b, B), &out).expect("valid")
             });
             let float = QOut::F32 { view: y };
-            let (_, reals) = everywhere(&|ctx| {
+            let (_, f32s) = everywhere(&|ctx| {
                 q_matmul(ctx, &U8View::new(&a, A), &U8View::new(&b, B), &float).expect("valid")
             });
             let (left, right) = (
                 quantized.read(&a).expect("fits"),
                 quantized.read(&b).expect("fits"),
             );
-            let (found, reals) = (
+            let (found, f32s) = (
                 quantized.read(&y).expect("fits"),
-                reals.read(&y).expect("fits"),
+                f32s.read(&y).expect("fits"),
             );
             for i in 0..batches * m * n {
                 let (batch, row, column) = (i / (m * n), i / n % m, i % n);
@@ -407,7 +407,7 @@ fn q_matmul_equals_the_plain_computation() {
                     })
                     .sum();
                 let value = sum as f32 * (A.scale * B.scale);
-                assert_eq!(reals[i], value, "{m} {k} {n}");
+                assert_eq!(f32s[i], value, "{m} {k} {n}");
                 let steps = (value * 2.0).round_ties_even() + 100.0;
                 assert_eq!(found[i], steps.clamp(0.0, 255.0) as u8);
             }
@@ -416,7 +416,7 @@ fn q_matmul_equals_the_plain_computation() {
 }
 
 #[test]
-fn codes_with_a_bad_scale_are_refused() {
+fn parameters_with_a_bad_scale_are_refused() {
     let view = View::contiguous(0, &[4]);
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
         let bad = U8Params {

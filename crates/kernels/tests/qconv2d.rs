@@ -431,7 +431,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
         let spec = case.spec();
         let plane = views.y.shape[2] * views.y.shape[3];
         for variant in variants() {
-            let (all, reals) = run(&case, &variant, Isa::scalar(), 1);
+            let (all, f32s) = run(&case, &variant, Isa::scalar(), 1);
             let mut arena = Arena::<u8>::new(all.len()).expect("a small arena");
             arena
                 .write(&View::contiguous(0, &[all.len()]), &all)
@@ -442,8 +442,8 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
                 let real = f64::from((sum as f32).mul_add(spec.multiplier[m], spec.bias[m]));
                 let value = expected(&variant, real, residual[i]);
                 if variant.float {
-                    let error = (f64::from(reals[i]) - value).abs();
-                    assert!(error < 2e-5, "{case:?}: {} for {value}", reals[i]);
+                    let error = (f64::from(f32s[i]) - value).abs();
+                    assert!(error < 2e-5, "{case:?}: {} for {value}", f32s[i]);
                     continue;
                 }
                 let q = (value / f64::from(Y.scale)).round_ties_even() + f64::from(Y.zero_point);
@@ -528,7 +528,7 @@ fn qconv2d_around_its_output_leaves_everything() {
 }
 
 #[test]
-fn qconv2d_largest_codes_and_weights_do_not_saturate() {
+fn qconv2d_largest_values_and_weights_do_not_saturate() {
     let case = Case {
         pads: [0; 4],
         ..case([16, 64], [1, 9], 1)

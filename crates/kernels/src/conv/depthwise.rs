@@ -19,7 +19,7 @@ struct Row<'a> {
     row: usize,
 }
 
-/// The convolution over the widened view.
+/// The convolution over all that its windows read.
 pub(super) fn run(
     ctx: &mut Context,
     conv: &PackedConv,

@@ -1,5 +1,6 @@
 //! Sizes and attributes of a convolution, and what they ask of its operands.
 
+use crate::checks::check_length;
 use crate::{KernelError, View};
 
 /// Sizes and attributes of a 2-D convolution, as ONNX has them.
@@ -125,15 +126,4 @@ impl ConvGeometry {
         let room = padded.checked_sub(reach);
         Ok(room.map_or(0, |room| room / self.strides[axis] + 1))
     }
-}
-
-fn check_length(operand: &'static str, expected: usize, found: usize) -> Result<(), KernelError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(KernelError::Length {
-        operand,
-        expected,
-        found,
-    })
 }

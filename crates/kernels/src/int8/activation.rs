@@ -1,8 +1,8 @@
-//! Activations between sums and quantized values: the same operations, hence the same bits, on every instruction set.
+//! Activations of INT8 convolutions: the same operations, hence the same bits, on every instruction set.
 
 use crate::vector::{F32Vector, I32Vector};
 
-/// An activation on the way from sums to quantized values.
+/// An activation between the sums of an INT8 convolution and their quantization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum QActivation {
     /// `x`.

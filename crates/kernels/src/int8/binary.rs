@@ -3,55 +3,51 @@
 use super::conv::steps;
 use super::convert::dequantize_lanes;
 use super::{U8Params, U8View};
-use crate::nest::{Base, Nest};
-use crate::vector::{F32Vector, I32Body, I32Vector, Pixels, from_u8_part};
+use crate::nest::{self, Bases, I32Row};
+use crate::vector::{F32Vector, I32Vector, Pixels, from_u8_part};
 use crate::{BinaryOp, Context, KernelError};
 
-struct Binary<'a> {
-    nest: &'a Nest<3>,
-    u8s: Base<u8>,
+struct Binary {
     op: BinaryOp,
     a: U8Params,
     b: U8Params,
     y: U8Params,
-    task: usize,
 }
 
-impl I32Body for Binary<'_> {
+impl I32Row<3> for Binary {
     #[inline(always)]
-    unsafe fn run<V: I32Vector>(&self) {
-        let [y_step, a_step, b_step] = self.nest.strides();
+    unsafe fn row<V: I32Vector>(
+        &self,
+        bases: Bases,
+        [y, a, b]: [usize; 3],
+        [y_step, a_step, b_step]: [usize; 3],
+        n: usize,
+    ) {
+        let (y, a, b) = (bases.u8s.at(y), bases.u8s.at(a), bases.u8s.at(b));
         let vectors = y_step == 1 && a_step <= 1 && b_step <= 1;
-        self.nest.rows(
-            self.task,
-            #[inline(always)]
-            |[y, a, b], n| {
-                let (y, a, b) = (self.u8s.at(y), self.u8s.at(a), self.u8s.at(b));
-                let mut i = 0;
-                while i < n {
-                    // SAFETY: the caller's; rows lie inside the checked views.
-                    unsafe {
-                        let (y, a, b) = (y.add(i * y_step), a.add(i * a_step), b.add(i * b_step));
-                        if vectors {
-                            let a = dequantize_lanes(fetch::<V>(a, a_step, n - i), &self.a);
-                            let b = dequantize_lanes(fetch::<V>(b, b_step, n - i), &self.b);
-                            let quantized = steps(self.op.apply_lanes(a, b), 1.0 / self.y.scale);
-                            let to = Pixels {
-                                to: y,
-                                step: 0,
-                                channels: n - i,
-                            };
-                            V::store_u8::<1, 1>([quantized], self.y.zero_point, to);
-                            i += V::F::LANES;
-                        } else {
-                            let (a, b) = (self.a.dequantize(*a), self.b.dequantize(*b));
-                            *y = self.y.quantize(self.op.apply(a, b));
-                            i += 1;
-                        }
-                    }
+        let mut i = 0;
+        while i < n {
+            // SAFETY: the caller's.
+            unsafe {
+                let (y, a, b) = (y.add(i * y_step), a.add(i * a_step), b.add(i * b_step));
+                if vectors {
+                    let a = dequantize_lanes(fetch::<V>(a, a_step, n - i), &self.a);
+                    let b = dequantize_lanes(fetch::<V>(b, b_step, n - i), &self.b);
+                    let steps = steps(self.op.apply_lanes(a, b), 1.0 / self.y.scale);
+                    let to = Pixels {
+                        to: y,
+                        step: 0,
+                        channels: n - i,
+                    };
+                    V::store_u8::<1, 1>([steps], self.y.zero_point, to);
+                    i += V::F::LANES;
+                } else {
+                    let (a, b) = (self.a.dequantize(*a), self.b.dequantize(*b));
+                    *y = self.y.quantize(self.op.apply(a, b));
+                    i += 1;
                 }
-            },
-        );
+            }
+        }
     }
 }
 
@@ -84,22 +80,12 @@ pub fn q_binary(
         tensor.view.check_shape(operand, &y.view.shape)?;
     }
     ctx.check_u8(&y.view, &[("a", &a.view), ("b", &b.view)], true)?;
-    let Some(nest) = &Nest::new([&y.view, &a.view, &b.view]) else {
-        return Ok(());
+    let body = Binary {
+        op,
+        a: a.params,
+        b: b.params,
+        y: y.params,
     };
-    let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
-    ctx.pool.run(nest.tasks(), &|task| {
-        let body = Binary {
-            nest,
-            u8s,
-            op,
-            a: a.params,
-            b: b.params,
-            y: y.params,
-            task,
-        };
-        // SAFETY: the views are checked; tasks write disjoint rows.
-        unsafe { isa.run_i32(&body) };
-    });
+    nest::run_i32(ctx, [&y.view, &a.view, &b.view], &body);
     Ok(())
 }

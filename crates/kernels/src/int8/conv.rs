@@ -1,15 +1,18 @@
-//! Convolution of quantized values: sums in i32, the rest of a fused step in registers.
+//! INT8 convolution: sums in i32, the rest of a fused step in registers.
 
+mod channel_weights;
 mod depthwise;
 mod direct;
 mod finish;
 mod pack;
 mod pairing;
+mod spec;
 pub(crate) mod tile;
 mod weights;
 
 pub(super) use finish::steps;
-pub use pack::{PackedQConv, QConvSpec};
+pub use pack::PackedQConv;
+pub use spec::QConvSpec;
 
 use super::{QActivation, U8Params, U8Table, U8View};
 use crate::nest::Base;
@@ -22,7 +25,7 @@ pub enum QOut {
     U8 {
         /// NHWC.
         view: View,
-        /// What the quantized values mean.
+        /// What they mean.
         params: U8Params,
     },
     /// Real values, into the f32 arena.
@@ -53,7 +56,7 @@ impl QOut {
 pub struct QEpilogue<'a> {
     /// Applied to the sum's real value.
     pub activation: QActivation,
-    /// Where the graph quantizes before its activation: to quantized values, through the table.
+    /// Where the graph quantizes before its activation: the table that the quantized sums go through.
     pub table: Option<&'a U8Table>,
     /// Added to the real values; shape of `y`, channels side by side.
     pub residual: Option<U8View>,
@@ -69,14 +72,14 @@ impl Default for QEpilogue<'_> {
     }
 }
 
-/// `y = table(activation(multiplier * conv(x) + bias)) + residual`, then to quantized values where `y` holds quantized values.
+/// `y = table(activation(multiplier * conv(x) + bias)) + residual`, quantized where `y` is u8.
 ///
 /// # Shapes
 /// `x: [N, C, H, W]` in the u8 arena and `y: [N, M, OH, OW]`, NHWC views. The memory around `x` must hold at
 /// least `pads` pixels of `x_zero_point`; they are read like pixels. `residual` may be `y` itself.
 ///
 /// # Errors
-/// As [`conv2d`](crate::conv2d), and `Scale` for parameters of quantized values whose scale is not positive.
+/// As [`conv2d`](crate::conv2d), and `Scale` for a scale that is not positive.
 pub fn qconv2d(
     ctx: &mut Context,
     conv: &PackedQConv,

@@ -1,15 +1,16 @@
-//! Between real values and quantized values.
+//! Quantization and dequantization, and pixels as they come.
 
 use super::U8Params;
 use super::conv::steps;
-use crate::nest::{Base, Nest};
+use crate::checks::check_length;
+use crate::nest::{self, Base, Bases, I32Row, Nest};
 use crate::vector::{F32Vector, I32Body, I32Vector, Pixels, from_u8_part, load_part, store_part};
 use crate::{Context, KernelError, View};
 
 /// Four vectors at most.
 const RUN: usize = 64;
 
-/// The quantized values of `n` contiguous values.
+/// Quantizes `n` contiguous values.
 ///
 /// # Safety
 /// Needs `V`'s instruction set; `n` valid values at both.
@@ -42,39 +43,32 @@ unsafe fn quantize_run<V: I32Vector>(x: *const f32, y: *mut u8, n: usize, params
     }
 }
 
-struct Quantize<'a> {
-    nest: &'a Nest<2>,
-    f32s: Base<f32>,
-    u8s: Base<u8>,
-    params: U8Params,
-    task: usize,
-}
+struct Quantize(U8Params);
 
-impl I32Body for Quantize<'_> {
+impl I32Row<2> for Quantize {
     #[inline(always)]
-    unsafe fn run<V: I32Vector>(&self) {
-        let [y_step, x_step] = self.nest.strides();
-        self.nest.rows(
-            self.task,
-            #[inline(always)]
-            |[y, x], n| {
-                let (y, x) = (self.u8s.at(y), self.f32s.at(x));
-                // SAFETY: the caller's; rows lie inside the checked views.
-                unsafe {
-                    if y_step == 1 && x_step == 1 {
-                        quantize_run::<V>(x, y, n, &self.params);
-                    } else {
-                        for i in 0..n {
-                            *y.add(i * y_step) = self.params.quantize(*x.add(i * x_step));
-                        }
-                    }
+    unsafe fn row<V: I32Vector>(
+        &self,
+        bases: Bases,
+        [y, x]: [usize; 2],
+        [y_step, x_step]: [usize; 2],
+        n: usize,
+    ) {
+        let (y, x) = (bases.u8s.at(y), bases.f32s.at(x));
+        // SAFETY: the caller's.
+        unsafe {
+            if y_step == 1 && x_step == 1 {
+                quantize_run::<V>(x, y, n, &self.0);
+            } else {
+                for i in 0..n {
+                    *y.add(i * y_step) = self.0.quantize(*x.add(i * x_step));
                 }
-            },
-        );
+            }
+        }
     }
 }
 
-/// The quantized values of real values, whatever the layouts.
+/// `y = quantize(x)`, whatever the layouts.
 ///
 /// # Shapes
 /// `x` in the f32 arena, `y` of the same shape in the u8 arena.
@@ -91,67 +85,39 @@ pub fn quantize(
     x.check_shape("x", &y.shape)?;
     x.check_bounds("x", ctx.f32_arena.len())?;
     ctx.check_u8(y, &[], false)?;
-    let Some(nest) = &Nest::new([y, x]) else {
-        return Ok(());
-    };
-    let (f32s, u8s) = (
-        Base(ctx.f32_arena.as_mut_ptr()),
-        Base(ctx.u8_arena.as_mut_ptr()),
-    );
-    let isa = ctx.isa;
-    ctx.pool.run(nest.tasks(), &|task| {
-        let body = Quantize {
-            nest,
-            f32s,
-            u8s,
-            params,
-            task,
-        };
-        // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { isa.run_i32(&body) };
-    });
+    nest::run_i32(ctx, [y, x], &Quantize(params));
     Ok(())
 }
 
-struct Dequantize<'a> {
-    nest: &'a Nest<2>,
-    f32s: Base<f32>,
-    u8s: Base<u8>,
-    params: U8Params,
-    task: usize,
-}
+struct Dequantize(U8Params);
 
-impl I32Body for Dequantize<'_> {
+impl I32Row<2> for Dequantize {
     #[inline(always)]
-    unsafe fn run<V: I32Vector>(&self) {
-        let [y_step, x_step] = self.nest.strides();
-        self.nest.rows(
-            self.task,
-            #[inline(always)]
-            |[y, x], n| {
-                let (y, x) = (self.f32s.at(y), self.u8s.at(x));
-                // SAFETY: the caller's; rows lie inside the checked views.
-                unsafe {
-                    if y_step == 1 && x_step == 1 {
-                        let mut at = 0;
-                        while at < n {
-                            let quantized: V = from_u8_part(x.add(at), n - at);
-                            let value = dequantize_lanes::<V>(quantized, &self.params);
-                            store_part(value, y.add(at), n - at);
-                            at += V::F::LANES;
-                        }
-                    } else {
-                        for i in 0..n {
-                            *y.add(i * y_step) = self.params.dequantize(*x.add(i * x_step));
-                        }
-                    }
+    unsafe fn row<V: I32Vector>(
+        &self,
+        bases: Bases,
+        [y, x]: [usize; 2],
+        [y_step, x_step]: [usize; 2],
+        n: usize,
+    ) {
+        let (y, x) = (bases.f32s.at(y), bases.u8s.at(x));
+        // SAFETY: the caller's.
+        unsafe {
+            if y_step == 1 && x_step == 1 {
+                for at in (0..n).step_by(V::F::LANES) {
+                    let values: V = from_u8_part(x.add(at), n - at);
+                    store_part(dequantize_lanes::<V>(values, &self.0), y.add(at), n - at);
                 }
-            },
-        );
+            } else {
+                for i in 0..n {
+                    *y.add(i * y_step) = self.0.dequantize(*x.add(i * x_step));
+                }
+            }
+        }
     }
 }
 
-/// The real values of quantized values.
+/// The real values of a vector.
 ///
 /// # Safety
 /// Needs `V`'s instruction set.
@@ -164,7 +130,7 @@ pub(super) unsafe fn dequantize_lanes<V: I32Vector>(quantized: V, params: &U8Par
     }
 }
 
-/// The real values of quantized values, whatever the layouts.
+/// `y = dequantize(x)`, whatever the layouts.
 ///
 /// # Shapes
 /// `x` in the u8 arena, `y` of the same shape in the f32 arena.
@@ -181,29 +147,11 @@ pub fn dequantize(
     x.check_shape("x", &y.shape)?;
     x.check_bounds("x", ctx.u8_arena.len())?;
     ctx.check_f32(y, &[], false)?;
-    let Some(nest) = &Nest::new([y, x]) else {
-        return Ok(());
-    };
-    let (f32s, u8s) = (
-        Base(ctx.f32_arena.as_mut_ptr()),
-        Base(ctx.u8_arena.as_mut_ptr()),
-    );
-    let isa = ctx.isa;
-    ctx.pool.run(nest.tasks(), &|task| {
-        let body = Dequantize {
-            nest,
-            f32s,
-            u8s,
-            params,
-            task,
-        };
-        // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { isa.run_i32(&body) };
-    });
+    nest::run_i32(ctx, [y, x], &Dequantize(params));
     Ok(())
 }
 
-struct PlanesRow<'a> {
+struct NchwRow<'a> {
     values: &'a [f32],
     u8s: Base<u8>,
     y: &'a View,
@@ -211,24 +159,29 @@ struct PlanesRow<'a> {
     row: usize,
 }
 
-impl I32Body for PlanesRow<'_> {
+impl I32Body for NchwRow<'_> {
     #[inline(always)]
     unsafe fn run<V: I32Vector>(&self) {
         let [_, channels, height, width] = std::array::from_fn(|i| self.y.shape[i]);
         let (image, h) = (self.row / height, self.row % height);
         let y = self.y.offset + image * self.y.strides[0] + h * self.y.strides[2];
-        let plane =
+        let channel =
             |c: usize| &self.values[((image * channels + c) * height + h) * width..][..width];
         let step = self.y.strides[3];
-        let mut planes = [[0u8; RUN]; 3];
+        let mut runs = [[0u8; RUN]; 3];
         for first in (0..width).step_by(RUN) {
             let n = RUN.min(width - first);
             for c in 0..channels {
-                let to = &mut planes[c % 3];
+                let to = &mut runs[c % 3];
                 let to_y = self.u8s.at(y + first * step + c * self.y.strides[1]);
                 // SAFETY: the caller's; columns and channels lie inside the checked view.
                 unsafe {
-                    quantize_run::<V>(plane(c)[first..].as_ptr(), to.as_mut_ptr(), n, &self.params);
+                    quantize_run::<V>(
+                        channel(c)[first..].as_ptr(),
+                        to.as_mut_ptr(),
+                        n,
+                        &self.params,
+                    );
                     if channels == 3 && step == 3 {
                         continue;
                     }
@@ -239,26 +192,26 @@ impl I32Body for PlanesRow<'_> {
             }
             if channels == 3 && step == 3 {
                 // SAFETY: the caller's; the pixels lie side by side inside the checked view.
-                unsafe { interleave::<V>(&planes, self.u8s.at(y + first * 3), n) };
+                unsafe { interleave::<V>(&runs, self.u8s.at(y + first * 3), n) };
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn interleave<V: I32Vector>(planes: &[[u8; RUN]; 3], to: *mut u8, n: usize) {
+unsafe fn interleave<V: I32Vector>(runs: &[[u8; RUN]; 3], to: *mut u8, n: usize) {
     let mut pixels = [0u8; 3 * RUN];
-    let [a, b, c] = planes;
+    let [a, b, c] = runs;
     for at in (0..n).step_by(16) {
-        let planes = [a[at..].as_ptr(), b[at..].as_ptr(), c[at..].as_ptr()];
+        let channels = [a[at..].as_ptr(), b[at..].as_ptr(), c[at..].as_ptr()];
         // SAFETY: the caller's; both scratches are whole sixteens.
-        unsafe { V::interleave(planes, pixels[3 * at..].as_mut_ptr()) };
+        unsafe { V::interleave(channels, pixels[3 * at..].as_mut_ptr()) };
     }
     // SAFETY: the caller's: `n` valid pixels.
     unsafe { std::ptr::copy_nonoverlapping(pixels.as_ptr(), to, 3 * n) };
 }
 
-/// The quantized values of real values that lie row-major (`[N, C, H, W]`: plane after plane), such as a model's input.
+/// Quantizes values that lie row-major (`[N, C, H, W]`: channel after channel), such as a model's input.
 ///
 /// # Shapes
 /// `y: [N, C, H, W]`, an NHWC view.
@@ -274,7 +227,7 @@ pub fn quantize_nchw(
     params.check("y")?;
     y.check_nhwc("y")?;
     ctx.check_u8(y, &[], false)?;
-    check_length(y, values.len())?;
+    check_length("values", y.elements(), values.len())?;
     let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
     let rows = if values.is_empty() {
         0
@@ -282,7 +235,7 @@ pub fn quantize_nchw(
         y.shape[0] * y.shape[2]
     };
     ctx.pool.run(rows, &|row| {
-        let body = PlanesRow {
+        let body = NchwRow {
             values,
             u8s,
             y,
@@ -295,7 +248,7 @@ pub fn quantize_nchw(
     Ok(())
 }
 
-/// Stores pixels (`[N, H, W, C]`, row-major bytes) whose bytes are their own quantized values.
+/// Stores pixels (`[N, H, W, C]`, row-major bytes) whose bytes are quantized values already.
 ///
 /// # Shapes
 /// `y: [N, C, H, W]`, an NHWC view.
@@ -305,7 +258,7 @@ pub fn quantize_nchw(
 pub fn write_pixels(ctx: &mut Context, pixels: &[u8], y: &View) -> Result<(), KernelError> {
     y.check_nhwc("y")?;
     ctx.check_u8(y, &[], false)?;
-    check_length(y, pixels.len())?;
+    check_length("values", y.elements(), pixels.len())?;
     let row = y.shape[3] * y.shape[1];
     let from = View {
         offset: 0,
@@ -327,16 +280,4 @@ pub fn write_pixels(ctx: &mut Context, pixels: &[u8], y: &View) -> Result<(), Ke
         });
     });
     Ok(())
-}
-
-fn check_length(y: &View, found: usize) -> Result<(), KernelError> {
-    let expected = y.elements();
-    if found == expected {
-        return Ok(());
-    }
-    Err(KernelError::Length {
-        operand: "values",
-        expected,
-        found,
-    })
 }

@@ -67,7 +67,7 @@ pub fn q_matmul(ctx: &mut Context, a: &U8View, b: &U8View, y: &QOut) -> Result<(
 const ROWS: usize = 8;
 /// Deeper products are summed in pieces of this depth, a multiple of 4.
 const DEPTH: usize = 1024;
-/// Bytes of a panel's packed piece: eight for each lane of four quantized values at most.
+/// Bytes of a panel's packed piece: eight for each lane of four values at most.
 const PANEL_BYTES: usize = DEPTH / 4 * 128;
 
 struct Job<'a> {
@@ -154,7 +154,7 @@ impl Panel<'_> {
         let bytes = layout.weight_bytes * lanes;
         for q in 0..depth.div_ceil(4) {
             let mut block4 = [[0i8; 4]; 16];
-            // The last four quantized values of a row of a are read whole; weights of those already counted are zero.
+            // The last four values of a row of a are read whole; weights of those already counted are zero.
             let from = if depth >= 4 {
                 (depth - 4).min(4 * q)
             } else {
@@ -231,16 +231,16 @@ impl Panel<'_> {
         let columns = V::F::LANES.min(job.y.shape[rank - 1] - self.column);
         let n_step = job.y.strides[rank - 1];
         let y = self.start(job.y) + row * job.y.strides[rank - 2] + self.column * n_step;
-        let (mut quantized, mut reals) = ([0u8; 16], [0f32; 16]);
+        let (mut u8s, mut f32s) = ([0u8; 16], [0f32; 16]);
         // SAFETY: the caller's: indices lie inside the checked view.
         unsafe {
             let value = V::load(sums.as_ptr())
                 .to_f32()
                 .mul(V::F::splat(job.multiplier));
-            value.store(reals.as_mut_ptr());
+            value.store(f32s.as_mut_ptr());
             if let Some(params) = &job.to {
                 let to = Pixels {
-                    to: quantized.as_mut_ptr(),
+                    to: u8s.as_mut_ptr(),
                     step: 0,
                     channels: V::F::LANES,
                 };
@@ -250,8 +250,8 @@ impl Panel<'_> {
             for n in 0..columns {
                 let at = y + n * n_step;
                 match job.to {
-                    Some(_) => *job.y_base.at(at) = quantized[n],
-                    None => *job.y_base.0.cast::<f32>().add(at) = reals[n],
+                    Some(_) => *job.y_base.at(at) = u8s[n],
+                    None => *job.y_base.0.cast::<f32>().add(at) = f32s[n],
                 }
             }
         }

@@ -1,42 +1,37 @@
-//! Kernels that move quantized values, or pick among them, and keep their parameters.
+//! Kernels that move u8 values or pick among them; what they mean stays the same.
 
-use crate::nest::{Base, Nest};
-use crate::spatial::{Pool, check_pool, check_resize, halo_borders, taps};
+use crate::nest::{self, Base, Bases, I32Row};
+use crate::spatial::{Pool, check_pool, check_resize, fill_views, halo_borders, pick_pixels, taps};
 use crate::vector::{I32Body, I32Vector};
 use crate::{Context, KernelError, View};
 
-struct Copy<'a> {
-    nest: &'a Nest<2>,
-    u8s: Base<u8>,
-    table: Option<&'a [u8; 256]>,
-    task: usize,
-}
+struct Copy<'a>(Option<&'a [u8; 256]>);
 
-impl I32Body for Copy<'_> {
+impl I32Row<2> for Copy<'_> {
     #[inline(always)]
-    unsafe fn run<V: I32Vector>(&self) {
-        let [y_step, x_step] = self.nest.strides();
-        self.nest.rows(
-            self.task,
-            #[inline(always)]
-            |[y, x], n| {
-                let (y, x) = (self.u8s.at(y), self.u8s.at(x));
-                // SAFETY: the caller's; rows lie inside the checked views.
-                unsafe {
-                    match (self.table, y_step == 1 && x_step == 1) {
-                        // y may be x.
-                        (None, true) => std::ptr::copy(x, y, n),
-                        (Some(table), true) => V::map(table, x, y, n),
-                        (table, false) => {
-                            for i in 0..n {
-                                let q = *x.add(i * x_step);
-                                *y.add(i * y_step) = table.map_or(q, |table| table[usize::from(q)]);
-                            }
-                        }
-                    }
+    unsafe fn row<V: I32Vector>(
+        &self,
+        bases: Bases,
+        [y, x]: [usize; 2],
+        [y_step, x_step]: [usize; 2],
+        n: usize,
+    ) {
+        let (y, x) = (bases.u8s.at(y), bases.u8s.at(x));
+        // SAFETY: the caller's; y may be x.
+        unsafe {
+            if y_step == 1 && x_step == 1 {
+                match self.0 {
+                    Some(table) => V::map(table, x, y, n),
+                    None => std::ptr::copy(x, y, n),
                 }
-            },
-        );
+            } else {
+                for i in 0..n {
+                    let value = *x.add(i * x_step);
+                    let mapped = self.0.map(|table| table[usize::from(value)]);
+                    *y.add(i * y_step) = mapped.unwrap_or(value);
+                }
+            }
+        }
     }
 }
 
@@ -52,20 +47,7 @@ pub fn q_copy(
 ) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
     ctx.check_u8(y, &[("x", x)], true)?;
-    let Some(nest) = &Nest::new([y, x]) else {
-        return Ok(());
-    };
-    let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
-    ctx.pool.run(nest.tasks(), &|task| {
-        let copy = Copy {
-            nest,
-            u8s,
-            table,
-            task,
-        };
-        // SAFETY: views and instruction set are checked; tasks write disjoint rows.
-        unsafe { isa.run_i32(&copy) };
-    });
+    nest::run_i32(ctx, [y, x], &Copy(table));
     Ok(())
 }
 
@@ -158,7 +140,7 @@ impl PoolRow<'_> {
         }
     }
 
-    /// The largest quantized values of a column of the window.
+    /// The largest values of a column of the window.
     #[inline(always)]
     unsafe fn column(&self, x: usize, rows: usize, n: usize) -> [u8; BYTES] {
         let mut top = [0u8; BYTES];
@@ -239,21 +221,8 @@ pub fn q_resize_nearest(
 ) -> Result<(), KernelError> {
     check_resize(x, y, map_h, map_w)?;
     ctx.check_u8(y, &[("x", x)], false)?;
-    let u8s = Base(ctx.u8_arena.as_mut_ptr());
-    let height = y.shape[2];
-    ctx.pool.run(y.shape[0] * height, &|row| {
-        let (image, oh) = (row / height, row % height);
-        let from = x.offset + image * x.strides[0] + map_h[oh] * x.strides[2];
-        let to = y.offset + image * y.strides[0] + oh * y.strides[2];
-        for (ow, &iw) in map_w.iter().enumerate() {
-            let (from, to) = (
-                u8s.at(from + iw * x.strides[3]),
-                u8s.at(to + ow * y.strides[3]),
-            );
-            // SAFETY: views and maps are checked, x and y are disjoint, rows are disjoint.
-            unsafe { std::ptr::copy_nonoverlapping(from, to, y.shape[1]) };
-        }
-    });
+    let base = Base(ctx.u8_arena.as_mut_ptr());
+    pick_pixels(ctx.pool, base, x, y, [map_h, map_w]);
     Ok(())
 }
 
@@ -265,26 +234,9 @@ pub fn q_fill_halo(
     ctx: &mut Context,
     x: &View,
     halo: [usize; 4],
-    q: u8,
+    value: u8,
 ) -> Result<(), KernelError> {
-    let u8s = Base(ctx.u8_arena.as_mut_ptr());
-    for border in halo_borders(x, halo, ctx.u8_arena.len())? {
-        let Some(nest) = Nest::new([&border]) else {
-            continue;
-        };
-        let [step] = nest.strides();
-        for task in 0..nest.tasks() {
-            nest.rows(task, |[at], n| {
-                // SAFETY: the borders lie inside the arena, which this call alone touches.
-                unsafe {
-                    if step == 1 {
-                        std::ptr::write_bytes(u8s.at(at), q, n);
-                    } else {
-                        (0..n).for_each(|i| *u8s.at(at + i * step) = q);
-                    }
-                }
-            });
-        }
-    }
+    let borders = halo_borders(x, halo, ctx.u8_arena.len())?;
+    fill_views(Base(ctx.u8_arena.as_mut_ptr()), &borders, value);
     Ok(())
 }

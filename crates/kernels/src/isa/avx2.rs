@@ -67,21 +67,8 @@ impl F32Vector for F32x8 {
         unsafe load(from: *const f32) => _mm256_loadu_ps(from);
         // Lanes that are masked are not touched.
         unsafe load_first(from: *const f32, n: usize) => _mm256_maskload_ps(from, mask(n));
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe { _mm256_storeu_ps(to, self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, n: usize) {
-        // SAFETY: the caller's; masked lanes are not touched.
-        unsafe { _mm256_maskstore_ps(to, mask(n), self.0) }
-    }
-
-    intrinsics! {
+        unsafe store(a; to: *mut f32) => _mm256_storeu_ps(to, a);
+        unsafe store_first(a; to: *mut f32, n: usize) => _mm256_maskstore_ps(to, mask(n), a);
         add(a, b) => _mm256_add_ps(a, b);
         sub(a, b) => _mm256_sub_ps(a, b);
         mul(a, b) => _mm256_mul_ps(a, b);
@@ -255,6 +242,11 @@ impl<D: Dot> I32Vector for I32x8<D> {
         unsafe splat(value: i32) => _mm256_set1_epi32(value);
         unsafe load(from: *const i32) => _mm256_loadu_si256(from.cast());
         unsafe from_u8(from: *const u8) => _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+        unsafe store(a; to: *mut i32) => _mm256_storeu_si256(to.cast(), a);
+        unsafe block4(from: *const u8) -> D::Block4 => D::block4(broadcast(from));
+        unsafe block4_from(values: u32) -> D::Block4 => D::block4(_mm256_set1_epi32(values as i32));
+        unsafe weights(from: *const i8) -> D::Weights => D::weights(from);
+        unsafe interleave(channels: [*const u8; 3], to: *mut u8) -> () => interleave(channels, to);
     }
 
     #[inline(always)]
@@ -265,30 +257,6 @@ impl<D: Dot> I32Vector for I32x8<D> {
             std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), n);
             Self::from_u8(values.as_ptr())
         }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut i32) {
-        // SAFETY: the caller's.
-        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn block4(from: *const u8) -> D::Block4 {
-        // SAFETY: the caller's: four valid values.
-        unsafe { D::block4(broadcast(from)) }
-    }
-
-    #[inline(always)]
-    unsafe fn block4_from(values: u32) -> D::Block4 {
-        // SAFETY: the caller's.
-        unsafe { D::block4(_mm256_set1_epi32(values as i32)) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> D::Weights {
-        // SAFETY: the caller's.
-        unsafe { D::weights(from) }
     }
 
     #[inline(always)]
@@ -344,42 +312,17 @@ impl<D: Dot> I32Vector for I32x8<D> {
 
     intrinsics! {
         add(a, b) => _mm256_add_epi32(a, b);
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> F32x8 {
-        // SAFETY: a vector exists, so the processor has AVX2.
-        F32x8(unsafe { _mm256_cvtepi32_ps(self.0) })
-    }
-
-    #[inline(always)]
-    fn round(value: F32x8) -> Self {
-        // SAFETY: a vector exists, so the processor has AVX2; the rounding mode is the default one, to nearest.
-        Self::new(unsafe { _mm256_cvtps_epi32(value.0) })
-    }
-
-    #[inline(always)]
-    fn fused(a: F32x8, b: F32x8, c: F32x8) -> F32x8 {
-        a.fma(b, c)
-    }
-
-    #[inline(always)]
-    fn piece(value: F32x8) -> Self {
+        to_f32(a) -> F32x8 => F32x8(_mm256_cvtepi32_ps(a));
+        // The rounding mode is the default one, to nearest.
+        round(value: F32x8) -> Self => Self::new(_mm256_cvtps_epi32(value.0));
+        fused(a: F32x8, b: F32x8, c: F32x8) -> F32x8 => F32x8(_mm256_fmadd_ps(a.0, b.0, c.0));
         // A permutation reads no more than the low three bits.
-        // SAFETY: a vector exists, so the processor has AVX2.
-        Self::new(unsafe { _mm256_srli_epi32::<22>(_mm256_castps_si256(value.0)) })
-    }
-
-    #[inline(always)]
-    fn lookup(table: &[f32; 8], index: Self) -> F32x8 {
-        // SAFETY: a vector exists, so the processor has AVX2; the table holds eight numbers.
-        F32x8(unsafe { _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn interleave(channels: [*const u8; 3], to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { interleave(channels, to) }
+        piece(value: F32x8) -> Self => {
+            Self::new(_mm256_srli_epi32::<22>(_mm256_castps_si256(value.0)))
+        };
+        lookup(table: &[f32; 8], index: Self) -> F32x8 => {
+            F32x8(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index.0))
+        };
     }
 
     #[inline(always)]

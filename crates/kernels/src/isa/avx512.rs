@@ -53,21 +53,8 @@ impl F32Vector for F32x16 {
         unsafe load(from: *const f32) => _mm512_loadu_ps(from);
         // Lanes that are masked are not touched.
         unsafe load_first(from: *const f32, n: usize) => _mm512_maskz_loadu_ps(mask(n), from);
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe { _mm512_storeu_ps(to, self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, n: usize) {
-        // SAFETY: the caller's; masked lanes are not touched.
-        unsafe { _mm512_mask_storeu_ps(to, mask(n), self.0) }
-    }
-
-    intrinsics! {
+        unsafe store(a; to: *mut f32) => _mm512_storeu_ps(to, a);
+        unsafe store_first(a; to: *mut f32, n: usize) => _mm512_mask_storeu_ps(to, mask(n), a);
         add(a, b) => _mm512_add_ps(a, b);
         sub(a, b) => _mm512_sub_ps(a, b);
         mul(a, b) => _mm512_mul_ps(a, b);

@@ -3,7 +3,7 @@
 use super::avx2::interleave;
 use super::avx512::{Avx512, F32x16, mask};
 use super::{InstructionSet, intrinsics};
-use crate::vector::{F32Vector, I32Body, I32Vector, Pixels};
+use crate::vector::{I32Body, I32Vector, Pixels};
 use std::arch::x86_64::*;
 
 /// AVX-512 with VNNI.
@@ -56,30 +56,13 @@ impl I32Vector for I32x16 {
         unsafe from_u8_first(from: *const u8, n: usize) => {
             _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(n), from.cast()))
         };
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut i32) {
-        // SAFETY: the caller's.
-        unsafe { _mm512_storeu_epi32(to, self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn block4(from: *const u8) -> __m512i {
-        // SAFETY: the caller's: four valid values.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn block4_from(values: u32) -> __m512i {
-        // SAFETY: the caller's.
-        unsafe { _mm512_set1_epi32(values as i32) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> __m512i {
-        // SAFETY: the caller's: 64 valid weights.
-        unsafe { _mm512_loadu_si512(from.cast()) }
+        unsafe store(a; to: *mut i32) => _mm512_storeu_epi32(to, a);
+        unsafe block4(from: *const u8) -> __m512i => {
+            _mm512_set1_epi32(from.cast::<i32>().read_unaligned())
+        };
+        unsafe block4_from(values: u32) -> __m512i => _mm512_set1_epi32(values as i32);
+        unsafe weights(from: *const i8) -> __m512i => _mm512_loadu_si512(from.cast());
+        unsafe interleave(channels: [*const u8; 3], to: *mut u8) -> () => interleave(channels, to);
     }
 
     #[inline(always)]
@@ -136,48 +119,19 @@ impl I32Vector for I32x16 {
 
     intrinsics! {
         add(a, b) => _mm512_add_epi32(a, b);
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> F32x16 {
-        // SAFETY: a vector exists, so the processor has AVX-512.
-        F32x16(unsafe { _mm512_cvtepi32_ps(self.0) })
-    }
-
-    #[inline(always)]
-    fn round(value: F32x16) -> Self {
-        // SAFETY: a vector exists, so the processor has AVX-512.
-        Self(unsafe {
-            _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value.0)
-        })
-    }
-
-    #[inline(always)]
-    fn fused(a: F32x16, b: F32x16, c: F32x16) -> F32x16 {
-        a.fma(b, c)
-    }
-
-    #[inline(always)]
-    fn least_magnitude(a: F32x16, b: F32x16) -> F32x16 {
+        to_f32(a) -> F32x16 => F32x16(_mm512_cvtepi32_ps(a));
+        round(value: F32x16) -> Self => Self(_mm512_cvt_roundps_epi32::<{
+            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC
+        }>(value.0));
+        fused(a: F32x16, b: F32x16, c: F32x16) -> F32x16 => F32x16(_mm512_fmadd_ps(a.0, b.0, c.0));
         // The lesser of magnitudes, sign cleared.
-        // SAFETY: a vector exists, so the processor has AVX-512.
-        F32x16(unsafe { _mm512_range_ps::<0b1010>(a.0, b.0) })
-    }
-
-    #[inline(always)]
-    fn piece(value: F32x16) -> Self {
+        least_magnitude(a: F32x16, b: F32x16) -> F32x16 => F32x16(_mm512_range_ps::<0b1010>(a.0, b.0));
         // The permutation reads no more than the low four bits, and both halves of the table are the same.
-        // SAFETY: a vector exists, so the processor has AVX-512.
-        Self(unsafe { _mm512_srli_epi32::<22>(_mm512_castps_si512(value.0)) })
-    }
-
-    #[inline(always)]
-    fn lookup(table: &[f32; 8], index: Self) -> F32x16 {
-        // SAFETY: a vector exists, so the processor has AVX-512; the table holds eight numbers.
-        unsafe {
+        piece(value: F32x16) -> Self => Self(_mm512_srli_epi32::<22>(_mm512_castps_si512(value.0)));
+        lookup(table: &[f32; 8], index: Self) -> F32x16 => {
             let twice = _mm512_broadcast_f32x8(_mm256_loadu_ps(table.as_ptr()));
             F32x16(_mm512_permutexvar_ps(index.0, twice))
-        }
+        };
     }
 
     #[inline(always)]
@@ -192,12 +146,6 @@ impl I32Vector for I32x16 {
                 }
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn interleave(channels: [*const u8; 3], to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { interleave(channels, to) }
     }
 
     #[inline(always)]

@@ -66,12 +66,7 @@ impl F32Vector for F32x4 {
     intrinsics! {
         unsafe splat(value: f32) => vdupq_n_f32(value);
         unsafe load(from: *const f32) => vld1q_f32(from);
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe { vst1q_f32(to, self.0) }
+        unsafe store(a; to: *mut f32) => vst1q_f32(to, a);
     }
 
     #[inline(always)]
@@ -224,30 +219,14 @@ impl<D: Dot> I32Vector for I32x4<D> {
     intrinsics! {
         unsafe splat(value: i32) => vdupq_n_s32(value);
         unsafe load(from: *const i32) => vld1q_s32(from);
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut i32) {
-        // SAFETY: the caller's.
-        unsafe { vst1q_s32(to, self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn block4(from: *const u8) -> uint8x16_t {
-        // SAFETY: the caller's: four valid values.
-        unsafe { Self::block4_from(from.cast::<u32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn block4_from(values: u32) -> uint8x16_t {
-        // SAFETY: the caller's.
-        unsafe { D::block4(vreinterpretq_u8_u32(vdupq_n_u32(values))) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> int8x16_t {
-        // SAFETY: the caller's: 16 valid weights.
-        unsafe { vld1q_s8(from) }
+        unsafe store(a; to: *mut i32) => vst1q_s32(to, a);
+        unsafe block4(from: *const u8) -> uint8x16_t => {
+            Self::block4_from(from.cast::<u32>().read_unaligned())
+        };
+        unsafe block4_from(values: u32) -> uint8x16_t => {
+            D::block4(vreinterpretq_u8_u32(vdupq_n_u32(values)))
+        };
+        unsafe weights(from: *const i8) -> int8x16_t => vld1q_s8(from);
     }
 
     #[inline(always)]
@@ -311,23 +290,9 @@ impl<D: Dot> I32Vector for I32x4<D> {
 
     intrinsics! {
         add(a, b) => vaddq_s32(a, b);
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> F32x4 {
-        // SAFETY: a vector exists, so the processor has NEON.
-        F32x4(unsafe { vcvtq_f32_s32(self.0) })
-    }
-
-    #[inline(always)]
-    fn round(value: F32x4) -> Self {
-        // SAFETY: a vector exists, so the processor has NEON.
-        Self::new(unsafe { vcvtnq_s32_f32(value.0) })
-    }
-
-    #[inline(always)]
-    fn fused(a: F32x4, b: F32x4, c: F32x4) -> F32x4 {
-        a.fma(b, c)
+        to_f32(a) -> F32x4 => F32x4(vcvtq_f32_s32(a));
+        round(value: F32x4) -> Self => Self::new(vcvtnq_s32_f32(value.0));
+        fused(a: F32x4, b: F32x4, c: F32x4) -> F32x4 => F32x4(vfmaq_f32(c.0, a.0, b.0));
     }
 
     #[inline(always)]

@@ -10,7 +10,6 @@ const CIRCLES: &[(&str, usize)] = &[
     ("cli", 1),
     ("compress", 2),
     ("ir", 2),
-    ("kernels", 3),
     ("onnx", 2),
     ("runtime", 1),
     ("yolo", 3),

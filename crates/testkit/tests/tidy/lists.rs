@@ -33,6 +33,11 @@ const LISTS: &[List] = &[
         folder: "runtime/src/lowering/passes",
     },
     List {
+        names: &["instruction_sets"],
+        file: "kernels/src/isa.rs",
+        folder: "kernels/src/isa",
+    },
+    List {
         names: &["FAMILIES"],
         file: "yolo/src/families.rs",
         folder: "yolo/src/families",

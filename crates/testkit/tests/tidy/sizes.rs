@@ -22,7 +22,6 @@ const TOO_LONG: &[(&str, usize)] = &[
     ("cli", 4),
     ("compress", 1),
     ("ir", 1),
-    ("kernels", 3),
     ("onnx", 4),
     ("runtime", 4),
     ("yolo", 1),

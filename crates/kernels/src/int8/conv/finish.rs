@@ -1,4 +1,4 @@
-//! From a tile's sums to quantized values or f32 values.
+//! From a tile's sums to stored results, u8 or f32.
 
 use super::pack::PackedQConv;
 use super::{QEpilogue, QOut};
@@ -6,7 +6,7 @@ use crate::int8::activation::StepActivation;
 use crate::int8::{STEPS_MAX, U8Params, U8Table};
 use crate::vector::{F32Vector, I32Body, I32Vector, Pixels, from_u8_part, store_part};
 
-/// What the epilogue does, free of views. Values are counted in steps of the scale of y's quantized values (1 for f32 values), before a
+/// What the epilogue does, free of views. Values are counted in steps of y's scale (1 where y is f32), before a
 /// table in those of the table's.
 pub(crate) struct Finish<'a> {
     activation: StepActivation,

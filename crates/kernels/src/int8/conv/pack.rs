@@ -1,25 +1,11 @@
 //! Weights, bias and multipliers of INT8 convolutions, in the order in which tiles read them.
 
-use super::depthwise::ChannelWeights;
+use super::channel_weights::ChannelWeights;
+use super::spec::QConvSpec;
 use super::weights::Weights;
 use crate::conv::geometry::ConvGeometry;
 use crate::conv::panels::{Panel, PanelLimits};
 use crate::{Isa, KernelError};
-
-/// A 2-D convolution's attributes, INT8 weights and what makes real values of its sums.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QConvSpec {
-    /// Sizes and attributes.
-    pub geometry: ConvGeometry,
-    /// `[M, C / group, kH, kW] i8`, row-major; symmetric around 0.
-    pub weight: Vec<i8>,
-    /// The quantized value of x that stands for 0.
-    pub x_zero_point: u8,
-    /// `[M] f32`.
-    pub bias: Vec<f32>,
-    /// `[M] f32`: `x_scale * w_scale[m]`, the real value of one step of a sum.
-    pub multiplier: Vec<f32>,
-}
 
 /// An INT8 convolution packed for one instruction set.
 pub struct PackedQConv {
@@ -51,7 +37,7 @@ impl PackedQConv {
     /// `Zero` for a size, stride, dilation or group of 0, `Groups` when channels do not divide, `Length` when weights,
     /// bias or multipliers do not fit the sizes, `NotFinite` for a multiplier or a bias.
     pub fn new(spec: &QConvSpec, isa: Isa) -> Result<PackedQConv, KernelError> {
-        check(spec)?;
+        spec.check()?;
         let (geometry, layout) = (spec.geometry, isa.int8());
         let mut conv = PackedQConv {
             isa,
@@ -63,7 +49,7 @@ impl PackedQConv {
             start: Vec::new(),
             multiplier: Vec::new(),
             bias: Vec::new(),
-            largest: largest(spec),
+            largest: spec.largest(),
         };
         if geometry.is_depthwise() {
             conv.depthwise = Some(ChannelWeights::new(spec, isa));
@@ -112,25 +98,4 @@ impl PackedQConv {
         self.multiplier.resize(end, 0.0);
         self.bias.resize(end, 0.0);
     }
-}
-
-fn largest(spec: &QConvSpec) -> f32 {
-    let magnitude = |values: &[f32]| values.iter().fold(0.0f32, |a, v| a.max(v.abs()));
-    // No sum's magnitude is above 2^31.
-    2_147_483_648.0 * magnitude(&spec.multiplier) + magnitude(&spec.bias)
-}
-
-fn check(spec: &QConvSpec) -> Result<(), KernelError> {
-    let geometry = &spec.geometry;
-    geometry.check()?;
-    geometry.check_weights(spec.weight.len())?;
-    for (operand, values) in [("bias", &spec.bias), ("multiplier", &spec.multiplier)] {
-        geometry.check_per_channel(operand, values.len())?;
-    }
-    for (operand, values) in [("multiplier", &spec.multiplier), ("bias", &spec.bias)] {
-        if let Some(&found) = values.iter().find(|value| !value.is_finite()) {
-            return Err(KernelError::NotFinite { operand, found });
-        }
-    }
-    Ok(())
 }

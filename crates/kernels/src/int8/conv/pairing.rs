@@ -1,6 +1,6 @@
 //! Which blocks of four may be summed in i16 before anything else, two together or alone.
 
-/// Largest sum of weights of one sign whose products with quantized values no i16 sum can exceed: `255 * 128 <= 32767`.
+/// Largest sum of weights of one sign whose products with u8 values an i16 holds: `255 * 128 <= 32767`.
 const MOST: u8 = 128;
 
 /// Partners that are tried for a block of four.
@@ -23,12 +23,12 @@ fn loads(block4: &[[i8; 4]]) -> impl Iterator<Item = u8> + '_ {
 
 /// A panel's blocks of four by how they are summed.
 pub(super) struct Order {
-    /// Two in i16 together, whatever the quantized values.
+    /// Two in i16 together, whatever the values.
     pub(super) pairs: Vec<[usize; 2]>,
     /// Alone in i16.
     pub(super) singles: Vec<usize>,
     /// In i32.
-    pub(super) wide: Vec<usize>,
+    pub(super) others: Vec<usize>,
 }
 
 /// Sorts the blocks of four of a panel; the heaviest block of four that is left takes the heaviest that it may be paired with.
@@ -38,7 +38,7 @@ pub(super) fn sort(blocks4: &[&[[i8; 4]]]) -> Order {
     let loads_of = |index: usize| &all[index * width..(index + 1) * width];
     let heaviest = |index: usize| loads_of(index).iter().copied().max().unwrap_or(0);
     let heaviest: Vec<u8> = (0..blocks4.len()).map(heaviest).collect();
-    let (mut light, wide): (Vec<usize>, Vec<usize>) =
+    let (mut light, others): (Vec<usize>, Vec<usize>) =
         (0..blocks4.len()).partition(|&index| heaviest[index] <= MOST);
     light.sort_by_key(|&index| std::cmp::Reverse(heaviest[index]));
     let fits = |a: usize, b: usize| {
@@ -66,6 +66,6 @@ pub(super) fn sort(blocks4: &[&[[i8; 4]]]) -> Order {
     Order {
         pairs,
         singles,
-        wide,
+        others,
     }
 }

@@ -1,7 +1,7 @@
 //! Weights of INT8 convolutions by blocks of four that lie side by side in a window.
 
-use super::pack::QConvSpec;
 use super::pairing::{Order, sort};
+use super::spec::QConvSpec;
 use crate::Isa;
 use crate::conv::panels::Panel;
 use crate::isa::Int8Layout;
@@ -12,13 +12,13 @@ pub(crate) enum Tail {
     /// Nothing.
     #[default]
     None,
-    /// One to three quantized values, read as the run's last four: weights of those already counted are zero.
+    /// One to three values, read as the run's last four: weights of those already counted are zero.
     Overlap,
-    /// A run of one to three quantized values.
+    /// The run itself has one to three values.
     Short,
 }
 
-/// Where four neighbouring quantized values lie in a window.
+/// Where four neighbouring values lie in a window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TapOffset {
     pub(crate) tap_h: u32,
@@ -99,7 +99,7 @@ impl Weights {
         let mut all = Vec::with_capacity(count * lanes);
         for (tap_h, tap_w) in (0..kernel_h).flat_map(|h| (0..taps_w).map(move |w| (h, w))) {
             for q in 0..blocks4 {
-                // The overlapping tail holds the run's last four quantized values.
+                // The overlapping tail holds the run's last four values.
                 let at = match self.tail {
                     Tail::Overlap if q == blocks4 - 1 => run - 4,
                     _ => 4 * q,
@@ -144,11 +144,11 @@ impl Weights {
         let Order {
             pairs,
             singles,
-            wide,
+            others,
         } = sort(blocks4);
-        self.start_panel([pairs.len(), singles.len(), wide.len()]);
+        self.start_panel([pairs.len(), singles.len(), others.len()]);
         let lanes = layout.lanes;
-        let order = pairs.as_flattened().iter().chain(&singles).chain(&wide);
+        let order = pairs.as_flattened().iter().chain(&singles).chain(&others);
         self.offsets.extend(order.map(|&index| offsets[index]));
         for [a, b] in pairs.iter().map(|pair| pair.map(|index| blocks4[index])) {
             for (a, b) in a.chunks(lanes).zip(b.chunks(lanes)) {
@@ -159,7 +159,7 @@ impl Weights {
         for index in singles {
             self.data.extend(blocks4[index].as_flattened());
         }
-        for index in wide {
+        for index in others {
             self.push(blocks4[index], layout);
         }
     }
