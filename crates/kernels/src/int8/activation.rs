@@ -153,8 +153,13 @@ impl StepActivation {
                 *u = u.mul(u.constant(self.scale));
             }
         }
-        let [u_max, scale, one] = [u_max, scale, 1.0].map(|value| u[0].constant(value));
-        let (mut piece, [c0, c1, c2, c3, c4]) = (u.map(V::piece), &self.below.0);
+        let like = u[0];
+        let (u_max, scale, one) = (
+            like.constant(u_max),
+            like.constant(scale),
+            like.constant(1.0),
+        );
+        let (mut piece, [c0, c1, c2, c3, c4]) = ([V::piece(like); N], &self.below.0);
         for i in 0..N {
             u[i] = V::least_magnitude(u[i], u_max);
             piece[i] = V::piece(V::fused(u[i], scale, one));
