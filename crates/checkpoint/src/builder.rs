@@ -4,6 +4,7 @@ use crate::budget::Budget;
 use crate::module::Module;
 use crate::storages::Storages;
 use crate::tree::{Id, Tree};
+use crate::views;
 use ir::{DataType, Edit, Graph, Op, Tensor, TensorType, ValueId};
 use std::collections::BTreeMap;
 
@@ -13,10 +14,10 @@ pub(crate) const OPSET: i64 = 17;
 const NODE_BYTES: usize = 2048;
 
 /// What builds the graph of a model.
-pub(crate) struct Builder<'t, 's> {
+pub(crate) struct Builder<'t> {
     pub(crate) tree: &'t Tree<'t>,
     pub(crate) budget: &'t Budget,
-    storages: Storages<'s>,
+    storages: Storages<'t>,
     edit: Edit,
     types: BTreeMap<ValueId, TensorType>,
     constants: BTreeMap<Id, ValueId>,
@@ -24,8 +25,8 @@ pub(crate) struct Builder<'t, 's> {
     pub(crate) depth: usize,
 }
 
-impl<'t, 's> Builder<'t, 's> {
-    pub(crate) fn new(tree: &'t Tree<'t>, storages: Storages<'s>, budget: &'t Budget) -> Self {
+impl<'t, 's> Builder<'t> {
+    pub(crate) fn new(tree: &'t Tree<'t>, storages: Storages<'t>, budget: &'t Budget) -> Self {
         Self {
             tree,
             budget,
@@ -51,65 +52,16 @@ impl<'t, 's> Builder<'t, 's> {
         self.types.get(&v).map_or(&[], |t| &t.shape)
     }
 
-    /// Channels, height and width of a value.
-    ///
-    /// # Errors
-    /// `Expected` where it is not an image.
-    pub(crate) fn image(&self, v: ValueId, at: &Module<'_>) -> Result<[usize; 3], CheckpointError> {
-        match *self.shape(v) {
-            [_, c, h, w] => Ok([c, h, w]),
-            ref other => Err(CheckpointError::Expected {
-                at: at.path.clone(),
-                expected: "an input [N, C, H, W]",
-                found: format!("{other:?}"),
-            }),
-        }
-    }
-
-    /// A node with one output.
-    ///
-    /// # Errors
-    /// `Operator` where its inputs do not fit it.
-    pub(crate) fn node(
-        &mut self,
-        at: &Module<'_>,
-        op: impl Into<Op>,
-        inputs: &[ValueId],
-    ) -> Result<ValueId, CheckpointError> {
-        Ok(self.write(at, op.into(), inputs, Outputs::Count(1))?[0])
-    }
-
-    /// A node with several outputs.
-    ///
-    /// # Errors
-    /// As [`Builder::node`].
-    pub(crate) fn nodes(
-        &mut self,
-        at: &Module<'_>,
-        op: impl Into<Op>,
-        inputs: &[ValueId],
-        outputs: usize,
-    ) -> Result<Vec<ValueId>, CheckpointError> {
-        self.write(at, op.into(), inputs, Outputs::Count(outputs))
-    }
-
-    /// The node that gives an output of the model.
-    ///
-    /// # Errors
-    /// As [`Builder::node`].
-    pub(crate) fn output(
-        &mut self,
-        at: &Module<'_>,
-        op: impl Into<Op>,
-        inputs: &[ValueId],
-        name: &str,
-    ) -> Result<ValueId, CheckpointError> {
-        let value = self.write(at, op.into(), inputs, Outputs::Named(name))?[0];
+    /// Makes a value an output of the model.
+    pub(crate) fn mark_output(&mut self, value: ValueId) {
         self.edit.output(value);
-        Ok(value)
     }
 
-    fn write(
+    /// Adds a node.
+    ///
+    /// # Errors
+    /// `Operator` where its inputs do not fit it, `TooLarge`.
+    pub(crate) fn write(
         &mut self,
         at: &Module<'_>,
         op: Op,
@@ -194,7 +146,7 @@ impl<'t, 's> Builder<'t, 's> {
         id: Id,
     ) -> Result<Tensor, CheckpointError> {
         let at = format!("{}.{name}", module.path);
-        self.storages.tensor(self.tree, id, &at, self.budget)
+        views::tensor(&mut self.storages, self.tree, id, &at, self.budget)
     }
 
     /// The finished graph.
@@ -218,9 +170,12 @@ impl<'t, 's> Builder<'t, 's> {
     }
 }
 
+/// How the outputs of a node are named.
 #[derive(Clone, Copy)]
-enum Outputs<'a> {
+pub(crate) enum Outputs<'a> {
+    /// So many, by the node's name.
     Count(usize),
+    /// One, by this name.
     Named(&'a str),
 }
 

@@ -2,12 +2,12 @@
 use crate::CheckpointError;
 use crate::budget::Budget;
 use crate::error::EXPORT;
-use crate::storages::{DType, Storages};
-use crate::tree::{Id, Tree, Value};
+use crate::storages::{DType, Storages, read_entry};
+use crate::tree::{Tree, Value};
 use crate::{foreign, pickle};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use zip::ZipArchive;
 
 #[cfg(test)]
@@ -91,29 +91,6 @@ fn open_zip<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, Checkp
     })
 }
 
-/// Reads an entry and checks its CRC; its size is believed only as far as the file reaches.
-pub(crate) fn read_entry(
-    archive: &mut ZipArchive<Cursor<&[u8]>>,
-    name: &str,
-    file_bytes: usize,
-) -> Result<Vec<u8>, CheckpointError> {
-    let damaged = |source| CheckpointError::Entry {
-        entry: name.to_owned(),
-        source,
-    };
-    let entry = archive.by_name(name)?;
-    let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);
-    if size > file_bytes {
-        let kind = std::io::ErrorKind::UnexpectedEof;
-        let reason = format!("it claims {size} bytes in a file of {file_bytes}");
-        return Err(damaged(std::io::Error::new(kind, reason)));
-    }
-    let mut bytes = Vec::with_capacity(size);
-    let limit = file_bytes as u64;
-    entry.take(limit).read_to_end(&mut bytes).map_err(damaged)?;
-    Ok(bytes)
-}
-
 fn open_legacy<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, CheckpointError> {
     let mut at = 0;
     let mut next = || -> Result<(Tree<'a>, &'a [u8]), CheckpointError> {
@@ -181,48 +158,4 @@ fn storage_types<'a>(tree: &Tree<'a>) -> BTreeMap<&'a str, DType> {
         Some((tree.str(key)?, DType::of_storage(tree.global(class)?.1)?))
     });
     named.collect()
-}
-
-/// A persistent id, as PyTorch writes it: `("storage", class, key, location, elements, ..)`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StorageRef<'a> {
-    pub(crate) key: &'a str,
-    pub(crate) dtype: DType,
-    /// Where it starts in the storage of that key, in elements: legacy files may cut one storage out of another.
-    pub(crate) start: usize,
-}
-
-impl<'a> StorageRef<'a> {
-    /// Reads a persistent id.
-    ///
-    /// # Errors
-    /// `Expected` for any other value, or a storage of elements that no weight has.
-    pub(crate) fn read(tree: &Tree<'a>, id: Id, at: &str) -> Result<Self, CheckpointError> {
-        let Value::Persistent(inner) = tree.value(id) else {
-            return Err(tree.unexpected(at, "a storage", id));
-        };
-        let Some(&[_, class, key, ..]) = tree.sequence(*inner) else {
-            return Err(tree.unexpected(at, "a storage", *inner));
-        };
-        let view = tree.sequence(*inner).and_then(|s| s.get(5).copied());
-        let view = view.filter(|&v| !matches!(tree.value(v), Value::None));
-        let start = match view {
-            None => 0,
-            Some(view) => start(tree, view)
-                .ok_or_else(|| tree.unexpected(at, "the part of a storage", view))?,
-        };
-        let dtype = tree.global(class).and_then(|c| DType::of_storage(c.1));
-        let dtype = dtype.ok_or_else(|| tree.unexpected(at, "a storage of numbers", class))?;
-        let key = tree.str(key);
-        let key = key.ok_or_else(|| tree.unexpected(at, "a storage key", *inner))?;
-        Ok(Self { key, dtype, start })
-    }
-}
-
-/// Where a part of a storage starts: it is told by the part's key, its start and its length.
-fn start(tree: &Tree<'_>, view: Id) -> Option<usize> {
-    match tree.sequence(view)? {
-        &[_, start, _] => usize::try_from(tree.int(start)?).ok(),
-        _ => None,
-    }
 }

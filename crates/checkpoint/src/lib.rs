@@ -9,14 +9,15 @@ mod channels;
 mod container;
 mod error;
 mod foreign;
+mod heads;
 mod load;
 mod metadata;
 mod module;
 mod modules;
 mod pickle;
-mod scope;
 mod storages;
 mod tree;
+mod views;
 
 pub use error::CheckpointError;
 pub use load::{Checkpoint, LoadOptions, load, parse};

@@ -2,11 +2,11 @@
 use crate::budget::Budget;
 use crate::builder::Builder;
 use crate::container::{self, Container};
+use crate::heads::{self, Head};
 use crate::module::Module;
-use crate::modules::{self, Head};
-use crate::scope::Scope;
+use crate::modules::{self, Scope};
 use crate::tree::{Id, Tree, Value};
-use crate::{CheckpointError, channels, metadata, pickle, storages};
+use crate::{CheckpointError, channels, metadata, pickle, views};
 use ir::{Graph, ValueId};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,9 +59,10 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Checkpoint, Checkpoint
         path: path.to_owned(),
         source,
     })?;
-    let parsed = match ir::git_lfs::is_pointer(&bytes) {
-        true => Err(CheckpointError::GitLfsPointer),
-        false => parse(&bytes, options),
+    let parsed = if ir::git_lfs::is_pointer(&bytes) {
+        Err(CheckpointError::GitLfsPointer)
+    } else {
+        parse(&bytes, options)
     };
     parsed.map_err(|source| CheckpointError::File {
         path: path.to_owned(),
@@ -91,13 +92,13 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
     }
     let mut builder = Builder::new(&tree, storages, &budget);
     let layers = model.child("model")?.children()?;
-    let head = layers.iter().find(|l| modules::is_head(l.class));
+    let head = layers.iter().find(|l| heads::is_head(l.class));
     let stride = head.map_or(1, |module| {
         let builder = &mut builder;
-        modules::coarsest_stride(&mut Scope { builder, module })
+        heads::coarsest_stride(&mut Scope { builder, module })
     });
     let (imgsz, note) = ir::whole_imgsz(imgsz, stride);
-    let (head, task) = build(&mut builder, &model, imgsz, options.end_to_end)?;
+    let head = build(&mut builder, &model, imgsz, options.end_to_end)?;
     let names = metadata::names(&model)?.unwrap_or_default();
     if names.len() != head.classes {
         return Err(CheckpointError::ClassCount {
@@ -107,12 +108,8 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
         });
     }
     let mut graph = builder.finish()?;
-    graph.metadata = describe(&names, &head, imgsz);
+    graph.metadata = describe(&names, &head, imgsz, options.end_to_end);
     graph.notes.extend(note);
-    let end_to_end = if options.end_to_end { "True" } else { "False" };
-    for (key, value) in [("task", task), ("end2end", end_to_end)] {
-        graph.metadata.insert(key.to_owned(), value.to_owned());
-    }
     Ok(Checkpoint {
         graph,
         names,
@@ -122,13 +119,22 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
     })
 }
 
-fn describe(names: &[String], head: &Head, [h, w]: [usize; 2]) -> BTreeMap<String, String> {
+/// The entries that exporters write, which tools of the same family read.
+fn describe(
+    names: &[String],
+    head: &Head,
+    [h, w]: [usize; 2],
+    end_to_end: bool,
+) -> BTreeMap<String, String> {
+    let end_to_end = if end_to_end { "True" } else { "False" };
     let stride = head.strides.iter().copied().fold(0.0, f32::max);
     let entries = [
         ("names", metadata::names_text(names)),
         ("stride", (stride as i64).to_string()),
         ("imgsz", format!("[{h}, {w}]")),
         ("batch", "1".to_owned()),
+        ("task", head.task.to_owned()),
+        ("end2end", end_to_end.to_owned()),
     ];
     entries.map(|(k, v)| (k.to_owned(), v)).into()
 }
@@ -170,7 +176,7 @@ fn no_model(tree: &Tree<'_>, id: Id, at: &str) -> CheckpointError {
     let mut todo = vec![(id, at.to_owned(), 0)];
     while let Some((id, at, depth)) = todo.pop() {
         let pairs = tree.pairs(id).unwrap_or(&[]);
-        let tensors = pairs.iter().filter(|p| storages::is_tensor(tree, p.1));
+        let tensors = pairs.iter().filter(|p| views::is_tensor(tree, p.1));
         let tensors = tensors.count();
         if tensors > 0 {
             return CheckpointError::WeightsAlone { at, tensors };
@@ -198,32 +204,27 @@ fn trained_imgsz(tree: &Tree<'_>, model: &Module<'_>) -> Option<[usize; 2]> {
         .into_iter()
         .flatten()
         .find_map(|p| tree.get(p, "imgsz"))?;
-    let count = |v: Id| usize::try_from(tree.int(v)?).ok().filter(|&n| n > 0);
-    match tree.sequence(size) {
-        Some(&[h, w]) => Some([count(h)?, count(w)?]),
-        Some(_) => None,
-        None => count(size).map(|n| [n, n]),
-    }
+    tree.pair(size).filter(|sides| !sides.contains(&0))
 }
 
 /// Runs the layers in order; each says by `f` which earlier outputs it reads.
 fn build<'t>(
-    builder: &mut Builder<'t, '_>,
+    builder: &mut Builder<'t>,
     model: &Module<'t>,
     imgsz: [usize; 2],
     end_to_end: bool,
-) -> Result<(Head, &'static str), CheckpointError> {
+) -> Result<Head, CheckpointError> {
     let layers = model.child("model")?.children()?;
     let image = builder.input(channels::of_image(&layers, builder.budget)?, imgsz);
     let mut outputs: Vec<Vec<ValueId>> = Vec::with_capacity(layers.len());
     for layer in &layers {
         let inputs = sources(layer, &outputs, image)?;
-        if modules::is_head(layer.class) {
+        if heads::is_head(layer.class) {
             let mut scope = Scope {
                 builder,
                 module: layer,
             };
-            return modules::build_head(&mut scope, &inputs.concat(), end_to_end);
+            return heads::build(&mut scope, &inputs.concat(), end_to_end);
         }
         outputs.push(modules::build(builder, layer, &inputs)?);
     }

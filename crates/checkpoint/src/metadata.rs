@@ -52,9 +52,12 @@ fn by_index(tree: &Tree<'_>, pairs: &[(Id, Id)]) -> Option<Vec<Id>> {
 
 /// Class names as exporters write them: a Python dictionary, which is a YAML flow mapping as well.
 pub(crate) fn names_text(names: &[String]) -> String {
-    let quoted = |name: &String| match name.contains('\'') && !name.contains(['"', '\\']) {
-        true => format!("\"{name}\""),
-        false => format!("'{}'", name.replace('\'', "''")),
+    let quoted = |name: &String| {
+        if name.contains('\'') && !name.contains(['"', '\\']) {
+            format!("\"{name}\"")
+        } else {
+            format!("'{}'", name.replace('\'', "''"))
+        }
     };
     let entries = names.iter().enumerate();
     let entries: Vec<String> = entries

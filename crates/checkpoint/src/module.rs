@@ -129,7 +129,7 @@ impl<'t> Module<'t> {
     pub(crate) fn count(&self, name: &str) -> Result<usize, CheckpointError> {
         let expected = "a count";
         let value = self.required(name, expected)?;
-        let count = self.tree.int(value).and_then(|i| usize::try_from(i).ok());
+        let count = self.tree.count(value);
         count.ok_or_else(|| self.tree.unexpected(&self.joined(name), expected, value))
     }
 
@@ -156,12 +156,7 @@ impl<'t> Module<'t> {
     pub(crate) fn pair(&self, name: &str) -> Result<[usize; 2], CheckpointError> {
         let expected = "one or two counts";
         let value = self.required(name, expected)?;
-        let count = |v: Id| self.tree.int(v).and_then(|i| usize::try_from(i).ok());
-        let pair = match self.tree.sequence(value) {
-            Some(&[a, b]) => count(a).zip(count(b)).map(|(a, b)| [a, b]),
-            Some(_) => None,
-            None => count(value).map(|n| [n, n]),
-        };
+        let pair = self.tree.pair(value);
         let small = pair.filter(|p| p.iter().all(|&n| n <= 1 << 16));
         small.ok_or_else(|| self.tree.unexpected(&self.joined(name), expected, value))
     }

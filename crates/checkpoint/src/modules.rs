@@ -3,18 +3,12 @@
 use crate::CheckpointError;
 use crate::builder::Builder;
 use crate::module::{MODULE_BYTES, Module};
-use crate::scope::{Built, Scope};
 use ir::ValueId;
 
 mod area_attention;
 mod attention;
 mod convolution;
 mod cross_stage;
-mod detect;
-mod detect_anchors;
-mod detect_distances;
-mod detect_once;
-mod detect_tasks;
 mod element_wise;
 mod gates;
 mod ghost;
@@ -22,9 +16,11 @@ mod hierarchical;
 mod pooling;
 mod reparameterized;
 mod routing;
+mod scope;
 mod transformer;
 
-pub(crate) use detect::{Head, build as build_head, coarsest_stride, is_head};
+pub(crate) use element_wise::function as function_of_activation;
+pub(crate) use scope::{Built, Scope};
 
 /// Modules nest some ten deep in the models known; a file may state any depth.
 const MAX_DEPTH: usize = 32;
@@ -33,9 +29,9 @@ const MAX_DEPTH: usize = 32;
 #[derive(Clone, Copy)]
 enum Build {
     /// One value from one.
-    Value(fn(&mut Scope<'_, '_, '_>, ValueId) -> Built),
+    Value(fn(&mut Scope<'_, '_>, ValueId) -> Built),
     /// Several values from those that several layers give.
-    Lists(fn(&mut Scope<'_, '_, '_>, &[Vec<ValueId>]) -> routing::Lists),
+    Lists(fn(&mut Scope<'_, '_>, &[Vec<ValueId>]) -> routing::Lists),
 }
 use Build::{Lists, Value};
 
@@ -80,7 +76,7 @@ const MODULES: &[(&str, Build)] = &[
     ("Attention", Value(attention::attention)),
     ("A2C2f", Value(area_attention::a2c2f)),
     ("ABlock", Value(area_attention::block)),
-    ("AAttn", Value(area_attention::attention)),
+    ("AAttn", Value(area_attention::area_attention)),
     ("TransformerBlock", Value(transformer::block)),
     ("TransformerLayer", Value(transformer::layer)),
     ("AIFI", Value(transformer::encoder)),
@@ -172,7 +168,7 @@ const OTHERS: &[(&str, &str)] = &[
 /// # Errors
 /// `UnknownClass` or `Unsupported` for a class that is not in the list, `TooDeep` for modules without end; what is wrong with it otherwise.
 pub(crate) fn build<'t>(
-    builder: &mut Builder<'t, '_>,
+    builder: &mut Builder<'t>,
     module: &Module<'t>,
     inputs: &[Vec<ValueId>],
 ) -> Result<Vec<ValueId>, CheckpointError> {
@@ -214,11 +210,7 @@ fn unknown(module: &Module<'_>) -> CheckpointError {
 }
 
 /// As [`build`], from one value to one.
-pub(crate) fn build_one<'t>(
-    builder: &mut Builder<'t, '_>,
-    module: &Module<'t>,
-    x: ValueId,
-) -> Built {
+pub(crate) fn build_one<'t>(builder: &mut Builder<'t>, module: &Module<'t>, x: ValueId) -> Built {
     let values = build(builder, module, &[vec![x]])?;
     match values[..] {
         [value] => Ok(value),

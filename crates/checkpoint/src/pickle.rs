@@ -63,7 +63,11 @@ impl<'a> Machine<'a, '_> {
                 };
                 return Ok((tree, self.at));
             }
-            if !(self.scalar(opcode)? || self.container(opcode)? || self.call(opcode)?) {
+            let is_known = self.scalar(opcode)?
+                || self.memo(opcode)?
+                || self.container(opcode)?
+                || self.call(opcode)?;
+            if !is_known {
                 return Err(self.wrong(
                     "an opcode of protocols 2 to 5",
                     format!("0x{opcode:02x} `{}`", opcode.escape_ascii()),
@@ -117,7 +121,27 @@ impl<'a> Machine<'a, '_> {
         Ok(true)
     }
 
-    /// Opcodes of the stack, the memo and containers.
+    /// Opcodes that remember the value on top of the stack under a number, and that push a remembered one.
+    fn memo(&mut self, opcode: u8) -> Result<bool, CheckpointError> {
+        let index = match opcode {
+            b'q' | b'h' => u32::from(self.u8()?),
+            b'r' | b'j' => self.u32()?,
+            0x94 => self.memo.len() as u32,
+            _ => return Ok(false),
+        };
+        if matches!(opcode, b'h' | b'j') {
+            let known = self.memo.get(&index).copied();
+            let known = known.ok_or_else(|| self.wrong("a memo entry", index.to_string()))?;
+            self.push_id(known)?;
+        } else {
+            self.charge(MEMO_BYTES)?;
+            let top = self.top()?;
+            self.memo.insert(index, top);
+        }
+        Ok(true)
+    }
+
+    /// Opcodes of the stack and of containers.
     fn container(&mut self, opcode: u8) -> Result<bool, CheckpointError> {
         match opcode {
             b'(' => {
@@ -129,26 +153,6 @@ impl<'a> Machine<'a, '_> {
             b'2' => {
                 let top = self.top()?;
                 self.push_id(top)?;
-            }
-            b'q' | b'r' | 0x94 => {
-                let index = match opcode {
-                    b'q' => u32::from(self.u8()?),
-                    b'r' => self.u32()?,
-                    _ => self.memo.len() as u32,
-                };
-                self.charge(MEMO_BYTES)?;
-                let top = self.top()?;
-                self.memo.insert(index, top);
-            }
-            b'h' | b'j' => {
-                let index = if opcode == b'h' {
-                    u32::from(self.u8()?)
-                } else {
-                    self.u32()?
-                };
-                let known = self.memo.get(&index).copied();
-                let known = known.ok_or_else(|| self.wrong("a memo entry", index.to_string()))?;
-                self.push_id(known)?;
             }
             b'}' => self.push(Value::Dict(Vec::new()))?,
             b']' | b')' | 0x8f => self.push(Value::Sequence(Vec::new()))?,

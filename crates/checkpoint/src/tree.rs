@@ -80,6 +80,24 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// An integer that counts something.
+    pub(crate) fn count(&self, id: Id) -> Option<usize> {
+        usize::try_from(self.int(id)?).ok()
+    }
+
+    /// A sequence of counts.
+    pub(crate) fn counts(&self, id: Id) -> Option<Vec<usize>> {
+        self.sequence(id)?.iter().map(|&v| self.count(v)).collect()
+    }
+
+    /// Two counts, or one that stands for both.
+    pub(crate) fn pair(&self, id: Id) -> Option<[usize; 2]> {
+        match self.sequence(id) {
+            Some(_) => self.counts(id)?.try_into().ok(),
+            None => self.count(id).map(|n| [n, n]),
+        }
+    }
+
     pub(crate) fn float(&self, id: Id) -> Option<f64> {
         match self.value(id) {
             Value::Float(f) => Some(*f),

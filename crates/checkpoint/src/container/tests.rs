@@ -1,5 +1,6 @@
-use super::{open, read_entry, storage_types};
+use super::{open, storage_types};
 use crate::budget::Budget;
+use crate::storages::read_entry;
 use crate::{LoadOptions, parse, pickle};
 use std::io::Cursor;
 use std::path::PathBuf;

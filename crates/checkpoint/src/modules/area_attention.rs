@@ -1,11 +1,11 @@
 //! Attention within areas of the image (YOLOv12, arXiv:2502.12524, section 3.2): runs of rows attend to themselves.
-use super::cross_stage;
-use crate::scope::{Built, Scope};
+use super::scope::{Built, Scope};
+use super::{attention, cross_stage};
 use ir::ValueId;
-use ir::ops::{MatMul, Reshape, Softmax, Split, Transpose};
+use ir::ops::{Reshape, Split, Transpose};
 
 /// Stages in a row, all of which go into the last convolution; a learned factor scales it where there is a shortcut.
-pub(super) fn a2c2f(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn a2c2f(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut parts = vec![s.child("cv1", x)?];
     cross_stage::stages(s, &mut parts)?;
     let all = s.concat(&parts)?;
@@ -13,15 +13,13 @@ pub(super) fn a2c2f(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     if s.module.tensor("gamma").is_none() {
         return Ok(y);
     }
-    let gamma = s.tensor("gamma")?;
-    let gamma = gamma.as_slice::<f32>().map_err(|e| s.operator(e))?;
-    let gamma = s.constant("gamma", &[1, gamma.len(), 1, 1], gamma.to_vec())?;
+    let gamma = s.channel_weight("gamma")?;
     let y = s.mul(y, gamma)?;
     s.add(x, y)
 }
 
 /// Attention, then a pair of convolutions, each beside a shortcut.
-pub(super) fn block(s: &mut Scope<'_, '_, '_>, mut x: ValueId) -> Built {
+pub(super) fn block(s: &mut Scope<'_, '_>, mut x: ValueId) -> Built {
     for name in ["attn", "mlp"] {
         let y = s.child(name, x)?;
         x = s.add(x, y)?;
@@ -30,7 +28,7 @@ pub(super) fn block(s: &mut Scope<'_, '_, '_>, mut x: ValueId) -> Built {
 }
 
 /// Every head's channels hold q, k and v of the same width; areas take the place of the batch.
-pub(super) fn attention(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn area_attention(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let [_, h, w] = s.image(x)?;
     let (areas, heads, width) = (
         s.module.count("area")?.max(1),
@@ -45,20 +43,10 @@ pub(super) fn attention(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     let qkv = s.node(Transpose { perm }, &[qkv])?;
     let sizes = vec![width; 3];
     let parts = s.nodes(Split { axis: 2, sizes }, &[qkv], 3)?;
-    let swap = || Transpose {
-        perm: vec![0, 1, 3, 2],
-    };
     let scale = s.scalar("scale", (width as f32).powf(-0.5))?;
     let q = s.mul(parts[0], scale)?;
-    let q = s.node(swap(), &[q])?;
-    let scores = s.node(MatMul::default(), &[q, parts[1]])?;
-    let softmax = Softmax {
-        axis: 3,
-        coerced: vec![],
-    };
-    let weights = s.node(softmax, &[scores])?;
-    let weights = s.node(swap(), &[weights])?;
-    let mixed = s.node(MatMul::default(), &[parts[2], weights])?;
+    let scores = attention::scores(s, q, parts[1])?;
+    let mixed = attention::weighted(s, parts[2], scores)?;
     let shape = vec![1, heads.saturating_mul(width), h, w];
     let mut images = Vec::with_capacity(2);
     for part in [mixed, parts[2]] {

@@ -1,12 +1,12 @@
 //! Convolution, batch normalisation (arXiv:1502.03167) and the blocks of both with an activation.
+use super::scope::{Built, Scope};
 use crate::CheckpointError;
 use crate::module::Module;
-use crate::scope::{Built, Scope};
 use crate::tree::Value;
 use ir::ValueId;
 use ir::ops::{BatchNormalization, Conv, ConvTranspose};
 
-pub(super) fn conv2d(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn conv2d(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let (kernel_shape, dilations) = (
         m.pair("kernel_size")?,
@@ -23,7 +23,7 @@ pub(super) fn conv2d(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     s.node(op, &operands)
 }
 
-pub(super) fn conv_transpose2d(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn conv_transpose2d(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let [ph, pw] = m.pair("padding")?;
     let op = ConvTranspose {
@@ -60,7 +60,7 @@ fn pads(
 }
 
 /// The input, the weight and the bias where there is one.
-fn operands(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Result<Vec<ValueId>, CheckpointError> {
+fn operands(s: &mut Scope<'_, '_>, x: ValueId) -> Result<Vec<ValueId>, CheckpointError> {
     let mut operands = vec![x, s.weight("weight")?];
     if s.module.tensor("bias").is_some() {
         operands.push(s.weight("bias")?);
@@ -68,7 +68,7 @@ fn operands(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Result<Vec<ValueId>, Check
     Ok(operands)
 }
 
-pub(super) fn batch_norm(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn batch_norm(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut operands = vec![x];
     for (name, value) in [("weight", 1.0), ("bias", 0.0)] {
         operands.push(match s.module.tensor(name) {
@@ -76,8 +76,7 @@ pub(super) fn batch_norm(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
             // Without a scale and shift of its own (`affine=False`).
             None => {
                 let [c, ..] = s.image(x)?;
-                let at = || s.module.path.clone();
-                s.builder.budget.charge(c.saturating_mul(4), at)?;
+                s.charge(c.saturating_mul(4))?;
                 s.constant(name, &[c], vec![value; c])?
             }
         });
@@ -90,19 +89,19 @@ pub(super) fn batch_norm(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// Convolution, normalisation unless it is folded already, activation.
-pub(super) fn block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn block(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let x = s.child("conv", x)?;
     finish(s, x)
 }
 
 /// As [`block`], with a transposed convolution.
-pub(super) fn transposed_block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn transposed_block(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let x = s.child("conv_transpose", x)?;
     finish(s, x)
 }
 
 /// As [`block`], with a second convolution of one pixel beside the first until they are merged.
-pub(super) fn parallel_block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn parallel_block(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut y = s.child("conv", x)?;
     if let Some(second) = s.module.find("cv2")? {
         let second = s.run(&second, x)?;
@@ -112,7 +111,7 @@ pub(super) fn parallel_block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// Normalisation and activation, where they are there.
-fn finish(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+fn finish(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let y = s.optional_chain(&["bn", "act"], x)?;
     // An activation that is not a module is a function the pickle holds by name.
     match s.module.attribute("act").map(|a| s.module.tree.value(a)) {
@@ -122,6 +121,6 @@ fn finish(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// A convolution of one pixel, then a depthwise one.
-pub(super) fn light(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn light(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     s.chain(&["conv1", "conv2"], x)
 }

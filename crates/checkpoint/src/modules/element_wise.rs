@@ -1,21 +1,21 @@
 //! Activations, and modules that change nothing when a model is not trained.
+use super::scope::{Built, Scope};
 use crate::CheckpointError;
 use crate::module::Module;
-use crate::scope::{Built, Scope};
 use ir::ops::{Extremum, PRelu, Transcendental, TranscendentalKind, UnaryKind};
 use ir::{Op, ValueId};
 
-pub(super) fn identity(_: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn identity(_: &mut Scope<'_, '_>, x: ValueId) -> Built {
     Ok(x)
 }
 
-pub(super) fn activation(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn activation(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let function = function(s.module)?;
     s.node(function, &[x])
 }
 
 /// The function of an activation.
-pub(super) fn function(m: &Module<'_>) -> Result<Op, CheckpointError> {
+pub(crate) fn function(m: &Module<'_>) -> Result<Op, CheckpointError> {
     let number = |name| m.number(name).map(|n| n as f32);
     let transcendental = |kind| Ok(Transcendental { kind }.into());
     let kind = match m.class {
@@ -60,7 +60,7 @@ pub(super) fn function(m: &Module<'_>) -> Result<Op, CheckpointError> {
 }
 
 /// `x` where it is not negative, otherwise `x` times a learned slope: one for all channels, or one for each.
-pub(super) fn p_relu(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn p_relu(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let slopes = s.tensor("weight")?;
     let slopes = slopes.as_slice::<f32>().map_err(|e| s.operator(e))?;
     if let &[alpha] = slopes {
@@ -71,7 +71,7 @@ pub(super) fn p_relu(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// The larger of `x` and what a depthwise convolution makes of it (arXiv:2007.11824).
-pub(super) fn funnel(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn funnel(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let y = s.chain(&["conv", "bn"], x)?;
     s.node(Extremum { largest: true }, &[x, y])
 }

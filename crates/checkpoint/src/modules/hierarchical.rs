@@ -1,11 +1,11 @@
 //! The backbone of RT-DETR (HGNetv2; arXiv:2304.08069, section 4): a stem of two paths, and blocks that keep every stage.
 use super::cross_stage;
 use super::pooling::pad_after;
-use crate::scope::{Built, Scope};
+use super::scope::{Built, Scope};
 use ir::ValueId;
 
 /// One path halves the image by convolutions, one by pooling; both are padded by a row and a column of zeros.
-pub(super) fn stem(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn stem(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let x = s.child("stem1", x)?;
     let x = pad_after(s, x)?;
     let y = s.child("stem2a", x)?;
@@ -16,7 +16,7 @@ pub(super) fn stem(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     s.chain(&["stem3", "stem4"], both)
 }
 
-pub(super) fn block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn block(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut parts = vec![x];
     cross_stage::stages(s, &mut parts)?;
     let all = s.concat(&parts)?;

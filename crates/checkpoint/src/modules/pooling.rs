@@ -1,13 +1,13 @@
 //! Pooling, padding and spatial pyramid pooling (arXiv:1406.4729).
 use super::cross_stage;
+use super::scope::{Built, Scope};
 use crate::CheckpointError;
 use crate::module::Module;
-use crate::scope::{Built, Scope};
 use crate::tree::Value;
 use ir::ops::{AveragePool, MaxPool, Pad, PadMode, Reduce, ReduceKind};
 use ir::{Tensor, ValueId};
 
-pub(super) fn max_pool(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn max_pool(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let [ph, pw] = m.pair("padding")?;
     let op = MaxPool {
@@ -20,7 +20,7 @@ pub(super) fn max_pool(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     s.node(op, &[x])
 }
 
-pub(super) fn average_pool(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn average_pool(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let divisor = m.attribute("divisor_override").map(|d| m.tree.value(d));
     if !matches!(divisor, None | Some(Value::None)) {
@@ -39,7 +39,7 @@ pub(super) fn average_pool(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// The mean of each channel, `[N, C, 1, 1]`.
-pub(super) fn global_average_pool(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn global_average_pool(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     if s.module.pair("output_size")? != [1, 1] {
         return Err(s.module.unsupported("pooling to other than 1 × 1"));
     }
@@ -52,7 +52,7 @@ pub(super) fn global_average_pool(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Buil
 }
 
 /// Rows and columns around the image: constant, mirrored, or those of the edge.
-pub(super) fn pad(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn pad(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let mode = match m.class {
         "ReflectionPad2d" => PadMode::Reflect,
@@ -77,7 +77,7 @@ fn sides(m: &Module<'_>) -> Result<[i64; 4], CheckpointError> {
 }
 
 fn pad_by(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     x: ValueId,
     mode: PadMode,
     [left, right, top, bottom]: [i64; 4],
@@ -92,24 +92,24 @@ fn pad_by(
 }
 
 /// A row and a column of zeros behind the image.
-pub(super) fn pad_after(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn pad_after(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     pad_by(s, x, PadMode::Constant, [0, 1, 0, 1], 0.0)
 }
 
 /// A module that is its submodule `m`.
-pub(super) fn wrapped(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn wrapped(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     s.child("m", x)
 }
 
 /// Poolings of several sizes side by side.
-pub(super) fn spp(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn spp(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let x = s.child("cv1", x)?;
     let all = side_by_side(s, x)?;
     s.child("cv2", all)
 }
 
 /// `x` and what each pooling of `m` makes of it.
-fn side_by_side(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+fn side_by_side(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut levels = vec![x];
     for pool in s.module.child("m")?.children()? {
         levels.push(s.run(&pool, x)?);
@@ -118,7 +118,7 @@ fn side_by_side(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// As SPP within one half of a cross-stage block (YOLOv7, arXiv:2207.02696).
-pub(super) fn spp_csp(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn spp_csp(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let through = s.chain(&["cv1", "cv3", "cv4"], x)?;
     let through = side_by_side(s, through)?;
     let through = s.chain(&["cv5", "cv6"], through)?;
@@ -128,7 +128,7 @@ pub(super) fn spp_csp(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// The same pooling several times in a row, which pools ever larger windows.
-pub(super) fn sppf(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn sppf(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut levels = vec![s.child("cv1", x)?];
     let count = match s.module.attribute("n") {
         Some(_) => s.module.count("n")?,
@@ -144,7 +144,7 @@ pub(super) fn sppf(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// Poolings in a row between two convolutions (YOLOv9, arXiv:2402.13616).
-pub(super) fn spp_elan(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn spp_elan(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut levels = vec![s.child("cv1", x)?];
     cross_stage::named_stages(s, &["cv2", "cv3", "cv4"], &mut levels)?;
     let all = s.concat(&levels)?;

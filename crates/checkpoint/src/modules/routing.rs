@@ -1,8 +1,8 @@
 //! What moves values without weights of its own: sequences, concatenation, sums, lists, space to depth, upsampling.
+use super::scope::{Built, Scope};
 use crate::CheckpointError;
 use crate::module::Module;
-use crate::scope::{Built, Scope};
-use crate::tree::{Id, Value};
+use crate::tree::Value;
 use ir::ValueId;
 use ir::ops::{
     Concat, CoordinateMode, Extent, NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange,
@@ -18,21 +18,21 @@ const MAX_FACTOR: usize = 64;
 /// Several values: what a layer reads from each of others, or gives.
 pub(super) type Lists = Result<Vec<ValueId>, CheckpointError>;
 
-pub(super) fn sequential(s: &mut Scope<'_, '_, '_>, mut x: ValueId) -> Built {
+pub(super) fn sequential(s: &mut Scope<'_, '_>, mut x: ValueId) -> Built {
     for child in s.module.children()? {
         x = s.run(&child, x)?;
     }
     Ok(x)
 }
 
-pub(super) fn concat(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
+pub(super) fn concat(s: &mut Scope<'_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
     let axis = s.module.count("d")?;
     let values = inputs.concat();
     Ok(vec![s.node(Concat { axis }, &values)?])
 }
 
 /// The sum of what several layers give.
-pub(super) fn sum(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
+pub(super) fn sum(s: &mut Scope<'_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
     let values = inputs.concat();
     let [first, rest @ ..] = &values[..] else {
         return Err(s.module.unsupported("a sum of nothing"));
@@ -42,7 +42,7 @@ pub(super) fn sum(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
 }
 
 /// One of the values that a layer gives.
-pub(super) fn index(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
+pub(super) fn index(s: &mut Scope<'_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
     let index = s.module.count("index")?;
     let value = inputs.concat().get(index).copied();
     let value = value.ok_or_else(|| s.module.unsupported("an index beyond the values it reads"))?;
@@ -50,7 +50,7 @@ pub(super) fn index(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists
 }
 
 /// A convolution whose channels are cut into several values (YOLOv9, arXiv:2402.13616).
-pub(super) fn cut_linear(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
+pub(super) fn cut_linear(s: &mut Scope<'_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
     let [x] = inputs.concat()[..] else {
         return Err(s.module.unsupported("reading other than one value"));
     };
@@ -63,9 +63,9 @@ pub(super) fn cut_linear(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> 
 }
 
 /// The last value, and of each list before it one value enlarged to the last one's size, summed (YOLOv9).
-pub(super) fn fuse_lists(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
+pub(super) fn fuse_lists(s: &mut Scope<'_, '_>, inputs: &[Vec<ValueId>]) -> Lists {
     let chosen = counts(s.module, "idx")?;
-    let misfit = |s: &Scope<'_, '_, '_>| s.module.unsupported("an index beyond what it reads");
+    let misfit = |s: &Scope<'_, '_>| s.module.unsupported("an index beyond what it reads");
     let Some((last, lists)) = inputs.split_last() else {
         return Err(misfit(s));
     };
@@ -77,19 +77,13 @@ pub(super) fn fuse_lists(s: &mut Scope<'_, '_, '_>, inputs: &[Vec<ValueId>]) -> 
     for (list, &i) in lists.iter().zip(&chosen) {
         let value = *list.get(i).ok_or_else(|| misfit(s))?;
         let value = nearest(s, value, [h, w])?;
-        total = Some(match total {
-            Some(sum) => s.add(sum, value)?,
-            None => value,
-        });
+        total = Some(s.add_to(total, value)?);
     }
-    match total {
-        Some(sum) => Ok(vec![s.add(sum, last)?]),
-        None => Ok(vec![last]),
-    }
+    Ok(vec![s.add_to(total, last)?])
 }
 
 /// The nearest pixels at another size.
-fn nearest(s: &mut Scope<'_, '_, '_>, x: ValueId, size: [usize; 2]) -> Built {
+fn nearest(s: &mut Scope<'_, '_>, x: ValueId, size: [usize; 2]) -> Built {
     let [c, h, w] = s.image(x)?;
     if [h, w] == size {
         return Ok(x);
@@ -104,20 +98,18 @@ fn nearest(s: &mut Scope<'_, '_, '_>, x: ValueId, size: [usize; 2]) -> Built {
 
 /// A list of counts.
 fn counts(m: &Module<'_>, name: &str) -> Result<Vec<usize>, CheckpointError> {
-    let count = |v: &Id| m.tree.int(*v).and_then(|i| usize::try_from(i).ok());
-    let list = m.attribute(name).and_then(|v| m.tree.sequence(v));
-    let list: Option<Vec<usize>> = list.and_then(|l| l.iter().map(count).collect());
+    let list = m.attribute(name).and_then(|v| m.tree.counts(v));
     list.ok_or_else(|| m.unsupported("a list of other than counts"))
 }
 
 /// Every second row and column four times over, as four times the channels.
-pub(super) fn focus(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn focus(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let all = reorganize(s, x)?;
     s.child("conv", all)
 }
 
 /// The pixels at (even row, even column), (odd row, even column), (even row, odd column) and (odd, odd), as channels.
-pub(super) fn reorganize(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn reorganize(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let [_, h, w] = s.image(x)?;
     let every_second = |axis: usize, start: usize, len: usize| Slice {
         ranges: vec![SliceRange {
@@ -136,7 +128,7 @@ pub(super) fn reorganize(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// Blocks of `gain` by `gain` pixels as channels: the place in the block first, then the channel.
-pub(super) fn contract(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn contract(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let ([c, h, w], gain) = (s.image(x)?, s.module.count("gain")?.clamp(1, MAX_GAIN));
     let blocks = vec![1, c, h / gain, gain, w / gain, gain];
     let channels = c.saturating_mul(gain).saturating_mul(gain);
@@ -145,7 +137,7 @@ pub(super) fn contract(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// The inverse of [`contract`].
-pub(super) fn expand(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn expand(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let ([c, h, w], gain) = (s.image(x)?, s.module.count("gain")?.clamp(1, MAX_GAIN));
     let channels = c / gain / gain;
     let blocks = vec![1, gain, gain, channels, h, w];
@@ -154,7 +146,7 @@ pub(super) fn expand(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 fn rearrange(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     x: ValueId,
     blocks: Vec<usize>,
     perm: Vec<usize>,
@@ -165,7 +157,7 @@ fn rearrange(
     s.node(Reshape { shape }, &[x])
 }
 
-pub(super) fn upsample(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn upsample(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let shape = s.image(x)?;
     let (mode, coordinate_mode) = match m.text("mode") {
@@ -196,10 +188,10 @@ fn extent(m: &Module<'_>, [c, h, w]: [usize; 3]) -> Result<Extent, CheckpointErr
         let [to_h, to_w] =
             size.map_err(|_| m.unsupported("upsampling by neither a factor nor a size"))?;
         let fits = |to: usize, n: usize| (1..=n.saturating_mul(MAX_FACTOR)).contains(&to);
-        return match fits(to_h, h) && fits(to_w, w) {
-            true => Ok(Extent::Sizes([1, c, to_h, to_w])),
-            false => Err(m.unsupported("upsampling to nothing or by more than 64")),
-        };
+        if !(fits(to_h, h) && fits(to_w, w)) {
+            return Err(m.unsupported("upsampling to nothing or by more than 64"));
+        }
+        return Ok(Extent::Sizes([1, c, to_h, to_w]));
     };
     let factors = match m.tree.sequence(id) {
         Some(&[a, b]) => m.tree.float(a).zip(m.tree.float(b)),

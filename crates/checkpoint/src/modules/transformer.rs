@@ -1,13 +1,12 @@
 //! Attention between all positions as `torch.nn.MultiheadAttention` computes it (arXiv:1706.03762), and the blocks around it.
 //! Positions stay an image, so that every linear layer is a convolution of one pixel.
-use crate::scope::{Built, Scope};
-use ir::ops::{
-    BinaryKind, Conv, MatMul, Reduce, ReduceKind, Reshape, Softmax, Transpose, UnaryKind,
-};
+use super::attention;
+use super::scope::{Built, Scope};
+use ir::ops::{BinaryKind, Conv, Reduce, ReduceKind, Reshape, UnaryKind};
 use ir::{Tensor, ValueId};
 
 /// An optional convolution, a learned position, then layers.
-pub(super) fn block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn block(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let x = s.optional_chain(&["conv"], x)?;
     let position = s.child("linear", x)?;
     let x = s.add(x, position)?;
@@ -15,7 +14,7 @@ pub(super) fn block(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// Attention, then two linear layers, each beside a shortcut.
-pub(super) fn layer(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn layer(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mut operands = [x; 3];
     for (operand, name) in operands.iter_mut().zip(["q", "k", "v"]) {
         *operand = s.child(name, x)?;
@@ -27,7 +26,7 @@ pub(super) fn layer(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// RT-DETR's encoder (arXiv:2304.08069, section 4.2): positions as sines, a normalisation behind each sum or before each part.
-pub(super) fn encoder(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn encoder(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let positions = sines(s, x)?;
     if s.module.flag("normalize_before") {
         let y = s.child("norm1", x)?;
@@ -48,7 +47,7 @@ pub(super) fn encoder(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 
 /// Sines and cosines of the column and of the row at ever longer waves. As the encoder states them, the positions run down
 /// the columns, whereas those of the image run along its rows; for square images both number the same grid.
-fn sines(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+fn sines(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let [c, h, w] = s.image(x)?;
     let waves = c / 4;
     if waves * 4 != c {
@@ -57,8 +56,7 @@ fn sines(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
             .unsupported("positions in channels that are not a multiple of 4"));
     }
     let bytes = c.saturating_mul(h).saturating_mul(w).saturating_mul(4);
-    let at = || s.module.path.clone();
-    s.builder.budget.charge(bytes, at)?;
+    s.charge(bytes)?;
     let mut values = Vec::with_capacity(c * h * w);
     for channel in 0..c {
         let wave = 10000f64.powf(-((channel % waves) as f64) / waves as f64);
@@ -77,9 +75,9 @@ fn sines(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// `ma`: linear layers for queries, keys and values in one tensor, attention in heads, a linear layer behind it.
-fn attend(s: &mut Scope<'_, '_, '_>, operands: [ValueId; 3]) -> Built {
-    let attention = s.module.child("ma")?;
-    let mut s = s.of(&attention);
+fn attend(s: &mut Scope<'_, '_>, operands: [ValueId; 3]) -> Built {
+    let inner = s.module.child("ma")?;
+    let mut s = s.within(&inner);
     let [c, h, w] = s.image(operands[2])?;
     let heads = s.module.count("num_heads")?.max(1);
     let width = c / heads;
@@ -93,18 +91,8 @@ fn attend(s: &mut Scope<'_, '_, '_>, operands: [ValueId; 3]) -> Built {
     let [q, k, v] = parts;
     let scale = s.scalar("scale", (width as f32).powf(-0.5))?;
     let q = s.mul(q, scale)?;
-    let swap = || Transpose {
-        perm: vec![0, 1, 3, 2],
-    };
-    let q = s.node(swap(), &[q])?;
-    let scores = s.node(MatMul::default(), &[q, k])?;
-    let softmax = Softmax {
-        axis: 3,
-        coerced: vec![],
-    };
-    let weights = s.node(softmax, &[scores])?;
-    let weights = s.node(swap(), &[weights])?;
-    let mixed = s.node(MatMul::default(), &[v, weights])?;
+    let scores = attention::scores(&mut s, q, k)?;
+    let mixed = attention::weighted(&mut s, v, scores)?;
     let shape = vec![1, c, h, w];
     let mixed = s.node(Reshape { shape }, &[mixed])?;
     s.child("out_proj", mixed)
@@ -112,7 +100,7 @@ fn attend(s: &mut Scope<'_, '_, '_>, operands: [ValueId; 3]) -> Built {
 
 /// Queries, keys and values, each by its third of the rows of `in_proj_weight`.
 fn project(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     operands: [ValueId; 3],
     c: usize,
 ) -> Result<[ValueId; 3], crate::CheckpointError> {
@@ -143,17 +131,10 @@ fn project(
     let mut projected = operands;
     for (i, (value, name)) in projected.iter_mut().zip(["q", "k", "v"]).enumerate() {
         let part = third(&weight, i, &[c, c, 1, 1]).map_err(|e| s.operator(e))?;
-        let mut inputs = vec![
-            *value,
-            s.builder
-                .constant(s.module, &format!("{name}.weight"), part)?,
-        ];
+        let mut inputs = vec![*value, s.tensor_constant(&format!("{name}.weight"), part)?];
         if let Some(bias) = &bias {
             let part = third(bias, i, &[c]).map_err(|e| s.operator(e))?;
-            inputs.push(
-                s.builder
-                    .constant(s.module, &format!("{name}.bias"), part)?,
-            );
+            inputs.push(s.tensor_constant(&format!("{name}.bias"), part)?);
         }
         *value = s.node(one_pixel(), &inputs)?;
     }
@@ -171,12 +152,12 @@ fn one_pixel() -> Conv {
 }
 
 /// A linear layer over channels, as a convolution of one pixel.
-pub(super) fn linear(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn linear(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let weight = s.tensor("weight")?;
     let mut shape = weight.shape().to_vec();
     shape.extend([1, 1]);
     let weight = weight.reshaped(shape).map_err(|e| s.operator(e))?;
-    let mut inputs = vec![x, s.builder.constant(s.module, "weight", weight)?];
+    let mut inputs = vec![x, s.tensor_constant("weight", weight)?];
     if s.module.tensor("bias").is_some() {
         inputs.push(s.weight("bias")?);
     }
@@ -184,13 +165,12 @@ pub(super) fn linear(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
 }
 
 /// Normalisation of each position over its channels (arXiv:1607.06450).
-pub(super) fn layer_norm(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+pub(super) fn layer_norm(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let mean = || Reduce {
         kind: ReduceKind::Mean,
         axes: vec![1],
         keepdims: true,
     };
-    let [c, ..] = s.image(x)?;
     let centre = s.node(mean(), &[x])?;
     let x = s.node(BinaryKind::Sub, &[x, centre])?;
     let square = s.mul(x, x)?;
@@ -202,9 +182,7 @@ pub(super) fn layer_norm(s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
     let mut y = s.node(BinaryKind::Div, &[x, deviation])?;
     for (name, kind) in [("weight", BinaryKind::Mul), ("bias", BinaryKind::Add)] {
         if s.module.tensor(name).is_some() {
-            let values = s.tensor(name)?;
-            let values = values.as_slice::<f32>().map_err(|e| s.operator(e))?;
-            let values = s.constant(name, &[1, c, 1, 1], values.to_vec())?;
+            let values = s.channel_weight(name)?;
             y = s.node(kind, &[y, values])?;
         }
     }

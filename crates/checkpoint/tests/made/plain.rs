@@ -22,10 +22,10 @@ impl Image {
     /// An element; 0 outside the image.
     pub fn at(&self, c: usize, y: isize, x: isize) -> f32 {
         let inside = (0..self.h as isize).contains(&y) && (0..self.w as isize).contains(&x);
-        match inside {
-            true => self.v[(c * self.h + y as usize) * self.w + x as usize],
-            false => 0.0,
+        if !inside {
+            return 0.0;
         }
+        self.v[(c * self.h + y as usize) * self.w + x as usize]
     }
 
     pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {

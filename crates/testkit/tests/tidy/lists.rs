@@ -71,19 +71,9 @@ const HELPERS: &[(&str, &str)] = &[
         "what every operator must say of itself",
     ),
     (
-        "checkpoint/src/modules/detect.rs",
-        "heads end a model: they are chosen by its last layer",
+        "checkpoint/src/modules/scope.rs",
+        "what every module is built with",
     ),
-    (
-        "checkpoint/src/modules/detect_anchors.rs",
-        "a form of heads",
-    ),
-    (
-        "checkpoint/src/modules/detect_distances.rs",
-        "a form of heads",
-    ),
-    ("checkpoint/src/modules/detect_once.rs", "a form of heads"),
-    ("checkpoint/src/modules/detect_tasks.rs", "a form of heads"),
     (
         "yolo/src/families/other_tasks.rs",
         "recognises what no family decodes, to refuse it",

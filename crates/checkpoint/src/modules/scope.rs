@@ -1,8 +1,7 @@
 //! A module on its way into the graph: its place in the checkpoint, and the nodes it adds.
 use crate::CheckpointError;
-use crate::builder::Builder;
+use crate::builder::{Builder, Outputs};
 use crate::module::Module;
-use crate::modules;
 use ir::ops::{BinaryKind, Concat};
 use ir::{Op, OpError, Tensor, ValueId};
 
@@ -10,12 +9,12 @@ use ir::{Op, OpError, Tensor, ValueId};
 pub(crate) type Built = Result<ValueId, CheckpointError>;
 
 /// A module and the graph that its nodes go into.
-pub(crate) struct Scope<'a, 't, 's> {
-    pub(crate) builder: &'a mut Builder<'t, 's>,
+pub(crate) struct Scope<'a, 't> {
+    pub(crate) builder: &'a mut Builder<'t>,
     pub(crate) module: &'a Module<'t>,
 }
 
-impl<'t, 's> Scope<'_, 't, 's> {
+impl<'t> Scope<'_, 't> {
     /// Builds the submodule of that name on one value.
     ///
     /// # Errors
@@ -51,11 +50,11 @@ impl<'t, 's> Scope<'_, 't, 's> {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn run(&mut self, module: &Module<'t>, x: ValueId) -> Built {
-        modules::build_one(self.builder, module, x)
+        super::build_one(self.builder, module, x)
     }
 
     /// The same graph seen from another module.
-    pub(crate) fn of<'b>(&'b mut self, module: &'b Module<'t>) -> Scope<'b, 't, 's> {
+    pub(crate) fn within<'b>(&'b mut self, module: &'b Module<'t>) -> Scope<'b, 't> {
         Scope {
             builder: self.builder,
             module,
@@ -67,7 +66,7 @@ impl<'t, 's> Scope<'_, 't, 's> {
     /// # Errors
     /// `Operator` where its inputs do not fit it.
     pub(crate) fn node(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Built {
-        self.builder.node(self.module, op, inputs)
+        Ok(self.nodes(op, inputs, 1)?[0])
     }
 
     /// A node with several outputs.
@@ -80,7 +79,8 @@ impl<'t, 's> Scope<'_, 't, 's> {
         inputs: &[ValueId],
         outputs: usize,
     ) -> Result<Vec<ValueId>, CheckpointError> {
-        self.builder.nodes(self.module, op, inputs, outputs)
+        let outputs = Outputs::Count(outputs);
+        self.builder.write(self.module, op.into(), inputs, outputs)
     }
 
     /// The node that gives an output of the model.
@@ -88,7 +88,12 @@ impl<'t, 's> Scope<'_, 't, 's> {
     /// # Errors
     /// As [`Scope::node`].
     pub(crate) fn output(&mut self, op: impl Into<Op>, inputs: &[ValueId], name: &str) -> Built {
-        self.builder.output(self.module, op, inputs, name)
+        let outputs = Outputs::Named(name);
+        let values = self
+            .builder
+            .write(self.module, op.into(), inputs, outputs)?;
+        self.builder.mark_output(values[0]);
+        Ok(values[0])
     }
 
     /// The channels of all values, one after the other.
@@ -105,6 +110,14 @@ impl<'t, 's> Scope<'_, 't, 's> {
     /// As [`Scope::node`].
     pub(crate) fn add(&mut self, a: ValueId, b: ValueId) -> Built {
         self.node(BinaryKind::Add, &[a, b])
+    }
+
+    /// The sum so far with one more value, or that value where it is the first.
+    ///
+    /// # Errors
+    /// As [`Scope::node`].
+    pub(crate) fn add_to(&mut self, sum: Option<ValueId>, value: ValueId) -> Built {
+        sum.map_or(Ok(value), |sum| self.add(sum, value))
     }
 
     /// The product of two values.
@@ -127,12 +140,24 @@ impl<'t, 's> Scope<'_, 't, 's> {
         }
     }
 
+    /// The shape of a value.
+    pub(crate) fn shape(&self, v: ValueId) -> &[usize] {
+        self.builder.shape(v)
+    }
+
     /// Channels, height and width of a value.
     ///
     /// # Errors
     /// `Expected` where it is not an image.
     pub(crate) fn image(&self, v: ValueId) -> Result<[usize; 3], CheckpointError> {
-        self.builder.image(v, self.module)
+        match *self.shape(v) {
+            [_, c, h, w] => Ok([c, h, w]),
+            ref other => Err(CheckpointError::Expected {
+                at: self.module.path.clone(),
+                expected: "an input [N, C, H, W]",
+                found: format!("{other:?}"),
+            }),
+        }
     }
 
     /// A constant of f32 that no file holds.
@@ -141,6 +166,14 @@ impl<'t, 's> Scope<'_, 't, 's> {
     /// `TooLarge`.
     pub(crate) fn constant(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Built {
         let tensor = Tensor::new(shape, values).map_err(|e| self.operator(e))?;
+        self.tensor_constant(name, tensor)
+    }
+
+    /// A tensor that no file holds in this form, as a constant.
+    ///
+    /// # Errors
+    /// `TooLarge`.
+    pub(crate) fn tensor_constant(&mut self, name: &str, tensor: Tensor) -> Built {
         self.builder.constant(self.module, name, tensor)
     }
 
@@ -168,6 +201,25 @@ impl<'t, 's> Scope<'_, 't, 's> {
     pub(crate) fn tensor(&mut self, name: &str) -> Result<Tensor, CheckpointError> {
         let id = self.module.required_tensor(name)?;
         self.builder.tensor(self.module, name, id)
+    }
+
+    /// One number for each channel from a tensor of the module, as `[1, channels, 1, 1]`.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub(crate) fn channel_weight(&mut self, name: &str) -> Built {
+        let values = self.tensor(name)?;
+        let values = values.as_slice::<f32>().map_err(|e| self.operator(e))?;
+        self.constant(name, &[1, values.len(), 1, 1], values.to_vec())
+    }
+
+    /// Takes bytes that the file decides on out of the budget, before they are allocated.
+    ///
+    /// # Errors
+    /// `TooLarge`.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), CheckpointError> {
+        let budget = self.builder.budget;
+        budget.charge(bytes, || self.module.path.clone())
     }
 
     /// An error of an operator or a tensor, at this module.

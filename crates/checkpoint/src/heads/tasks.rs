@@ -1,18 +1,17 @@
 //! What heads for other tasks predict beside boxes and scores, from a third branch at every level: coefficients of prototype
 //! masks (YOLACT, arXiv:1904.02689), keypoints (YOLO-Pose, arXiv:2204.06806), the angle of an oriented box.
-use super::detect_distances::{Grid, branch};
-use super::element_wise;
+use super::branch;
+use super::grid::Grid;
 use crate::CheckpointError;
 use crate::module::Module;
-use crate::scope::{Built, Scope};
-use crate::tree::Id;
+use crate::modules::{Built, Scope, function_of_activation};
 use ir::ValueId;
 use ir::ops::{BinaryKind, Concat, Reshape, Split, UnaryKind};
 use std::f32::consts::PI;
 
 /// Outputs `[1, 4 + classes + masks, positions]` and the prototypes `[1, masks, H / 4, W / 4]`.
 pub(super) fn masks(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     levels: &[ValueId],
     [boxes, scores]: [ValueId; 2],
 ) -> Result<(), CheckpointError> {
@@ -24,18 +23,20 @@ pub(super) fn masks(
         .copied()
         .ok_or_else(|| s.module.unsupported("a head without levels"))?;
     let proto = s.module.child("proto")?;
-    let x = s.of(&proto).chain(&["cv1", "upsample", "cv2"], finest)?;
+    let x = s
+        .within(&proto)
+        .chain(&["cv1", "upsample", "cv2"], finest)?;
     let last = proto.child("cv3")?;
-    let x = s.of(&last).optional_chain(&["conv", "bn"], x)?;
+    let x = s.within(&last).optional_chain(&["conv", "bn"], x)?;
     let act = last.child("act")?;
-    s.of(&act)
-        .output(element_wise::function(&act)?, &[x], "output1")?;
+    s.within(&act)
+        .output(function_of_activation(&act)?, &[x], "output1")?;
     Ok(())
 }
 
 /// Output `[1, 4 + classes + keypoints · 2 or 3, positions]`: x and y in pixels and, of three numbers, whether it is seen.
 pub(super) fn keypoints(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     levels: &[ValueId],
     [boxes, scores]: [ValueId; 2],
     grid: &Grid,
@@ -69,20 +70,15 @@ pub(super) fn keypoints(
 
 /// Number of keypoints, and 2 or 3 numbers for each.
 fn keypoint_shape(module: &Module<'_>) -> Result<(usize, usize), CheckpointError> {
-    let count = |v: Id| module.tree.int(v).and_then(|i| usize::try_from(i).ok());
-    let shape = module
-        .attribute("kpt_shape")
-        .and_then(|v| module.tree.sequence(v));
-    match shape {
-        Some(&[points, numbers]) => count(points).zip(count(numbers)),
-        _ => None,
+    let shape = module.attribute("kpt_shape");
+    match shape.and_then(|v| module.tree.counts(v)).as_deref() {
+        Some(&[points, numbers @ (2 | 3)]) => Ok((points, numbers)),
+        _ => Err(module.unsupported("keypoints of other than 2 or 3 numbers")),
     }
-    .filter(|(_, numbers)| matches!(numbers, 2 | 3))
-    .ok_or_else(|| module.unsupported("keypoints of other than 2 or 3 numbers"))
 }
 
 /// Angles from -π/4 to 3π/4, `[1, 1, positions]`.
-pub(super) fn angles(s: &mut Scope<'_, '_, '_>, levels: &[ValueId]) -> Built {
+pub(super) fn angles(s: &mut Scope<'_, '_>, levels: &[ValueId]) -> Built {
     let x = branch(s, "cv4", levels, Some(1))?;
     let x = s.node(UnaryKind::Sigmoid, &[x])?;
     let quarter = s.scalar("quarter", 0.25)?;

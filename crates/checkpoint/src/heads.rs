@@ -1,9 +1,14 @@
 //! Detection heads: which layer is one, and which form it has.
-use super::detect_anchors;
-use super::detect_distances::{self, Form};
 use crate::CheckpointError;
-use crate::scope::Scope;
+use crate::modules::{Built, Scope};
 use ir::ValueId;
+use ir::ops::{Concat, Reshape};
+
+mod anchors;
+mod distances;
+mod grid;
+mod once;
+mod tasks;
 
 /// Heads that are built, by class.
 const HEADS: &[(&str, Form, &str)] = &[
@@ -37,15 +42,32 @@ const OTHER_HEADS: &[(&str, &str)] = &[
     ("IBin", "YOLOv7's head with bins"),
 ];
 
-/// What a head tells of the model.
+/// What a head says about the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     /// Attribute path of the head.
     pub(crate) at: String,
+    /// The task it was trained for, as exporters write it.
+    pub(crate) task: &'static str,
     /// Number of classes.
     pub(crate) classes: usize,
     /// Pixels between positions, by level.
     pub(crate) strides: Vec<f32>,
+}
+
+/// What a head gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Boxes and scores of every position.
+    Boxes,
+    /// Each object once.
+    Once,
+    /// Boxes, scores and coefficients of prototype masks; and the prototypes.
+    Masks,
+    /// Boxes, scores and keypoints.
+    Keypoints,
+    /// Oriented boxes, scores and angles.
+    Oriented,
 }
 
 /// Whether a layer ends the model.
@@ -53,41 +75,46 @@ pub(crate) fn is_head(class: &str) -> bool {
     HEADS.iter().any(|h| h.0 == class) || OTHER_HEADS.iter().any(|h| h.0 == class)
 }
 
-/// Adds a head, makes its decoded output the model's `output0` and tells its task.
+/// Adds a head and makes its decoded output the model's `output0`.
 ///
 /// # Errors
 /// `Unsupported` for heads that are not built, and for `end_to_end` where the model was not trained for it; what is wrong with it otherwise.
 pub(crate) fn build(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     levels: &[ValueId],
     end_to_end: bool,
-) -> Result<(Head, &'static str), CheckpointError> {
+) -> Result<Head, CheckpointError> {
     if let Some((_, feature)) = OTHER_HEADS.iter().find(|h| h.0 == s.module.class) {
         return Err(s.module.unsupported(feature));
     }
     let known = HEADS.iter().find(|h| h.0 == s.module.class);
     let &(_, form, task) = known.ok_or_else(|| s.module.unsupported("a head of this class"))?;
     let has_anchors = s.module.find("m")?.is_some();
-    let once = end_to_end && form == Form::Boxes && !has_anchors;
-    if end_to_end && !(once && s.module.find("one2one_cv2")?.is_some()) {
-        return Err(s
-            .module
-            .unsupported("detecting each object once, without suppression,"));
+    if has_anchors && form != Form::Boxes {
+        return Err(s.module.unsupported("a head with anchors for another task"));
     }
-    let head = match (has_anchors, form, once) {
-        (_, _, true) => detect_distances::build(s, levels, Form::Once)?,
-        (true, Form::Boxes, _) => detect_anchors::build(s, levels)?,
-        (true, _, _) => return Err(s.module.unsupported("a head with anchors for another task")),
-        (false, _, _) => detect_distances::build(s, levels, form)?,
+    let can_detect_once = form == Form::Boxes && s.module.find("one2one_cv2")?.is_some();
+    if end_to_end && (has_anchors || !can_detect_once) {
+        let feature = "detecting each object once, without suppression,";
+        return Err(s.module.unsupported(feature));
+    }
+    let strides = if has_anchors {
+        anchors::build(s, levels)?
+    } else if end_to_end {
+        distances::build(s, levels, Form::Once)?
+    } else {
+        distances::build(s, levels, form)?
     };
-    Ok((head, task))
+    Ok(Head {
+        at: s.module.path.clone(),
+        task,
+        classes: s.module.count("nc")?,
+        strides,
+    })
 }
 
 /// The stride of every level.
-pub(super) fn strides(
-    s: &mut Scope<'_, '_, '_>,
-    levels: usize,
-) -> Result<Vec<f32>, CheckpointError> {
+fn strides(s: &mut Scope<'_, '_>, levels: usize) -> Result<Vec<f32>, CheckpointError> {
     let stride = s.tensor("stride")?;
     let values = stride.as_slice::<f32>().map_err(|e| s.operator(e))?;
     let usable = values.len() == levels && values.iter().all(|s| (1.0..=1024.0).contains(s));
@@ -101,8 +128,29 @@ pub(super) fn strides(
     Ok(values.to_vec())
 }
 
+/// The convolutions of one branch at every level, as `[1, width, positions]`.
+fn branch(s: &mut Scope<'_, '_>, name: &str, levels: &[ValueId], width: Option<usize>) -> Built {
+    let branch = s.module.child(name)?;
+    let stacks = branch.children()?;
+    if stacks.len() != levels.len() {
+        return Err(CheckpointError::Expected {
+            at: branch.path,
+            expected: "one stack of convolutions for each level",
+            found: format!("{} for {} levels", stacks.len(), levels.len()),
+        });
+    }
+    let mut rows = Vec::with_capacity(levels.len());
+    for (stack, &level) in stacks.iter().zip(levels) {
+        let x = s.run(stack, level)?;
+        let [c, h, w] = s.image(x)?;
+        let shape = vec![1, width.unwrap_or(c), h * w];
+        rows.push(s.node(Reshape { shape }, &[x])?);
+    }
+    s.node(Concat { axis: 2 }, &rows)
+}
+
 /// The largest stride of a head in pixels, of which both sides of an image must be multiples; 1 where it tells none.
-pub(crate) fn coarsest_stride(s: &mut Scope<'_, '_, '_>) -> usize {
+pub(crate) fn coarsest_stride(s: &mut Scope<'_, '_>) -> usize {
     let stride = s.tensor("stride");
     let values = stride
         .as_ref()

@@ -1,16 +1,17 @@
 //! The head with anchors, as YOLOv5's exports write it: each position of each level predicts one box for each anchor,
 //! `xy = (2 σ(t) - 0.5 + cell) · stride`, `wh = (2 σ(t))² · anchor`. Output `[1, anchors, 5 + classes]`. YOLOv7's adds a learned
 //! number to each channel before the convolution and multiplies by one behind it (arXiv:2207.02696, section 4.3).
-use super::detect::{Head, strides};
+use super::strides;
 use crate::CheckpointError;
-use crate::scope::{Built, Scope};
+use crate::modules::{Built, Scope};
 use ir::ValueId;
 use ir::ops::{BinaryKind, Concat, Reshape, Split, Transpose, UnaryKind};
 
+/// Adds the head and gives the stride of every level.
 pub(super) fn build(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     levels: &[ValueId],
-) -> Result<Head, CheckpointError> {
+) -> Result<Vec<f32>, CheckpointError> {
     let convolutions = s.module.child("m")?.children()?;
     // Behind the levels that detect, YOLOv7's training head reads as many that only help to train.
     let levels = match s.module.class {
@@ -50,16 +51,12 @@ pub(super) fn build(
         boxes.push(level.decode(s, x)?);
     }
     s.output(Concat { axis: 1 }, &boxes, "output0")?;
-    Ok(Head {
-        at: s.module.path.clone(),
-        classes,
-        strides,
-    })
+    Ok(strides)
 }
 
 /// What a learned number for each channel makes of a level, where the head has such.
 fn implicit(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     name: &str,
     level: usize,
     kind: BinaryKind,
@@ -69,7 +66,7 @@ fn implicit(
         return Ok(x);
     };
     let numbers = all.child(&level.to_string())?;
-    let mut s = s.of(&numbers);
+    let mut s = s.within(&numbers);
     let numbers = s.weight("implicit")?;
     s.node(kind, &[x, numbers])
 }
@@ -82,7 +79,7 @@ struct Level {
 }
 
 impl Level {
-    fn decode(&self, s: &mut Scope<'_, '_, '_>, x: ValueId) -> Built {
+    fn decode(&self, s: &mut Scope<'_, '_>, x: ValueId) -> Built {
         let [_, h, w] = s.image(x)?;
         let count = self.anchors.len() / 2;
         let width = self.classes.saturating_add(5);
@@ -100,13 +97,11 @@ impl Level {
         s.node(Reshape { shape }, &[all])
     }
 
-    fn centres(&self, s: &mut Scope<'_, '_, '_>, t: ValueId, [h, w]: [usize; 2]) -> Built {
+    fn centres(&self, s: &mut Scope<'_, '_>, t: ValueId, [h, w]: [usize; 2]) -> Built {
         let count = self.anchors.len() / 2;
         let cells =
             (0..count * h * w).flat_map(|i| [(i % w) as f32 - 0.5, (i / w % h) as f32 - 0.5]);
-        s.builder
-            .budget
-            .charge(count * h * w * 8, || s.module.path.clone())?;
+        s.charge(count * h * w * 8)?;
         let two = s.scalar("two", 2.0)?;
         let cells = s.constant("grid", &[1, count, h, w, 2], cells.collect())?;
         let stride = s.scalar("stride", self.stride)?;
@@ -115,12 +110,10 @@ impl Level {
         s.mul(xy, stride)
     }
 
-    fn sizes(&self, s: &mut Scope<'_, '_, '_>, t: ValueId, [h, w]: [usize; 2]) -> Built {
+    fn sizes(&self, s: &mut Scope<'_, '_>, t: ValueId, [h, w]: [usize; 2]) -> Built {
         let count = self.anchors.len() / 2;
         let anchors = self.anchors.chunks_exact(2);
-        s.builder
-            .budget
-            .charge(count * h * w * 8, || s.module.path.clone())?;
+        s.charge(count * h * w * 8)?;
         let anchors = anchors.flat_map(|a| a.iter().copied().cycle().take(h * w * 2));
         let two = s.scalar("two", 2.0)?;
         let anchors = s.constant("anchor_grid", &[1, count, h, w, 2], anchors.collect())?;

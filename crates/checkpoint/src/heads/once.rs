@@ -1,6 +1,6 @@
 //! The tail of end-to-end models (YOLOv10, arXiv:2405.14458, section 3.1): the best class scores of the best positions.
 use crate::CheckpointError;
-use crate::scope::{Built, Scope};
+use crate::modules::{Built, Scope};
 use ir::ops::{
     BinaryKind, Cast, Concat, Gather, Mod, Reduce, ReduceKind, Reshape, TopK, Transpose,
 };
@@ -11,11 +11,11 @@ const DEFAULT_MAX_DET: usize = 300;
 
 /// From boxes `[1, 4, positions]` and scores `[1, classes, positions]` to the model's output `[1, max_det, 6]`.
 pub(super) fn select(
-    s: &mut Scope<'_, '_, '_>,
+    s: &mut Scope<'_, '_>,
     boxes: ValueId,
     scores: ValueId,
 ) -> Result<(), CheckpointError> {
-    let (classes, positions) = match *s.builder.shape(scores) {
+    let (classes, positions) = match *s.shape(scores) {
         [_, classes, positions] => (classes, positions),
         _ => (0, 0),
     };
@@ -40,7 +40,7 @@ pub(super) fn select(
     let flat = s.node(Reshape { shape }, &[scores])?;
     let chosen = s.nodes(first(k), &[flat], 2)?;
     let width = Tensor::scalar(i64::try_from(classes).unwrap_or(i64::MAX));
-    let width = s.builder.constant(s.module, "classes", width)?;
+    let width = s.tensor_constant("classes", width)?;
     let row = s.node(BinaryKind::Div, &[chosen[1], width])?;
     let class = s.node(Mod { fmod: false }, &[chosen[1], width])?;
     let to = DataType::F32;
@@ -65,8 +65,8 @@ fn first(k: usize) -> TopK {
 }
 
 /// Rows of `[1, rows, n]` at the indices `[1, k]`.
-fn gather(s: &mut Scope<'_, '_, '_>, x: ValueId, indices: ValueId) -> Built {
-    let shape = s.builder.shape(indices).iter().skip(1).copied().collect();
+fn gather(s: &mut Scope<'_, '_>, x: ValueId, indices: ValueId) -> Built {
+    let shape = s.shape(indices).iter().skip(1).copied().collect();
     let indices = s.node(Reshape { shape }, &[indices])?;
     s.node(Gather { axis: 1 }, &[x, indices])
 }
