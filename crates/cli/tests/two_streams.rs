@@ -12,7 +12,8 @@ const ALL: [Fusion; 3] = [Fusion::Concat, Fusion::Add, Fusion::Channels];
 fn pairs(train: usize, val: usize) -> Tiny {
     let tiny = Tiny::new(0, 0);
     for fusion in ALL {
-        onnx::save(&detector(fusion), &tiny.path(&format!("{fusion:?}.onnx"))).unwrap();
+        let bytes = onnx::encode(&detector(fusion)).unwrap();
+        std::fs::write(tiny.path(&format!("{fusion:?}.onnx")), bytes).unwrap();
     }
     for (split, count, seed) in [("train", train, 1000), ("val", val, 2000)] {
         for i in 0..count {

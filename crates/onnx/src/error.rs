@@ -18,11 +18,6 @@ pub enum OnnxError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        path: PathBuf,
-        source: std::io::Error,
-    },
     #[error("{}", ir::git_lfs::POINTER)]
     GitLfsPointer,
     #[error("not an ONNX model, or a truncated one: {0}")]

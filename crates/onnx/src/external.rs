@@ -1,7 +1,6 @@
 //! External data: tensors whose bytes lie in files beside the model.
 use crate::OnnxError;
 use crate::proto::TensorProto;
-use crate::tensors::check_bytes;
 use ir::{Tensor, git_lfs};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -99,7 +98,8 @@ impl Folder {
         if let Some(expected) = expected {
             check_bytes(proto, expected, u128::from(length))?;
         }
-        self.count(proto, (path, file_bytes), length)?;
+        self.files.borrow_mut().insert(path, file_bytes);
+        self.count(proto, length)?;
         file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
         let mut bytes = Vec::new();
         file.take(length)
@@ -142,14 +142,8 @@ impl Folder {
     }
 
     /// Counts what is read: a file of a few megabytes could state a thousand tensors that each take all of it.
-    fn count(
-        &self,
-        proto: &TensorProto,
-        (path, file_bytes): (PathBuf, u64),
-        length: u64,
-    ) -> Result<(), OnnxError> {
-        let mut files = self.files.borrow_mut();
-        files.insert(path, file_bytes);
+    fn count(&self, proto: &TensorProto, length: u64) -> Result<(), OnnxError> {
+        let files = self.files.borrow();
         let all = files.values().fold(0u64, |n, &b| n.saturating_add(b));
         let allowed = all.saturating_mul(2).saturating_add(MAX_OVERLAP_BYTES);
         let found = self.read_bytes.get().saturating_add(length);
@@ -163,6 +157,26 @@ impl Folder {
             allowed,
         })
     }
+}
+
+/// Refuses a tensor whose bytes are more or fewer than its type and shape need.
+///
+/// # Errors
+/// `TensorBytes`, naming the tensor.
+pub(crate) fn check_bytes(
+    proto: &TensorProto,
+    expected: u128,
+    found: u128,
+) -> Result<(), OnnxError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(OnnxError::TensorBytes {
+        tensor: proto.name().to_owned(),
+        dims: proto.dims.clone(),
+        expected,
+        found,
+    })
 }
 
 fn entry(proto: &TensorProto, key: &str) -> Option<String> {

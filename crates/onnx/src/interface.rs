@@ -32,7 +32,7 @@ pub(crate) fn is_channels_last(shape: &[usize]) -> bool {
     }
 }
 
-/// Bytes become reals, and channels come first. What cannot be brought there is left as it is.
+/// Bytes become f32, and channels come first. What cannot be brought there is left as it is.
 fn plain_image(graph: &mut Graph, input: ValueId, ty: &TensorType) {
     let channels_last = is_channels_last(&ty.shape);
     let casts = |node: &Node| matches!(&node.op, Op::Cast(c) if c.to == DataType::F32);
@@ -49,15 +49,11 @@ fn plain_image(graph: &mut Graph, input: ValueId, ty: &TensorType) {
     edit.set_type(input, TensorType::new(DataType::F32, shape.clone()));
     let name = graph.value(input).name.clone();
     let perm = vec![0, 2, 3, 1];
-    let image = match channels_last {
-        true => edit.node(
-            &name,
-            Transpose { perm },
-            &[input],
-            &[&format!("{name}.nhwc")],
-        )[0],
-        false => input,
-    };
+    let mut image = input;
+    if channels_last {
+        let output = format!("{name}.nhwc");
+        image = edit.node(&name, Transpose { perm }, &[input], &[&output])[0];
+    }
     for &(id, position) in &readers {
         let node = graph.node(id);
         if casts(node) {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod encode;
 mod error;
 mod external;
 mod fold;
@@ -11,15 +12,12 @@ mod interface;
 mod load;
 mod opsets;
 mod proto;
-mod quantized;
-mod save;
-mod space_to_depth;
 mod subgraphs;
 mod sweep;
 mod tensors;
 mod topology;
 mod types;
 
+pub use encode::encode;
 pub use error::OnnxError;
 pub use load::{LoadOptions, external_files, load, parse};
-pub use save::{encode, save};

@@ -6,7 +6,7 @@ use crate::proto::{
 };
 use crate::sweep::{Slot, Sweep};
 use crate::{OnnxError, interface, opsets, subgraphs, tensors, topology, types};
-use ir::{Graph, Tensor, TensorType, UniqueNames, ValueId, git_lfs};
+use ir::{Edit, Graph, Tensor, TensorType, UniqueNames, ValueId, git_lfs};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,7 +144,7 @@ fn graph_of(
         .filter_map(declared)
         .collect();
     let initializers = std::mem::take(&mut file.initializer);
-    let inputs = given_values(&mut sweep, initializers, &file.input, (options, stated))?;
+    let inputs = given_values(&mut sweep, initializers, &file.input, options, stated)?;
     let given: BTreeSet<String> = sweep.slots.keys().cloned().collect();
     for index in topology::sort(&file.node, &given)? {
         sweep.node(&file.node[index], index)?;
@@ -236,7 +236,8 @@ fn given_values(
     sweep: &mut Sweep<'_>,
     initializers: Vec<TensorProto>,
     given: &[ValueInfoProto],
-    (options, stated): (&LoadOptions, Option<[usize; 2]>),
+    options: &LoadOptions,
+    stated_imgsz: Option<[usize; 2]>,
 ) -> Result<Vec<String>, OnnxError> {
     for proto in initializers {
         let tensor = tensors::decode(&proto, sweep.folder)?;
@@ -266,7 +267,7 @@ fn given_values(
                 value: name.to_owned(),
             });
         } else if !sweep.slots.contains_key(name) {
-            let ty = types::input_type(info, options.imgsz, stated)?;
+            let ty = types::input_type(info, options.imgsz, stated_imgsz)?;
             sweep
                 .slots
                 .insert(name.to_owned(), Slot::computed(name, Some(ty)));
@@ -285,61 +286,61 @@ fn build(
 ) -> Result<(), OnnxError> {
     let names: Vec<String> = outputs.iter().map(|o| o.name().to_owned()).collect();
     let renamed = settle_outputs(&mut sweep, &names)?;
-    let mut edit = graph.edit();
-    let mut ids: BTreeMap<String, ValueId> = BTreeMap::new();
+    let mut values = Values {
+        edit: graph.edit(),
+        ids: BTreeMap::new(),
+    };
     for name in inputs {
         if let Some(ty) = sweep.slots[name].ty.clone() {
-            ids.insert(name.clone(), edit.input(name, ty));
+            let id = values.edit.input(name, ty);
+            values.ids.insert(name.clone(), id);
         }
     }
-    // An alias of a constant becomes a constant of its own only where an output needs the name.
-    let constant = |edit: &mut ir::Edit,
-                    ids: &mut BTreeMap<String, ValueId>,
-                    name: &str|
-     -> Result<ValueId, OnnxError> {
-        if let Some(&id) = ids.get(name) {
-            return Ok(id);
-        }
-        let tensor = sweep.slots.get(name).and_then(|s| s.constant.clone());
-        let tensor = tensor.ok_or_else(|| OnnxError::Undefined {
-            value: name.to_owned(),
-            by: "the model".to_owned(),
-        })?;
-        let id = edit.constant(name, tensor);
-        ids.insert(name.to_owned(), id);
-        Ok(id)
-    };
     for node in sweep.planned.drain(..) {
-        let inputs = node
-            .inputs
-            .iter()
-            .map(|n| constant(&mut edit, &mut ids, n))
-            .collect::<Result<Vec<_>, _>>()?;
-        let shown = |n: &String| renamed.get(n).unwrap_or(n).clone();
-        let outputs: Vec<(String, _)> = node
-            .outputs
-            .iter()
-            .map(|(n, ty)| (shown(n), ty.clone()))
-            .collect();
+        let inputs = node.inputs.iter();
+        let inputs = inputs.map(|name| values.id(name, &sweep.slots));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let outputs = node.outputs.iter();
+        let outputs = outputs.map(|(name, ty)| (renamed.get(name).unwrap_or(name), ty));
         let outputs: Vec<(&str, _)> = outputs
-            .iter()
-            .map(|(n, ty)| (n.as_str(), ty.clone()))
+            .map(|(name, ty)| (name.as_str(), ty.clone()))
             .collect();
-        let made = edit.node_typed(&node.name, node.op, &inputs, &outputs);
-        ids.extend(node.outputs.into_iter().map(|(n, _)| n).zip(made));
+        let made = (values.edit).node_typed(&node.name, node.op, &inputs, &outputs);
+        let names = node.outputs.into_iter().map(|(name, _)| name);
+        values.ids.extend(names.zip(made));
     }
     let canonical: BTreeMap<&String, &String> =
         renamed.iter().map(|(from, to)| (to, from)).collect();
     for name in &names {
-        let id = constant(
-            &mut edit,
-            &mut ids,
-            canonical.get(name).copied().unwrap_or(name),
-        )?;
-        edit.output(id);
+        let id = values.id(canonical.get(name).copied().unwrap_or(name), &sweep.slots)?;
+        values.edit.output(id);
     }
-    graph.apply(edit)?;
+    graph.apply(values.edit)?;
     Ok(())
+}
+
+/// The values of the graph to be, by their names in the file.
+struct Values {
+    edit: Edit,
+    ids: BTreeMap<String, ValueId>,
+}
+
+impl Values {
+    /// The value of a name; one that is constant is entered when it is read first.
+    fn id(&mut self, name: &str, slots: &BTreeMap<String, Slot>) -> Result<ValueId, OnnxError> {
+        if let Some(&id) = self.ids.get(name) {
+            return Ok(id);
+        }
+        let tensor = slots.get(name).and_then(|s| s.constant.clone());
+        let tensor = tensor.ok_or_else(|| OnnxError::Undefined {
+            value: name.to_owned(),
+            by: "the model".to_owned(),
+        })?;
+        // An alias of a constant becomes a constant of its own only where an output needs the name.
+        let id = self.edit.constant(name, tensor);
+        self.ids.insert(name.to_owned(), id);
+        Ok(id)
+    }
 }
 
 /// Gives every output that is an alias a value of its own: by renaming what it is an alias of, else by a copy.

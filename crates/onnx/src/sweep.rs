@@ -3,14 +3,17 @@ use crate::external::Folder;
 use crate::fold::{FoldBudget, Folded, fold, is_small};
 use crate::opsets::{self, Upgrade};
 use crate::proto::NodeProto;
-use crate::quantized::Quantized;
 use crate::{OnnxError, attributes, subgraphs, topology};
 use ir::{
     DataType, InputSpec, NodeSpec, Op, OpError, Parsed, Shapes, Tensor, TensorType, UniqueNames,
     ops::Opaque,
 };
 use prost::Message;
+use quantized::Quantized;
 use std::collections::BTreeMap;
+
+mod quantized;
+mod space_to_depth;
 
 /// What is known of one name of the file.
 #[derive(Clone, Debug)]
@@ -66,7 +69,7 @@ pub(crate) struct Sweep<'a> {
     pub(crate) budget: FoldBudget,
     /// Names of the file.
     pub(crate) names: UniqueNames,
-    /// The real numbers behind codes, by the names of codes, scale and zero_point.
+    /// The dequantized values, by the names of what they are quantized as, its scale and its zero_point.
     pub(crate) dequantized: BTreeMap<Vec<String>, String>,
 }
 
@@ -148,60 +151,33 @@ impl Sweep<'_> {
         })
     }
 
-    pub(crate) fn known(
-        &mut self,
-        node: &NodeProto,
-        name: String,
-        parsed: Parsed,
-    ) -> Result<(), OnnxError> {
-        let missing = |i| OpError::InputCount {
-            expected: "more",
-            found: i,
-        };
-        let slot = |&i: &usize| {
-            node.input
-                .get(i)
-                .and_then(|n| self.slots.get(n))
-                .ok_or_else(|| missing(i))
-        };
-        let slots = parsed
-            .inputs
-            .iter()
-            .map(slot)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| self.node_error(node, &name, e))?;
+    /// Plans a node whose operator is understood, or replaces it by constants where it can be computed now.
+    ///
+    /// # Errors
+    /// `Node` where its inputs do not fit it.
+    fn known(&mut self, node: &NodeProto, name: String, parsed: Parsed) -> Result<(), OnnxError> {
+        let slots = self.read_slots(node, &parsed);
+        let slots = slots.map_err(|e| self.node_error(node, &name, e))?;
         let outputs = output_names(node, &name);
-        let mut types: Vec<Option<TensorType>> = vec![None; outputs.len()];
-        if let Some(inputs) = slots
-            .iter()
-            .map(|s| s.ty.as_ref())
-            .collect::<Option<Vec<_>>>()
-        {
-            let inferred = parsed
-                .op
-                .infer(&inputs)
-                .map_err(|e| self.node_error(node, &name, e))?;
-            if inferred.len() < outputs.len() {
-                let source = OpError::OutputCount {
-                    expected: inferred.len(),
-                    found: outputs.len(),
-                };
-                return Err(self.node_error(node, &name, source));
-            }
-            let may_fold = is_foldable(&parsed.op, &slots, &inputs, &inferred);
-            let folded = match may_fold {
-                true => self.fold_known(&parsed.op, &slots, &inferred),
-                false => None,
-            };
-            if let Some(tensors) = folded {
-                for (output, tensor) in outputs.iter().zip(tensors) {
-                    self.slots
-                        .insert(output.clone(), Slot::constant(output, tensor));
+        let types = slots.iter().map(|s| s.ty.as_ref());
+        let types: Option<Vec<&TensorType>> = types.collect();
+        let mut inferred = None;
+        if let Some(inputs) = types {
+            let given = infer(&parsed.op, &inputs, outputs.len());
+            let given = given.map_err(|e| self.node_error(node, &name, e))?;
+            if is_foldable(&parsed.op, &slots, &inputs, &given)
+                && let Some(tensors) = self.fold_known(&parsed.op, &slots, &given)
+            {
+                for (output, tensor) in outputs.into_iter().zip(tensors) {
+                    let slot = Slot::constant(&output, tensor);
+                    self.slots.insert(output, slot);
                 }
                 return Ok(());
             }
-            types = inferred.into_iter().take(outputs.len()).map(Some).collect();
+            inferred = Some(given);
         }
+        let types = inferred.into_iter().flatten().map(Some);
+        let types = types.chain(std::iter::repeat(None));
         let inputs = slots.iter().map(|s| s.name.clone()).collect();
         self.plan(Planned {
             name,
@@ -210,6 +186,19 @@ impl Sweep<'_> {
             outputs: outputs.into_iter().zip(types).collect(),
         });
         Ok(())
+    }
+
+    /// What is known of the inputs that an operator reads as tensors.
+    fn read_slots(&self, node: &NodeProto, parsed: &Parsed) -> Result<Vec<&Slot>, OpError> {
+        let slot = |&position: &usize| {
+            let name = node.input.get(position);
+            let slot = name.and_then(|n| self.slots.get(n));
+            slot.ok_or(OpError::InputCount {
+                expected: "more",
+                found: position,
+            })
+        };
+        parsed.inputs.iter().map(slot).collect()
     }
 
     /// Computes a node now, where that is within the budget.
@@ -330,6 +319,18 @@ impl Sweep<'_> {
             source: Box::new(source),
         }
     }
+}
+
+/// Types of an operator's outputs, of which at least `outputs` are read.
+fn infer(op: &Op, inputs: &[&TensorType], outputs: usize) -> Result<Vec<TensorType>, OpError> {
+    let types = op.infer(inputs)?;
+    if types.len() < outputs {
+        return Err(OpError::OutputCount {
+            expected: types.len(),
+            found: outputs,
+        });
+    }
+    Ok(types)
 }
 
 /// Names of an operator's outputs; one that the file leaves out in the middle gets a name.

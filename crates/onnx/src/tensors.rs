@@ -1,6 +1,6 @@
 //! `TensorProto` to tensor and back, in every encoding that exporters use.
 use crate::OnnxError;
-use crate::external::Folder;
+use crate::external::{Folder, check_bytes};
 use crate::proto::TensorProto;
 use half::{bf16, f16};
 use ir::{DataType, Tensor, TensorData};
@@ -112,22 +112,6 @@ fn expected_bytes(proto: &TensorProto, size: usize) -> u128 {
         .dims
         .iter()
         .fold(size as u128, |n, &d| n.saturating_mul(d as u128))
-}
-
-pub(crate) fn check_bytes(
-    proto: &TensorProto,
-    expected: u128,
-    found: u128,
-) -> Result<(), OnnxError> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(OnnxError::TensorBytes {
-        tensor: proto.name().to_owned(),
-        dims: proto.dims.clone(),
-        expected,
-        found,
-    })
 }
 
 fn raw_bytes<'a>(

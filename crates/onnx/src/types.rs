@@ -72,11 +72,12 @@ pub(crate) fn input_type(
     imgsz: Option<[usize; 2]>,
     stated: Option<[usize; 2]>,
 ) -> Result<TensorType, OnnxError> {
-    let input = || info.name().to_owned();
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let (tensor, shape) = tensor
         .and_then(|t| Some((t, t.shape.as_ref()?)))
-        .ok_or_else(|| OnnxError::InputType { input: input() })?;
+        .ok_or_else(|| OnnxError::InputType {
+            input: info.name().to_owned(),
+        })?;
     let is_image = shape.dim.len() == 4;
     let lengths = shape.dim.iter().map(|d| length(d, is_image));
     let mut lengths: Vec<Option<usize>> = lengths.collect();
@@ -92,7 +93,7 @@ pub(crate) fn input_type(
         let found = [lengths[y].unwrap_or(h), lengths[x].unwrap_or(w)];
         if found != [h, w] {
             return Err(OnnxError::StaticImgsz {
-                input: input(),
+                input: info.name().to_owned(),
                 expected: [h, w],
                 found,
             });
@@ -103,30 +104,29 @@ pub(crate) fn input_type(
         lengths[y].get_or_insert(h);
         lengths[x].get_or_insert(w);
     }
-    let open: Vec<usize> = (0..lengths.len())
-        .filter(|&a| lengths[a].is_none())
-        .collect();
+    let open = (0..lengths.len()).filter(|&axis| lengths[axis].is_none());
+    let open: Vec<usize> = open.collect();
     if !open.is_empty() {
+        let input = info.name().to_owned();
         let axes = open.iter().map(|&a| axis_name(a, &shape.dim[a])).collect();
-        let imgsz_helps = is_image && open.iter().all(|a| [y, x].contains(a));
+        let imgsz_helps = is_image && open.iter().all(|axis| [y, x].contains(axis));
         return Err(if imgsz_helps {
-            OnnxError::DynamicImgsz {
-                input: input(),
-                axes,
-            }
+            OnnxError::DynamicImgsz { input, axes }
         } else {
-            OnnxError::DynamicAxes {
-                input: input(),
-                axes,
-            }
+            OnnxError::DynamicAxes { input, axes }
         });
     }
     let shape: Vec<usize> = lengths.into_iter().flatten().collect();
     let ty = TensorType::new(DataType::from_onnx(tensor.elem_type()), shape);
+    check_elements(info, ty)
+}
+
+/// Refuses an input that no memory holds.
+fn check_elements(info: &ValueInfoProto, ty: TensorType) -> Result<TensorType, OnnxError> {
     let found = (ty.shape.iter()).fold(1u128, |n, &d| n.saturating_mul(d as u128));
     if found > MAX_INPUT_ELEMENTS {
         return Err(OnnxError::InputTooLarge {
-            input: input(),
+            input: info.name().to_owned(),
             bytes: found.saturating_mul(ty.dtype.size_bytes().unwrap_or(1) as u128),
             found,
             shape: ty.shape,

@@ -72,7 +72,8 @@ impl Tiny {
         let tiny = Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
         };
-        onnx::save(&tiny::detector(), &tiny.path("tiny.onnx")).expect("written");
+        let model = onnx::encode(&tiny::detector()).expect("it is written");
+        fs::write(tiny.path("tiny.onnx"), model).expect("written");
         for (split, count, seed) in [("train", train, 1000), ("val", val, 2000)] {
             for i in 0..count {
                 tiny.put_scene(split, &format!("{i:04}"), seed + i as u64);

@@ -317,23 +317,6 @@ fn parse_given_constants_are_no_inputs() {
 }
 
 #[test]
-fn save_into_absent_folder_names_the_path() {
-    let graph = read_default(&model(vec![node("Relu", &["x"], &["y"])], vec![])).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let found = crate::save(&graph, &folder.path().join("absent/m.onnx"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        found.contains("cannot write") && found.contains("absent/m.onnx"),
-        "{found}"
-    );
-    let path = folder.path().join("m.onnx");
-    crate::save(&graph, &path).unwrap();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    load(&path, &LoadOptions::default()).unwrap();
-}
-
-#[test]
 fn parse_damaged_file_never_panics() {
     let target = tensors::encode(Some("t"), &Tensor::vector(vec![1i64, -1])).unwrap();
     let nodes = vec![

@@ -1,8 +1,8 @@
 //! SpaceToDepth, read as the slices and the join that it is (ONNX SpaceToDepth, opsets 1 and 13), so that Focus has one
 //! form. ONNX Runtime's tools write it where a model had the slices.
+use super::Sweep;
 use crate::OnnxError;
 use crate::proto::NodeProto;
-use crate::sweep::Sweep;
 use ir::ops::{Concat, Slice, SliceRange};
 use ir::{Op, OpError, Parsed};
 

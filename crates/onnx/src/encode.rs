@@ -1,4 +1,4 @@
-//! Writing a graph as a file.
+//! From a graph to the bytes of a file.
 use crate::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
@@ -7,48 +7,9 @@ use ir::ops::Opaque;
 use ir::{Graph, LoweredInput, LoweredNode, LoweredOutput, Node, Op, Tensor, UniqueNames, ValueId};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::Path;
 
 /// Largest protobuf message.
 const MAX_FILE_BYTES: usize = i32::MAX as usize;
-
-/// Writes a model; the file appears under its name only when it is complete.
-///
-/// # Errors
-/// `Write` when the folder cannot be written or the disk is full; as [`encode`] otherwise.
-pub fn save(graph: &Graph, path: &Path) -> Result<(), OnnxError> {
-    let bytes = encode(graph)?;
-    let failed = |source| OnnxError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| failed(std::io::ErrorKind::IsADirectory.into()))?;
-    let temporary = path.with_file_name(format!(
-        ".{}.{}.tmp",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let written = write_new(&temporary, &bytes).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Nothing half-written may stay; that it cannot be removed either adds nothing to the first error.
-        let _ = std::fs::remove_file(&temporary);
-        failed(source)
-    })
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
 
 /// Encodes a model; the same graph gives the same bytes.
 ///
@@ -90,6 +51,19 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         initializer: writer.initializers,
         ..GraphProto::default()
     };
+    let model = envelope(graph, file);
+    let found = model.encoded_len();
+    if found > MAX_FILE_BYTES {
+        return Err(OnnxError::TooLarge {
+            expected: MAX_FILE_BYTES,
+            found,
+        });
+    }
+    Ok(model.encode_to_vec())
+}
+
+/// What a file says around its graph: opsets, who wrote it, metadata.
+fn envelope(graph: &Graph, file: GraphProto) -> ModelProto {
     let entry = |(k, v): (&String, &String)| StringStringEntryProto {
         key: Some(k.clone()),
         value: Some(v.clone()),
@@ -99,7 +73,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         version: Some(v),
     };
     let others = graph.domains.iter().map(|(d, &v)| (d.as_str(), v));
-    let model = ModelProto {
+    ModelProto {
         ir_version: Some(opsets::ir_version(graph.opset)),
         opset_import: std::iter::once(("", graph.opset))
             .chain(others)
@@ -110,15 +84,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         graph: Some(file),
         metadata_props: graph.metadata.iter().map(entry).collect(),
         ..ModelProto::default()
-    };
-    let found = model.encoded_len();
-    if found > MAX_FILE_BYTES {
-        return Err(OnnxError::TooLarge {
-            expected: MAX_FILE_BYTES,
-            found,
-        });
     }
-    Ok(model.encode_to_vec())
 }
 
 /// The growing file.

@@ -1,21 +1,21 @@
-//! Operators of quantized tensors (QOperator format), read as the real operator between DequantizeLinear and
+//! Operators of quantized tensors (QOperator format), read as the float operator between DequantizeLinear and
 //! QuantizeLinear that each is defined as, so that a quantized graph has one form.
 //!
 //! Spec: onnx.ai/onnx/operators (QLinearConv, QLinearMatMul), opset 10 to 21; ONNX Runtime's ContribOperators.md
 //! (com.microsoft).
+use super::{Slot, Sweep};
 use crate::OnnxError;
 use crate::proto::{AttributeProto, NodeProto};
-use crate::sweep::{Slot, Sweep};
 use crate::topology;
-use ir::Tensor;
+use ir::{OpError, Tensor};
 
 /// The domain in which ONNX Runtime keeps operators of its own.
 pub(crate) const CONTRIBUTED: &str = "com.microsoft";
 
-/// A quantized operand: the positions of its codes and its scale, which its zero_point follows.
+/// A quantized operand: the positions of its values and of its scale, which its zero_point follows.
 #[derive(Clone, Copy)]
 struct Operand {
-    codes: usize,
+    values: usize,
     scale: usize,
     /// Axis, counted from the last, along which it may have several scales.
     axis: Option<Axis>,
@@ -27,47 +27,49 @@ enum Axis {
     Last,
 }
 
-/// How a quantized operator is spelled.
+/// How a quantized operator lays out its inputs.
 struct Spelling {
-    real: &'static str,
+    /// The float operator that it stands for.
+    float: &'static str,
     operands: Vec<Operand>,
-    /// Position of 32-bit codes on the grid of the operands' product.
+    /// Position of a bias in 32 bits, whose scale is the product of the operands' scales.
     bias: Option<usize>,
     /// Position of the scale of the result, which its zero_point follows.
     scale: usize,
 }
 
 impl Spelling {
+    /// The layout of a node's inputs; `None` for any other operator.
     fn of(node: &NodeProto) -> Option<Self> {
-        let operand = |codes, axis| Operand {
-            codes,
-            scale: codes + 1,
+        let operand = |values, axis| Operand {
+            values,
+            scale: values + 1,
             axis,
         };
-        let one = |real| Self {
-            real,
+        let unary = |float| Self {
+            float,
             operands: vec![operand(0, None)],
             bias: None,
             scale: 3,
         };
-        let two = |real, axis| Self {
-            real,
+        let binary = |float, axis| Self {
+            float,
             operands: vec![operand(0, None), operand(3, axis)],
             bias: None,
             scale: 6,
         };
         let transposed = int(node, "transB") == Some(1);
         Some(match (node.domain(), node.op_type()) {
-            (CONTRIBUTED, "QLinearAdd") => two("Add", None),
-            (CONTRIBUTED, "QLinearMul") => two("Mul", None),
-            (CONTRIBUTED, "QLinearSigmoid") => one("Sigmoid"),
-            (CONTRIBUTED, "QLinearLeakyRelu") => one("LeakyRelu"),
-            (CONTRIBUTED, "QLinearAveragePool") => one("AveragePool"),
-            (CONTRIBUTED, "QLinearGlobalAveragePool") => one("GlobalAveragePool"),
-            (CONTRIBUTED, "QLinearReduceMean") => one("ReduceMean"),
-            (CONTRIBUTED, "QLinearSoftmax") => one("Softmax"),
+            (CONTRIBUTED, "QLinearAdd") => binary("Add", None),
+            (CONTRIBUTED, "QLinearMul") => binary("Mul", None),
+            (CONTRIBUTED, "QLinearSigmoid") => unary("Sigmoid"),
+            (CONTRIBUTED, "QLinearLeakyRelu") => unary("LeakyRelu"),
+            (CONTRIBUTED, "QLinearAveragePool") => unary("AveragePool"),
+            (CONTRIBUTED, "QLinearGlobalAveragePool") => unary("GlobalAveragePool"),
+            (CONTRIBUTED, "QLinearReduceMean") => unary("ReduceMean"),
+            (CONTRIBUTED, "QLinearSoftmax") => unary("Softmax"),
             (CONTRIBUTED, "QLinearConcat") => Self {
-                real: "Concat",
+                float: "Concat",
                 operands: (2..node.input.len())
                     .step_by(3)
                     .map(|i| operand(i, None))
@@ -78,7 +80,7 @@ impl Spelling {
             (CONTRIBUTED, "QGemm") => Self {
                 bias: Some(6),
                 scale: 7,
-                ..two(
+                ..binary(
                     "Gemm",
                     Some(if transposed { Axis::First } else { Axis::Last }),
                 )
@@ -86,9 +88,9 @@ impl Spelling {
             // ONNX Runtime's own files have these in either domain.
             ("" | "ai.onnx" | CONTRIBUTED, "QLinearConv") => Self {
                 bias: Some(8),
-                ..two("Conv", Some(Axis::First))
+                ..binary("Conv", Some(Axis::First))
             },
-            ("" | "ai.onnx" | CONTRIBUTED, "QLinearMatMul") => two("MatMul", Some(Axis::Last)),
+            ("" | "ai.onnx" | CONTRIBUTED, "QLinearMatMul") => binary("MatMul", Some(Axis::Last)),
             _ => return None,
         })
     }
@@ -98,9 +100,9 @@ impl Spelling {
 pub(crate) enum Quantized {
     /// It was read.
     Read,
-    /// It computes with codes in a way that has no real form, for this reason.
+    /// It computes with quantized values in a way that has no float form, for this reason.
     Refused(&'static str),
-    /// It does not compute with codes.
+    /// It does not compute with quantized values.
     Not,
 }
 
@@ -144,24 +146,29 @@ impl Sweep<'_> {
         for operand in &spelling.operands {
             inputs.push(self.dequantized(node, *operand, &name)?);
         }
-        if let Some(codes) = spelling.bias.and_then(|i| given(node, i)) {
-            inputs.push(self.bias(node, (codes, &spelling), &name)?);
+        if let Some(position) = spelling.bias
+            && let Some(values) = given(node, position)
+        {
+            let scales = self.bias_scales(node, &spelling.operands);
+            let scales = scales.map_err(|e| self.node_error(node, &name, e))?;
+            inputs.push(self.bias(values, scales, &format!("{name}_dequantize_{position}"))?);
         }
         let output = node.output.first().cloned().unwrap_or_default();
         let quantized = given(node, spelling.scale).is_some();
-        let real = match quantized {
-            true => self.names.unique(&format!("{output}_real")),
-            false => output.clone(),
+        let float = if quantized {
+            self.names.unique(&format!("{output}_real"))
+        } else {
+            output.clone()
         };
-        let told = |a: &&AttributeProto| !matches!(a.name(), "channels_last" | "opset");
+        let is_kept = |a: &&AttributeProto| !matches!(a.name(), "channels_last" | "opset");
         let made = NodeProto {
-            op_type: Some(spelling.real.to_owned()),
-            attribute: node.attribute.iter().filter(told).cloned().collect(),
-            ..part(&name, inputs, &real)
+            op_type: Some(spelling.float.to_owned()),
+            attribute: node.attribute.iter().filter(is_kept).cloned().collect(),
+            ..part(&name, inputs, &float)
         };
         self.node(&made, index)?;
         if quantized {
-            let mut inputs = vec![real];
+            let mut inputs = vec![float];
             inputs.extend(node.input.iter().skip(spelling.scale).take(2).cloned());
             let made = NodeProto {
                 op_type: Some("QuantizeLinear".to_owned()),
@@ -172,7 +179,7 @@ impl Sweep<'_> {
         Ok(Quantized::Read)
     }
 
-    /// Why a node cannot be read as a real operator between quantization steps.
+    /// Why a node cannot be read as a float operator between quantization steps.
     fn refusal(&self, node: &NodeProto, spelling: &Spelling) -> Option<&'static str> {
         if int(node, "channels_last").unwrap_or(0) != 0 {
             return Some("its channels are the last axis");
@@ -191,7 +198,7 @@ impl Sweep<'_> {
         computed.then_some("its scales are computed from the model's input")
     }
 
-    /// What the codes of an operand stand for; the same codes are dequantized once.
+    /// The float value of an operand; the same quantized value is dequantized once.
     fn dequantized(
         &mut self,
         node: &NodeProto,
@@ -199,10 +206,10 @@ impl Sweep<'_> {
         name: &str,
     ) -> Result<String, OnnxError> {
         let end = node.input.len().min(operand.scale + 2);
-        let mut inputs = vec![node.input[operand.codes.min(end)].clone()];
+        let mut inputs = vec![node.input[operand.values.min(end)].clone()];
         inputs.extend(node.input[operand.scale.min(end)..end].iter().cloned());
-        if let Some(real) = self.dequantized.get(&inputs) {
-            return Ok(real.clone());
+        if let Some(known) = self.dequantized.get(&inputs) {
+            return Ok(known.clone());
         }
         let rank = self
             .slots
@@ -213,63 +220,57 @@ impl Sweep<'_> {
             Some(Axis::Last) => rank as i64 - 1,
             Some(Axis::First) | None => 0,
         };
-        let real = self.names.unique(&format!("{}_dequantized", inputs[0]));
-        self.dequantize((name, operand.codes), inputs.clone(), axis, &real)?;
-        self.dequantized.insert(inputs, real.clone());
-        Ok(real)
+        let name = format!("{name}_dequantize_{}", operand.values);
+        let float = self.dequantize(&name, inputs.clone(), axis)?;
+        self.dequantized.insert(inputs, float.clone());
+        Ok(float)
     }
 
+    /// Adds a DequantizeLinear of that name and gives the name of its output.
     fn dequantize(
         &mut self,
-        (name, position): (&str, usize),
+        name: &str,
         inputs: Vec<String>,
         axis: i64,
-        real: &str,
-    ) -> Result<(), OnnxError> {
+    ) -> Result<String, OnnxError> {
+        let output = self.names.unique(&format!("{}_dequantized", inputs[0]));
         let axis = crate::attributes::encode("axis", &ir::Attribute::Int(axis))?;
         let made = NodeProto {
             op_type: Some("DequantizeLinear".to_owned()),
             attribute: vec![axis],
-            ..part(&format!("{name}_dequantize_{position}"), inputs, real)
+            ..part(name, inputs, &output)
         };
-        self.node(&made, 0)
+        self.node(&made, 0)?;
+        Ok(output)
     }
 
-    /// A bias has no scale of its own: it is on the grid of the product.
-    fn bias(
-        &mut self,
-        node: &NodeProto,
-        (codes, spelling): (&String, &Spelling),
-        name: &str,
-    ) -> Result<String, OnnxError> {
+    /// A bias has no scale of its own: it is scaled as the product of the operands is.
+    fn bias_scales(&self, node: &NodeProto, operands: &[Operand]) -> Result<Vec<f32>, OpError> {
         let alpha = node.attribute.iter().find(|a| a.name() == "alpha");
         let mut scales = vec![alpha.and_then(|a| a.f).unwrap_or(1.0)];
-        for operand in &spelling.operands {
+        for operand in operands {
             let slot = given(node, operand.scale).and_then(|n| self.slots.get(n));
             let constant = slot.and_then(|s| s.constant.as_ref());
-            let found = constant.map_or(Ok(vec![1.0]), Tensor::to_f64);
-            let found = found.map_err(|e| self.node_error(node, name, e))?;
-            scales = match (scales.as_slice(), found.as_slice()) {
+            let factors = constant.map_or(Ok(vec![1.0]), Tensor::to_f64)?;
+            scales = match (scales.as_slice(), factors.as_slice()) {
                 (&[one], many) => many.iter().map(|&s| one * s as f32).collect(),
                 (many, &[one]) => many.iter().map(|&s| s * one as f32).collect(),
                 (many, more) => many.iter().zip(more).map(|(a, &b)| a * b as f32).collect(),
             };
         }
+        Ok(scales)
+    }
+
+    /// The float values of a bias with these scales, by a node of that name.
+    fn bias(&mut self, values: &str, scales: Vec<f32>, name: &str) -> Result<String, OnnxError> {
         let scales = match scales.as_slice() {
             &[one] => Tensor::scalar(one),
             _ => Tensor::vector(scales),
         };
-        let scale = self.names.unique(&format!("{codes}_scale"));
-        self.slots
-            .insert(scale.clone(), Slot::constant(&scale, scales));
-        let real = self.names.unique(&format!("{codes}_dequantized"));
-        self.dequantize(
-            (name, spelling.bias.unwrap_or(0)),
-            vec![codes.clone(), scale],
-            0,
-            &real,
-        )?;
-        Ok(real)
+        let scale = self.names.unique(&format!("{values}_scale"));
+        let slot = Slot::constant(&scale, scales);
+        self.slots.insert(scale.clone(), slot);
+        self.dequantize(name, vec![values.to_owned(), scale], 0)
     }
 }
 
