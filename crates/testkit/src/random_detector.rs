@@ -44,7 +44,7 @@ pub fn random_detector(seed: u64, blocks: usize) -> Graph {
     };
     let width = 1 + g.below(24);
     let stride = 1 + g.below(2);
-    x = g.conv(x, (width, 3, stride));
+    x = g.conv(x, width, 3, stride);
     for _ in 0..blocks {
         x = g.block(x);
     }
@@ -97,27 +97,33 @@ impl Growing {
             6 => self.attention(x),
             7 => self.swapped(x),
             _ => {
-                let shape = (1 + self.below(32), 1 + 2 * self.below(3), 1 + self.below(2));
-                self.conv(x, shape)
+                let channels = 1 + self.below(32);
+                let kernel = 1 + 2 * self.below(3);
+                let stride = 1 + self.below(2);
+                self.conv(x, channels, kernel, stride)
             }
         }
     }
 
     /// A convolution to so many channels, with so large a kernel and stride, and an activation.
-    fn conv(&mut self, x: Image, (channels, kernel, stride): (usize, usize, usize)) -> Image {
-        let depthwise = self.below(5) == 0;
-        let (channels, group) = match depthwise {
-            true => (x.channels, x.channels),
-            false => (channels, 1),
+    fn conv(&mut self, x: Image, channels: usize, kernel: usize, stride: usize) -> Image {
+        let is_depthwise = self.below(5) == 0;
+        let (channels, group) = if is_depthwise {
+            (x.channels, x.channels)
+        } else {
+            (channels, 1)
         };
-        let y = self.plain(x, (channels, kernel, stride), group);
+        let y = self.plain(x, channels, kernel, stride, group);
         self.activated(y)
     }
 
+    /// A convolution without an activation, of fewer channels where so many would cost too much.
     fn plain(
         &mut self,
         x: Image,
-        (channels, kernel, stride): (usize, usize, usize),
+        channels: usize,
+        kernel: usize,
+        stride: usize,
         group: usize,
     ) -> Image {
         let per_group = x.channels / group;
@@ -179,25 +185,26 @@ impl Growing {
     }
 
     fn residual(&mut self, x: Image) -> Image {
-        let inner = self.conv(x, (1 + x.channels / 2, 1, 1));
+        let inner = self.conv(x, 1 + x.channels / 2, 1, 1);
         let group = if self.below(3) == 0 && inner.channels == x.channels {
             x.channels
         } else {
             1
         };
-        let y = self.plain(inner, (x.channels, 3, 1), group);
+        let y = self.plain(inner, x.channels, 3, 1, group);
         let before = self.below(3) == 0;
         let y = if before { y } else { self.activated(y) };
-        match y.channels == x.channels {
-            true => self.added(x, y),
-            false => y,
+        if y.channels == x.channels {
+            self.added(x, y)
+        } else {
+            y
         }
     }
 
     /// C2f: one half goes through a bottleneck, and all halves are joined.
     fn split_and_join(&mut self, x: Image) -> Image {
         let half = 1 + self.below(12);
-        let both = self.plain(x, (2 * half, 1, 1), 1);
+        let both = self.plain(x, 2 * half, 1, 1, 1);
         if both.channels != 2 * half {
             return both;
         }
@@ -220,7 +227,7 @@ impl Growing {
         }
         let joined = self.joined(&parts);
         let channels = 1 + self.below(24);
-        self.conv(joined, (channels, 1, 1))
+        self.conv(joined, channels, 1, 1)
     }
 
     fn max_pool(&mut self, x: Image, kernel: usize, stride: usize, pad: usize) -> Image {
@@ -237,21 +244,21 @@ impl Growing {
     }
 
     fn pool(&mut self, x: Image) -> Image {
-        match x.size.iter().all(|&n| n >= 2) {
-            true => self.max_pool(x, 2, 2, 0),
-            false => x,
+        if x.size.iter().any(|&n| n < 2) {
+            return x;
         }
+        self.max_pool(x, 2, 2, 0)
     }
 
     /// SPPF: a pooled copy of a pooled copy, all joined.
     fn pyramid(&mut self, x: Image) -> Image {
-        let x = self.conv(x, (1 + x.channels / 2, 1, 1));
+        let x = self.conv(x, 1 + x.channels / 2, 1, 1);
         let mut parts = vec![x];
         for _ in 0..3 {
             parts.push(self.max_pool(parts[parts.len() - 1], 5, 1, 2));
         }
         let joined = self.joined(&parts);
-        self.conv(joined, (x.channels, 1, 1))
+        self.conv(joined, x.channels, 1, 1)
     }
 
     /// Half the size and back, joined with what it came from.
@@ -260,7 +267,7 @@ impl Growing {
             return self.wider(x);
         }
         let channels = 1 + self.below(16);
-        let half = self.conv(x, (channels, 3, 2));
+        let half = self.conv(x, channels, 3, 2);
         let up = match self.below(3) {
             0 => self.transposed(half),
             _ => self.doubled(half),
@@ -308,7 +315,7 @@ impl Growing {
     /// Two convolutions of one image, joined.
     fn wider(&mut self, x: Image) -> Image {
         let (a, b) = (1 + self.below(12), 1 + self.below(12));
-        let (a, b) = (self.conv(x, (a, 1, 1)), self.conv(x, (b, 3, 1)));
+        let (a, b) = (self.conv(x, a, 1, 1), self.conv(x, b, 3, 1));
         self.joined(&[a, b, x])
     }
 
@@ -346,11 +353,11 @@ impl Growing {
         }
         let width = 1 + self.below(8);
         let [q, k] = [0; 2].map(|_| {
-            let rows = self.plain(x, (width, 1, 1), 1);
+            let rows = self.plain(x, width, 1, 1, 1);
             let shape = vec![1, rows.channels, pixels];
             self.one(Reshape { shape }, &[rows.value])
         });
-        let v = self.plain(x, (x.channels, 1, 1), 1);
+        let v = self.plain(x, x.channels, 1, 1, 1);
         let shape = vec![1, v.channels, pixels];
         let v_rows = self.one(Reshape { shape }, &[v.value]);
         let turn = |perm: Vec<usize>| Transpose { perm };
@@ -372,20 +379,21 @@ impl Growing {
             channels: v.channels,
             ..x
         };
-        match y.channels == x.channels {
-            true => self.added(x, y),
-            false => y,
+        if y.channels == x.channels {
+            self.added(x, y)
+        } else {
+            y
         }
     }
 
     /// Boxes and scores, of this image and of a smaller one, in rows.
     fn head(&mut self, x: Image) -> ValueId {
-        let smaller = self.conv(x, (8, 3, 2));
+        let smaller = self.conv(x, 8, 3, 2);
         let classes = 1 + self.below(5);
         let mut levels = Vec::new();
         for level in [x, smaller] {
-            let boxes = self.plain(level, (4, 1, 1), 1);
-            let scores = self.plain(level, (classes, 1, 1), 1);
+            let boxes = self.plain(level, 4, 1, 1, 1);
+            let scores = self.plain(level, classes, 1, 1, 1);
             let scores = Image {
                 value: self.one(UnaryKind::Sigmoid, &[scores.value]),
                 ..scores

@@ -48,7 +48,7 @@ fn conv(e: &mut Edit, x: ValueId, layer: Layer<'_>) -> ValueId {
 /// Halves the sides; channels 0, 1 and 2 carry blue, green and red on.
 fn down(e: &mut Edit, name: &str, x: ValueId, gain: f32) -> ValueId {
     let inputs = if gain < 1.0 { 3 } else { WIDTH };
-    halve(e, name, x, (inputs, gain), &|o, i| o == i && o < 3)
+    halve(e, name, x, inputs, gain, &|o, i| o == i && o < 3)
 }
 
 /// Halves the sides of `inputs` channels; `carries` tells which of them an output channel takes on.
@@ -56,7 +56,8 @@ pub(crate) fn halve(
     e: &mut Edit,
     name: &str,
     x: ValueId,
-    (inputs, gain): (usize, f32),
+    inputs: usize,
+    gain: f32,
     carries: &dyn Fn(usize, usize) -> bool,
 ) -> ValueId {
     let layer = Layer {

@@ -43,8 +43,8 @@ pub fn detector(fusion: Fusion) -> Graph {
     let mut stream = |name: &str, at: usize, channels: usize, colours: usize| {
         let carries = |o: usize, i: usize| o == i && o < colours;
         let stem = format!("{name}.stem");
-        let x = halve(&mut e, &stem, inputs[at], (channels, 4.0 / 255.0), &carries);
-        halve(&mut e, &format!("{name}.down1"), x, (WIDTH, 1.0), &carries)
+        let x = halve(&mut e, &stem, inputs[at], channels, 4.0 / 255.0, &carries);
+        halve(&mut e, &format!("{name}.down1"), x, WIDTH, 1.0, &carries)
     };
     // What the infrared sees goes where blue light would.
     let both = [
@@ -61,7 +61,7 @@ pub fn detector(fusion: Fusion) -> Graph {
             (joined[0], 2 * WIDTH)
         }
     };
-    let x = halve(&mut e, "down2", x, (width, 1.0), &|o, i| {
+    let x = halve(&mut e, "down2", x, width, 1.0, &|o, i| {
         o < 3 && i % WIDTH == o
     });
     finish(graph, e, x)
