@@ -3,9 +3,11 @@ use cap::Cap;
 use checkpoint::{LoadOptions, parse};
 use made::modules::*;
 use made::{Container, Module, Py, Tensor, save};
+use numerics::Rng;
 use std::alloc::System;
 use std::io::{Cursor, Read, Write};
 use std::path::PathBuf;
+use testkit::damage::damaged;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -15,19 +17,6 @@ mod made;
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 const MIB: usize = 1 << 20;
-
-/// Numbers of a linear congruential generator, high bits.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % limit.max(1)
-    }
-}
 
 fn asset(name: &str) -> Option<Vec<u8>> {
     let folder = "../../../shared/assets/weights";
@@ -54,36 +43,6 @@ fn read_bounded(bytes: &[u8], what: &str) -> bool {
         bytes.len()
     );
     ok
-}
-
-/// A change of one, some or many bytes, a piece moved elsewhere, or the rest cut off; the last part is struck more often.
-fn mutated(original: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut bytes = original.to_vec();
-    let len = bytes.len();
-    let at = |random: &mut Random| match random.below(4) {
-        0 => len - 1 - random.below(len.min(70_000)),
-        _ => random.below(len),
-    };
-    match random.below(8) {
-        0 => bytes.truncate(random.below(len)),
-        1 => {
-            let (from, to) = (at(random), at(random));
-            let piece = random.below(64).min(len - from.max(to));
-            bytes.copy_within(from..from + piece, to);
-        }
-        2 => {
-            let at = at(random);
-            let end = (at + 4).min(len);
-            bytes[at..end].fill(0xff);
-        }
-        _ => {
-            for _ in 0..=random.below(6) {
-                let at = at(random);
-                bytes[at] = random.below(256) as u8;
-            }
-        }
-    }
-    bytes
 }
 
 /// The archive with other bytes as its main pickle, whose CRC fits them.
@@ -207,13 +166,13 @@ fn mutated_modules_never_panic_nor_take_more_memory_than_they_may() {
     let size = Py::Dict(vec![(key("imgsz"), Py::Int(16))]);
     let value = checkpoint(model(made_layers()).with("args", size));
     let [archive, legacy] = [Container::Zip, Container::Legacy].map(|c| save(&value, c));
-    let mut random = Random(11);
+    let mut random = Rng::new(11);
     assert!(read_bounded(&archive, "zip") && read_bounded(&legacy, "legacy"));
     let mut intact = 0;
     for i in 0..4 * runs() {
         let bytes = match i % 2 {
-            0 => with_pickle(&archive, |pickle| *pickle = mutated(pickle, &mut random)),
-            _ => mutated(&legacy, &mut random),
+            0 => with_pickle(&archive, |pickle| *pickle = damaged(pickle, &mut random)),
+            _ => damaged(&legacy, &mut random),
         };
         intact += usize::from(read_bounded(&bytes, &format!("mutation {i}")));
     }
@@ -263,15 +222,15 @@ fn mutated_checkpoints_never_panic_nor_take_more_memory_than_they_may() {
     let [pickles, storages] = legacy(&original);
     let legacy = [&pickles[..], &storages].concat();
     assert!(read_bounded(&legacy, "legacy"));
-    let mut random = Random(7);
+    let mut random = Rng::new(7);
     let mut intact = [0; 2];
     for i in 0..runs() {
         let is_legacy = i % 2 == 1;
         let bytes = match (is_legacy, i % 8) {
-            (false, 0) => mutated(&original, &mut random),
-            (false, _) => with_pickle(&original, |pickle| *pickle = mutated(pickle, &mut random)),
-            (true, 1) => mutated(&legacy, &mut random),
-            (true, _) => [mutated(&pickles, &mut random), storages.clone()].concat(),
+            (false, 0) => damaged(&original, &mut random),
+            (false, _) => with_pickle(&original, |pickle| *pickle = damaged(pickle, &mut random)),
+            (true, 1) => damaged(&legacy, &mut random),
+            (true, _) => [damaged(&pickles, &mut random), storages.clone()].concat(),
         };
         intact[usize::from(is_legacy)] +=
             usize::from(read_bounded(&bytes, &format!("mutation {i}")));

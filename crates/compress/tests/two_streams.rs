@@ -1,104 +1,54 @@
 //! A detector of two inputs (visible light and infrared): its backbones meet by concatenation and by addition.
-use ir::ops::{BinaryKind, Concat, Conv, Reshape, UnaryKind};
-use ir::{DataType, Edit, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter};
+use ir::ops::{BinaryKind, Concat, Reshape, UnaryKind};
+use ir::{DataType, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter};
 use prune::{PrunePlan, analyse};
 use quant::{BUILTIN, Range, int8_macs_share, quantization_points};
 use runtime::{Plan, PlanOptions, Session};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use testkit::net::{Net, numbers};
 
 const SIDE: usize = 16;
 
-/// A linear congruential generator: the same numbers on every machine.
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    fn numbers(&mut self, n: usize) -> Vec<f32> {
-        (0..n)
-            .map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0)
-            .collect()
-    }
-}
-
-struct Net {
-    edit: Edit,
-    random: Seeded,
-}
-
-impl Net {
-    fn conv(&mut self, name: &str, x: ValueId, [from, to]: [usize; 2], stride: usize) -> ValueId {
-        let scale = (3.0 / (from * 9) as f32).sqrt();
-        let weights = self.random.numbers(to * from * 9);
-        let weights = weights.iter().map(|w| w * scale).collect();
-        let w = Tensor::new([to, from, 3, 3], weights).expect("as many weights as the shape holds");
-        let w = self.edit.constant(&format!("{name}.weight"), w);
-        let b = Tensor::vector(self.random.numbers(to));
-        let b = self.edit.constant(&format!("{name}.bias"), b);
-        let op = Conv {
-            kernel_shape: [3; 2],
-            strides: [stride; 2],
-            dilations: [1; 2],
-            pads: [1; 4],
-            group: 1,
-        };
-        self.op(name, op, &[x, w, b])
-    }
-
-    fn block(&mut self, name: &str, x: ValueId, channels: [usize; 2], stride: usize) -> ValueId {
-        let y = self.conv(name, x, channels, stride);
-        self.op(&format!("{name}.silu"), UnaryKind::Silu, &[y])
-    }
-
-    fn op(&mut self, name: &str, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
-        self.edit.node(name, op, inputs, &[&format!("{name}.out")])[0]
-    }
+/// A convolution with SiLU.
+fn block(n: &mut Net, name: &str, x: ValueId, [from, to]: [usize; 2], stride: usize) -> ValueId {
+    let y = n.named_conv(name, x, [from, to, 3, stride], 1);
+    n.named(&format!("{name}.silu"), UnaryKind::Silu, &[y])
 }
 
 /// Both streams are joined after the first stage, and added after the second.
 fn detector() -> Graph {
     let mut graph = Graph::new(17);
-    let mut n = Net {
-        edit: graph.edit(),
-        random: Seeded(3),
-    };
+    let mut n = Net::new(&graph);
     let (mut early, mut late) = (vec![], vec![]);
     for (name, channels) in [("visible", 3), ("infrared", 1)] {
         let ty = TensorType::new(DataType::F32, [1, channels, SIDE, SIDE]);
         let x = n.edit.input(name, ty);
-        let a = n.block(&format!("{name}.stem"), x, [channels, 8], 2);
-        let b = n.block(&format!("{name}.deep"), a, [8, 12], 2);
+        let a = block(&mut n, &format!("{name}.stem"), x, [channels, 8], 2);
+        let b = block(&mut n, &format!("{name}.deep"), a, [8, 12], 2);
         early.push(a);
         late.push(b);
     }
-    let joined = n.op("joined", Concat { axis: 1 }, &early);
-    let added = n.op("added", BinaryKind::Add, &late);
-    let near = n.block("near", joined, [16, 10], 1);
-    let far = n.block("far", added, [12, 10], 1);
+    let joined = n.named("joined", Concat { axis: 1 }, &early);
+    let added = n.named("added", BinaryKind::Add, &late);
+    let near = block(&mut n, "near", joined, [16, 10], 1);
+    let far = block(&mut n, "far", added, [12, 10], 1);
     let mut rows = vec![];
     for (name, x, cells) in [("near", near, 64), ("far", far, 16)] {
-        let y = n.conv(&format!("{name}.head"), x, [10, 7], 1);
+        let y = n.named_conv(&format!("{name}.head"), x, [10, 7, 3, 1], 1);
         let shape = vec![1, 7, cells];
-        rows.push(n.op(&format!("{name}.rows"), Reshape { shape }, &[y]));
+        rows.push(n.named(&format!("{name}.rows"), Reshape { shape }, &[y]));
     }
-    let out = n.op("output", Concat { axis: 2 }, &rows);
+    let out = n.named("output", Concat { axis: 2 }, &rows);
     n.edit.output(out);
     graph.apply(n.edit).expect("the net is well formed");
     graph
 }
 
 fn images(seed: u64) -> Vec<Tensor> {
-    let mut random = Seeded(seed);
     let image = |channels: usize| {
-        let data = random.numbers(channels * SIDE * SIDE);
-        let data = data.iter().map(|x| (x + 1.0) / 2.0).collect();
+        let data = numbers(channels * SIDE * SIDE, seed + channels as u64, 1.0);
+        let data = data.iter().map(|x| x + 0.5).collect();
         Tensor::new([1, channels, SIDE, SIDE], data).unwrap()
     };
     [3, 1].map(image).into()

@@ -3,52 +3,22 @@
 mod crafted;
 
 use cap::Cap;
-use crafted::{Model, Random};
 use ir::{DataType, Graph, Tensor, TensorType, ValueId, interpreter};
+use numerics::Rng;
 use onnx::{LoadOptions, encode, parse};
 use runtime::{Plan, PlanOptions, Session};
 use std::alloc::System;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::damage::damaged;
+use testkit::model::Model;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 const MIB: usize = 1 << 20;
 const MUTATIONS: usize = 10_000;
-
-/// A change of bytes, a piece moved or repeated, or the rest cut off.
-fn mutated(original: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut bytes = original.to_vec();
-    let len = bytes.len();
-    match random.below(8) {
-        0 => bytes.truncate(random.below(len)),
-        1 => {
-            let (from, to) = (random.below(len), random.below(len));
-            let piece = random.below(64).min(len - from.max(to));
-            bytes.copy_within(from..from + piece, to);
-        }
-        2 => {
-            let from = random.below(len);
-            let piece = bytes[from..(from + random.below(64)).min(len)].to_vec();
-            let at = random.below(len);
-            bytes.splice(at..at, piece);
-        }
-        3 => {
-            let at = random.below(len);
-            let end = (at + 4).min(len);
-            bytes[at..end].fill(0xff);
-        }
-        _ => {
-            for _ in 0..=random.below(6) {
-                let at = random.below(len);
-                bytes[at] = random.below(256) as u8;
-            }
-        }
-    }
-    bytes
-}
 
 /// Models that the kernels have run.
 static RUN: AtomicUsize = AtomicUsize::new(0);
@@ -104,13 +74,13 @@ fn parse_of_ten_thousand_mutations_neither_panics_nor_takes_much_memory() {
     for (i, file) in files.iter().enumerate() {
         assert_eq!(read(file), Ok(()), "file {i} of the corpus");
     }
-    let mut random = Random(1);
+    let mut random = Rng::new(1);
     let mut models = 0;
     for i in 0..MUTATIONS {
         let pick = random.below(corpus.len());
         let bytes = match i % 3 {
-            0 => mutated(&files[pick], &mut random),
-            _ => corpus[pick].mutated(&mut random).encode(),
+            0 => damaged(&files[pick], &mut random),
+            _ => crafted::mutated(&corpus[pick], &mut random).encode(),
         };
         let before = ALLOCATOR.allocated();
         let outcome = catch_unwind(AssertUnwindSafe(|| read(&bytes)));

@@ -11,133 +11,67 @@ use ir::ops::{
 use ir::{
     DataType, Edit, FreezeReason, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter,
 };
+use numerics::Rng;
 use prune::criteria::{BN_GAMMA, L1};
 use prune::{Groups, Member, PruneError, PrunePlan, absorb_means, analyse, apply};
 use std::collections::BTreeMap;
+use testkit::net::{Net, numbers, tensor};
 
-/// A small linear congruential generator: the same numbers on every machine.
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    fn tensor(&mut self, shape: &[usize]) -> Tensor {
-        let n: usize = shape.iter().product();
-        let data: Vec<f32> = (0..n)
-            .map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0)
-            .collect();
-        Tensor::new(shape, data).expect("shape and data agree")
-    }
+/// A convolution with SiLU.
+fn conv(n: &mut Net, x: ValueId, [from, to]: [usize; 2], kernel: usize) -> ValueId {
+    n.conv_silu(x, [from, to, kernel, 1])
 }
 
-/// Builds blocks of YOLO graphs.
-struct Net {
-    edit: Edit,
-    random: Seeded,
-    count: usize,
-}
-
-impl Net {
-    fn name(&mut self, kind: &str) -> String {
-        self.count += 1;
-        format!("{kind}{}", self.count)
-    }
-
-    fn op(&mut self, kind: &str, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
-        let name = self.name(kind);
-        self.edit.node(&name, op, inputs, &[&format!("{name}.out")])[0]
-    }
-
-    fn plain(&mut self, x: ValueId, channels: [usize; 2], kernel: usize, group: usize) -> ValueId {
-        let name = self.name("conv");
-        let conv = Conv {
-            kernel_shape: [kernel; 2],
-            strides: [1; 2],
-            dilations: [1; 2],
-            pads: [kernel / 2; 4],
-            group,
-        };
-        let [from, to] = channels;
-        let w = self.random.tensor(&[to, from / group, kernel, kernel]);
-        let b = self.random.tensor(&[to]);
-        let w = self.edit.constant(&format!("{name}.weight"), w);
-        let b = self.edit.constant(&format!("{name}.bias"), b);
-        let out = format!("{name}.out");
-        self.edit.node(&name, conv, &[x, w, b], &[&out])[0]
-    }
-
-    fn conv(&mut self, x: ValueId, channels: [usize; 2], kernel: usize) -> ValueId {
-        let y = self.plain(x, channels, kernel, 1);
-        self.op("silu", UnaryKind::Silu, &[y])
-    }
-
-    fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
-        self.op("add", BinaryKind::Add, &[a, b])
-    }
-
-    fn concat(&mut self, inputs: &[ValueId]) -> ValueId {
-        self.op("concat", Concat { axis: 1 }, inputs)
-    }
-
-    fn bottleneck(&mut self, x: ValueId, c: usize) -> ValueId {
-        let a = self.conv(x, [c, c], 3);
-        let b = self.conv(a, [c, c], 3);
-        self.add(x, b)
-    }
+/// A convolution without an activation.
+fn plain(n: &mut Net, x: ValueId, [from, to]: [usize; 2], kernel: usize) -> ValueId {
+    n.conv(x, [from, to, kernel, 1], 1)
 }
 
 fn chain(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.conv(x, [3, 6], 3);
-    let b = n.conv(a, [6, 5], 1);
-    n.plain(b, [5, 4], 3, 1)
+    let a = conv(n, x, [3, 6], 3);
+    let b = conv(n, a, [6, 5], 1);
+    plain(n, b, [5, 4], 3)
 }
 
 fn residual(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.conv(x, [3, 6], 3);
+    let a = conv(n, x, [3, 6], 3);
     let b = n.bottleneck(a, 6);
     let c = n.bottleneck(b, 6);
-    n.plain(c, [6, 4], 1, 1)
+    plain(n, c, [6, 4], 1)
 }
 
 fn concat(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.conv(x, [3, 4], 3);
-    let b = n.conv(x, [3, 6], 1);
-    let c = n.concat(&[b, a, b]);
-    n.plain(c, [16, 4], 1, 1)
+    let a = conv(n, x, [3, 4], 3);
+    let b = conv(n, x, [3, 6], 1);
+    let c = n.concat(1, &[b, a, b]);
+    plain(n, c, [16, 4], 1)
 }
 
 fn c3(n: &mut Net, x: ValueId) -> ValueId {
-    let s = n.conv(x, [3, 8], 3);
-    let a = n.conv(s, [8, 4], 1);
+    let s = conv(n, x, [3, 8], 3);
+    let a = conv(n, s, [8, 4], 1);
     let a = n.bottleneck(a, 4);
-    let b = n.conv(s, [8, 4], 1);
-    let c = n.concat(&[a, b]);
-    let c = n.conv(c, [8, 8], 1);
-    n.plain(c, [8, 4], 1, 1)
+    let b = conv(n, s, [8, 4], 1);
+    let c = n.concat(1, &[a, b]);
+    let c = conv(n, c, [8, 8], 1);
+    plain(n, c, [8, 4], 1)
 }
 
 fn c2f(n: &mut Net, x: ValueId) -> ValueId {
-    let s = n.conv(x, [3, 12], 1);
-    let name = n.name("split");
+    let s = conv(n, x, [3, 12], 1);
     let split = Split {
         axis: 1,
         sizes: vec![6, 6],
     };
-    let halves = n.edit.node(&name, split, &[s], &["left", "right"]);
+    let halves = n.many(split, &[s], 2);
     let m = n.bottleneck(halves[1], 6);
-    let c = n.concat(&[halves[0], halves[1], m]);
-    let c = n.conv(c, [18, 8], 1);
-    n.plain(c, [8, 4], 1, 1)
+    let c = n.concat(1, &[halves[0], halves[1], m]);
+    let c = conv(n, c, [18, 8], 1);
+    plain(n, c, [8, 4], 1)
 }
 
 fn c2f_slices(n: &mut Net, x: ValueId) -> ValueId {
-    let s = n.conv(x, [3, 12], 1);
+    let s = conv(n, x, [3, 12], 1);
     let range = |start| Slice {
         ranges: vec![SliceRange {
             axis: 1,
@@ -146,11 +80,11 @@ fn c2f_slices(n: &mut Net, x: ValueId) -> ValueId {
             step: 1,
         }],
     };
-    let a = n.op("slice", range(0), &[s]);
-    let b = n.op("slice", range(6), &[s]);
+    let a = n.named("slice", range(0), &[s]);
+    let b = n.named("slice", range(6), &[s]);
     let m = n.bottleneck(b, 6);
-    let c = n.concat(&[a, b, m]);
-    n.plain(c, [18, 4], 1, 1)
+    let c = n.concat(1, &[a, b, m]);
+    plain(n, c, [18, 4], 1)
 }
 
 fn sppf(n: &mut Net, x: ValueId) -> ValueId {
@@ -161,72 +95,64 @@ fn sppf(n: &mut Net, x: ValueId) -> ValueId {
         pads: [1; 4],
         ceil_mode: false,
     };
-    let a = n.conv(x, [3, 5], 1);
-    let b = n.op("pool", pool.clone(), &[a]);
-    let c = n.op("pool", pool.clone(), &[b]);
-    let d = n.op("pool", pool, &[c]);
-    let y = n.concat(&[a, b, c, d]);
-    n.plain(y, [20, 4], 1, 1)
+    let a = conv(n, x, [3, 5], 1);
+    let b = n.named("pool", pool.clone(), &[a]);
+    let c = n.named("pool", pool.clone(), &[b]);
+    let d = n.named("pool", pool, &[c]);
+    let y = n.concat(1, &[a, b, c, d]);
+    plain(n, y, [20, 4], 1)
 }
 
 fn depthwise(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.conv(x, [3, 6], 1);
-    let b = n.plain(a, [6, 6], 3, 6);
-    let b = n.op("silu", UnaryKind::Silu, &[b]);
-    let c = n.conv(b, [6, 5], 1);
-    n.plain(c, [5, 4], 1, 1)
+    let a = conv(n, x, [3, 6], 1);
+    let b = n.conv(a, [6, 6, 3, 1], 6);
+    let b = n.named("silu", UnaryKind::Silu, &[b]);
+    let c = conv(n, b, [6, 5], 1);
+    plain(n, c, [5, 4], 1)
 }
 
 fn fpn(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.conv(x, [3, 5], 3);
-    let b = n.conv(x, [3, 4], 3);
+    let a = conv(n, x, [3, 5], 3);
+    let b = conv(n, x, [3, 4], 3);
     let resize = |channels| Resize {
         mode: ResizeMode::Nearest(NearestMode::Floor),
         coordinate_mode: CoordinateMode::Asymmetric,
         extent: Extent::Sizes([1, channels, 12, 12]),
     };
-    let up = n.op("resize", resize(5), &[a]);
-    let other = n.op("resize", resize(4), &[b]);
-    let c = n.concat(&[up, other]);
-    n.plain(c, [9, 4], 3, 1)
+    let up = n.named("resize", resize(5), &[a]);
+    let other = n.named("resize", resize(4), &[b]);
+    let c = n.concat(1, &[up, other]);
+    plain(n, c, [9, 4], 3)
 }
 
 fn batch_norm(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.plain(x, [3, 6], 3, 1);
-    let p: Vec<ValueId> = ["scale", "bias", "mean", "var"]
-        .iter()
-        .map(|name| {
-            let t = n.random.tensor(&[6]);
-            let positive = t
-                .to_f64()
-                .unwrap()
-                .into_iter()
-                .map(|v| v.abs() as f32 + 0.1);
-            n.edit.constant(name, Tensor::vector(positive.collect()))
-        })
-        .collect();
-    let bn = BatchNormalization { epsilon: 1e-3 };
-    let b = n.op("bn", bn, &[a, p[0], p[1], p[2], p[3]]);
-    let c = n.op("relu", UnaryKind::Silu, &[b]);
-    n.plain(c, [6, 4], 1, 1)
+    let a = plain(n, x, [3, 6], 3);
+    let mut inputs = vec![a];
+    for (seed, name) in ["scale", "bias", "mean", "var"].into_iter().enumerate() {
+        let positive = numbers(6, seed as u64, 2.0).into_iter();
+        let positive = positive.map(|v| v.abs() + 0.1);
+        inputs.push(n.edit.constant(name, Tensor::vector(positive.collect())));
+    }
+    let b = n.named("bn", BatchNormalization { epsilon: 1e-3 }, &inputs);
+    let c = n.named("relu", UnaryKind::Silu, &[b]);
+    plain(n, c, [6, 4], 1)
 }
 
 /// A channel-wise constant, added and multiplied, and blocks of channels behind a Reshape.
 fn scaled_blocks(n: &mut Net, x: ValueId) -> ValueId {
-    let a = n.conv(x, [3, 6], 1);
-    let scale = n.random.tensor(&[6, 1, 1]);
-    let scale = n.edit.constant("layer_scale", scale);
-    let b = n.op("mul", BinaryKind::Mul, &[a, scale]);
+    let a = conv(n, x, [3, 6], 1);
+    let scale = n.parameter("layer_scale", &[6, 1, 1], 2.0);
+    let b = n.named("mul", BinaryKind::Mul, &[a, scale]);
     let apart = Reshape {
         shape: vec![1, 3, 2, 6, 6],
     };
     let joined = Reshape {
         shape: vec![1, 6, 6, 6],
     };
-    let c = n.op("reshape", apart, &[b]);
-    let c = n.op("sigmoid", UnaryKind::Sigmoid, &[c]);
-    let d = n.op("reshape", joined, &[c]);
-    n.plain(d, [6, 4], 1, 1)
+    let c = n.named("reshape", apart, &[b]);
+    let c = n.named("sigmoid", UnaryKind::Sigmoid, &[c]);
+    let d = n.named("reshape", joined, &[c]);
+    plain(n, d, [6, 4], 1)
 }
 
 type Block = fn(&mut Net, ValueId) -> ValueId;
@@ -247,24 +173,19 @@ const BLOCKS: &[(&str, Block)] = &[
 
 fn build(block: Block) -> Graph {
     let mut graph = Graph::new(17);
-    let mut net = Net {
-        edit: graph.edit(),
-        random: Seeded(7),
-        count: 0,
-    };
-    let input = TensorType::new(DataType::F32, [1, 3, 6, 6]);
-    let x = net.edit.input("x", input);
+    let mut net = Net::new(&graph);
+    let x = net.input(&[1, 3, 6, 6]);
     let y = block(&mut net, x);
     net.edit.output(y);
     graph.apply(net.edit).expect("the block is valid");
     graph
 }
 
-fn seeded_plan(graph: &Graph, groups: &Groups, random: &mut Seeded) -> PrunePlan {
+fn seeded_plan(graph: &Graph, groups: &Groups, random: &mut Rng) -> PrunePlan {
     let mut removed = BTreeMap::new();
     for group in groups.prunable() {
         let chosen: Vec<usize> = (0..group.width())
-            .filter(|_| random.next().is_multiple_of(3))
+            .filter(|_| random.next_u64().is_multiple_of(3))
             .take(group.width() - 1)
             .collect();
         removed.insert(group.name.clone(), chosen);
@@ -278,14 +199,14 @@ fn apply_of_random_plans_equals_zeroed_consumer_columns() {
         let graph = build(*block);
         let groups = analyse(&graph).unwrap();
         assert!(groups.prunable().count() > 0, "{name} has prunable groups");
-        let mut random = Seeded(name.len() as u64);
+        let mut random = Rng::new(name.len() as u64);
         let mut removed = 0;
         for seed in 0..6 {
             let plan = seeded_plan(&graph, &groups, &mut random);
             removed += plan.removed_channels();
             let pruned = apply(&graph, &groups, &plan).unwrap();
             let zeroed = with_zero_columns(&graph, &groups, &plan);
-            let input = [random.tensor(&[1, 3, 6, 6])];
+            let input = [tensor(&[1, 3, 6, 6], seed, 2.0)];
             let expected = interpreter::run(&zeroed, &input).unwrap();
             let found = interpreter::run(&pruned, &input).unwrap();
             assert_close(&found, &expected, &format!("{name}, plan {seed}"));
@@ -336,14 +257,14 @@ fn analyse_of_c2f_gives_its_halves_groups_of_their_own() {
 #[test]
 fn analyse_of_a_detection_tail_freezes_its_convolutions() {
     let tail: Block = |n, x| {
-        let a = n.conv(x, [3, 8], 3);
-        let boxes = n.plain(a, [8, 16], 1, 1);
-        let classes = n.plain(a, [8, 4], 1, 1);
-        let y = n.concat(&[boxes, classes]);
+        let a = conv(n, x, [3, 8], 3);
+        let boxes = plain(n, a, [8, 16], 1);
+        let classes = plain(n, a, [8, 4], 1);
+        let y = n.concat(1, &[boxes, classes]);
         let flat = Reshape {
             shape: vec![1, 20, 36],
         };
-        let y = n.op("reshape", flat, &[y]);
+        let y = n.named("reshape", flat, &[y]);
         let split = Split {
             axis: 1,
             sizes: vec![16, 4],
@@ -352,12 +273,12 @@ fn analyse_of_a_detection_tail_freezes_its_convolutions() {
         let apart = Reshape {
             shape: vec![1, 4, 4, 36],
         };
-        let b = n.op("dfl", apart, &[parts[0]]);
+        let b = n.named("dfl", apart, &[parts[0]]);
         let whole = Reshape {
             shape: vec![1, 16, 36],
         };
-        let b = n.op("whole", whole, &[b]);
-        n.concat(&[b, parts[1]])
+        let b = n.named("whole", whole, &[b]);
+        n.concat(1, &[b, parts[1]])
     };
     let graph = build(tail);
     let groups = analyse(&graph).unwrap();
@@ -451,9 +372,9 @@ fn plan_that_does_not_fit_is_refused() {
 fn absorb_means_of_constant_channels_keeps_the_function() {
     // Filters of zero give constant channels; 1x1 consumers have no padding, so the repair is exact.
     let block: Block = |n, x| {
-        let a = n.conv(x, [3, 6], 3);
-        let b = n.conv(a, [6, 5], 1);
-        n.plain(b, [5, 4], 1, 1)
+        let a = conv(n, x, [3, 6], 3);
+        let b = conv(n, a, [6, 5], 1);
+        plain(n, b, [5, 4], 1)
     };
     let mut graph = build(block);
     let weight = graph.value_named("conv1.weight").unwrap();
@@ -467,7 +388,7 @@ fn absorb_means_of_constant_channels_keeps_the_function() {
     let mut edit = graph.edit();
     edit.set_constant(weight, Tensor::new([6, 3, 3, 3], data).unwrap());
     graph.apply(edit).unwrap();
-    let input = [Seeded(3).tensor(&[1, 3, 6, 6])];
+    let input = [tensor(&[1, 3, 6, 6], 3, 2.0)];
     let values = interpreter::run_all(&graph, &input).unwrap();
     let mut means = BTreeMap::new();
     for (id, tensor) in values.iter().filter(|(_, t)| t.shape().len() == 4) {
@@ -498,7 +419,7 @@ fn quantized(n: &mut Net, x: ValueId) -> ValueId {
     let codes = n.edit.constant("codes", codes);
     let scale: Vec<f32> = (1..7).map(|i| i as f32 / 100.0).collect();
     let params = QuantParams::per_channel(0, scale, vec![0; 6], DataType::I8).unwrap();
-    let weight = n.op("dequantize", DequantizeLinear { params }, &[codes]);
+    let weight = n.named("dequantize", DequantizeLinear { params }, &[codes]);
     let conv = Conv {
         kernel_shape: [1; 2],
         strides: [1; 2],
@@ -506,8 +427,8 @@ fn quantized(n: &mut Net, x: ValueId) -> ValueId {
         pads: [0; 4],
         group: 1,
     };
-    let y = n.op("conv", conv, &[x, weight]);
-    n.plain(y, [6, 4], 1, 1)
+    let y = n.named("conv", conv, &[x, weight]);
+    plain(n, y, [6, 4], 1)
 }
 
 #[test]
@@ -517,7 +438,7 @@ fn apply_to_dequantized_weights_cuts_their_scales() {
     let name = groups.prunable().next().expect("one group").name.clone();
     let plan = PrunePlan::new(&graph, &groups, [(name, vec![1, 4])].into()).unwrap();
     let pruned = apply(&graph, &groups, &plan).unwrap();
-    let input = [Seeded(5).tensor(&[1, 3, 6, 6])];
+    let input = [tensor(&[1, 3, 6, 6], 5, 2.0)];
     let expected = interpreter::run(&with_zero_columns(&graph, &groups, &plan), &input).unwrap();
     assert_close(
         &interpreter::run(&pruned, &input).unwrap(),
@@ -532,7 +453,7 @@ fn apply_to_dequantized_weights_cuts_their_scales() {
 fn plan_written_and_read_again_is_the_same() {
     let graph = build(c2f);
     let groups = analyse(&graph).unwrap();
-    let plan = seeded_plan(&graph, &groups, &mut Seeded(1));
+    let plan = seeded_plan(&graph, &groups, &mut Rng::new(1));
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<PrunePlan>(&text).unwrap(), plan);
 }

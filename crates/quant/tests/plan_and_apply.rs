@@ -10,14 +10,12 @@ use quant::{
     quantization_points,
 };
 use std::collections::BTreeMap;
+use testkit::net::numbers;
 
+/// Numbers between 0 and 1.
 fn noise(n: usize, seed: u64) -> Vec<f32> {
-    let at = |i: u64| {
-        let mixed = (i + seed * 7919 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32
-            / (1u64 << 24) as f32
-    };
-    (0..n as u64).map(at).collect()
+    let numbers = numbers(n, seed, 1.0).into_iter();
+    numbers.map(|v| v + 0.5).collect()
 }
 
 fn conv(e: &mut Edit, name: &str, x: ValueId, [o, i, k]: [usize; 3]) -> ValueId {

@@ -94,7 +94,8 @@ fn apply_on_real_models_is_loaded_by_onnx_runtime() {
         for target in TARGETS {
             let path = folder.path().join(format!("{}_{name}", target.name));
             let graph = equalized(&graph, target);
-            save(&apply(&graph, &placed(&graph, target)).unwrap(), &path).unwrap();
+            let quantized = apply(&graph, &placed(&graph, target)).unwrap();
+            std::fs::write(&path, encode(&quantized).unwrap()).unwrap();
             let run = Command::new(&python)
                 .arg(&script)
                 .arg(&path)

@@ -1,14 +1,12 @@
 //! Inference allocates nothing once it is warm.
 use ir::ops::{Reshape, Softmax, Split, Transpose, UnaryKind};
 use ir::{DataType, Graph, QuantParams};
-use net::{Net, image};
 use quant::{BUILTIN, Range, apply, int8_macs_share, plan, quantization_points};
 use runtime::{Plan, PlanOptions, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::sync::Arc;
-
-mod net;
+use testkit::net::{Net, image};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

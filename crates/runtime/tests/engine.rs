@@ -6,12 +6,10 @@ use ir::ops::{
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter};
 use kernels::Isa;
-use net::{Net, image, numbers};
 use runtime::{Plan, PlanOptions, RuntimeError, Session};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-mod net;
+use testkit::net::{Net, image, numbers};
 
 fn residual(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 5, 9, 11]);
@@ -150,11 +148,11 @@ fn distribution(net: &mut Net) -> Vec<ValueId> {
         }],
     };
     let (a, b) = (net.op(half(0), &[y]), net.op(half(2), &[y]));
-    let anchors = net.tensor(&[1, 2, 20], 4.0);
+    let anchors = net.parameter("parameter", &[1, 2, 20], 4.0);
     let low = net.op(BinaryKind::Sub, &[anchors, a]);
     let high = net.op(BinaryKind::Add, &[anchors, b]);
     let y = net.concat(1, &[low, high]);
-    let strides = net.tensor(&[1, 20], 2.0);
+    let strides = net.parameter("parameter", &[1, 20], 2.0);
     vec![net.op(BinaryKind::Mul, &[y, strides])]
 }
 
@@ -170,8 +168,8 @@ fn anchors(net: &mut Net) -> Vec<ValueId> {
         let y = net.op(UnaryKind::Sigmoid, &[y]);
         let sizes = vec![2, 2, 3];
         let parts = net.many(Split { axis: 4, sizes }, &[y], 3);
-        let scale = net.tensor(&[], 8.0);
-        let grid = net.tensor(&[1, 3, size, size, 2], 2.0);
+        let scale = net.parameter("parameter", &[], 8.0);
+        let grid = net.parameter("parameter", &[1, 3, size, size, 2], 2.0);
         let xy = net.op(BinaryKind::Mul, &[parts[0], scale]);
         let xy = net.op(BinaryKind::Add, &[xy, grid]);
         let wh = net.op(BinaryKind::Mul, &[parts[1], grid]);
@@ -206,7 +204,7 @@ fn rarer_activations(net: &mut Net) -> Vec<ValueId> {
         y = net.op(Transcendental { kind }, &[y]);
         y = net.conv(y, [12, 12, 1, 1], 1);
     }
-    let slope = net.tensor(&[12, 1, 1], 0.5);
+    let slope = net.parameter("parameter", &[12, 1, 1], 0.5);
     let y = net.op(PRelu, &[y, slope]);
     vec![net.conv(y, [12, 6, 1, 1], 1)]
 }
@@ -235,7 +233,7 @@ fn normalized(net: &mut Net) -> Vec<ValueId> {
     let mut y = net.conv(x, [5, 20, 3, 1], 1);
     for _ in 0..2 {
         let mut inputs = vec![y];
-        inputs.extend((0..3).map(|_| net.tensor(&[20], 1.0)));
+        inputs.extend((0..3).map(|_| net.parameter("parameter", &[20], 1.0)));
         let spread = numbers(20, 7, 1.0).iter().map(|v| v + 1.0).collect();
         let spread = Tensor::vector::<f32>(spread);
         inputs.push(net.edit.constant("variance", spread));

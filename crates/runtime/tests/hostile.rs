@@ -1,11 +1,9 @@
 //! Graphs whose numbers are out of all proportion: an error that says so, and never an abort.
 use ir::ops::{Concat, Conv, Expand, MaxPool, Reshape, UnaryKind};
 use ir::{Graph, Tensor, ValueId, interpreter};
-use net::{Net, image};
 use runtime::{Plan, PlanOptions, RuntimeError, Session};
 use std::sync::Arc;
-
-mod net;
+use testkit::net::{Net, image};
 
 fn graph(build: impl FnOnce(&mut Net) -> Vec<ValueId>) -> Graph {
     let mut graph = Graph::new(17);
@@ -81,7 +79,7 @@ fn session_of_more_memory_than_the_machine_has_says_how_much() {
 fn halo_of_more_than_can_be_counted_is_an_error() {
     let graph = graph(|net| {
         let x = net.input(&[1, 1 << 20, 4, 4]);
-        let weight = net.tensor(&[1, 1 << 20, 1, 1], 1.0);
+        let weight = net.parameter("parameter", &[1, 1 << 20, 1, 1], 1.0);
         let conv = Conv {
             kernel_shape: [1; 2],
             strides: [1 << 16; 2],
@@ -98,7 +96,7 @@ fn halo_of_more_than_can_be_counted_is_an_error() {
 fn constants_of_constants_beyond_measure_are_an_error() {
     let graph = graph(|net| {
         let x = net.input(&[1, 1, 1, 1]);
-        let one = net.tensor(&[1, 1, 1, 1], 1.0);
+        let one = net.parameter("parameter", &[1, 1, 1, 1], 1.0);
         let repeats = vec![1, 1, 1 << 15, 1 << 16];
         let wide = net.op(Expand { repeats }, &[one]);
         let y = net.op(UnaryKind::Exp, &[x]);

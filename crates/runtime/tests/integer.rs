@@ -5,70 +5,9 @@ use ir::ops::{
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId};
 use kernels::Isa;
-use net::{Net, image, numbers};
 use runtime::{Plan, PlanOptions, Session};
 use std::sync::Arc;
-
-mod net;
-
-impl Net {
-    /// As `qdq`, with signed quantized values.
-    fn signed_qdq(&mut self, x: ValueId, scale: f32, zero_point: i32) -> ValueId {
-        let params =
-            QuantParams::per_tensor(scale, zero_point, DataType::I8).expect("valid parameters");
-        let q = self.op(
-            QuantizeLinear {
-                params: params.clone(),
-            },
-            &[x],
-        );
-        self.op(DequantizeLinear { params }, &[q])
-    }
-
-    /// A convolution whose weight is I8 quantized values with a scale for each output channel.
-    fn q_conv(&mut self, x: ValueId, [i, o, k, s]: [usize; 4], group: usize) -> ValueId {
-        self.count += 1;
-        let fan_in = i / group * k * k;
-        let quantized = numbers(o * fan_in, self.count as u64, 254.0);
-        let quantized: Vec<i8> = quantized.iter().map(|&c| c as i8).collect();
-        let quantized = Tensor::new(vec![o, i / group, k, k], quantized).expect("sizes agree");
-        let name = format!("w{}", self.count);
-        let quantized = self.edit.constant(&name, quantized);
-        let spread = numbers(o, self.count as u64 + 7, 1.0);
-        let scale = spread
-            .iter()
-            .map(|v| (1.0 + v) / 40.0 / (fan_in as f32).sqrt());
-        let params = QuantParams::per_channel(0, scale.collect(), vec![0; o], DataType::I8);
-        let params = params.expect("valid parameters");
-        let weight = self.op(DequantizeLinear { params }, &[quantized]);
-        let bias = self.tensor(&[o], 0.5);
-        let conv = ir::ops::Conv {
-            kernel_shape: [k, k],
-            strides: [s, s],
-            dilations: [1, 1],
-            pads: [k / 2; 4],
-            group,
-        };
-        self.op(conv, &[x, weight, bias])
-    }
-
-    /// Convolution, SiLU, quantized values: as `quantize --target builtin` writes it.
-    fn block(&mut self, x: ValueId, shape: [usize; 4], (scale, zero_point): (f32, i32)) -> ValueId {
-        let y = self.q_conv(x, shape, 1);
-        let y = self.op(UnaryKind::Silu, &[y]);
-        self.qdq(y, scale, zero_point)
-    }
-
-    /// Convolution, quantized values, Sigmoid, quantized values, product, quantized values: as ONNX Runtime's tools write it.
-    fn gated(&mut self, x: ValueId, shape: [usize; 4], (scale, zero_point): (f32, i32)) -> ValueId {
-        let y = self.q_conv(x, shape, 1);
-        let y = self.qdq(y, 2.0 * scale, 128);
-        let gate = self.op(UnaryKind::Sigmoid, &[y]);
-        let gate = self.qdq(gate, 1.0 / 255.0, 0);
-        let y = self.op(BinaryKind::Mul, &[y, gate]);
-        self.qdq(y, scale, zero_point)
-    }
-}
+use testkit::net::{Net, image, numbers};
 
 fn input(net: &mut Net, shape: &[usize]) -> ValueId {
     let x = net.input(shape);
@@ -77,7 +16,7 @@ fn input(net: &mut Net, shape: &[usize]) -> ValueId {
 
 fn plain(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 3, 9, 11]);
-    let y = net.block(x, [3, 16, 3, 2], (0.01, 28));
+    let y = net.block(x, [3, 16, 3, 2], 0.01, 28);
     vec![y]
 }
 
@@ -92,7 +31,7 @@ fn activations(net: &mut Net) -> Vec<ValueId> {
         UnaryKind::Clip { min: 0.0, max: 0.5 },
         UnaryKind::Tanh,
     ] {
-        let y = net.q_conv(x, [channels, 8, 1, 1], 1);
+        let y = net.quantized_conv(x, [channels, 8, 1, 1], 1);
         let y = net.op(kind, &[y]);
         x = net.qdq(y, 0.01, 60);
         channels = 8;
@@ -102,9 +41,9 @@ fn activations(net: &mut Net) -> Vec<ValueId> {
 
 fn residual(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 5, 9, 11]);
-    let x = net.block(x, [5, 16, 3, 1], (0.012, 30));
-    let y = net.block(x, [16, 16, 3, 1], (0.011, 28));
-    let y = net.q_conv(y, [16, 16, 3, 1], 1);
+    let x = net.block(x, [5, 16, 3, 1], 0.012, 30);
+    let y = net.block(x, [16, 16, 3, 1], 0.011, 28);
+    let y = net.quantized_conv(y, [16, 16, 3, 1], 1);
     let y = net.op(UnaryKind::Silu, &[y]);
     let y = net.op(BinaryKind::Add, &[x, y]);
     vec![net.qdq(y, 0.02, 40)]
@@ -112,62 +51,62 @@ fn residual(net: &mut Net) -> Vec<ValueId> {
 
 fn gated_residual(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 5, 9, 11]);
-    let x = net.gated(x, [5, 16, 3, 1], (0.012, 30));
-    let y = net.gated(x, [16, 16, 3, 1], (0.011, 28));
+    let x = net.gated_block(x, [5, 16, 3, 1], 0.012, 30);
+    let y = net.gated_block(x, [16, 16, 3, 1], 0.011, 28);
     let y = net.op(BinaryKind::Add, &[x, y]);
     vec![net.qdq(y, 0.02, 40)]
 }
 
 fn c2f(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 8, 10, 10]);
-    let y = net.block(x, [8, 32, 1, 1], (0.012, 30));
+    let y = net.block(x, [8, 32, 1, 1], 0.012, 30);
     let split = Split {
         axis: 1,
         sizes: vec![16, 16],
     };
     let halves = net.many(split, &[y], 2);
-    let a = net.block(halves[1], [16, 16, 3, 1], (0.011, 28));
-    let b = net.block(a, [16, 16, 3, 1], (0.014, 25));
+    let a = net.block(halves[1], [16, 16, 3, 1], 0.011, 28);
+    let b = net.block(a, [16, 16, 3, 1], 0.014, 25);
     let y = net.concat(1, &[halves[0], halves[1], a, b]);
     let y = net.qdq(y, 0.013, 27);
-    let y = net.q_conv(y, [64, 24, 1, 1], 1);
+    let y = net.quantized_conv(y, [64, 24, 1, 1], 1);
     vec![y]
 }
 
 fn sppf(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 4, 8, 8]);
-    let x = net.block(x, [4, 16, 1, 1], (0.012, 30));
+    let x = net.block(x, [4, 16, 1, 1], 0.012, 30);
     let a = net.pool(x, 5);
     let b = net.pool(a, 5);
     let y = net.concat(1, &[x, a, b]);
-    vec![net.block(y, [48, 20, 1, 1], (0.012, 30))]
+    vec![net.block(y, [48, 20, 1, 1], 0.012, 30)]
 }
 
 fn neck(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 4, 8, 8]);
-    let small = net.block(x, [4, 16, 3, 2], (0.012, 30));
+    let small = net.block(x, [4, 16, 3, 2], 0.012, 30);
     let resize = Resize {
         mode: ResizeMode::Nearest(NearestMode::Floor),
         coordinate_mode: CoordinateMode::Asymmetric,
         extent: Extent::Scales([2.0, 2.0]),
     };
     let up = net.op(resize, &[small]);
-    let side = net.block(x, [4, 8, 1, 1], (0.012, 30));
+    let side = net.block(x, [4, 8, 1, 1], 0.012, 30);
     let y = net.concat(1, &[up, side]);
-    let y = net.block(y, [24, 16, 3, 1], (0.012, 30));
+    let y = net.block(y, [24, 16, 3, 1], 0.012, 30);
     vec![y, small]
 }
 
 fn depthwise(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 19, 7, 9]);
-    let x = net.signed_qdq(x, 4.0 / 255.0, -3);
-    let y = net.q_conv(x, [19, 19, 5, 1], 19);
+    let x = net.qdq_as(DataType::I8, x, 4.0 / 255.0, -3);
+    let y = net.quantized_conv(x, [19, 19, 5, 1], 19);
     let y = net.op(UnaryKind::LeakyRelu { alpha: 0.1 }, &[y]);
-    let y = net.signed_qdq(y, 0.01, -90);
-    let y = net.q_conv(y, [19, 19, 3, 2], 19);
+    let y = net.qdq_as(DataType::I8, y, 0.01, -90);
+    let y = net.quantized_conv(y, [19, 19, 3, 2], 19);
     let y = net.op(UnaryKind::HardSwish, &[y]);
-    let y = net.signed_qdq(y, 0.01, -90);
-    vec![net.block(y, [19, 12, 1, 1], (0.012, 30))]
+    let y = net.qdq_as(DataType::I8, y, 0.01, -90);
+    vec![net.block(y, [19, 12, 1, 1], 0.012, 30)]
 }
 
 fn focus(net: &mut Net) -> Vec<ValueId> {
@@ -184,15 +123,15 @@ fn focus(net: &mut Net) -> Vec<ValueId> {
         parts.push(net.op(Slice { ranges }, &[x]));
     }
     let y = net.concat(1, &parts);
-    vec![net.block(y, [12, 16, 3, 1], (0.012, 30))]
+    vec![net.block(y, [12, 16, 3, 1], 0.012, 30)]
 }
 
 fn head(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 6, 4, 4]);
     let mut flat = Vec::new();
     for (stride, cells) in [(1, 16), (2, 4)] {
-        let boxes = net.q_conv(x, [6, 12, 3, stride], 1);
-        let classes = net.q_conv(x, [6, 5, 1, stride], 1);
+        let boxes = net.quantized_conv(x, [6, 12, 3, stride], 1);
+        let classes = net.quantized_conv(x, [6, 5, 1, stride], 1);
         let y = net.concat(1, &[boxes, classes]);
         let shape = vec![1, 17, cells];
         flat.push(net.op(Reshape { shape }, &[y]));
@@ -209,11 +148,11 @@ fn head(net: &mut Net) -> Vec<ValueId> {
 
 fn float_islands(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 6, 5, 5]);
-    let a = net.block(x, [6, 8, 1, 1], (0.012, 30));
+    let a = net.block(x, [6, 8, 1, 1], 0.012, 30);
     // A float convolution between quantized values, a constant that is not a scalar, and an addition of quantized values.
     let b = net.conv(a, [8, 8, 3, 1], 1);
     let b = net.qdq(b, 0.02, 120);
-    let scale = net.tensor(&[1, 8, 1, 1], 2.0);
+    let scale = net.parameter("parameter", &[1, 8, 1, 1], 2.0);
     let c = net.op(BinaryKind::Mul, &[b, scale]);
     let c = net.qdq(c, 0.02, 120);
     let d = net.op(BinaryKind::Add, &[b, c]);
@@ -225,7 +164,7 @@ fn float_islands(net: &mut Net) -> Vec<ValueId> {
 
 fn attention(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 8, 4, 5]);
-    let qkv = net.block(x, [8, 24, 1, 1], (0.012, 30));
+    let qkv = net.block(x, [8, 24, 1, 1], 0.012, 30);
     let shape = vec![1, 2, 12, 20];
     let qkv = net.op(Reshape { shape }, &[qkv]);
     let split = Split {
@@ -463,7 +402,7 @@ fn run_u8_pixels_equal_their_real_values() {
     let mut net = Net::new(&graph);
     let x = net.input(&[1, 3, 6, 7]);
     let x = net.qdq(x, 1.0 / 255.0, 0);
-    let y = net.block(x, [3, 16, 3, 2], (0.01, 28));
+    let y = net.block(x, [3, 16, 3, 2], 0.01, 28);
     net.edit.output(y);
     graph.apply(net.edit).expect("a valid graph");
     let bytes: Vec<u8> = (0..3 * 6 * 7u32).map(|i| (i * 89 % 256) as u8).collect();

@@ -3,6 +3,7 @@ use crate::proto::{
     AttributeProto, Dimension, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
 };
 use ir::Op;
+use numerics::Rng;
 
 mod opsets;
 
@@ -328,19 +329,13 @@ fn parse_damaged_file_never_panics() {
         conditional().encode_to_vec(),
         model(nodes, vec![target]).encode_to_vec(),
     ];
-    let mut state = 1u64;
-    let mut random = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut random = Rng::new(1);
     for file in &files {
         for _ in 0..20_000 {
             let mut bytes = file.clone();
-            for _ in 0..=random(3) {
-                let at = random(bytes.len());
-                bytes[at] = random(256) as u8;
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len());
+                bytes[at] = random.below(256) as u8;
             }
             if let Ok(graph) = parse(&bytes, None, &LoadOptions::default()) {
                 crate::encode(&graph).unwrap();

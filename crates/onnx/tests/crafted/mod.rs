@@ -1,281 +1,131 @@
 //! Small models written without any of the code under test, and structured damage to them.
+use numerics::Rng;
+use testkit::model::{Content, Model, Node, Value};
 
-/// Numbers of a linear congruential generator, high bits (Knuth, The Art of Computer Programming, 3.3.4).
-pub(crate) struct Random(pub(crate) u64);
+fn pick<T: Copy>(random: &mut Rng, from: &[T]) -> T {
+    from[random.below(from.len())]
+}
 
-impl Random {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % limit.max(1)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    /// Numbers that programs trip over.
-    fn number(&mut self) -> i64 {
-        const HARD: &[i64] = &[
-            0,
-            1,
-            -1,
-            2,
-            3,
-            -2,
-            7,
-            64,
-            300,
-            65_536,
-            1 << 20,
-            i32::MAX as i64,
-            i32::MIN as i64,
-            1 << 40,
-            i64::MAX,
-            i64::MIN,
-        ];
-        match self.below(3) {
-            0 => self.below(12) as i64 - 4,
-            _ => self.pick(HARD),
-        }
+/// Numbers that programs trip over.
+fn number(random: &mut Rng) -> i64 {
+    const HARD: &[i64] = &[
+        0,
+        1,
+        -1,
+        2,
+        3,
+        -2,
+        7,
+        64,
+        300,
+        65_536,
+        1 << 20,
+        i32::MAX as i64,
+        i32::MIN as i64,
+        1 << 40,
+        i64::MAX,
+        i64::MIN,
+    ];
+    match random.below(3) {
+        0 => random.below(12) as i64 - 4,
+        _ => pick(random, HARD),
     }
 }
 
-/// An attribute's value.
-#[derive(Clone)]
-pub(crate) enum Value {
-    Int(i64),
-    Ints(Vec<i64>),
-    Float(f32),
-    Text(&'static str),
-}
-
-#[derive(Clone)]
-pub(crate) struct Node {
-    op: &'static str,
-    inputs: Vec<String>,
-    outputs: Vec<String>,
-    attributes: Vec<(&'static str, Value)>,
-}
-
-/// A constant of integers, or of as many equal floats as its shape says.
-#[derive(Clone)]
-pub(crate) enum Content {
-    Ints(Vec<i64>),
-    Floats(Vec<i64>),
-}
-
-#[derive(Clone)]
-pub(crate) struct Model {
-    opset: i64,
-    input: Vec<i64>,
-    nodes: Vec<Node>,
-    constants: Vec<(String, Content)>,
-}
-
-fn varint(out: &mut Vec<u8>, mut v: u64) {
-    while v >= 0x80 {
-        out.push(v as u8 | 0x80);
-        v >>= 7;
+/// A constant of floats.
+fn floats(shape: Vec<i64>) -> Content {
+    Content::Floats {
+        shape,
+        low: 0.1,
+        high: 1.1,
     }
-    out.push(v as u8);
 }
 
-fn number(out: &mut Vec<u8>, tag: u64, v: i64) {
-    varint(out, tag << 3);
-    varint(out, v as u64);
-}
-
-fn bytes(out: &mut Vec<u8>, tag: u64, content: &[u8]) {
-    varint(out, tag << 3 | 2);
-    varint(out, content.len() as u64);
-    out.extend(content);
-}
-
-fn message(out: &mut Vec<u8>, tag: u64, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut inner = Vec::new();
-    write(&mut inner);
-    bytes(out, tag, &inner);
-}
-
-fn value_info(out: &mut Vec<u8>, tag: u64, name: &str, shape: Option<&[i64]>) {
-    message(out, tag, |info| {
-        bytes(info, 1, name.as_bytes());
-        let Some(shape) = shape else { return };
-        message(info, 2, |ty| {
-            message(ty, 1, |tensor| {
-                number(tensor, 1, 1);
-                message(tensor, 2, |s| {
-                    shape
-                        .iter()
-                        .for_each(|&d| message(s, 1, |dim| number(dim, 1, d)));
-                });
-            });
-        });
-    });
-}
-
-impl Model {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        number(&mut out, 1, 8);
-        message(&mut out, 8, |opset| number(opset, 2, self.opset));
-        message(&mut out, 7, |graph| {
-            self.nodes
-                .iter()
-                .for_each(|n| message(graph, 1, |out| n.encode(out)));
-            for (name, content) in &self.constants {
-                message(graph, 5, |out| tensor(out, name, content));
+/// One to three changes of operators, attributes, constants, shapes or wiring.
+pub(crate) fn mutated(model: &Model, random: &mut Rng) -> Model {
+    let mut model = model.clone();
+    for _ in 0..=random.below(3) {
+        let at = random.below(model.nodes.len());
+        match random.below(10) {
+            0 => model.opset = 9 + random.below(20) as i64,
+            1 => {
+                let axis = random.below(model.input.len());
+                if let Some(d) = model.input.get_mut(axis) {
+                    *d = number(random);
+                }
             }
-            value_info(graph, 11, "x", Some(&self.input));
-            let last = self.nodes.last().and_then(|n| n.outputs.first());
-            value_info(graph, 12, last.map_or("x", |n| n), None);
-        });
-        out
-    }
-
-    /// One to three changes of operators, attributes, constants, shapes or wiring.
-    pub(crate) fn mutated(&self, random: &mut Random) -> Model {
-        let mut model = self.clone();
-        for _ in 0..=random.below(3) {
-            let at = random.below(model.nodes.len());
-            match random.below(10) {
-                0 => model.opset = 9 + random.below(20) as i64,
-                1 => {
-                    let axis = random.below(model.input.len());
-                    if let Some(d) = model.input.get_mut(axis) {
-                        *d = random.number();
-                    }
+            2 => model.nodes[at].op = pick(random, OPERATORS),
+            3 => {
+                let from = random.below(model.nodes.len());
+                let source = model.nodes[from].outputs.first().cloned();
+                let to = random.below(model.nodes[at].inputs.len());
+                if let (Some(slot), Some(source)) = (model.nodes[at].inputs.get_mut(to), source) {
+                    *slot = source;
                 }
-                2 => model.nodes[at].op = random.pick(OPERATORS),
-                3 => {
-                    let from = random.below(model.nodes.len());
-                    let source = model.nodes[from].outputs.first().cloned();
-                    let to = random.below(model.nodes[at].inputs.len());
-                    if let (Some(slot), Some(source)) = (model.nodes[at].inputs.get_mut(to), source)
-                    {
-                        *slot = source;
-                    }
-                }
-                4 => {
-                    let name = random.pick(ATTRIBUTES);
-                    let value = match random.below(3) {
-                        0 => Value::Int(random.number()),
-                        1 => Value::Ints((0..random.below(7)).map(|_| random.number()).collect()),
-                        _ => Value::Float(random.number() as f32),
-                    };
-                    model.nodes[at].attributes.push((name, value));
-                }
-                5 | 6 => model.nodes[at].change_attribute(random),
-                _ => {
-                    let at = random.below(model.constants.len());
-                    if let Some((_, content)) = model.constants.get_mut(at) {
-                        content.change(random);
-                    }
+            }
+            4 => {
+                let name = pick(random, ATTRIBUTES);
+                let value = match random.below(3) {
+                    0 => Value::Int(number(random)),
+                    1 => Value::Ints((0..random.below(7)).map(|_| number(random)).collect()),
+                    _ => Value::Float(number(random) as f32),
+                };
+                model.nodes[at].attributes.push((name, value));
+            }
+            5 | 6 => change_attribute(&mut model.nodes[at], random),
+            _ => {
+                let at = random.below(model.constants.len());
+                if let Some((_, content)) = model.constants.get_mut(at) {
+                    change(content, random);
                 }
             }
         }
-        model
     }
+    model
 }
 
-fn tensor(out: &mut Vec<u8>, name: &str, content: &Content) {
-    bytes(out, 8, name.as_bytes());
-    match content {
-        Content::Ints(v) => {
-            number(out, 1, v.len() as i64);
-            number(out, 2, 7);
-            v.iter().for_each(|&x| number(out, 7, x));
-        }
-        Content::Floats(shape) => {
-            shape.iter().for_each(|&d| number(out, 1, d));
-            number(out, 2, 1);
-            // A shape that claims more than this is a lie that must be noticed.
-            let n = shape.iter().try_fold(1i64, |n, &d| n.checked_mul(d));
-            let n = n.unwrap_or(0).clamp(0, 4096) as usize;
-            let raw: Vec<u8> = (0..n)
-                .flat_map(|i| (0.01 * i as f32 + 0.1).to_le_bytes())
-                .collect();
-            bytes(out, 9, &raw);
-        }
-    }
-}
-
-impl Node {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.inputs.iter().for_each(|n| bytes(out, 1, n.as_bytes()));
-        self.outputs
-            .iter()
-            .for_each(|n| bytes(out, 2, n.as_bytes()));
-        bytes(out, 4, self.op.as_bytes());
-        for (name, value) in &self.attributes {
-            message(out, 5, |a| {
-                bytes(a, 1, name.as_bytes());
-                match value {
-                    Value::Int(v) => {
-                        number(a, 3, *v);
-                        number(a, 20, 2);
-                    }
-                    Value::Float(v) => {
-                        varint(a, 2 << 3 | 5);
-                        a.extend(v.to_le_bytes());
-                        number(a, 20, 1);
-                    }
-                    Value::Ints(v) => {
-                        v.iter().for_each(|&x| number(a, 8, x));
-                        number(a, 20, 7);
-                    }
-                    Value::Text(v) => {
-                        bytes(a, 4, v.as_bytes());
-                        number(a, 20, 3);
-                    }
-                }
-            });
-        }
-    }
-
-    fn change_attribute(&mut self, random: &mut Random) {
-        let at = random.below(self.attributes.len());
-        let Some((_, value)) = self.attributes.get_mut(at) else {
-            return;
-        };
-        match value {
-            Value::Int(v) => *v = random.number(),
-            Value::Float(v) => *v = random.number() as f32,
-            Value::Text(v) => {
-                *v = random.pick(&[
+fn change_attribute(node: &mut Node, random: &mut Rng) {
+    let at = random.below(node.attributes.len());
+    let Some((_, value)) = node.attributes.get_mut(at) else {
+        return;
+    };
+    match value {
+        Value::Int(v) => *v = number(random),
+        Value::Float(v) => *v = number(random) as f32,
+        Value::Text(v) => {
+            *v = pick(
+                random,
+                &[
                     "SAME_UPPER",
                     "SAME_LOWER",
                     "VALID",
                     "linear",
                     "reflect",
                     "wrap",
-                ])
-            }
-            Value::Ints(v) if random.below(4) == 0 => v.push(random.number()),
-            Value::Ints(v) => {
-                let at = random.below(v.len());
-                if let Some(x) = v.get_mut(at) {
-                    *x = random.number();
-                }
+                ],
+            )
+        }
+        Value::Ints(v) if random.below(4) == 0 => v.push(number(random)),
+        Value::Ints(v) => {
+            let at = random.below(v.len());
+            if let Some(x) = v.get_mut(at) {
+                *x = number(random);
             }
         }
     }
 }
 
-impl Content {
-    fn change(&mut self, random: &mut Random) {
-        let (Content::Ints(v) | Content::Floats(v)) = self;
-        match random.below(4) {
-            0 => v.push(random.number()),
-            1 => drop(v.pop()),
-            _ => {
-                let at = random.below(v.len());
-                if let Some(x) = v.get_mut(at) {
-                    *x = random.number();
-                }
+fn change(content: &mut Content, random: &mut Rng) {
+    let (Content::Ints(v) | Content::Floats { shape: v, .. }) = content else {
+        return;
+    };
+    match random.below(4) {
+        0 => v.push(number(random)),
+        1 => drop(v.pop()),
+        _ => {
+            let at = random.below(v.len());
+            if let Some(x) = v.get_mut(at) {
+                *x = number(random);
             }
         }
     }
@@ -294,9 +144,16 @@ impl Growing {
             input: input.to_vec(),
             nodes: vec![],
             constants: vec![],
+            outputs: vec![],
         };
         let last = "x".to_owned();
         Self { model, last }
+    }
+
+    /// The model, whose output is what the last node gives.
+    fn finish(mut self) -> Model {
+        self.model.outputs = vec![self.last];
+        self.model
     }
 
     fn constant(&mut self, content: Content) -> String {
@@ -341,7 +198,7 @@ impl Growing {
         weight: [i64; 4],
         attributes: &[(&'static str, Value)],
     ) -> String {
-        let w = self.constant(Content::Floats(weight.to_vec()));
+        let w = self.constant(floats(weight.to_vec()));
         self.node(op, &[w], attributes)
     }
 
@@ -350,7 +207,7 @@ impl Growing {
     }
 
     fn scalar(&mut self) -> String {
-        self.constant(Content::Floats(vec![]))
+        self.constant(floats(vec![]))
     }
 }
 
@@ -425,11 +282,11 @@ fn block(opset: i64) -> Model {
     }
     g.node("GlobalAveragePool", &[], &[]);
     g.node("Flatten", &[], &[("axis", Value::Int(1))]);
-    let w = g.constant(Content::Floats(vec![4, 6]));
-    let b = g.constant(Content::Floats(vec![6]));
+    let w = g.constant(floats(vec![4, 6]));
+    let b = g.constant(floats(vec![6]));
     g.node("Gemm", &[w, b], &[("alpha", Value::Float(1.0))]);
     g.node("Softmax", &[], &[("axis", Value::Int(1))]);
-    g.model
+    g.finish()
 }
 
 /// Shape computations as exporters leave them, with a Focus stem, attention and reductions.
@@ -469,7 +326,7 @@ fn shapes() -> Model {
     let axis = g.ints(&[0]);
     g.node("Unsqueeze", &[axis], &[]);
     g.node("Clip", &[], &[]);
-    g.model
+    g.finish()
 }
 
 /// The tail of an end-to-end detector: choices, indices, remainders, conditions.
@@ -522,7 +379,7 @@ fn choices() -> Model {
         1,
         &[("axis", Value::Int(1))],
     );
-    g.model
+    g.finish()
 }
 
 pub(crate) fn corpus() -> Vec<Model> {
