@@ -155,7 +155,7 @@ pub(crate) unsafe extern "C" fn yoloslim_detect(
             width_px: width,
             height_px: height,
             stride_bytes,
-            pixels: Pixels::from_code(pixels)?,
+            pixels: Pixels::from_c(pixels)?,
         };
         // SAFETY: the caller's: `data` holds the frame, whose size has been checked.
         let data = unsafe { std::slice::from_raw_parts(data, frame.bytes()?) };

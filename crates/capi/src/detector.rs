@@ -36,15 +36,15 @@ pub(crate) enum Pixels {
 }
 
 impl Pixels {
-    pub(crate) fn from_code(code: u32) -> Result<Pixels, CapiError> {
-        match code {
+    pub(crate) fn from_c(value: u32) -> Result<Pixels, CapiError> {
+        match value {
             0 => Ok(Pixels::Rgb),
             1 => Ok(Pixels::Bgr),
             2 => Ok(Pixels::Gray),
             _ => Err(CapiError::Argument {
                 argument: "pixels",
                 expected: "YOLOSLIM_RGB, YOLOSLIM_BGR or YOLOSLIM_GRAY",
-                found: code.to_string(),
+                found: value.to_string(),
             }),
         }
     }

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 16;
 /// layers before it turn into channels.
 ///
 /// # Errors
-/// `Expected` where no layer tells it, or tells a number that no image has.
+/// `Expected` where no layer states it, or states a number that no image has.
 pub(crate) fn of_image(layers: &[Module<'_>], budget: &Budget) -> Result<usize, CheckpointError> {
     let mut pixels = 1;
     for layer in layers {

@@ -68,7 +68,7 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Eight bytes tell the length of a JSON header.
+/// Whether a file starts with the length of a JSON header in eight bytes, and the header.
 fn is_safetensors(file: &[u8]) -> bool {
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return false;

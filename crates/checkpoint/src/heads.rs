@@ -149,7 +149,7 @@ fn branch(s: &mut Scope<'_, '_>, name: &str, levels: &[ValueId], width: Option<u
     s.node(Concat { axis: 2 }, &rows)
 }
 
-/// The largest stride of a head in pixels, of which both sides of an image must be multiples; 1 where it tells none.
+/// The largest stride of a head in pixels, of which both sides of an image must be multiples; 1 where it states none.
 pub(crate) fn coarsest_stride(s: &mut Scope<'_, '_>) -> usize {
     let stride = s.tensor("stride");
     let values = stride

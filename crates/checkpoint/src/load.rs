@@ -11,7 +11,7 @@ use ir::{Graph, ValueId};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Height and width where neither the caller nor the checkpoint tells them, in pixels.
+/// Height and width in pixels where neither the caller nor the checkpoint states them.
 const DEFAULT_IMGSZ: usize = 640;
 /// The largest height and width that a graph is made for, in pixels.
 const MAX_IMGSZ: usize = 1 << 13;
@@ -249,7 +249,7 @@ fn sources(
             expected: "the layers it reads",
             found: "none".to_owned(),
         })?;
-    let one = |id: Id| -> Result<Vec<ValueId>, CheckpointError> {
+    let values_of = |id: Id| -> Result<Vec<ValueId>, CheckpointError> {
         let index = tree.int(id);
         let value = match index {
             Some(-1) if outputs.is_empty() => Some(vec![image]),
@@ -267,7 +267,7 @@ fn sources(
         value.ok_or_else(|| tree.unexpected(&at, "the index of an earlier layer", id))
     };
     match tree.sequence(from) {
-        Some(list) => list.iter().map(|&id| one(id)).collect(),
-        None => Ok(vec![one(from)?]),
+        Some(list) => list.iter().map(|&id| values_of(id)).collect(),
+        None => Ok(vec![values_of(from)?]),
     }
 }

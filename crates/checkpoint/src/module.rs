@@ -2,7 +2,7 @@
 use crate::CheckpointError;
 use crate::tree::{Id, Tree, Value};
 
-/// Charged for each visit of a module: in a file a few modules may hold each other ever so often.
+/// Charged for each visit of a module: in a file a few modules may contain each other over and over.
 pub(crate) const MODULE_BYTES: usize = 256;
 /// Names of submodules are short; a longer one is not a module's.
 const MAX_NAME_BYTES: usize = 128;
@@ -94,8 +94,8 @@ impl<'t> Module<'t> {
 
     /// A parameter, a buffer or a plain attribute that holds a tensor; `None` where there is none or it is `None`.
     pub(crate) fn tensor(&self, name: &str) -> Option<Id> {
-        let of = |dict| self.tree.get(self.tree.attribute(self.id, dict)?, name);
-        let found = of("_parameters").or_else(|| of("_buffers"));
+        let entry = |dict| self.tree.get(self.tree.attribute(self.id, dict)?, name);
+        let found = entry("_parameters").or_else(|| entry("_buffers"));
         let found = found.or_else(|| self.attribute(name));
         found.filter(|&v| !matches!(self.tree.value(v), Value::None))
     }

@@ -16,7 +16,7 @@ const MEMO_BYTES: usize = 48;
 /// The values of the pickle at the start of `bytes`, and the number of bytes it takes.
 ///
 /// # Errors
-/// `Pickle`, which tells the byte, for what is truncated, malformed or of another protocol; `TooLarge`.
+/// `Pickle`, which names the byte, for what is truncated, malformed or of another protocol; `TooLarge`.
 pub(crate) fn read<'a>(
     bytes: &'a [u8],
     budget: &Budget,
@@ -86,7 +86,7 @@ impl<'a> Machine<'a, '_> {
                 }
                 return Ok(true);
             }
-            // Frames only tell how much to buffer.
+            // Frames only say how much to buffer.
             0x95 => return self.take(8).map(|_| true),
             b'N' => Value::None,
             0x88 => Value::Bool(true),
@@ -234,7 +234,7 @@ impl<'a> Machine<'a, '_> {
         Ok(true)
     }
 
-    /// The class of `("module", class, file, source)`: legacy files tell the source text of classes, which nothing needs.
+    /// The class of `("module", class, file, source)`: legacy files hold the source text of classes, which nothing needs.
     fn class_with_source(&self, id: Id) -> Option<Id> {
         let Value::Sequence(parts) = &self.values[id.0 as usize] else {
             return None;

@@ -192,7 +192,7 @@ impl<'a> StorageRef<'a> {
     }
 }
 
-/// Where a part of a storage starts: it is told by the part's key, its start and its length.
+/// Where a part of a storage starts: a part is stored as its key, its start and its length.
 fn start(tree: &Tree<'_>, view: Id) -> Option<usize> {
     match tree.sequence(view)? {
         &[_, start, _] => usize::try_from(tree.int(start)?).ok(),

@@ -1,6 +1,6 @@
 //! A detector of two inputs (visible light and infrared): its backbones meet by concatenation and by addition.
 use ir::ops::{BinaryKind, Concat, Reshape, UnaryKind};
-use ir::{DataType, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter};
+use ir::{DataType, Graph, QuantParams, Tensor, TensorType, ValueId, interpreter};
 use prune::{PrunePlan, analyse};
 use quant::{BUILTIN, Range, int8_macs_share, quantization_points};
 use runtime::{Plan, PlanOptions, Session};

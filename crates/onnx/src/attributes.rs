@@ -15,7 +15,7 @@ mod kind {
     pub(super) const STRINGS: i32 = 8;
 }
 
-/// Old exporters leave `type` out; the field that is set then tells it.
+/// Old exporters leave `type` out; the field that is set then decides.
 fn kind_of(a: &AttributeProto) -> i32 {
     match a.r#type {
         Some(code) if code != 0 => code,
@@ -35,11 +35,11 @@ fn kind_of(a: &AttributeProto) -> i32 {
 /// # Errors
 /// What is wrong with a tensor attribute.
 pub(crate) fn decode(node: &NodeProto, folder: &Folder) -> Result<Attributes, OnnxError> {
-    let one = |a: &AttributeProto| Ok((a.name().to_owned(), decode_one(a, folder)?));
+    let named = |a: &AttributeProto| Ok((a.name().to_owned(), decode_one(a, folder)?));
     Ok(Attributes::new(
         node.attribute
             .iter()
-            .map(one)
+            .map(named)
             .collect::<Result<Vec<_>, OnnxError>>()?,
     ))
 }

@@ -75,11 +75,11 @@ fn plain_image(graph: &mut Graph, input: ValueId, ty: &TensorType) {
 fn cancel_transposes(graph: &mut Graph, input: ValueId) {
     let transposes = |v: ValueId| {
         let readers = graph.consumers().remove(&v).unwrap_or_default();
-        let is = |(id, _): &(NodeId, usize)| match &graph.node(*id).op {
+        let transpose = |(id, _): &(NodeId, usize)| match &graph.node(*id).op {
             Op::Transpose(t) => Some((t.perm.clone(), graph.node(*id).outputs[0])),
             _ => None,
         };
-        readers.iter().filter_map(is).collect::<Vec<_>>()
+        readers.iter().filter_map(transpose).collect::<Vec<_>>()
     };
     let mut edit = graph.edit();
     for (first, last) in transposes(input) {
@@ -138,14 +138,12 @@ fn check(before: &Graph, after: &Graph, batch: usize) -> Result<(), String> {
             return Err(format!("{} is {old}, and would be {new}", value.name));
         }
     }
-    let shorter = |v: &ValueId| {
-        let same = before.ty(*v).ok() == after.ty(*v).ok();
-        (!same).then_some(()).ok_or(())
-    };
-    let outputs = after.outputs().iter().map(shorter);
-    outputs
-        .collect::<Result<(), ()>>()
-        .map_err(|()| "an output does not depend on the batch".to_owned())
+    let is_shorter = |v: &ValueId| before.ty(*v).ok() != after.ty(*v).ok();
+    if after.outputs().iter().all(is_shorter) {
+        Ok(())
+    } else {
+        Err("an output does not depend on the batch".to_owned())
+    }
 }
 
 /// A graph whose batch is to go.
@@ -213,10 +211,10 @@ impl Batch<'_> {
     /// The axis of a new shape that holds the images which were behind these axes.
     fn reshaped(&self, before: &[usize], shape: &[usize]) -> Option<usize> {
         let outer: usize = before.iter().product();
-        let is = |at: &usize| {
+        let holds_images = |at: &usize| {
             shape[..*at].iter().product::<usize>() == outer && shape[*at].is_multiple_of(self.batch)
         };
-        (0..shape.len()).find(is)
+        (0..shape.len()).find(holds_images)
     }
 
     /// Constants that repeat themselves for every image, beside a value of images.

@@ -18,7 +18,7 @@ const USUAL_STRIDE_PX: usize = 32;
 /// What a file leaves open.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Height and width of the image in pixels, for inputs whose axes are dynamic; the file's metadata may tell them too.
+    /// Height and width of the image in pixels, for inputs whose axes are dynamic; the file's metadata may state them too.
     pub imgsz: Option<[usize; 2]>,
     /// Inputs of the model that are to be treated as constants, by name.
     pub constants: BTreeMap<String, Tensor>,

@@ -180,7 +180,7 @@ for name, found in sorted(versions.items()):
             print(name, now)
 ";
 
-    /// Whose change only the text of the specification tells.
+    /// Operators whose change only the text of the specification shows.
     const BY_TEXT: &str = "OneHot";
 
     #[test]
@@ -191,9 +191,11 @@ for name, found in sorted(versions.items()):
             println!("skipped: operators that changed (onnx is not importable by {python})");
             return;
         };
-        let told = CHANGED.iter().filter(|(op, ..)| *op != BY_TEXT);
-        let told: Vec<String> = told.map(|(op, since, _)| format!("{op} {since}")).collect();
+        let listed = CHANGED.iter().filter(|(op, ..)| *op != BY_TEXT);
+        let listed: Vec<String> = listed
+            .map(|(op, since, _)| format!("{op} {since}"))
+            .collect();
         let found = String::from_utf8_lossy(&run.stdout).into_owned();
-        assert_eq!(told, found.lines().collect::<Vec<_>>());
+        assert_eq!(listed, found.lines().collect::<Vec<_>>());
     }
 }

@@ -1,6 +1,6 @@
 //! Real models of the assets: the share of integer work, and ONNX Runtime as the referee of the written files.
 use ir::{DataType, Graph, Normalised, QuantParams, normalise};
-use onnx::{LoadOptions, load, save};
+use onnx::{LoadOptions, encode, load};
 use quant::{
     QuantPlan, Range, TARGETS, Target, apply, depthwise_inputs, equalize, int8_macs_share, plan,
     quantization_points,

@@ -1,5 +1,5 @@
 //! Small models made at random from a seed: every operator that yoloslim understands, in the forms of every opset that it
-//! reads, on odd sizes. They are written without the code under test; its reader only tells which types a node gives.
+//! reads, on odd sizes. They are written without the code under test; its reader only says which types a node gives.
 use crate::model::{Content, Model, Node, Value};
 use ir::{Attribute, Attributes, DataType, InputSpec, NodeSpec, Op, Tensor, TensorType};
 use numerics::Rng;

@@ -51,7 +51,7 @@ fn down(e: &mut Edit, name: &str, x: ValueId, gain: f32) -> ValueId {
     halve(e, name, x, inputs, gain, &|o, i| o == i && o < 3)
 }
 
-/// Halves the sides of `inputs` channels; `carries` tells which of them an output channel takes on.
+/// Halves the sides of `inputs` channels; `carries` says which of them an output channel takes on.
 pub(crate) fn halve(
     e: &mut Edit,
     name: &str,

@@ -6,7 +6,7 @@ use ir::ops::{
 };
 use ir::{DataType, Tensor, ValueId};
 
-/// Detections of an image where the head does not tell.
+/// Detections per image where the head does not state how many.
 const DEFAULT_MAX_DET: usize = 300;
 
 /// From boxes `[1, 4, positions]` and scores `[1, classes, positions]` to the model's output `[1, max_det, 6]`.

@@ -385,7 +385,7 @@ fn dynamic_quantize(g: &mut Growing, _: &'static str) -> Option<Made> {
 }
 
 /// Codes of constant weights.
-fn codes(g: &mut Growing, shape: &[i64]) -> Option<Port> {
+fn quantized(g: &mut Growing, shape: &[i64]) -> Option<Port> {
     let made = Made::of(vec![weights(shape), scalar(0.004)]);
     g.add("QuantizeLinear", made)?;
     Some(Port::Value(g.values.len() - 1))
@@ -395,6 +395,6 @@ fn mat_mul_integer(g: &mut Growing, _: &'static str) -> Option<Made> {
     let x = g.value(|t| t.dtype == DataType::U8 && t.rank() > 1)?;
     let terms = g.shape(x).last().copied()?;
     let out = g.between(1, 4);
-    let weight = codes(g, &[terms, out])?;
+    let weight = quantized(g, &[terms, out])?;
     Some(Made::of(vec![Port::Value(x), weight]))
 }

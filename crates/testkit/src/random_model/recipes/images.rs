@@ -1,5 +1,5 @@
 //! What reads images through windows, and what gives them another size.
-use super::{Growing, Made, Port, codes, ints, weights};
+use super::{Growing, Made, Port, ints, quantized, weights};
 use crate::model::{Content, Value};
 use ir::DataType;
 
@@ -165,7 +165,7 @@ pub(super) fn conv_integer(g: &mut Growing, _: &'static str) -> Option<Made> {
     let channels = g.shape(x)[1];
     let out = g.between(1, 4);
     let k = kernel(g);
-    let weight = codes(g, &[out, channels, k[0], k[1]])?;
+    let weight = quantized(g, &[out, channels, k[0], k[1]])?;
     let made = Made::of(vec![Port::Value(x), weight]);
     Some(window(g, made, k, true))
 }
