@@ -5,12 +5,10 @@ mod dense;
 use close::assert_close;
 use dense::with_zero_columns;
 use ir::ops::{
-    BatchNormalization, BinaryKind, Concat, Conv, CoordinateMode, DequantizeLinear, Extent,
-    MaxPool, NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
+    BatchNormalization, BinaryKind, Conv, CoordinateMode, DequantizeLinear, Extent, MaxPool,
+    NearestMode, Reshape, Resize, ResizeMode, Slice, SliceRange, Split, UnaryKind,
 };
-use ir::{
-    DataType, Edit, FreezeReason, Graph, Op, QuantParams, Tensor, TensorType, ValueId, interpreter,
-};
+use ir::{DataType, FreezeReason, Graph, Op, QuantParams, Tensor, ValueId, interpreter};
 use numerics::Rng;
 use prune::criteria::{BN_GAMMA, L1};
 use prune::{Groups, Member, PruneError, PrunePlan, absorb_means, analyse, apply};

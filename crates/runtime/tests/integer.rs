@@ -1,13 +1,13 @@
 //! Quantized graphs on integers: the same bits everywhere, and what imitated quantization gives.
 use ir::ops::{
-    BinaryKind, CoordinateMode, DequantizeLinear, Extent, NearestMode, QuantizeLinear, Reshape,
-    Resize, ResizeMode, Slice, SliceRange, Split, Transpose, UnaryKind,
+    BinaryKind, CoordinateMode, Extent, NearestMode, Reshape, Resize, ResizeMode, Slice,
+    SliceRange, Split, Transpose, UnaryKind,
 };
-use ir::{DataType, Graph, QuantParams, Tensor, ValueId};
+use ir::{DataType, Graph, Tensor, ValueId};
 use kernels::Isa;
 use runtime::{Plan, PlanOptions, Session};
 use std::sync::Arc;
-use testkit::net::{Net, image, numbers};
+use testkit::net::{Net, image};
 
 fn input(net: &mut Net, shape: &[usize]) -> ValueId {
     let x = net.input(shape);

@@ -23,6 +23,11 @@ const LISTS: &[List] = &[
         folder: "ir/src/rewrites",
     },
     List {
+        names: &["instruction_sets"],
+        file: "kernels/src/isa.rs",
+        folder: "kernels/src/isa",
+    },
+    List {
         names: &["steps"],
         file: "runtime/src/steps.rs",
         folder: "runtime/src/steps",
