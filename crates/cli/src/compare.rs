@@ -86,7 +86,7 @@ fn evaluate(
     })
     .with_context(|| model.path.display().to_string())?;
     drop(progress);
-    let doubt = evaluation.doubt.map(|d| d.told(&head));
+    let doubt = evaluation.doubt.map(|d| d.describe(&head));
     model::warn(model, doubt.as_slice());
     warnings.extend(doubt);
     Ok((evaluation, warnings))

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let repaired = data::repaired_warning(&repaired_images);
     data::warn(&args.data, repaired.as_slice());
     dataset.warnings.extend(repaired);
-    let doubt = evaluation.doubt.map(|d| d.told(&head));
+    let doubt = evaluation.doubt.map(|d| d.describe(&head));
     warnings.extend(doubt.clone());
     let record = Record {
         model: model.path.display().to_string(),

@@ -66,7 +66,7 @@ impl<'a> EvalSplit<'a> {
     /// Why the model is probably misread.
     pub(crate) fn doubt(&self, source: &Source<'_>) -> Option<String> {
         let doubt = self.baseline.doubt?;
-        Some(format!("{}: {}", self.name, doubt.told(&source.head)))
+        Some(format!("{}: {}", self.name, doubt.describe(&source.head)))
     }
 
     /// Whether the model as it came finds anything that could be kept.

@@ -248,11 +248,8 @@ impl Edit {
     pub(crate) fn write_into(self, graph: &mut Graph) {
         let mut names = UniqueNames::new(graph.values.values().map(|v| v.name.clone()));
         let mut readers = Readers::default();
-        if self
-            .changes
-            .iter()
-            .any(|c| matches!(c, Change::Replace(..)))
-        {
+        let is_replacement = |c: &Change| matches!(c, Change::Replace(..));
+        if self.changes.iter().any(is_replacement) {
             readers.add_all(graph);
         }
         let mut removed = BTreeSet::new();
@@ -277,32 +274,31 @@ impl Edit {
                     }
                 }
                 Change::SetInputs(n, inputs) => {
-                    if let Some(node) = graph.nodes.get_mut(&n) {
+                    graph.nodes.entry(n).and_modify(|node| {
                         readers.add(n, &inputs);
                         node.inputs = inputs;
-                    }
+                    });
                 }
                 Change::SetOp(n, op) => {
-                    if let Some(node) = graph.nodes.get_mut(&n) {
-                        node.op = op;
-                    }
+                    graph.nodes.entry(n).and_modify(|node| node.op = op);
                 }
                 Change::SetConstant(v, tensor) => {
-                    if let Some(value) = graph.values.get_mut(&v) {
+                    graph.values.entry(v).and_modify(|value| {
                         value.ty = Some(tensor.ty());
                         value.constant = Some(tensor);
                         value.parameter = None;
-                    }
+                    });
                 }
                 Change::MakeParameter(v) => {
-                    if let Some(value) = graph.values.get_mut(&v) {
+                    graph.values.entry(v).and_modify(|value| {
                         value.parameter = value.constant.take().or(value.parameter.take());
-                    }
+                    });
                 }
                 Change::SetType(v, ty) => {
-                    if let Some(value) = graph.values.get_mut(&v) {
-                        value.ty = Some(ty);
-                    }
+                    graph
+                        .values
+                        .entry(v)
+                        .and_modify(|value| value.ty = Some(ty));
                 }
                 Change::Remove(n) => {
                     graph.nodes.remove(&n);

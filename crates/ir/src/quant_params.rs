@@ -91,12 +91,12 @@ impl QuantParams {
         self.axis
     }
 
-    /// Integer type of the codes.
+    /// Type of the quantized values.
     pub fn dtype(&self) -> DataType {
         self.dtype
     }
 
-    /// Smallest and largest code.
+    /// Smallest and largest quantized value.
     pub fn range(&self) -> (i64, i64) {
         integer_range(self.dtype).expect("the constructor admits integer types only")
     }
@@ -113,7 +113,7 @@ impl QuantParams {
         }
     }
 
-    /// The code of a real number: ties to even, saturated.
+    /// A number, quantized: ties to even, saturated.
     pub fn quantize(&self, channel: usize, x: f32) -> i32 {
         let (lo, hi) = self.range();
         let q = (x / self.scale[channel]).round_ties_even() as f64
@@ -121,7 +121,7 @@ impl QuantParams {
         q.clamp(lo as f64, hi as f64) as i32
     }
 
-    /// The real number behind a code.
+    /// The number that a quantized value stands for.
     pub fn dequantize(&self, channel: usize, q: i32) -> f32 {
         (q.wrapping_sub(self.zero_point[channel])) as f32 * self.scale[channel]
     }

@@ -10,7 +10,7 @@ mod focus;
 mod fold_batch_normalization;
 mod hard_swish;
 mod mish;
-mod move_codes;
+mod move_quantized;
 mod silu;
 
 pub use cut_nms::{CUT_NMS, SUPPRESSIONS};
@@ -21,7 +21,7 @@ pub use focus::FOCUS;
 pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
 pub use hard_swish::HARD_SWISH;
 pub use mish::MISH;
-pub use move_codes::MOVE_CODES;
+pub use move_quantized::MOVE_QUANTIZED;
 pub use silu::SILU;
 
 /// A named identity: where it fits, the edit that applies it.
@@ -35,7 +35,7 @@ pub struct Rewrite {
 
 /// Rewrites that every file goes through when it is read ([`crate::recognise`]), in the order in which they are applied: one
 /// spelling for what files spell in several ways.
-pub(crate) const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_CODES, DYNAMIC_PRODUCTS];
+pub(crate) const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_QUANTIZED, DYNAMIC_PRODUCTS];
 
 /// Rewrites that follow before a model is executed or quantized ([`crate::normalise`]).
 pub(crate) const BEFORE_EXECUTION: &[Rewrite] = &[FOLD_BATCH_NORMALIZATION];

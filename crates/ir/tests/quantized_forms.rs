@@ -17,7 +17,7 @@ fn run(graph: &Graph, x: &Tensor) -> Vec<f64> {
 }
 
 #[test]
-fn moved_codes_become_moved_reals_with_the_same_numbers() {
+fn moved_quantized_values_become_moved_f32_with_the_same_numbers() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
@@ -41,7 +41,7 @@ fn moved_codes_become_moved_reals_with_the_same_numbers() {
     let input = ramp(&[1, 2, 4, 4]);
     let expected = run(&graph, &input);
     assert_eq!(
-        rewrites::apply(&mut graph, &rewrites::MOVE_CODES).unwrap(),
+        rewrites::apply(&mut graph, &rewrites::MOVE_QUANTIZED).unwrap(),
         2
     );
     assert_eq!(run(&graph, &input), expected);
@@ -54,7 +54,7 @@ fn moved_codes_become_moved_reals_with_the_same_numbers() {
 
 /// As ONNX Runtime writes a convolution with a bias; the weight's scales differ by channel or do not.
 #[test]
-fn dynamic_convolutions_become_convolutions_of_reals_with_the_same_numbers() {
+fn dynamic_convolutions_become_convolutions_of_f32_with_the_same_numbers() {
     for (scales, zeros) in [
         (vec![0.02f32], vec![3u8]),
         (vec![0.02, 0.01, 0.03], vec![128, 0, 200]),

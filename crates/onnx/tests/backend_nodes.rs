@@ -34,7 +34,7 @@ const UNSUPPORTED: &[&str] = &[
     "the Indices output of MaxPool",
     "block-wise quantization",
     "a reduction of ScatterND",
-    "quantization of other reals than f32",
+    "quantization of other types than f32",
 ];
 /// Conv, MaxPool and Resize of other than two spatial axes.
 const OTHER_RANK: &str = "other than two spatial axes";

@@ -410,14 +410,14 @@ fn absorb_means_of_constant_channels_keeps_the_function() {
     ));
 }
 
-/// Weights behind DequantizeLinear: codes and per_channel scales go together.
+/// Weights behind DequantizeLinear: quantized values and per_channel scales go together.
 fn quantized(n: &mut Net, x: ValueId) -> ValueId {
-    let codes: Vec<i8> = (0..18).map(|i| i * 13 % 100 - 50).collect();
-    let codes = Tensor::new([6, 3, 1, 1], codes).unwrap();
-    let codes = n.edit.constant("codes", codes);
+    let quantized: Vec<i8> = (0..18).map(|i| i * 13 % 100 - 50).collect();
+    let quantized = Tensor::new([6, 3, 1, 1], quantized).unwrap();
+    let quantized = n.edit.constant("quantized", quantized);
     let scale: Vec<f32> = (1..7).map(|i| i as f32 / 100.0).collect();
     let params = QuantParams::per_channel(0, scale, vec![0; 6], DataType::I8).unwrap();
-    let weight = n.named("dequantize", DequantizeLinear { params }, &[codes]);
+    let weight = n.named("dequantize", DequantizeLinear { params }, &[quantized]);
     let conv = Conv {
         kernel_shape: [1; 2],
         strides: [1; 2],

@@ -19,7 +19,7 @@ const LOWER_ENDS: [f32; 5] = [1.0, 0.5, 0.25, 0.125, 0.0625];
 pub struct ChannelScales {
     /// The factors, 1 for the widest channel.
     pub scale: Vec<f32>,
-    /// How many times smaller the noise of U8 codes becomes, in power, the mean of all channels relative to their
+    /// How many times smaller the noise of `u8` values becomes, in power, the mean of all channels relative to their
     /// own widths.
     pub gain: f64,
 }
@@ -89,7 +89,7 @@ pub fn channel_scales(ranges: &[Range]) -> ChannelScales {
 ///
 /// A linear activation (Relu, LeakyRelu) passes the factors on to its convolution. Behind SiLU a Mul applies them; for
 /// a target that splits SiLU they go into the convolution, and a Mul takes them out of the gate's input again, so that
-/// no tensor with codes has channels of different magnitude.
+/// no quantized tensor has channels of different magnitude.
 ///
 /// # Errors
 /// `UnknownValue` for a value that [`depthwise_inputs`] does not give; `Params` when the number of factors is wrong.

@@ -27,7 +27,7 @@ impl Range {
         Self::new(self.min.min(other.min), self.max.max(other.max))
     }
 
-    /// The range widened to hold 0, so that 0 has a code of its own.
+    /// The range widened to hold 0, so that 0 is exact.
     pub fn with_zero(self) -> Self {
         Self::new(self.min.min(0.0), self.max.max(0.0))
     }
@@ -38,17 +38,17 @@ impl Range {
         f64::from(r.max) - f64::from(r.min)
     }
 
-    /// The part of it that SiLU does not map to within half a code of 0.
+    /// The part of it that SiLU does not map to within half a step of 0.
     ///
-    /// Further down the codes before SiLU are spent on what its output cannot show.
+    /// Further down the steps before SiLU are spent on what its output cannot show.
     pub(crate) fn before_silu(self) -> Self {
-        let half_code = f64::from(self.max.max(0.0)) / 510.0;
+        let half_step = f64::from(self.max.max(0.0)) / 510.0;
         let silu = |x: f64| x / (1.0 + (-x).exp());
         // Below its minimum, at -1.2785, SiLU rises to 0 towards -inf.
         let (mut far, mut near) = (-40.0, -1.2785);
         for _ in 0..50 {
             let middle = 0.5 * (far + near);
-            if silu(middle) > -half_code {
+            if silu(middle) > -half_step {
                 far = middle;
             } else {
                 near = middle;
@@ -57,13 +57,13 @@ impl Range {
         Self::new(self.min.max(far as f32), self.max)
     }
 
-    /// The part of it that Sigmoid does not map to within half a code of 0 or 1.
+    /// The part of it that Sigmoid does not map to within half a step of 0 or 1.
     pub(crate) fn before_sigmoid(self) -> Self {
         let end = 509f32.ln();
         Self::new(self.min.max(-end), self.max.min(end))
     }
 
-    /// Asymmetric per-tensor U8 parameters in which 0 is a code.
+    /// Asymmetric per-tensor U8 parameters in which 0 is exact.
     ///
     /// # Errors
     /// `BadScale` when the range is not finite.
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn before_silu_and_sigmoid_cut_only_what_half_a_code_hides() {
+    fn before_silu_and_sigmoid_cut_only_what_half_a_step_hides() {
         let silu = |x: f32| x / (1.0 + (-x).exp());
         for max in [0.0f32, 0.5, 6.0, 70.0, 400.0] {
             let cut = Range::new(-100.0, max).before_silu();

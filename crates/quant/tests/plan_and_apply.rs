@@ -163,9 +163,9 @@ fn apply_on_every_target_reaches_its_largest_weight_in_every_channel() {
         let (_, q) = quantized(&graph, target);
         for name in ["stem", "block", "merge", "head"] {
             let weight = q.producer(node(&q, name).inputs[1]).unwrap();
-            let codes = q.constant(q.node(weight).inputs[0]).unwrap();
-            let filter: usize = codes.shape()[1..].iter().product();
-            for channel in codes.to_i64().unwrap().chunks(filter) {
+            let quantized = q.constant(q.node(weight).inputs[0]).unwrap();
+            let filter: usize = quantized.shape()[1..].iter().product();
+            for channel in quantized.to_i64().unwrap().chunks(filter) {
                 let largest = channel.iter().map(|c| c.abs()).max();
                 let expected = Some(i64::from(target.largest_weight));
                 assert_eq!(largest, expected, "{}: {name}", target.name);

@@ -87,7 +87,7 @@ impl Dataset {
     /// `ClassCount`, `ClassNames` if it contradicts itself; `NoImages`; `TooManyBadInputs` if more than
     /// max(3, 1 %) of the labels are bad.
     pub fn open(data: &Path, split: &str) -> Result<Self, YoloError> {
-        let (dataset, labels) = match Description::of(data)? {
+        let (dataset, labels) = match Description::of_path(data)? {
             Description::Yaml => data_yaml::open(data, split)?,
             Description::Coco => coco_json::open(data, split)?,
             Description::Folder => (Self::unlabelled(folder(data, split)?), 0),
@@ -110,7 +110,7 @@ impl Dataset {
     /// The images of another split of the same data.yaml, without their labels; `None` where there is no such split that
     /// could be read, or nothing that has splits.
     pub fn images_of(data: &Path, split: &str) -> Option<Vec<PathBuf>> {
-        match Description::of(data) {
+        match Description::of_path(data) {
             Ok(Description::Yaml) => data_yaml::images(data, split).ok(),
             _ => None,
         }
@@ -207,7 +207,7 @@ enum Description {
 }
 
 impl Description {
-    fn of(data: &Path) -> Result<Self, YoloError> {
+    fn of_path(data: &Path) -> Result<Self, YoloError> {
         let extension = image_names::extension_of(data);
         match extension.as_deref() {
             _ if data.is_dir() => Ok(Self::Folder),

@@ -37,7 +37,7 @@ impl Doubt {
     ///
     /// # Errors
     /// `UnknownImageId` for a detection on an image that the ground truth does not have.
-    pub(crate) fn of(
+    pub(crate) fn from_results(
         truth: &GroundTruth,
         results: &[CocoResult],
     ) -> Result<Option<Self>, YoloError> {
@@ -80,7 +80,7 @@ impl Doubt {
     }
 
     /// The doubt in words, with what was assumed and the way on.
-    pub fn told(&self, head: &Head) -> String {
+    pub fn describe(&self, head: &Head) -> String {
         format!(
             "boxes or pixels are probably misread: {} of {} detections with a confidence from {CONF} lie on a labelled object of any class, and {} of {} objects are found at all; read as {}; if that is not how the model was exported, --family names another family, and --data other labels",
             self.confident_on_objects,
@@ -117,7 +117,7 @@ mod tests {
             bbox,
             score,
         };
-        Doubt::of(&truth(), &boxes.map(result).collect::<Vec<_>>()).unwrap()
+        Doubt::from_results(&truth(), &boxes.map(result).collect::<Vec<_>>()).unwrap()
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub fn evaluate_sessions(
     dataset.check_bad_images(&bad_images)?;
     let truth = dataset.ground_truth(&sizes);
     let (metrics, matches) = metrics::evaluate(&truth, &results)?;
-    let doubt = Doubt::of(&truth, &results)?;
+    let doubt = Doubt::from_results(&truth, &results)?;
     bad_images.splice(0..0, dataset.bad_images.iter().cloned());
     Ok(Evaluation {
         metrics,

@@ -1,4 +1,4 @@
-//! ConvInteger: 2-D convolution of 8-bit codes, with sums in 32 bits.
+//! ConvInteger: 2-D convolution of 8-bit values, with sums in 32 bits.
 //! Spec: onnx.ai/onnx/operators/onnx__ConvInteger.html, opset 10.
 use super::Conv;
 use crate::{
@@ -24,8 +24,8 @@ pub(super) fn integer_inputs(spec: &NodeSpec<'_>) -> Result<usize, OpError> {
     }
 }
 
-/// Types of codes and zero points, checked: 8 bits, zero points of their codes' type.
-pub(super) fn check_codes(inputs: &[&TensorType]) -> Result<(), OpError> {
+/// Types of quantized values and zero points, checked: 8 bits, zero points of their values' type.
+pub(super) fn check_quantized(inputs: &[&TensorType]) -> Result<(), OpError> {
     super::expect_inputs(inputs, 2..=4, "2 to 4")?;
     for (i, ty) in inputs.iter().enumerate() {
         if !matches!(ty.dtype, DataType::I8 | DataType::U8) {
@@ -44,12 +44,12 @@ pub(super) fn check_codes(inputs: &[&TensorType]) -> Result<(), OpError> {
 /// Codes minus their zero_point, which has one element or one for each index of `axis`, as `f64`: sums of such products
 /// are exact.
 pub(super) fn centred(
-    codes: &Tensor,
+    quantized: &Tensor,
     zero_point: Option<&&Tensor>,
     axis: usize,
 ) -> Result<Tensor, OpError> {
     let zeros = zero_point.map_or(Ok(vec![0]), |z| z.to_i64())?;
-    let channels = codes.shape().get(axis).copied().unwrap_or(1);
+    let channels = quantized.shape().get(axis).copied().unwrap_or(1);
     if zeros.len() != 1 && zeros.len() != channels {
         return Err(OpError::AxisLength {
             input: 3,
@@ -58,7 +58,7 @@ pub(super) fn centred(
             found: zeros.len(),
         });
     }
-    let inner: usize = codes.shape()[(axis + 1).min(codes.shape().len())..]
+    let inner: usize = quantized.shape()[(axis + 1).min(quantized.shape().len())..]
         .iter()
         .product();
     let zero = |i: usize| {
@@ -68,13 +68,13 @@ pub(super) fn centred(
             zeros[i / inner % channels]
         }
     };
-    let real: Vec<f64> = codes
+    let real: Vec<f64> = quantized
         .to_i64()?
         .iter()
         .enumerate()
         .map(|(i, &q)| (q - zero(i)) as f64)
         .collect();
-    Tensor::from_f64(DataType::F64, codes.shape(), &real)
+    Tensor::from_f64(DataType::F64, quantized.shape(), &real)
 }
 
 impl Operator for ConvInteger {
@@ -96,7 +96,7 @@ impl Operator for ConvInteger {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        check_codes(inputs)?;
+        check_quantized(inputs)?;
         let y = self.conv.infer(&inputs[..2])?.remove(0);
         Ok(vec![TensorType::new(DataType::I32, y.shape)])
     }
@@ -152,7 +152,7 @@ impl Operator for ConvInteger {
 mod tests {
     use super::*;
 
-    /// The example of the ONNX specification, "basicconvinteger", and its padding, which is not a code of 0.
+    /// The example of the ONNX specification, "basicconvinteger", and its padding, which is not a quantized 0.
     #[test]
     fn conv_integer_takes_zero_points_away_and_pads_with_real_zeros() {
         let x = Tensor::new([1, 1, 3, 3], (2u8..11).collect()).unwrap();

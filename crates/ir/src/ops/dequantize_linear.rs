@@ -1,4 +1,4 @@
-//! DequantizeLinear: integer codes to real numbers.
+//! DequantizeLinear: quantized values to f32.
 //! Spec: onnx.ai/onnx/operators/onnx__DequantizeLinear.html, opset 10 to 21; block-wise scales are not supported.
 use super::DynamicDequantizeLinear;
 use super::quantize_linear::{channel_of, check_axis, keep_params, lower_params, read_params};
@@ -10,7 +10,7 @@ use crate::{
 /// `x = (q - zero_point) * scale`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DequantizeLinear {
-    /// Scale, zero_point, axis and code type.
+    /// Scale, zero_point, axis and integer type.
     pub params: QuantParams,
 }
 
@@ -23,8 +23,8 @@ impl Operator for DequantizeLinear {
             spec.attributes.ignore(&["axis"]);
             return DynamicDequantizeLinear::parse(spec);
         }
-        let codes = spec.ty(0)?.dtype;
-        let params = read_params(spec, codes)?;
+        let dtype = spec.ty(0)?.dtype;
+        let params = read_params(spec, dtype)?;
         Ok(Parsed::first(Self { params }, 1))
     }
 

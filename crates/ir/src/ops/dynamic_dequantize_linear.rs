@@ -6,7 +6,7 @@ use crate::{
     Shapes, Tensor, TensorType,
 };
 
-/// `x = (q - zero_point) * scale` of codes `q: u8` and a scale `f32` and zero_point `u8` of one element each.
+/// `x = (q - zero_point) * scale` of values `q: u8` and a scale `f32` and zero_point `u8` of one element each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DynamicDequantizeLinear;
 
@@ -60,12 +60,12 @@ impl Operator for DynamicDequantizeLinear {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
-        let (codes, scale, zero) = (
+        let (quantized, scale, zero) = (
             inputs[0].as_slice::<u8>()?,
             inputs[1].as_slice::<f32>()?[0],
             inputs[2].as_slice::<u8>()?[0],
         );
-        let real: Vec<f32> = codes
+        let real: Vec<f32> = quantized
             .iter()
             .map(|&q| (i32::from(q) - i32::from(zero)) as f32 * scale)
             .collect();

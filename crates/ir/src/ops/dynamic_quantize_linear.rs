@@ -1,16 +1,16 @@
-//! DynamicQuantizeLinear: real numbers to 8-bit codes of the range that they turn out to have.
+//! DynamicQuantizeLinear: f32 to `u8` over the range that they turn out to have.
 //! Spec: onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html, opset 11.
 use crate::{
     Channels, DataType, KeptAxes, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, OpError,
     Operator, Parsed, QuantFacts, Shapes, Tensor, TensorType,
 };
 
-/// Codes `u8` of the shape of `x`, their scale `f32` and their zero_point `u8`, both without axes: 0 has a code, and the
-/// smallest and largest element have codes 0 and 255.
+/// `u8` values of the shape of `x`, their scale `f32` and their zero_point `u8`, both without axes: 0 is exact, and the
+/// smallest and largest element become 0 and 255.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DynamicQuantizeLinear;
 
-/// Largest code.
+/// Largest quantized value.
 const TOP: f32 = 255.0;
 
 impl Operator for DynamicQuantizeLinear {
@@ -32,9 +32,9 @@ impl Operator for DynamicQuantizeLinear {
                 found: inputs[0].dtype,
             });
         }
-        let codes = TensorType::new(DataType::U8, inputs[0].shape.clone());
+        let values = TensorType::new(DataType::U8, inputs[0].shape.clone());
         Ok(vec![
-            codes,
+            values,
             TensorType::new(DataType::F32, []),
             TensorType::new(DataType::U8, []),
         ])
@@ -49,12 +49,12 @@ impl Operator for DynamicQuantizeLinear {
         // What ONNX leaves open, a tensor of zeros, is as in ONNX Runtime.
         let scale = if low == high { 1.0 } else { (high - low) / TOP };
         let zero = (-low / scale).round_ties_even().clamp(0.0, TOP);
-        let codes = x
+        let values = x
             .iter()
             .map(|&x| ((x / scale).round_ties_even() + zero).clamp(0.0, TOP) as u8);
-        let codes = Tensor::new(inputs[0].shape().to_vec(), codes.collect::<Vec<u8>>())?;
+        let values = Tensor::new(inputs[0].shape().to_vec(), values.collect::<Vec<u8>>())?;
         Ok(vec![
-            codes,
+            values,
             Tensor::scalar(scale),
             Tensor::scalar(zero as u8),
         ])

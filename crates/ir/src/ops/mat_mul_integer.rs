@@ -1,7 +1,7 @@
-//! MatMulInteger: products of matrices of 8-bit codes, with sums in 32 bits.
+//! MatMulInteger: products of matrices of 8-bit values, with sums in 32 bits.
 //! Spec: onnx.ai/onnx/operators/onnx__MatMulInteger.html, opset 10; a zero_point for each row of `a` is not supported.
 use super::MatMul;
-use super::conv_integer::{centred, check_codes, integer_inputs};
+use super::conv_integer::{centred, check_quantized, integer_inputs};
 use crate::{
     Channels, DataType, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts,
     Shapes, Tensor, TensorType,
@@ -31,7 +31,7 @@ impl Operator for MatMulInteger {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        check_codes(inputs)?;
+        check_quantized(inputs)?;
         if let Some(zero) = inputs.get(2).filter(|z| z.elements() != 1) {
             return Err(OpError::ElementCount {
                 shape: zero.shape.clone(),

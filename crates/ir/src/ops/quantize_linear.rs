@@ -1,4 +1,4 @@
-//! QuantizeLinear: real numbers to integer codes.
+//! QuantizeLinear: f32 to quantized values.
 //! Spec: onnx.ai/onnx/operators/onnx__QuantizeLinear.html, opset 10 to 21; block-wise scales are not supported.
 use crate::Port::Input;
 use crate::{
@@ -9,14 +9,14 @@ use crate::{
 /// `q = saturate(round_ties_even(x / scale) + zero_point)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizeLinear {
-    /// Scale, zero_point, axis and code type.
+    /// Scale, zero_point, axis and integer type.
     pub params: QuantParams,
 }
 
-/// Reads scale, zero_point and axis of both directions; `codes` is the code type where no zero_point gives it.
+/// Reads scale, zero_point and axis of both directions; `dtype` is the integer type where no zero_point gives it.
 pub(super) fn read_params(
     spec: &mut NodeSpec<'_>,
-    codes: DataType,
+    dtype: DataType,
 ) -> Result<QuantParams, OpError> {
     let rank = spec.ty(0)?.rank();
     let scale = spec.parameter(1)?.ok_or(OpError::InputCount {
@@ -26,7 +26,7 @@ pub(super) fn read_params(
     let zero = spec.parameter(2)?;
     if scale.dtype() != DataType::F32 {
         return Err(OpError::Unsupported {
-            feature: "quantization of other reals than f32",
+            feature: "quantization of other types than f32",
         });
     }
     if spec.attributes.int("block_size")?.unwrap_or(0) != 0 {
@@ -35,17 +35,17 @@ pub(super) fn read_params(
         });
     }
     let axis = spec.attributes.int("axis")?.unwrap_or(1);
-    let reals = |code: i64| matches!(code, 0 | 1);
+    let is_f32 = |code: i64| matches!(code, 0 | 1);
     let output = spec.op_type != "DequantizeLinear"
-        || reals(spec.attributes.int("output_dtype")?.unwrap_or(0));
-    if !output || !reals(spec.attributes.int("precision")?.unwrap_or(0)) {
+        || is_f32(spec.attributes.int("output_dtype")?.unwrap_or(0));
+    if !output || !is_f32(spec.attributes.int("precision")?.unwrap_or(0)) {
         return Err(OpError::Unsupported {
-            feature: "quantization of other reals than f32",
+            feature: "quantization of other types than f32",
         });
     }
     spec.attributes.ignore(&["saturate"]);
     let scales: Vec<f32> = scale.to_f64()?.into_iter().map(|s| s as f32).collect();
-    let dtype = zero.map_or(codes, Tensor::dtype);
+    let dtype = zero.map_or(dtype, Tensor::dtype);
     let zeros: Vec<i32> = match zero {
         None => vec![0; scales.len()],
         Some(z) => z.to_i64()?.into_iter().map(|v| v as i32).collect(),
@@ -140,11 +140,11 @@ impl Operator for QuantizeLinear {
     const OP_TYPES: &'static [&'static str] = &["QuantizeLinear"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let codes = match spec.attributes.int("output_dtype")?.unwrap_or(0) {
+        let dtype = match spec.attributes.int("output_dtype")?.unwrap_or(0) {
             0 => DataType::U8,
             code => DataType::from_onnx(i32::try_from(code).unwrap_or(0)),
         };
-        let params = read_params(spec, codes)?;
+        let params = read_params(spec, dtype)?;
         Ok(Parsed::first(Self { params }, 1))
     }
 
@@ -165,7 +165,7 @@ impl Operator for QuantizeLinear {
         let ty = inputs[0].ty();
         self.infer(&[&ty])?;
         let channel = channel_of(&self.params, &ty.shape);
-        let codes: Vec<f64> = inputs[0]
+        let quantized: Vec<f64> = inputs[0]
             .to_f64()?
             .iter()
             .enumerate()
@@ -174,7 +174,7 @@ impl Operator for QuantizeLinear {
         Ok(vec![Tensor::from_f64(
             self.params.dtype(),
             ty.shape,
-            &codes,
+            &quantized,
         )?])
     }
 

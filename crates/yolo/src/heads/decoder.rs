@@ -17,7 +17,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    fn at(&self, data: &[f32], channel: usize, candidate: usize) -> f32 {
+    fn value(&self, data: &[f32], channel: usize, candidate: usize) -> f32 {
         data[self.first + channel * self.channel + candidate * self.candidate]
     }
 
@@ -210,7 +210,7 @@ impl Decoder {
         };
         let objectness = |i: usize| {
             let field = block.objectness?;
-            Some(self.activated(field.at(data[field.output], 0, i)))
+            Some(self.activated(field.value(data[field.output], 0, i)))
         };
         let mut order: Vec<(usize, usize)> = Vec::new();
         let mut add = |i: usize, class: usize, raw: f32, objectness: Option<f32>| {
@@ -262,11 +262,11 @@ impl Decoder {
         found: &mut Vec<Detection>,
     ) -> Result<(), YoloError> {
         for i in 0..block.candidates {
-            let own = self.activated(score.at(data[score.output], 0, i));
+            let own = self.activated(score.value(data[score.output], 0, i));
             if own.is_nan() || own <= conf {
                 continue;
             }
-            let number = class.at(data[class.output], 0, i);
+            let number = class.value(data[class.output], 0, i);
             // Rows that stand for nothing have a negative class.
             if number < 0.0 && number.is_finite() {
                 continue;
@@ -292,7 +292,7 @@ impl Decoder {
 
     fn place(&self, block: &Block, data: &[&[f32]], i: usize) -> BoxXyxy {
         let data = data[block.boxes.output];
-        let raw = |channel: usize| block.boxes.at(data, channel, i);
+        let raw = |channel: usize| block.boxes.value(data, channel, i);
         match block.place {
             Place::Finished {
                 corners,

@@ -167,10 +167,10 @@ fn step(
             return Some(vec![(pixels(node.inputs.first()?)?.clone(), axis)]);
         }
         Op::DequantizeLinear(_) => {
-            let codes = *node.inputs.first()?;
-            let coded = graph.producer(codes).map(|id| &graph.node(id).op);
-            if matches!(coded, Some(Op::QuantizeLinear(_))) {
-                return Some(vec![(pixels(&codes)?.clone(), axis)]);
+            let quantized = *node.inputs.first()?;
+            let quantizes = graph.producer(quantized).map(|id| &graph.node(id).op);
+            if matches!(quantizes, Some(Op::QuantizeLinear(_))) {
+                return Some(vec![(pixels(&quantized)?.clone(), axis)]);
             }
             true
         }

@@ -1,4 +1,4 @@
-//! What moves codes moves the real numbers that they stand for.
+//! What moves quantized values moves the numbers that they stand for.
 use super::Rewrite;
 use crate::ops::{DequantizeLinear, Op, QuantizeLinear};
 use crate::{Edit, Graph, NodeId, QuantFacts, QuantParams, ValueId};
@@ -6,12 +6,12 @@ use crate::{Edit, Graph, NodeId, QuantFacts, QuantParams, ValueId};
 /// An operator that only moves elements (MaxPool, Concat, Split, Reshape, Resize to the nearest) reads real numbers and its
 /// result is quantized, where it stood behind QuantizeLinear: on the same grid no element changes. Models in QOperator
 /// format are full of such nodes; behind this rewrite a quantized graph has one form.
-pub const MOVE_CODES: Rewrite = Rewrite {
-    name: "move_codes",
+pub const MOVE_QUANTIZED: Rewrite = Rewrite {
+    name: "move_quantized",
     find,
 };
 
-/// What the codes of a value stand for, where one grid holds for all of it.
+/// What the integers of a value stand for, where one grid holds for all of it.
 fn params(graph: &Graph, v: ValueId) -> Option<&QuantParams> {
     match &graph.node(graph.producer(v)?).op {
         Op::QuantizeLinear(q) => Some(&q.params).filter(|p| p.axis().is_none()),
@@ -33,13 +33,13 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
         return None;
     }
     let mut edit = graph.edit();
-    let mut reals = Vec::with_capacity(node.inputs.len());
+    let mut dequantized = Vec::with_capacity(node.inputs.len());
     for &v in &node.inputs {
         let name = format!("{}_dequantized", graph.value(v).name);
         let dequantize = DequantizeLinear {
             params: grid.clone(),
         };
-        reals.extend(edit.node(&name, dequantize, &[v], &[&name]));
+        dequantized.extend(edit.node(&name, dequantize, &[v], &[&name]));
     }
     let outputs: Vec<String> = node
         .outputs
@@ -47,14 +47,14 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
         .map(|&v| format!("{}_real", graph.value(v).name))
         .collect();
     let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let made = edit.node(&node.name, node.op.clone(), &reals, &names);
+    let made = edit.node(&node.name, node.op.clone(), &dequantized, &names);
     for (&old, real) in node.outputs.iter().zip(made) {
         let quantize = QuantizeLinear {
             params: grid.clone(),
         };
         let name = format!("{}_quantized", graph.value(old).name);
-        let codes = edit.node(&name, quantize, &[real], &[&name]);
-        edit.replace_uses(old, codes[0]);
+        let requantized = edit.node(&name, quantize, &[real], &[&name]);
+        edit.replace_uses(old, requantized[0]);
     }
     edit.remove(id);
     Some(edit)
