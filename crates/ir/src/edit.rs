@@ -1,6 +1,6 @@
 //! Edits: changes of a graph as values.
 use crate::{Graph, IrError, Node, NodeId, Op, Tensor, TensorType, UniqueNames, Value, ValueId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -252,7 +252,6 @@ impl Edit {
         if self.changes.iter().any(is_replacement) {
             readers.add_all(graph);
         }
-        let mut removed = BTreeSet::new();
         for change in self.changes {
             match change {
                 Change::Value(id, mut value) => {
@@ -285,8 +284,7 @@ impl Edit {
                 Change::SetConstant(v, tensor) => {
                     graph.values.entry(v).and_modify(|value| {
                         value.ty = Some(tensor.ty());
-                        value.constant = Some(tensor);
-                        value.parameter = None;
+                        (value.constant, value.parameter) = (Some(tensor), None);
                     });
                 }
                 Change::MakeParameter(v) => {
@@ -300,15 +298,10 @@ impl Edit {
                         .entry(v)
                         .and_modify(|value| value.ty = Some(ty));
                 }
-                Change::Remove(n) => {
-                    graph.nodes.remove(&n);
-                    removed.insert(n);
-                }
+                Change::Remove(n) => drop(graph.nodes.remove(&n)),
             }
         }
-        if !removed.is_empty() {
-            graph.order.retain(|id| !removed.contains(id));
-        }
+        graph.order.retain(|id| graph.nodes.contains_key(id));
         graph.next = graph.next.max(self.next);
     }
 }

@@ -34,7 +34,7 @@ pub use half_precision::{other_floats, to_f16, to_f32};
 pub use imgsz::whole_imgsz;
 pub use named::{Named, UnknownName, named};
 pub use names::UniqueNames;
-pub use normalise::{Canonical, Normalised, canonicalise, normalise, recognise};
+pub use normalise::{Canonical, Normalised, canonicalise, fake_quantize, normalise, recognise};
 pub use ops::{
     InputSpec, LoweredInput, LoweredNode, LoweredOutput, NodeSpec, Op, Operator, Parsed,
     QuantFacts, Shapes,

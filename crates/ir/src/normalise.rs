@@ -4,7 +4,7 @@
 //! floats of 32 bits, which is what pruning wants; [`normalise`] also folds BatchNormalization into convolutions, which is what is
 //! executed and quantized. Both types lend the graph and cannot be edited: a changed graph has to be brought to its form again,
 //! which costs one walk where nothing is left to do and keeps all ids.
-use crate::rewrites::{BEFORE_EXECUTION, ON_READING, apply_all};
+use crate::rewrites::{BEFORE_EXECUTION, IN_FLOAT, ON_READING, apply_all};
 use crate::{Graph, IrError};
 use std::ops::Deref;
 
@@ -63,6 +63,14 @@ pub fn canonicalise(mut graph: Graph) -> Result<Canonical, IrError> {
     crate::to_f32(&mut graph)?;
     recognise(&mut graph)?;
     Ok(Canonical(graph))
+}
+
+/// Makes one FakeQuantize of each QuantizeLinear and the DequantizeLinear behind it: a quantized graph evaluated in f32.
+///
+/// # Errors
+/// `Rewrite` when the graph that this would make is not valid.
+pub fn fake_quantize(graph: &mut Graph) -> Result<(), IrError> {
+    apply_all(graph, IN_FLOAT)
 }
 
 /// Brings a graph to the form in which it is executed: canonical, with BatchNormalization folded.

@@ -16,7 +16,7 @@ mod silu;
 pub use cut_nms::{CUT_NMS, SUPPRESSIONS};
 pub use dense_output::DENSE_OUTPUT;
 pub use dynamic_products::DYNAMIC_PRODUCTS;
-pub use fake_quantize::FAKE_QUANTIZE;
+use fake_quantize::FAKE_QUANTIZE;
 pub use focus::FOCUS;
 pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
 pub use hard_swish::HARD_SWISH;
@@ -39,6 +39,9 @@ pub(crate) const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_QUANTIZED, DYNAMIC_
 
 /// Rewrites that follow before a model is executed or quantized ([`crate::normalise`]).
 pub(crate) const BEFORE_EXECUTION: &[Rewrite] = &[FOLD_BATCH_NORMALIZATION];
+
+/// Rewrites with which a quantized graph is evaluated in f32 ([`crate::fake_quantize`]).
+pub(crate) const IN_FLOAT: &[Rewrite] = &[FAKE_QUANTIZE];
 
 /// Rewrites that are asked for: for engines that want another form of the same model, or a cheaper model.
 pub const ON_REQUEST: &[Rewrite] = &[FOCUS, HARD_SWISH, DENSE_OUTPUT, CUT_NMS];

@@ -70,27 +70,14 @@ pub(super) fn window(
     let strides = exactly("strides", a.usizes("strides")?, 1)?;
     let dilations = exactly("dilations", a.usizes("dilations")?, 1)?;
     let explicit: [usize; 4] = exactly("pads", a.usizes("pads")?, 0)?;
-    let fits = |v: &usize| (1..=1 << 16).contains(v);
     for (name, pair) in [
         ("kernel_shape", kernel_shape),
         ("strides", strides),
         ("dilations", dilations),
     ] {
-        if !pair.iter().all(fits) {
-            return Err(OpError::Attribute {
-                name: name.into(),
-                expected: "numbers from 1 to 65536",
-                found: format!("{pair:?}"),
-            });
-        }
+        within(name, &pair, 1..=1 << 16, "numbers from 1 to 65536")?;
     }
-    if explicit.iter().any(|&v| v > 1 << 16) {
-        return Err(OpError::Attribute {
-            name: "pads".into(),
-            expected: "numbers up to 65536",
-            found: format!("{explicit:?}"),
-        });
-    }
+    within("pads", &explicit, 0..=1 << 16, "numbers up to 65536")?;
     let auto_pad = a.string("auto_pad")?.unwrap_or_else(|| "NOTSET".into());
     let pads = match auto_pad.as_str() {
         "NOTSET" => explicit,
@@ -115,6 +102,23 @@ pub(super) fn window(
         strides,
         dilations,
         pads,
+    })
+}
+
+/// Refuses numbers beyond what any network has, before they are multiplied.
+fn within(
+    name: &str,
+    found: &[usize],
+    bounds: std::ops::RangeInclusive<usize>,
+    expected: &'static str,
+) -> Result<(), OpError> {
+    if found.iter().all(|v| bounds.contains(v)) {
+        return Ok(());
+    }
+    Err(OpError::Attribute {
+        name: name.into(),
+        expected,
+        found: format!("{found:?}"),
     })
 }
 

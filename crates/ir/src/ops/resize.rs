@@ -254,10 +254,7 @@ fn extent(spec: &mut NodeSpec<'_>, shape: [usize; 4]) -> Result<Extent, OpError>
                 .collect::<Result<Vec<_>, _>>()?,
         ),
     };
-    let policy = spec
-        .attributes
-        .string("keep_aspect_ratio_policy")?
-        .unwrap_or_else(|| "stretch".into());
+    let policy = spec.attributes.string("keep_aspect_ratio_policy")?;
     let unsupported = OpError::Unsupported {
         feature: "resizing of other than the two last axes",
     };
@@ -280,18 +277,28 @@ fn extent(spec: &mut NodeSpec<'_>, shape: [usize; 4]) -> Result<Extent, OpError>
     if [n, c] != shape[..2] {
         return Err(unsupported);
     }
-    let spatial = axes.is_some_and(|a| a.len() == 2 && a.contains(&2) && a.contains(&3));
-    match policy.as_str() {
-        "stretch" => Ok(Extent::Sizes([n, c, h, w])),
-        "not_larger" if spatial => Ok(Extent::NotLarger([h, w])),
-        "not_smaller" if spatial => Ok(Extent::NotSmaller([h, w])),
+    let is_spatial = axes.is_some_and(|a| a.len() == 2 && a.contains(&2) && a.contains(&3));
+    match policy.as_deref() {
+        None | Some("stretch") => Ok(Extent::Sizes([n, c, h, w])),
+        Some(policy) => keeping_aspect_ratio(policy, [h, w], is_spatial),
+    }
+}
+
+fn keeping_aspect_ratio(
+    policy: &str,
+    size: [usize; 2],
+    is_spatial: bool,
+) -> Result<Extent, OpError> {
+    match policy {
+        "not_larger" if is_spatial => Ok(Extent::NotLarger(size)),
+        "not_smaller" if is_spatial => Ok(Extent::NotSmaller(size)),
         "not_larger" | "not_smaller" => Err(OpError::Unsupported {
             feature: "keep_aspect_ratio_policy over other than the two last axes",
         }),
         _ => Err(OpError::Attribute {
             name: "keep_aspect_ratio_policy".into(),
             expected: "stretch, not_larger or not_smaller",
-            found: policy,
+            found: policy.to_owned(),
         }),
     }
 }

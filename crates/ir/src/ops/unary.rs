@@ -266,38 +266,15 @@ impl Operator for Unary {
 
     fn lower(&self, opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         match self.kind {
-            UnaryKind::Silu => vec![
-                LoweredNode {
-                    op_type: "Sigmoid",
-                    inputs: vec![LoweredInput::Input(0)],
-                    outputs: vec![LoweredOutput::Temp(0)],
-                    attributes: vec![],
-                },
-                LoweredNode {
-                    op_type: "Mul",
-                    inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)],
-                    outputs: vec![LoweredOutput::Output(0)],
-                    attributes: vec![],
-                },
-            ],
+            UnaryKind::Silu => gated_by("Sigmoid", vec![]),
             // HardSwish is an operator from opset 14 on.
-            UnaryKind::HardSwish if opset < 14 => vec![
-                LoweredNode {
-                    op_type: "HardSigmoid",
-                    inputs: vec![LoweredInput::Input(0)],
-                    outputs: vec![LoweredOutput::Temp(0)],
-                    attributes: vec![
-                        ("alpha", Attribute::Float(1.0 / 6.0)),
-                        ("beta", Attribute::Float(0.5)),
-                    ],
-                },
-                LoweredNode {
-                    op_type: "Mul",
-                    inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)],
-                    outputs: vec![LoweredOutput::Output(0)],
-                    attributes: vec![],
-                },
-            ],
+            UnaryKind::HardSwish if opset < 14 => gated_by(
+                "HardSigmoid",
+                vec![
+                    ("alpha", Attribute::Float(1.0 / 6.0)),
+                    ("beta", Attribute::Float(0.5)),
+                ],
+            ),
             UnaryKind::LeakyRelu { alpha } => vec![LoweredNode::simple(
                 "LeakyRelu",
                 1,
@@ -326,6 +303,24 @@ impl Operator for Unary {
             _ => vec![LoweredNode::simple(self.op_type(), 1, vec![])],
         }
     }
+}
+
+/// The input times a function of itself.
+fn gated_by(op_type: &'static str, attributes: Vec<(&'static str, Attribute)>) -> Vec<LoweredNode> {
+    vec![
+        LoweredNode {
+            op_type,
+            inputs: vec![LoweredInput::Input(0)],
+            outputs: vec![LoweredOutput::Temp(0)],
+            attributes,
+        },
+        LoweredNode {
+            op_type: "Mul",
+            inputs: vec![LoweredInput::Input(0), LoweredInput::Temp(0)],
+            outputs: vec![LoweredOutput::Output(0)],
+            attributes: vec![],
+        },
+    ]
 }
 
 #[cfg(test)]

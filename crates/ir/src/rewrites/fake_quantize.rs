@@ -5,7 +5,7 @@ use crate::{Edit, Graph, NodeId};
 
 /// `DequantizeLinear(QuantizeLinear(x))` with the same parameters becomes `FakeQuantize(x)`; the QuantizeLinear stays where
 /// something else reads its integers.
-pub const FAKE_QUANTIZE: Rewrite = Rewrite {
+pub(super) const FAKE_QUANTIZE: Rewrite = Rewrite {
     name: "fake_quantize",
     find,
 };

@@ -7,7 +7,7 @@ use crate::memory::{self, Lifetime};
 use crate::placement::{Destinations, Placement};
 use crate::step::Step;
 use crate::values::{Form, Operand};
-use ir::{Graph, Op, Tensor, ValueId, rewrites};
+use ir::{Graph, Op, Tensor, ValueId};
 use kernels::{Isa, View};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,7 @@ fn with_fake_quantize(graph: &Graph) -> Result<Cow<'_, Graph>, RuntimeError> {
         return Ok(Cow::Borrowed(graph));
     }
     let mut graph = graph.clone();
-    rewrites::apply(&mut graph, &rewrites::FAKE_QUANTIZE)?;
+    ir::fake_quantize(&mut graph)?;
     Ok(Cow::Owned(graph))
 }
 

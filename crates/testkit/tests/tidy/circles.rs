@@ -8,9 +8,7 @@ use syn::visit::{self, Visit};
 const CIRCLES: &[(&str, usize)] = &[
     ("cli", 1),
     ("compress", 2),
-    ("ir", 2),
     ("runtime", 1),
-    ("yolo", 3),
 ];
 
 #[test]

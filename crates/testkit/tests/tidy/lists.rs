@@ -18,7 +18,7 @@ const LISTS: &[List] = &[
         folder: "ir/src/ops",
     },
     List {
-        names: &["ON_READING", "BEFORE_EXECUTION", "ON_REQUEST"],
+        names: &["ON_READING", "BEFORE_EXECUTION", "IN_FLOAT", "ON_REQUEST"],
         file: "ir/src/rewrites.rs",
         folder: "ir/src/rewrites",
     },

@@ -11,11 +11,7 @@ const TUPLES: &[(&str, usize)] = &[
         1,
     ),
     ("compress", 22),
-    ("ir", 5),
-    ("prune", 4),
-    ("quant", 3),
     ("runtime", 11),
-    ("yolo", 14),
 ];
 
 /// Matches on bool that are left, by room; the numbers only fall.
@@ -27,10 +23,7 @@ const MATCHES: &[(&str, usize)] = &[
     ),
     ("cli", 8),
     ("compress", 11),
-    ("ir", 3),
-    ("prune", 1),
     ("runtime", 6),
-    ("yolo", 15),
 ];
 
 #[test]

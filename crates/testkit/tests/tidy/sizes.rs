@@ -20,9 +20,7 @@ const TOO_LONG: &[(&str, usize)] = &[
     ),
     ("cli", 4),
     ("compress", 1),
-    ("ir", 1),
     ("runtime", 4),
-    ("yolo", 1),
 ];
 
 #[test]
