@@ -77,9 +77,9 @@ impl<'t, 's> Builder<'t> {
         let types: Vec<&TensorType> = inputs.iter().map(|v| &self.types[v]).collect();
         let inferred = op
             .infer(&types)
-            .map_err(|source| CheckpointError::Operator {
+            .map_err(|cause| CheckpointError::Operator {
                 at: format!("{} ({}, {})", at.path, at.class_path(), op.op_type()),
-                source,
+                cause,
             })?;
         let name = self.unique(format!("{}/{}", scope(&at.path), op.op_type()));
         let names: Vec<String> = match outputs {

@@ -12,30 +12,30 @@ pub(crate) const EXPORT: &str =
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub enum CheckpointError {
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     File {
         path: PathBuf,
-        source: Box<CheckpointError>,
+        cause: Box<CheckpointError>,
     },
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         path: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error("{}", ir::git_lfs::POINTER)]
     GitLfsPointer,
     #[error("not a checkpoint of PyTorch but {found}: {way}")]
     NotACheckpoint { found: String, way: &'static str },
     #[error("not a readable zip archive, or a truncated one: {0}")]
-    Zip(#[from] zip::result::ZipError),
+    Zip(zip::result::ZipError),
     #[error("the archive holds {found} entries, at most {allowed} are read")]
     TooManyEntries { allowed: usize, found: usize },
     #[error("the archive has no `{entry}`")]
     NoEntry { entry: String },
-    #[error("entry `{entry}` is damaged or truncated: {source}")]
+    #[error("entry `{entry}` is damaged or truncated: {cause}")]
     Entry {
         entry: String,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error("byte order: expected little, found {found}")]
     ByteOrder { found: String },
@@ -87,8 +87,14 @@ pub enum CheckpointError {
     },
     #[error("imgsz: expected sides from 1 to {limit} px, found {found}")]
     Imgsz { limit: usize, found: String },
-    #[error("{at}: {source}")]
-    Operator { at: String, source: OpError },
+    #[error("{at}: {cause}")]
+    Operator { at: String, cause: OpError },
     #[error(transparent)]
     Graph(#[from] IrError),
+}
+
+impl From<zip::result::ZipError> for CheckpointError {
+    fn from(error: zip::result::ZipError) -> Self {
+        Self::Zip(error)
+    }
 }

@@ -55,18 +55,18 @@ pub struct Checkpoint {
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Checkpoint, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
+    let bytes = std::fs::read(path).map_err(|cause| CheckpointError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let parsed = if ir::git_lfs::is_pointer(&bytes) {
         Err(CheckpointError::GitLfsPointer)
     } else {
         parse(&bytes, options)
     };
-    parsed.map_err(|source| CheckpointError::File {
+    parsed.map_err(|cause| CheckpointError::File {
         path: path.to_owned(),
-        source: Box::new(source),
+        cause: Box::new(cause),
     })
 }
 

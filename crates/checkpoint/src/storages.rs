@@ -139,9 +139,9 @@ pub(crate) fn read_entry(
     name: &str,
     file_bytes: usize,
 ) -> Result<Vec<u8>, CheckpointError> {
-    let damaged = |source| CheckpointError::Entry {
+    let damaged = |cause| CheckpointError::Entry {
         entry: name.to_owned(),
-        source,
+        cause,
     };
     let entry = archive.by_name(name)?;
     let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);

@@ -32,9 +32,9 @@ pub(crate) fn tensor(
         });
     }
     let values = view.gather(data);
-    Tensor::new(view.shape, values).map_err(|source| CheckpointError::Operator {
+    Tensor::new(view.shape, values).map_err(|cause| CheckpointError::Operator {
         at: at.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -111,18 +111,14 @@ fn on_interrupt() -> Result<()> {
     Ok(())
 }
 
-/// The error and its causes, each part once: many errors repeat their cause in their own message.
+/// The error behind what was tried; a file that both name is named once.
 fn message(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .map(ToString::to_string)
-        .fold(String::new(), |text, cause| {
-            if text.contains(&cause) {
-                text
-            } else if cause.starts_with(&text) {
-                cause
-            } else {
-                format!("{text}: {cause}")
-            }
-        })
+    let parts = error.chain().map(ToString::to_string);
+    parts.fold(String::new(), |text, cause| {
+        if cause.starts_with(&text) {
+            cause
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }

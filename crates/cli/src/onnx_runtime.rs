@@ -153,9 +153,9 @@ impl OnnxRuntimeNetwork {
 
 impl Network for OnnxRuntimeNetwork {
     fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
-        let outputs = self.run(inputs).map_err(|source| YoloError::Engine {
+        let outputs = self.run(inputs).map_err(|cause| YoloError::Engine {
             engine: "ONNX Runtime",
-            source: Box::new(source),
+            cause: Box::new(cause),
         })?;
         let tensor = |(shape, data)| Ok(Tensor::new(shape, data)?);
         outputs.into_iter().map(tensor).collect()

@@ -29,9 +29,9 @@ impl StoredModel {
     /// The model as it came.
     pub(crate) fn source(graph: &Graph, recipe: &Recipe) -> Result<Self, CompressError> {
         let path = &recipe.model;
-        let metadata = fs::metadata(path).map_err(|source| CompressError::Read {
+        let metadata = fs::metadata(path).map_err(|cause| CompressError::Read {
             path: path.clone(),
-            source,
+            cause,
         })?;
         Ok(Self {
             name: "baseline".to_owned(),
@@ -91,7 +91,7 @@ impl StoredModel {
             return Ok(graph);
         }
         let path = dir.file(&self.file);
-        let bytes = fs::read(&path).map_err(|source| CompressError::Read { path, source })?;
+        let bytes = fs::read(&path).map_err(|cause| CompressError::Read { path, cause })?;
         let graph = decode(&bytes)?;
         Ok(self.graph.get_or_init(|| graph))
     }

@@ -21,10 +21,10 @@ pub enum CompressError {
     Runtime(#[from] runtime::RuntimeError),
     /// Pruning.
     #[error("prune: {0}")]
-    Prune(#[from] prune::PruneError),
+    Prune(prune::PruneError),
     /// Quantization.
     #[error("quantize: {0}")]
-    Quant(#[from] quant::QuantError),
+    Quant(quant::QuantError),
     /// A baseline by which nothing can be judged.
     #[error("{0}")]
     Doubtful(String),
@@ -32,20 +32,20 @@ pub enum CompressError {
     #[error(transparent)]
     Onnx(#[from] onnx::OnnxError),
     /// A file of the run directory could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {cause}", path.display())]
     Write {
         /// The file or folder.
         path: std::path::PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: std::path::PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A recipe or a record of a run that does not parse.
     #[error("{}: {reason}", path.display())]
@@ -120,4 +120,16 @@ pub enum CompressError {
         /// How many.
         count: u64,
     },
+}
+
+impl From<prune::PruneError> for CompressError {
+    fn from(error: prune::PruneError) -> Self {
+        Self::Prune(error)
+    }
+}
+
+impl From<quant::QuantError> for CompressError {
+    fn from(error: quant::QuantError) -> Self {
+        Self::Quant(error)
+    }
 }

@@ -220,9 +220,9 @@ impl Recipe {
     /// # Errors
     /// `Read` when it is not there; `Record` when it is none, or says what cannot be, with the key or the line.
     pub fn read(path: &Path) -> Result<Self, CompressError> {
-        let text = fs::read_to_string(path).map_err(|source| CompressError::Read {
+        let text = fs::read_to_string(path).map_err(|cause| CompressError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         let refuse = |reason: String| CompressError::Record {
             path: path.to_owned(),

@@ -228,9 +228,9 @@ impl RunDir {
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, CompressError> {
         let path = self.file(name);
         let text = fs::read_to_string(&path);
-        let text = text.map_err(|source| CompressError::Read {
+        let text = text.map_err(|cause| CompressError::Read {
             path: path.clone(),
-            source,
+            cause,
         })?;
         serde_json::from_str(&text).map_err(|error| CompressError::Record {
             path,
@@ -244,7 +244,7 @@ impl RunDir {
     /// `Read` and `Write` when the system refuses.
     pub(crate) fn copy(&self, from: &str, to: &str) -> Result<(), CompressError> {
         let path = self.file(from);
-        let bytes = fs::read(&path).map_err(|source| CompressError::Read { path, source })?;
+        let bytes = fs::read(&path).map_err(|cause| CompressError::Read { path, cause })?;
         self.write(to, &bytes)
     }
 
@@ -316,10 +316,10 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write_error(path: &Path, source: io::Error) -> CompressError {
+fn write_error(path: &Path, cause: io::Error) -> CompressError {
     CompressError::Write {
         path: path.to_owned(),
-        source,
+        cause,
     }
 }
 

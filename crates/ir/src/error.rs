@@ -80,12 +80,12 @@ pub enum OpError {
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub enum IrError {
-    #[error("node `{node}` ({op_type}) with inputs {inputs}: {source}")]
+    #[error("node `{node}` ({op_type}) with inputs {inputs}: {cause}")]
     Op {
         node: String,
         op_type: String,
         inputs: String,
-        source: Box<OpError>,
+        cause: Box<OpError>,
     },
     #[error("node `{node}` is part of a cycle")]
     Cycle { node: String },
@@ -105,9 +105,9 @@ pub enum IrError {
     },
     #[error("the graph has {expected} inputs, {found} were given")]
     InputCount { expected: usize, found: usize },
-    #[error("rewrite `{rewrite}`: {source}")]
+    #[error("rewrite `{rewrite}`: {cause}")]
     Rewrite {
         rewrite: &'static str,
-        source: Box<IrError>,
+        cause: Box<IrError>,
     },
 }

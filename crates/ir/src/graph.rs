@@ -389,7 +389,7 @@ impl Graph {
     }
 
     /// Adds the node and its input types to an operator's complaint.
-    pub fn op_error(&self, node: &Node, source: crate::OpError) -> IrError {
+    pub fn op_error(&self, node: &Node, cause: crate::OpError) -> IrError {
         let ty = |v: &ValueId| {
             self.values
                 .get(v)
@@ -401,7 +401,7 @@ impl Graph {
             node: node.name.clone(),
             op_type: node.op.op_type().to_owned(),
             inputs: format!("({inputs})"),
-            source: Box::new(source),
+            cause: Box::new(cause),
         }
     }
 }

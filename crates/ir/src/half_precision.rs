@@ -78,11 +78,11 @@ pub fn to_f32(graph: &mut Graph) -> Result<(), IrError> {
     }
     for value in wide.values.values_mut() {
         if let Some(tensor) = &value.constant {
-            let tensor = widen(tensor).map_err(|source| IrError::Op {
+            let tensor = widen(tensor).map_err(|cause| IrError::Op {
                 node: value.name.clone(),
                 op_type: "constant".to_owned(),
                 inputs: tensor.ty().to_string(),
-                source: Box::new(source),
+                cause: Box::new(cause),
             })?;
             value.constant = Some(tensor);
         }

@@ -94,7 +94,7 @@ pub fn apply(graph: &mut Graph, rewrite: &Rewrite) -> Result<usize, IrError> {
         }
         graph.apply(edit).map_err(|e| IrError::Rewrite {
             rewrite: rewrite.name,
-            source: Box::new(e),
+            cause: Box::new(e),
         })?;
         count += places;
     }

@@ -8,20 +8,20 @@ use thiserror::Error;
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub enum OnnxError {
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     File {
         path: PathBuf,
-        source: Box<OnnxError>,
+        cause: Box<OnnxError>,
     },
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         path: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error("{}", ir::git_lfs::POINTER)]
     GitLfsPointer,
     #[error("not an ONNX model, or a truncated one: {0}")]
-    Decode(#[from] prost::DecodeError),
+    Decode(prost::DecodeError),
     #[error("not an ONNX model, or a truncated one: it holds no graph")]
     NoGraph,
     #[error("the model has no outputs: there is nothing to compute")]
@@ -59,15 +59,15 @@ pub enum OnnxError {
         axis: usize,
         found: i64,
     },
-    #[error("tensor `{tensor}`: {source}")]
-    Tensor { tensor: String, source: OpError },
+    #[error("tensor `{tensor}`: {cause}")]
+    Tensor { tensor: String, cause: OpError },
     #[error("tensor `{tensor}`: external data `{location}` must lie inside the model's folder")]
     ExternalOutside { tensor: String, location: String },
-    #[error("tensor `{tensor}`: external data `{location}` cannot be read: {source}")]
+    #[error("tensor `{tensor}`: external data `{location}` cannot be read: {cause}")]
     ExternalRead {
         tensor: String,
         location: String,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error(
         "tensor `{tensor}`: external data `{location}`: bytes {offset}..{end} are asked for, the file has {file_bytes}"
@@ -99,12 +99,12 @@ pub enum OnnxError {
     Undefined { value: String, by: String },
     #[error("value `{value}` has two producers")]
     TwoProducers { value: String },
-    #[error("node `{node}` ({op_type}) with inputs {inputs}: {source}")]
+    #[error("node `{node}` ({op_type}) with inputs {inputs}: {cause}")]
     Node {
         node: String,
         op_type: String,
         inputs: String,
-        source: Box<OpError>,
+        cause: Box<OpError>,
     },
     #[error(
         "node `{node}` ({op_type}) of opset {found} cannot be kept as it is: {op_type} changed in opset {since}, and opset {expected} is the lowest that is written; it is kept without being understood: {reason}; export the model with opset {expected} or higher"
@@ -142,7 +142,13 @@ pub enum OnnxError {
 }
 
 impl From<IrError> for OnnxError {
-    fn from(source: IrError) -> Self {
-        Self::Ir(Box::new(source))
+    fn from(error: IrError) -> Self {
+        Self::Ir(Box::new(error))
+    }
+}
+
+impl From<prost::DecodeError> for OnnxError {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Decode(error)
     }
 }

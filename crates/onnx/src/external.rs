@@ -67,10 +67,10 @@ impl Folder {
         expected: Option<u128>,
     ) -> Result<Vec<u8>, OnnxError> {
         let location = entry(proto, "location").unwrap_or_default();
-        let unreadable = |source| OnnxError::ExternalRead {
+        let unreadable = |cause| OnnxError::ExternalRead {
             tensor: proto.name().to_owned(),
             location: location.clone(),
-            source,
+            cause,
         };
         let path = self.locate(proto, &location)?;
         let mut file = File::open(&path).map_err(unreadable)?;
@@ -114,10 +114,10 @@ impl Folder {
             tensor: proto.name().to_owned(),
             location: location.to_owned(),
         };
-        let unreadable = |source| OnnxError::ExternalRead {
+        let unreadable = |cause| OnnxError::ExternalRead {
             tensor: proto.name().to_owned(),
             location: location.to_owned(),
-            source,
+            cause,
         };
         let relative = Path::new(location);
         let inside = relative

@@ -29,15 +29,15 @@ pub struct LoadOptions {
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
-    let bytes = std::fs::read(path).map_err(|source| OnnxError::Read {
+    let bytes = std::fs::read(path).map_err(|cause| OnnxError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let file_bytes = bytes.len();
     if git_lfs::is_pointer(&bytes) {
         return Err(OnnxError::File {
             path: path.to_owned(),
-            source: Box::new(OnnxError::GitLfsPointer),
+            cause: Box::new(OnnxError::GitLfsPointer),
         });
     }
     // The initializers share this memory until they become tensors.
@@ -62,9 +62,9 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         },
         None => Err(error),
     });
-    parsed.map_err(|source| OnnxError::File {
+    parsed.map_err(|cause| OnnxError::File {
         path: path.to_owned(),
-        source: Box::new(source),
+        cause: Box::new(cause),
     })
 }
 

@@ -302,7 +302,7 @@ impl Sweep<'_> {
         self.planned.push(planned);
     }
 
-    pub(crate) fn node_error(&self, node: &NodeProto, name: &str, source: OpError) -> OnnxError {
+    pub(crate) fn node_error(&self, node: &NodeProto, name: &str, cause: OpError) -> OnnxError {
         let ty = |n: &String| match (n.as_str(), self.slots.get(n).and_then(|s| s.ty.as_ref())) {
             ("", _) => "none".to_owned(),
             (_, Some(ty)) => ty.to_string(),
@@ -316,7 +316,7 @@ impl Sweep<'_> {
             node: name.to_owned(),
             op_type: node.op_type().to_owned(),
             inputs,
-            source: Box::new(source),
+            cause: Box::new(cause),
         }
     }
 }

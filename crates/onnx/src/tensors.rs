@@ -52,9 +52,9 @@ fn decode_one(proto: &TensorProto, folder: &Folder) -> Result<Tensor, OnnxError>
             }
         }
     };
-    Tensor::from_data(shape, data).map_err(|source| OnnxError::Tensor {
+    Tensor::from_data(shape, data).map_err(|cause| OnnxError::Tensor {
         tensor: proto.name().to_owned(),
-        source,
+        cause,
     })
 }
 

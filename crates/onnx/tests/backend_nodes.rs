@@ -79,7 +79,7 @@ fn cases(list: &str) -> Vec<Case> {
 /// The constants of a file that holds nothing else, in order; a node without inputs has a file without any.
 fn tensors(path: &Path) -> Vec<(String, Tensor)> {
     let graph = match load(path, &LoadOptions::default()) {
-        Err(OnnxError::File { source, .. }) if matches!(*source, OnnxError::NoOutputs) => {
+        Err(OnnxError::File { cause, .. }) if matches!(*cause, OnnxError::NoOutputs) => {
             return vec![];
         }
         read => read.unwrap(),
@@ -96,10 +96,10 @@ fn tensors(path: &Path) -> Vec<(String, Tensor)> {
 /// The reason that is behind an error.
 fn op_error(error: &OnnxError) -> Option<&OpError> {
     match error {
-        OnnxError::File { source, .. } => op_error(source),
-        OnnxError::Node { source, .. } => Some(source),
+        OnnxError::File { cause, .. } => op_error(cause),
+        OnnxError::Node { cause, .. } => Some(cause),
         OnnxError::Ir(e) => match &**e {
-            IrError::Op { source, .. } => Some(source),
+            IrError::Op { cause, .. } => Some(cause),
             _ => None,
         },
         _ => None,
@@ -126,7 +126,7 @@ fn explained(error: &OnnxError) -> Outcome {
 /// Why a node could not be upgraded, if that is what went wrong.
 fn upgrade_reason(error: &OnnxError) -> Option<&str> {
     match error {
-        OnnxError::File { source, .. } => upgrade_reason(source),
+        OnnxError::File { cause, .. } => upgrade_reason(cause),
         OnnxError::CannotUpgrade { reason, .. } => Some(reason),
         _ => None,
     }

@@ -85,9 +85,9 @@ fn repaired_bias(pruned: &Graph, id: NodeId, gain: &[f64]) -> Result<Tensor, Pru
     };
     let sum: Vec<f64> = old.iter().zip(gain).map(|(b, g)| b + g).collect();
     let dtype = pruned.ty(node.inputs[1])?.dtype;
-    Tensor::from_f64(dtype, vec![sum.len()], &sum).map_err(|source| PruneError::Tensor {
+    Tensor::from_f64(dtype, vec![sum.len()], &sum).map_err(|cause| PruneError::Tensor {
         value: node.name.clone(),
-        source,
+        cause,
     })
 }
 
@@ -100,8 +100,8 @@ fn constant<'a>(graph: &'a Graph, node: &Node, value: ValueId) -> Result<&'a Ten
 }
 
 fn elements(graph: &Graph, value: ValueId, tensor: &Tensor) -> Result<Vec<f64>, PruneError> {
-    tensor.to_f64().map_err(|source| PruneError::Tensor {
+    tensor.to_f64().map_err(|cause| PruneError::Tensor {
         value: graph.value(value).name.clone(),
-        source,
+        cause,
     })
 }

@@ -28,9 +28,9 @@ pub fn apply(graph: &Graph, groups: &Groups, plan: &PrunePlan) -> Result<Graph, 
         let Some(tensor) = &value.constant else {
             continue;
         };
-        if let Some(cut) = cut_tensor(tensor, id, &kept).map_err(|source| PruneError::Tensor {
+        if let Some(cut) = cut_tensor(tensor, id, &kept).map_err(|cause| PruneError::Tensor {
             value: value.name.clone(),
-            source,
+            cause,
         })? {
             edit.set_constant(id, cut);
         }

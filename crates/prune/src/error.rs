@@ -53,8 +53,8 @@ pub enum PruneError {
     },
     #[error("metadata `{key}` does not describe this graph: {found}")]
     Metadata { key: &'static str, found: String },
-    #[error("tensor `{value}`: {source}")]
-    Tensor { value: String, source: OpError },
+    #[error("tensor `{value}`: {cause}")]
+    Tensor { value: String, cause: OpError },
     #[error(transparent)]
     Graph(#[from] IrError),
 }

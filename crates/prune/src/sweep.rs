@@ -178,9 +178,9 @@ pub fn layer(graph: &Graph, id: NodeId) -> Result<Linear, PruneError> {
                 node: node.name.clone(),
                 weight: graph.value(value).name.clone(),
             })?;
-        let elements = tensor.to_f64().map_err(|source| PruneError::Tensor {
+        let elements = tensor.to_f64().map_err(|cause| PruneError::Tensor {
             value: graph.value(value).name.clone(),
-            source,
+            cause,
         })?;
         Ok::<_, PruneError>((tensor.shape()[0], elements))
     };
@@ -204,9 +204,9 @@ pub fn set_layer(graph: &mut Graph, id: NodeId, layer: &Linear) -> Result<(), Pr
     let node = graph.node(id).clone();
     let old = graph.ty(node.inputs[1])?.clone();
     let tensor = |shape: Vec<usize>, elements: &[f64]| {
-        Tensor::from_f64(old.dtype, shape, elements).map_err(|source| PruneError::Tensor {
+        Tensor::from_f64(old.dtype, shape, elements).map_err(|cause| PruneError::Tensor {
             value: node.name.clone(),
-            source,
+            cause,
         })
     };
     let weight = layer.weight.as_standard_layout();

@@ -29,8 +29,8 @@ pub enum QuantError {
     },
     #[error("value `{value}` is planned as a weight and is not a constant")]
     NotConstant { value: String },
-    #[error("parameters of value `{value}`: {source}")]
-    Params { value: String, source: Box<OpError> },
+    #[error("parameters of value `{value}`: {cause}")]
+    Params { value: String, cause: Box<OpError> },
     #[error("opset {found}: per_channel needs opset 13, and node `{node}` cannot be upgraded")]
     Opset { found: i64, node: String },
     #[error(transparent)]

@@ -4,9 +4,9 @@ use ir::{DataType, OpError, QuantParams, Tensor};
 
 /// Adds the value's name to a complaint.
 pub(crate) fn at(value: &str) -> impl Fn(OpError) -> QuantError + '_ {
-    |source| QuantError::Params {
+    |cause| QuantError::Params {
         value: value.to_owned(),
-        source: Box::new(source),
+        cause: Box::new(cause),
     }
 }
 

@@ -55,10 +55,10 @@ pub enum RuntimeError {
         found: u64,
         allowed: u64,
     },
-    #[error("node `{node}`: {source}")]
-    Kernel { node: String, source: KernelError },
-    #[error("node `{node}`: {source}")]
-    Operator { node: String, source: OpError },
+    #[error("node `{node}`: {cause}")]
+    Kernel { node: String, cause: KernelError },
+    #[error("node `{node}`: {cause}")]
+    Operator { node: String, cause: OpError },
     #[error(transparent)]
     Graph(#[from] IrError),
 }
@@ -66,17 +66,17 @@ pub enum RuntimeError {
 impl RuntimeError {
     /// Adds the node to a kernel's complaint.
     pub(crate) fn kernel(node: &str) -> impl FnOnce(KernelError) -> RuntimeError + '_ {
-        move |source| RuntimeError::Kernel {
+        move |cause| RuntimeError::Kernel {
             node: node.to_owned(),
-            source,
+            cause,
         }
     }
 
     /// Adds the node to an operator's complaint.
     pub(crate) fn operator(node: &str) -> impl FnOnce(OpError) -> RuntimeError + '_ {
-        move |source| RuntimeError::Operator {
+        move |cause| RuntimeError::Operator {
             node: node.to_owned(),
-            source,
+            cause,
         }
     }
 }

@@ -72,7 +72,7 @@ pub fn save_image(image: &RgbImage, path: &Path) -> Result<(), YoloError> {
     };
     encoded.map_err(|error| YoloError::Write {
         path: path.to_owned(),
-        source: std::io::Error::other(error),
+        cause: std::io::Error::other(error),
     })?;
     whole_file::write(path, &bytes)
 }

@@ -10,20 +10,20 @@ use crate::{BadInput, IMAGE_EXTENSIONS};
 #[non_exhaustive]
 pub enum YoloError {
     /// A file or folder could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file could not be written; nothing is left under its name.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {cause}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// `--data` names neither a data.yaml nor a COCO JSON.
     #[error("{} is not a data set: expected a data.yaml (.yaml, .yml), COCO instances (.json), or a folder of images where no labels are needed", path.display())]
@@ -79,12 +79,12 @@ pub enum YoloError {
     #[error(transparent)]
     Runtime(#[from] runtime::RuntimeError),
     /// An engine other than ours could not load or run the model.
-    #[error("{engine}: {source}")]
+    #[error("{engine}: {cause}")]
     Engine {
         /// The engine.
         engine: &'static str,
         /// What it said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An output of a network is not what its model says.
     #[error("output {output} of the model has {found} elements: expected at least {expected}")]
@@ -367,7 +367,7 @@ impl YoloError {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::ImageFile { reason, .. } => reason.clone(),
-            Self::Read { source, .. } => source.to_string(),
+            Self::Read { cause, .. } => cause.to_string(),
             Self::Partner { path, reason, .. } => {
                 format!("its partner {}: {reason}", path.display())
             }

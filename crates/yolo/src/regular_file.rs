@@ -85,10 +85,10 @@ pub(crate) fn read_text(path: &Path, most: u64) -> Result<String, YoloError> {
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-fn failed(path: &Path, source: io::Error) -> YoloError {
+fn failed(path: &Path, cause: io::Error) -> YoloError {
     YoloError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     }
 }
 

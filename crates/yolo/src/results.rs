@@ -56,9 +56,9 @@ pub fn results_json(results: &[CocoResult]) -> Vec<u8> {
 /// `Read` if the file cannot be read; `Results` if it is not a results list, or a number in it is no
 /// usable box (not finite, negative size).
 pub fn read_results(path: &Path) -> Result<Vec<CocoResult>, YoloError> {
-    let bytes = fs::read(path).map_err(|source| YoloError::Read {
+    let bytes = fs::read(path).map_err(|cause| YoloError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let refuse = |reason: String| YoloError::Results {
         path: path.to_owned(),

@@ -35,9 +35,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// As [`write_file`], with an error that names the file.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), YoloError> {
-    write_file(path, bytes).map_err(|source| YoloError::Write {
+    write_file(path, bytes).map_err(|cause| YoloError::Write {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -10,20 +10,20 @@ pub enum Error {
     #[error("{}: not a regular file: pipes and devices are not read", .0.display())]
     NotAFile(PathBuf),
     /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// What is wrong with the content of a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: Box<Error>,
+        cause: Box<Error>,
     },
     /// ONNX.
     #[error(transparent)]
@@ -50,7 +50,7 @@ impl Error {
     pub(crate) fn in_file(path: &Path, error: impl Into<Self>) -> Self {
         Self::InFile {
             path: path.to_owned(),
-            source: Box::new(error.into()),
+            cause: Box::new(error.into()),
         }
     }
 }

@@ -103,9 +103,9 @@ impl Model {
             let list: Vec<String> = anchors.iter().map(f32::to_string).collect();
             graph.metadata.insert(ANCHORS.to_owned(), list.join(", "));
         }
-        let metadata = metadata.map_err(|source| Error::File {
+        let metadata = metadata.map_err(|cause| Error::File {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         Ok(Self {
             path: path.to_owned(),

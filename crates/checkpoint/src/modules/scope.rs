@@ -223,10 +223,10 @@ impl<'t> Scope<'_, 't> {
     }
 
     /// An error of an operator or a tensor, at this module.
-    pub(crate) fn operator(&self, source: OpError) -> CheckpointError {
+    pub(crate) fn operator(&self, cause: OpError) -> CheckpointError {
         CheckpointError::Operator {
             at: self.module.path.clone(),
-            source,
+            cause,
         }
     }
 }

@@ -84,9 +84,9 @@ fn set_norm(
     let Op::BatchNormalization(norm) = &node.op else {
         return Ok(());
     };
-    let wrong = |source| PruneError::Tensor {
+    let wrong = |cause| PruneError::Tensor {
         value: node.name.clone(),
-        source,
+        cause,
     };
     let [mean, variance] = [node.inputs[3], node.inputs[4]];
     let old = |v| match graph.constant(v) {

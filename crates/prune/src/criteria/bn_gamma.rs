@@ -89,9 +89,9 @@ fn magnitudes(
             node: group.name.clone(),
             weight: name(),
         })?;
-    let gamma = tensor.to_f64().map_err(|source| PruneError::Tensor {
+    let gamma = tensor.to_f64().map_err(|cause| PruneError::Tensor {
         value: name(),
-        source,
+        cause,
     })?;
     if gamma.iter().any(|g| !g.is_finite()) {
         return Err(PruneError::NotFinite { weight: name() });

@@ -50,9 +50,9 @@ fn row_norms(graph: &Graph, root: &Root, power: i32) -> Result<Vec<f64>, PruneEr
             node: graph.node(root.node).name.clone(),
             weight: weight.clone(),
         })?;
-    let elements = tensor.to_f64().map_err(|source| PruneError::Tensor {
+    let elements = tensor.to_f64().map_err(|cause| PruneError::Tensor {
         value: weight.clone(),
-        source,
+        cause,
     })?;
     let (shape, axis) = (tensor.shape(), root.axis);
     let inner: usize = shape[axis + 1..].iter().product();

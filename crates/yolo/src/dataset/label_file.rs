@@ -40,7 +40,7 @@ impl LabelTally {
     pub(super) fn read(&mut self, path: &Path, classes: usize) -> Vec<Label> {
         let text = match regular_file::read_text(path, MAX_LABEL_BYTES) {
             Ok(text) => text,
-            Err(YoloError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(YoloError::Read { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                 return Vec::new();
             }
             Err(error) => {

@@ -59,9 +59,9 @@ impl Listing {
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<(), YoloError> {
-        let failed = |source| YoloError::Read {
+        let failed = |cause| YoloError::Read {
             path: folder.to_owned(),
-            source,
+            cause,
         };
         let real = fs::canonicalize(folder).map_err(failed)?;
         if !self.walked.insert(real) {
