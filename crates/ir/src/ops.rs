@@ -41,7 +41,6 @@ mod slice;
 mod softmax;
 mod split;
 mod top_k;
-mod transcendental;
 mod transpose;
 mod unary;
 mod unary_gradient;
@@ -181,7 +180,6 @@ operators! {
     softmax::Softmax,
     split::Split,
     top_k::TopK,
-    transcendental::Transcendental,
     transpose::Transpose,
     unary::Unary,
     unary_gradient::UnaryGradient,
@@ -193,9 +191,7 @@ pub use predicate::PredicateKind;
 pub use reduce::ReduceKind;
 pub use resize::{CoordinateMode, Extent, NearestMode, ResizeMode};
 pub use slice::SliceRange;
-pub use transcendental::TranscendentalKind;
 pub use unary::UnaryKind;
-pub use unary_gradient::Function;
 
 /// A node that yoloslim does not understand: kept as it was read, frozen for pruning, an error when executed.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,5 @@
 //! Edits keep a graph valid, and rewrites keep its function.
-use ir::ops::{
-    BatchNormalization, BinaryKind, Conv, Transcendental, TranscendentalKind, UnaryKind,
-};
+use ir::ops::{BatchNormalization, BinaryKind, Conv, UnaryKind};
 use ir::{DataType, Graph, IrError, OpError, Tensor, TensorType, interpreter, rewrites};
 
 fn ramp(shape: &[usize], step: f32) -> Tensor {
@@ -75,12 +73,11 @@ fn rewrites_on_conv_batch_norm_silu_keep_the_function() {
 
 #[test]
 fn mish_in_three_nodes_becomes_one_of_the_same_function() {
-    let kind = TranscendentalKind::Softplus;
     for swapped in [false, true] {
         let mut graph = Graph::new(17);
         let mut e = graph.edit();
         let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 5, 4]));
-        let y = e.node("softplus", Transcendental { kind }, &[x], &["y"])[0];
+        let y = e.node("softplus", UnaryKind::Softplus, &[x], &["y"])[0];
         let y = e.node("tanh", UnaryKind::Tanh, &[y], &["z"])[0];
         let factors = if swapped { [y, x] } else { [x, y] };
         let y = e.node("mul", BinaryKind::Mul, &factors, &["out"])[0];
@@ -152,4 +149,42 @@ fn macs_and_params_of_a_block_count_the_convolution() {
     let graph = block();
     assert_eq!(graph.macs(), 3 * 5 * 4 * 2 * 9);
     assert_eq!(graph.params(), 3 * 2 * 9 + 2 * 3);
+}
+
+#[test]
+fn parameter_is_known_but_nothing_is_folded_into_it() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
+    let weight = e.constant("weight", ramp(&[3, 2, 1, 1], 0.5));
+    let conv = Conv {
+        kernel_shape: [1, 1],
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [0; 4],
+        group: 1,
+    };
+    let y = e.node("conv", conv, &[x, weight], &["y"])[0];
+    let statistics = ["scale", "bias", "mean", "var"].map(|name| e.constant(name, ramp(&[3], 0.1)));
+    let inputs: Vec<_> = [y].into_iter().chain(statistics).collect();
+    let norm = BatchNormalization { epsilon: 1.0 };
+    let y = e.node("bn", norm, &inputs, &["z"])[0];
+    e.output(y);
+    graph.apply(e).unwrap();
+    let input = ramp(&[1, 2, 4, 4], 0.3);
+    let expected = interpreter::run(&graph, std::slice::from_ref(&input)).unwrap();
+    let parameters = graph.params();
+    let mut e = graph.edit();
+    e.make_parameter(weight);
+    graph.apply(e).unwrap();
+    assert!(graph.constant(weight).is_none() && graph.parameter(weight).is_some());
+    assert_eq!(graph.params(), parameters);
+    let fold = &rewrites::FOLD_BATCH_NORMALIZATION;
+    assert_eq!(rewrites::apply(&mut graph, fold).unwrap(), 0);
+    assert_eq!(interpreter::run(&graph, &[input]).unwrap(), expected);
+    let mut e = graph.edit();
+    e.set_constant(weight, ramp(&[3, 2, 1, 1], 0.7));
+    graph.apply(e).unwrap();
+    assert!(graph.parameter(weight).is_none());
+    assert_eq!(rewrites::apply(&mut graph, fold).unwrap(), 1);
 }

@@ -117,3 +117,43 @@ fn dynamic_convolutions_become_convolutions_of_f32_with_the_same_numbers() {
         assert!(near, "{found:?} instead of {expected:?}");
     }
 }
+
+/// One reader of the integers is no dequantizer of the same parameters, so the quantizer stays for it.
+#[test]
+fn quantizer_and_dequantizer_become_fake_quantize_with_the_same_numbers() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
+    let params = |scale| QuantParams::per_tensor(scale, 100, DataType::U8).unwrap();
+    let quantize = QuantizeLinear {
+        params: params(0.01),
+    };
+    let quantized = e.node("quantize", quantize, &[x], &["quantized"])[0];
+    let mut dequantize = |name: &str, scale| {
+        let params = params(scale);
+        e.node(name, DequantizeLinear { params }, &[quantized], &[name])[0]
+    };
+    let (first, second, other) = (
+        dequantize("first", 0.01),
+        dequantize("second", 0.01),
+        dequantize("other", 0.02),
+    );
+    let sum = e.node("sum", BinaryKind::Add, &[first, second], &["sum"])[0];
+    let y = e.node("y", BinaryKind::Mul, &[sum, other], &["y"])[0];
+    e.output(y);
+    graph.apply(e).unwrap();
+    let input = ramp(&[1, 2, 4, 4]);
+    let expected = run(&graph, &input);
+    ir::fake_quantize(&mut graph).unwrap();
+    assert_eq!(run(&graph, &input), expected);
+    let count = |op_type: &str| {
+        graph
+            .nodes()
+            .filter(|(_, n)| n.op.op_type() == op_type)
+            .count()
+    };
+    assert_eq!(
+        ["FakeQuantize", "QuantizeLinear", "DequantizeLinear"].map(count),
+        [2, 1, 1]
+    );
+}

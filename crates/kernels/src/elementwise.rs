@@ -293,6 +293,34 @@ pub fn unary(ctx: &mut Context, op: UnaryOp, x: &View, y: &View) -> Result<(), K
     Ok(())
 }
 
+/// A function that has no form for vectors.
+struct PerElement<'f>(&'f (dyn Fn(f32) -> f32 + Sync));
+
+impl Row<2> for PerElement<'_> {
+    unsafe fn row<V: F32Vector>(&self, [y, x]: [*mut f32; 2], strides: [usize; 2], n: usize) {
+        for i in 0..n {
+            // SAFETY: the caller's: `n` valid elements at the strides.
+            unsafe { *y.add(i * strides[0]) = (self.0)(*x.add(i * strides[1])) };
+        }
+    }
+}
+
+/// `y = f(x)`, element by element: for functions that [`UnaryOp`] does not have; `y` may be `x`.
+///
+/// # Errors
+/// As [`unary`].
+pub fn map_elements(
+    ctx: &mut Context,
+    f: &(dyn Fn(f32) -> f32 + Sync),
+    x: &View,
+    y: &View,
+) -> Result<(), KernelError> {
+    x.check_shape("x", &y.shape)?;
+    ctx.check_f32(y, &[("x", x)], true)?;
+    nest::run(ctx, [y, x], &PerElement(f));
+    Ok(())
+}
+
 /// `y = op(a, b)`, broadcasting expressed by strides of 0; `y` may be `a` or `b`.
 ///
 /// # Errors

@@ -29,7 +29,7 @@ mod view;
 pub use arena::{Arena, Context, Element};
 pub use chain::{Link, chain};
 pub use conv::{ConvGeometry, ConvSpec, Epilogue, PackedConv, conv2d};
-pub use elementwise::{BinaryOp, UnaryOp, binary, copy, unary};
+pub use elementwise::{BinaryOp, UnaryOp, binary, copy, map_elements, unary};
 pub use error::KernelError;
 pub use int8::{
     PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, dequantize,

@@ -1,7 +1,7 @@
 //! Kernels that change how values are held: copies, other parameters of quantization, borders of padding.
 use crate::layout::Halo;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
-use kernels::{Context, U8Params, View};
+use crate::step::Kernel;
+use kernels::U8Params;
 use std::sync::Arc;
 
 /// The quantized value that each quantized value becomes.
@@ -26,94 +26,48 @@ pub(crate) fn requantize(from: U8Params, to: U8Params) -> Table {
 }
 
 /// f32 to f32.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Copy;
-
-impl Kernel for Copy {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("Copy")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::copy(ctx, at.x(), at.y())?)
-    }
+pub(crate) fn copy() -> Kernel {
+    Kernel::f32("Copy", |ctx, at| Ok(kernels::copy(ctx, at.x(), at.y())?))
 }
 
-/// Quantized values to quantized values, looked up where there is a table.
-#[derive(Clone, Debug)]
-pub(crate) struct CopyU8(pub(crate) Option<Table>);
+/// Quantized values to the same.
+pub(crate) fn copy_u8() -> Kernel {
+    Kernel::int8("QCopy", |ctx, at| {
+        Ok(kernels::q_copy(ctx, at.x(), at.y(), None)?)
+    })
+}
 
-impl Kernel for CopyU8 {
-    fn info(&self) -> KernelInfo {
-        let kind = if self.0.is_some() { "QTable" } else { "QCopy" };
-        KernelInfo::int8(kind)
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::q_copy(ctx, at.x(), at.y(), self.0.as_deref())?)
-    }
+/// Quantized values to what a table says.
+pub(crate) fn look_up(table: Table) -> Kernel {
+    Kernel::int8("QTable", move |ctx, at| {
+        Ok(kernels::q_copy(ctx, at.x(), at.y(), Some(&table))?)
+    })
 }
 
 /// f32 to quantized values with these parameters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ToU8(pub(crate) U8Params);
-
-impl Kernel for ToU8 {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("Quantize")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::quantize(ctx, at.x(), at.y(), self.0)?)
-    }
+pub(crate) fn to_u8(params: U8Params) -> Kernel {
+    Kernel::f32("Quantize", move |ctx, at| {
+        Ok(kernels::quantize(ctx, at.x(), at.y(), params)?)
+    })
 }
 
 /// Quantized values with these parameters to f32.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ToF32(pub(crate) U8Params);
-
-impl Kernel for ToF32 {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("Dequantize")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::dequantize(ctx, at.x(), self.0, at.y())?)
-    }
+pub(crate) fn to_f32(params: U8Params) -> Kernel {
+    Kernel::f32("Dequantize", move |ctx, at| {
+        Ok(kernels::dequantize(ctx, at.x(), params, at.y())?)
+    })
 }
 
-/// Zeros around an image in f32.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FillHalo(pub(crate) Halo);
-
-impl Kernel for FillHalo {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("FillHalo")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::fill_halo(ctx, at.y(), self.0, 0.0)?)
-    }
+/// Zeros around an image.
+pub(crate) fn fill_halo(halo: Halo) -> Kernel {
+    Kernel::f32("FillHalo", move |ctx, at| {
+        Ok(kernels::fill_halo(ctx, at.y(), halo, 0.0)?)
+    })
 }
 
 /// What stands for zero around an image of quantized values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FillHaloU8 {
-    pub(crate) halo: Halo,
-    pub(crate) zero_point: u8,
-}
-
-impl Kernel for FillHaloU8 {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::int8("QFillHalo")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::q_fill_halo(
-            ctx,
-            at.y(),
-            self.halo,
-            self.zero_point,
-        )?)
-    }
+pub(crate) fn fill_halo_u8(halo: Halo, zero_point: u8) -> Kernel {
+    Kernel::int8("QFillHalo", move |ctx, at| {
+        Ok(kernels::q_fill_halo(ctx, at.y(), halo, zero_point)?)
+    })
 }

@@ -1,6 +1,8 @@
 //! Where values lie: every value gets a place in a buffer, and kernels are told the places of their operands.
 use crate::RuntimeError;
-use crate::conversion::{Copy, CopyU8, FillHalo, FillHaloU8, ToF32, ToU8, requantize};
+use crate::conversion::{
+    copy, copy_u8, fill_halo, fill_halo_u8, look_up, requantize, to_f32, to_u8,
+};
 use crate::layout::{self, At, Halo};
 use crate::step::{Kernel, Operands, Packing, Step};
 use crate::values::{Form, Operand, Values};
@@ -39,17 +41,17 @@ pub(crate) struct Placed {
 
 /// A kernel, and what is known of it beside its operands.
 pub(crate) struct Made {
-    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) kernel: Kernel,
     /// Where parameters of the graph are packed into it.
     pub(crate) packing: Option<Box<dyn Packing>>,
     /// How many equal steps the item is divided into.
     pub(crate) shares: usize,
 }
 
-impl<K: Kernel + 'static> From<K> for Made {
-    fn from(kernel: K) -> Self {
+impl From<Kernel> for Made {
+    fn from(kernel: Kernel) -> Self {
         Self {
-            kernel: Box::new(kernel),
+            kernel,
             packing: None,
             shares: 1,
         }
@@ -131,6 +133,17 @@ impl<'a> Placement<'a> {
     /// Where a value lies; `None` for what is never computed.
     pub(crate) fn at(&self, v: Operand) -> Option<At> {
         self.places.get(&v).copied()
+    }
+
+    /// A step that makes the item's only result of its first input, both wherever they lie.
+    pub(crate) fn emit_unary(
+        &mut self,
+        kernel: Kernel,
+        x: Operand,
+        y: Operand,
+    ) -> Result<(), RuntimeError> {
+        let (x, y) = (self.read(x)?, self.place(y)?);
+        self.emit_kernel(kernel, vec![x], y)
     }
 
     /// Says where a value lies: it is a view of what is there already.
@@ -372,12 +385,9 @@ impl<'a> Placement<'a> {
             return;
         }
         let halo = buffer.halo;
-        let kernel: Box<dyn Kernel> = match buffer.form {
-            Form::F32 => Box::new(FillHalo(halo)),
-            Form::U8 => Box::new(FillHaloU8 {
-                halo,
-                zero_point: buffer.zero_point,
-            }),
+        let kernel = match buffer.form {
+            Form::F32 => fill_halo(halo),
+            Form::U8 => fill_halo_u8(halo, buffer.zero_point),
         };
         let outputs = vec![buffer.root];
         self.steps.push(Step {
@@ -418,7 +428,7 @@ impl<'a> Placement<'a> {
     /// As [`Placement::emit`], of a kernel that needs nothing to be made.
     pub(crate) fn emit_kernel(
         &mut self,
-        kernel: impl Kernel + 'static,
+        kernel: Kernel,
         inputs: Vec<At>,
         output: At,
     ) -> Result<(), RuntimeError> {
@@ -428,8 +438,8 @@ impl<'a> Placement<'a> {
     fn emit_copy(&mut self, form: Form, from: At, to: At) -> Result<(), RuntimeError> {
         let macs = std::mem::take(&mut self.macs);
         match form {
-            Form::F32 => self.emit_kernel(Copy, vec![from], to)?,
-            Form::U8 => self.emit_kernel(CopyU8(None), vec![from], to)?,
+            Form::F32 => self.emit_kernel(copy(), vec![from], to)?,
+            Form::U8 => self.emit_kernel(copy_u8(), vec![from], to)?,
         }
         self.macs = macs;
         Ok(())
@@ -444,9 +454,9 @@ impl<'a> Placement<'a> {
             (Some(a), Some(b)) if a == b && is_there => Ok(()),
             (None, None) => self.emit_copy(Form::F32, from, to),
             (Some(a), Some(b)) if a == b => self.emit_copy(Form::U8, from, to),
-            (Some(a), Some(b)) => self.emit_kernel(CopyU8(Some(requantize(a, b))), vec![from], to),
-            (None, Some(params)) => self.emit_kernel(ToU8(params), vec![from], to),
-            (Some(params), None) => self.emit_kernel(ToF32(params), vec![from], to),
+            (Some(a), Some(b)) => self.emit_kernel(look_up(requantize(a, b)), vec![from], to),
+            (None, Some(params)) => self.emit_kernel(to_u8(params), vec![from], to),
+            (Some(params), None) => self.emit_kernel(to_f32(params), vec![from], to),
         }
     }
 }

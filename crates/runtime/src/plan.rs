@@ -148,15 +148,12 @@ impl Plan {
 
     /// The steps in order, for listings.
     pub fn steps(&self) -> Vec<StepInfo> {
-        let info = |step: &Step<View>| {
-            let kernel = step.kernel.info();
-            StepInfo {
-                name: step.name.clone(),
-                kind: kernel.kind,
-                macs: step.macs,
-                is_integer: kernel.is_integer,
-                tile: kernel.tile,
-            }
+        let info = |step: &Step<View>| StepInfo {
+            name: step.name.clone(),
+            kind: step.kernel.kind.clone(),
+            macs: step.macs,
+            is_integer: step.kernel.is_integer,
+            tile: step.kernel.tile.clone(),
         };
         self.steps.iter().map(info).collect()
     }

@@ -54,7 +54,7 @@ pub struct Session {
     /// The parameters of the graph as they are now.
     parameters: Parameters,
     /// By step, the kernels that hold other parameters than the plan's.
-    repacked: Vec<Option<Box<dyn Kernel>>>,
+    repacked: Vec<Option<Kernel>>,
 }
 
 impl Session {

@@ -1,41 +1,9 @@
 //! One step of a plan: a kernel with its parameters, and the views that it reads and writes.
 use crate::RuntimeError;
 use ir::{IrError, OpError, Tensor, ValueId};
-use kernels::{Context, KernelError, TileChoice, View};
+use kernels::{Context, KernelError, QOut, TileChoice, U8Params, View};
 use std::collections::BTreeMap;
 use thiserror::Error;
-
-/// What listings say of a kernel.
-pub(crate) struct KernelInfo {
-    /// What runs, with what is fused into it.
-    pub(crate) kind: String,
-    /// Whether it computes on quantized values.
-    pub(crate) is_integer: bool,
-    /// How a convolution uses the registers.
-    pub(crate) tile: Option<TileChoice>,
-    /// Bytes that it takes beside the arena.
-    pub(crate) scratch_bytes: usize,
-}
-
-impl KernelInfo {
-    /// A kernel that computes in f32.
-    pub(crate) fn f32(kind: impl Into<String>) -> Self {
-        Self {
-            kind: kind.into(),
-            is_integer: false,
-            tile: None,
-            scratch_bytes: 0,
-        }
-    }
-
-    /// A kernel that computes on quantized values.
-    pub(crate) fn int8(kind: impl Into<String>) -> Self {
-        Self {
-            is_integer: true,
-            ..Self::f32(kind)
-        }
-    }
-}
 
 /// Why a kernel could not run.
 #[derive(Debug, Error)]
@@ -76,15 +44,74 @@ impl Operands<View> {
     pub(crate) fn y(&self) -> &View {
         &self.outputs[0]
     }
+
+    /// The first output as quantized values with these parameters, or as f32.
+    pub(crate) fn stored(&self, params: Option<U8Params>) -> QOut {
+        let view = *self.y();
+        match params {
+            Some(params) => QOut::U8 { view, params },
+            None => QOut::F32 { view },
+        }
+    }
 }
 
+type Run = dyn Fn(&mut Context<'_>, &Operands<View>) -> Result<(), StepError> + Send + Sync;
+
 /// A kernel with all of its parameters but the views.
-pub(crate) trait Kernel: Send + Sync {
-    /// What listings say of it.
-    fn info(&self) -> KernelInfo;
+pub(crate) struct Kernel {
+    /// What runs, with what is fused into it; for listings.
+    pub(crate) kind: String,
+    /// Whether it computes on quantized values.
+    pub(crate) is_integer: bool,
+    /// How a convolution uses the registers.
+    pub(crate) tile: Option<TileChoice>,
+    /// Bytes that it takes beside the arena.
+    pub(crate) scratch_bytes: usize,
+    run: Box<Run>,
+}
+
+impl Kernel {
+    /// A kernel that computes in f32.
+    pub(crate) fn f32(
+        kind: impl Into<String>,
+        run: impl Fn(&mut Context<'_>, &Operands<View>) -> Result<(), StepError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind: kind.into(),
+            is_integer: false,
+            tile: None,
+            scratch_bytes: 0,
+            run: Box::new(run),
+        }
+    }
+
+    /// A kernel that computes on quantized values.
+    pub(crate) fn int8(
+        kind: impl Into<String>,
+        run: impl Fn(&mut Context<'_>, &Operands<View>) -> Result<(), StepError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            is_integer: true,
+            ..Self::f32(kind, run)
+        }
+    }
+
+    /// The same, with the tile that listings show.
+    pub(crate) fn with_tile(mut self, tile: TileChoice) -> Self {
+        self.tile = Some(tile);
+        self
+    }
+
+    /// The same, which takes so many bytes beside the arena.
+    pub(crate) fn with_scratch(mut self, bytes: usize) -> Self {
+        self.scratch_bytes = bytes;
+        self
+    }
 
     /// Computes the outputs.
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError>;
+    pub(crate) fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
+        (self.run)(ctx, at)
+    }
 }
 
 /// Elements of the graph's parameters.
@@ -96,13 +123,13 @@ pub(crate) trait Packing: Send + Sync {
     fn parameters(&self) -> Vec<ValueId>;
 
     /// The kernel for these parameters.
-    fn pack(&self, parameters: &Parameters) -> Result<Box<dyn Kernel>, StepError>;
+    fn pack(&self, parameters: &Parameters) -> Result<Kernel, StepError>;
 }
 
 /// A kernel and where its operands lie, which `V` says.
 pub(crate) struct Step<V> {
     pub(crate) name: String,
-    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) kernel: Kernel,
     /// Where parameters are packed into the kernel.
     pub(crate) packing: Option<Box<dyn Packing>>,
     pub(crate) at: Operands<V>,

@@ -12,12 +12,11 @@ mod binary;
 mod chain;
 mod concat;
 mod conv;
-mod dequantize;
+mod convert;
 mod fake_quantize;
 mod fallback;
 mod mat_mul;
 mod max_pool;
-mod quantize;
 mod rearrange;
 mod reference;
 mod resize;
@@ -37,7 +36,7 @@ pub(crate) enum Int8 {
     Moves,
     /// Each element of the result is a function of one of each operand, which this kernel computes in f32. Where only one
     /// quantized value enters, a table holds the function; two enter its own INT8 kernel, where the result is quantized too.
-    ElementWise(Box<dyn Kernel>),
+    ElementWise(Kernel),
     /// It sums products of quantized values, and gives quantized values or f32.
     Sums,
     /// As `Sums`, together with the operations that follow: a pass of its own decides.
@@ -48,10 +47,6 @@ pub(crate) enum Int8 {
 
 /// What the runtime computes fast; one file in `steps/` each.
 pub(crate) trait FastStep: Clone {
-    /// The step for a node of the graph; `None` for other operators, and for what its kernels do not compute. `operands` are the
-    /// node's inputs, without those that the step holds itself.
-    fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self>;
-
     /// How it takes quantized values.
     fn int8(&self) -> Int8;
 
@@ -62,13 +57,24 @@ pub(crate) trait FastStep: Clone {
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError>;
 }
 
+/// A step that nodes of the graph become; passes make the others.
+trait OfNode: FastStep {
+    /// The step for a node; `None` for other operators, and for what its kernels do not compute. `operands` are the node's
+    /// inputs; those that the step holds itself are taken out.
+    fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self>;
+}
+
 macro_rules! steps {
-    ($($module:ident::$name:ident),* $(,)?) => {
+    (
+        of_nodes: { $($module:ident::$name:ident),* $(,)? }
+        of_passes: { $($made_in:ident::$made:ident),* $(,)? }
+    ) => {
         $(pub(crate) use $module::$name;)*
+        $(pub(crate) use $made_in::$made;)*
 
         /// What an item computes.
         #[derive(Clone, Debug)]
-        pub(crate) enum Work { $($name($name),)* }
+        pub(crate) enum Work { $($name($name),)* $($made($made),)* }
 
         impl Work {
             /// The step for a node: the first of the list that takes it, else the operator's own reference computation.
@@ -76,42 +82,51 @@ macro_rules! steps {
                 $(if let Some(step) = $name::lower(node, operands, values) {
                     return Work::$name(step);
                 })*
-                Work::Reference(Reference { op: node.op.clone() })
+                Work::Reference(Reference(node.op.clone()))
             }
 
             /// How it takes quantized values.
             pub(crate) fn int8(&self) -> Int8 {
-                match self { $(Work::$name(step) => step.int8(),)* }
+                match self {
+                    $(Work::$name(step) => step.int8(),)*
+                    $(Work::$made(step) => step.int8(),)*
+                }
             }
 
             fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
-                match self { $(Work::$name(step) => step.place(item, placement),)* }
+                match self {
+                    $(Work::$name(step) => step.place(item, placement),)*
+                    $(Work::$made(step) => step.place(item, placement),)*
+                }
             }
         }
     };
 }
 
 steps! {
-    average_pool::AveragePool,
-    batch_normalization::BatchNormalization,
-    binary::Binary,
-    chain::Chain,
-    concat::Concat,
-    conv::Conv,
-    dequantize::Dequantize,
-    fake_quantize::FakeQuantize,
-    fallback::Fallback,
-    mat_mul::MatMul,
-    max_pool::MaxPool,
-    quantize::Quantize,
-    rearrange::Rearrange,
-    reference::Reference,
-    resize::Resize,
-    softmax::Softmax,
-    softmax_mean::SoftmaxMean,
-    split::Split,
-    table::Table,
-    unary::Unary,
+    of_nodes: {
+        average_pool::AveragePool,
+        batch_normalization::BatchNormalization,
+        binary::Binary,
+        concat::Concat,
+        conv::Conv,
+        fake_quantize::FakeQuantize,
+        mat_mul::MatMul,
+        max_pool::MaxPool,
+        rearrange::Rearrange,
+        resize::Resize,
+        softmax::Softmax,
+        split::Split,
+        unary::Unary,
+    }
+    of_passes: {
+        chain::Chain,
+        convert::Convert,
+        fallback::Fallback,
+        reference::Reference,
+        softmax_mean::SoftmaxMean,
+        table::Table,
+    }
 }
 
 /// One entry of the list of what is executed.

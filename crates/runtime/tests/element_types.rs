@@ -174,3 +174,29 @@ fn compile_of_seven_axes_is_an_error() {
     graph.apply(e).unwrap();
     assert!(Plan::compile(&graph, &[], &PlanOptions::default()).is_err());
 }
+
+/// Indices of one kind stand between those of another: a subgraph within a subgraph.
+#[test]
+fn run_of_interleaved_integer_values_equals_the_interpreter() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 4]));
+    let top = |largest| TopK {
+        k: 4,
+        axis: 1,
+        largest,
+        sorted: true,
+    };
+    let first = e.node("largest", top(true), &[x], &["l", "li"]);
+    let second = e.node("smallest", top(false), &[x], &["s", "si"]);
+    let gather = GatherElements { axis: 1 };
+    let mixed = e.node("mixed", gather.clone(), &[second[0], first[1]], &["m"])[0];
+    let half = e.node("half", UnaryKind::Sigmoid, &[mixed], &["h"])[0];
+    let y = e.node("y", gather, &[half, second[1]], &["y"])[0];
+    e.output(y);
+    graph.apply(e).unwrap();
+    let x = [0.1f32, 0.5, 0.4, 9.0];
+    let input = Tensor::new([1, 4], x.to_vec()).unwrap();
+    let expected = interpreter::run(&graph, &[input]).unwrap().remove(0);
+    assert_eq!(run(&graph, &x), expected);
+}

@@ -2,7 +2,7 @@
 use ir::ops::{
     AveragePool, BatchNormalization, BinaryKind, CoordinateMode, DequantizeLinear, Extent,
     NearestMode, PRelu, QuantizeLinear, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax,
-    Split, Transcendental, TranscendentalKind, Transpose, UnaryKind,
+    Split, Transpose, UnaryKind,
 };
 use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter};
 use kernels::Isa;
@@ -194,14 +194,15 @@ fn rarer_activations(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 5, 6, 7]);
     let mut y = net.conv(x, [5, 12, 3, 1], 1);
     for kind in [
-        TranscendentalKind::Mish,
-        TranscendentalKind::Gelu { tanh: false },
-        TranscendentalKind::Gelu { tanh: true },
-        TranscendentalKind::Elu { alpha: 0.7 },
-        TranscendentalKind::Softplus,
-        TranscendentalKind::Erf,
+        UnaryKind::Mish,
+        UnaryKind::Gelu,
+        UnaryKind::GeluTanh,
+        UnaryKind::Elu { alpha: 0.7 },
+        UnaryKind::Softplus,
+        UnaryKind::Erf,
+        UnaryKind::Softsign,
     ] {
-        y = net.op(Transcendental { kind }, &[y]);
+        y = net.op(kind, &[y]);
         y = net.conv(y, [12, 12, 1, 1], 1);
     }
     let slope = net.parameter("parameter", &[12, 1, 1], 0.5);
@@ -527,4 +528,38 @@ fn run_wrong_inputs_are_errors() {
             found: 3
         })
     );
+}
+
+/// Functions of one value have a form in f32 and one on quantized values, whether or not there is a kernel of theirs.
+#[test]
+fn run_of_every_function_equals_interpreter_and_imitated_quantization() {
+    for kind in UnaryKind::all() {
+        let name = kind.name();
+        let mut graph = Graph::new(17);
+        let mut net = Net::new(&graph);
+        let x = net.input(&[1, 3, 5, 7]);
+        let absolute = net.op(UnaryKind::Abs, &[x]);
+        let y = net.op(kind, &[absolute]);
+        let quantized = net.qdq(absolute, 0.02, 3);
+        let z = net.op(kind, &[quantized]);
+        let z = net.qdq(z, 0.03, 100);
+        net.edit.output(y);
+        net.edit.output(z);
+        graph.apply(net.edit).expect("a valid graph");
+        let x = image(&graph);
+        let expected = interpreter::run(&graph, std::slice::from_ref(&x)).expect("it runs");
+        let mut session = session(&graph, &[], Isa::best(), 1);
+        let kinds: Vec<String> = session.plan().steps().into_iter().map(|s| s.kind).collect();
+        assert!(
+            !kinds.iter().any(|kind| kind.starts_with("Reference")),
+            "{name}: {kinds:?}"
+        );
+        assert!(
+            kinds.iter().any(|kind| kind == "QTable"),
+            "{name}: {kinds:?}"
+        );
+        let found = run(&mut session, &x);
+        assert_close(name, &found[0], &expected[0], 2e-5);
+        assert_close(name, &found[1], &expected[1], 0.0301);
+    }
 }

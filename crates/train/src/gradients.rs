@@ -23,7 +23,6 @@ mod resize;
 mod slice;
 mod softmax;
 mod split;
-mod transcendental;
 mod transpose;
 mod unary;
 
@@ -83,7 +82,6 @@ gradients! {
     slice::Slice,
     softmax::Softmax,
     split::Split,
-    transcendental::Transcendental,
     transpose::Transpose,
     unary::Unary,
 }

@@ -3,7 +3,7 @@ use super::Form;
 use crate::CheckpointError;
 use crate::modules::{Built, Scope};
 use ir::ValueId;
-use ir::ops::{BinaryKind, Slice, SliceRange, Split, Transcendental, TranscendentalKind};
+use ir::ops::{BinaryKind, Slice, SliceRange, Split, UnaryKind};
 
 /// The positions of all levels.
 pub(super) struct Grid {
@@ -69,8 +69,8 @@ impl Grid {
         let shift = s.node(BinaryKind::Div, &[shift, two])?;
         let sizes = vec![1, 1];
         let shift = s.nodes(Split { axis: 1, sizes }, &[shift], 2)?;
-        let cos = s.node(transcendental(TranscendentalKind::Cos), &[angles])?;
-        let sin = s.node(transcendental(TranscendentalKind::Sin), &[angles])?;
+        let cos = s.node(UnaryKind::Cos, &[angles])?;
+        let sin = s.node(UnaryKind::Sin, &[angles])?;
         let mut turned = Vec::with_capacity(2);
         for (a, b, join) in [(cos, sin, BinaryKind::Sub), (sin, cos, BinaryKind::Add)] {
             let x = s.node(BinaryKind::Mul, &[shift[0], a])?;
@@ -82,10 +82,6 @@ impl Grid {
         let boxes = s.concat(&[centre, size])?;
         s.mul(boxes, self.pitch)
     }
-}
-
-fn transcendental(kind: TranscendentalKind) -> Transcendental {
-    Transcendental { kind }
 }
 
 /// Rows 0 and 1, and rows 2 and 3.

@@ -2,7 +2,7 @@
 use super::scope::{Built, Scope};
 use crate::CheckpointError;
 use crate::module::Module;
-use ir::ops::{Extremum, PRelu, Transcendental, TranscendentalKind, UnaryKind};
+use ir::ops::{Extremum, PRelu, UnaryKind};
 use ir::{Op, ValueId};
 
 pub(super) fn identity(_: &mut Scope<'_, '_>, x: ValueId) -> Built {
@@ -14,13 +14,11 @@ pub(super) fn activation(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     s.node(function, &[x])
 }
 
-/// The function of an activation.
+/// The function of an activation. Where PyTorch and ONNX call it and its parameters alike, nothing needs to be said.
 pub(crate) fn function(m: &Module<'_>) -> Result<Op, CheckpointError> {
     let number = |name| m.number(name).map(|n| n as f32);
-    let transcendental = |kind| Ok(Transcendental { kind }.into());
     let kind = match m.class {
         "SiLU" | "Swish" | "MemoryEfficientSwish" => UnaryKind::Silu,
-        "ReLU" => UnaryKind::Relu,
         "ReLU6" => UnaryKind::Clip { min: 0.0, max: 6.0 },
         "Hardtanh" => UnaryKind::Clip {
             min: number("min_val")?,
@@ -29,32 +27,24 @@ pub(crate) fn function(m: &Module<'_>) -> Result<Op, CheckpointError> {
         "LeakyReLU" => UnaryKind::LeakyRelu {
             alpha: number("negative_slope")?,
         },
-        "Hardswish" => UnaryKind::HardSwish,
         "Hardsigmoid" => UnaryKind::HardSigmoid {
             alpha: 1.0 / 6.0,
             beta: 0.5,
         },
-        "Sigmoid" => UnaryKind::Sigmoid,
-        "Tanh" => UnaryKind::Tanh,
-        "Mish" | "MemoryEfficientMish" => return transcendental(TranscendentalKind::Mish),
-        "GELU" => {
-            let tanh = m.text("approximate") == Some("tanh");
-            return transcendental(TranscendentalKind::Gelu { tanh });
+        "MemoryEfficientMish" => UnaryKind::Mish,
+        "GELU" if m.text("approximate") == Some("tanh") => UnaryKind::GeluTanh,
+        "Softplus" if number("beta")? != 1.0 => {
+            return Err(m.unsupported("this form of the activation"));
         }
-        "ELU" => {
-            let alpha = number("alpha")?;
-            return transcendental(TranscendentalKind::Elu { alpha });
-        }
-        "SELU" => {
-            // Klambauer et al., arXiv:1706.02515.
-            let (alpha, gamma) = (1.673_263_2, 1.050_701);
-            return transcendental(TranscendentalKind::Selu { alpha, gamma });
-        }
-        "Softplus" if number("beta")? == 1.0 => {
-            return transcendental(TranscendentalKind::Softplus);
-        }
-        "Softsign" => return transcendental(TranscendentalKind::Softsign),
-        _ => return Err(m.unsupported("this form of the activation")),
+        // Its numbers are constants in PyTorch, the same as ONNX's defaults.
+        "SELU" => UnaryKind::Selu {
+            alpha: 1.673_263_2,
+            gamma: 1.050_701,
+        },
+        class => match UnaryKind::named(class, |name| number(name).map(Some))? {
+            Some(kind) => kind,
+            None => return Err(m.unsupported("this form of the activation")),
+        },
     };
     Ok(kind.into())
 }

@@ -1,33 +1,15 @@
 //! The gradient of an element-wise function of one tensor. Made by differentiating a graph; no file holds it.
-use super::{TranscendentalKind, UnaryKind};
+use super::UnaryKind;
 use crate::{
     Channels, KeptAxes, LoweredNode, NodeSpec, OpError, Operator, Parsed, QuantFacts, Shapes,
     Tensor, TensorType,
 };
 
-/// An element-wise function that has a derivative.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub enum Function {
-    Unary(UnaryKind),
-    Transcendental(TranscendentalKind),
-}
-
-impl Function {
-    /// The derivative at one number; at a kink, what PyTorch takes.
-    pub fn derivative(self, x: f64) -> f64 {
-        match self {
-            Function::Unary(kind) => kind.derivative(x),
-            Function::Transcendental(kind) => kind.derivative(x),
-        }
-    }
-}
-
 /// `dy * f'(x)` for every element of two tensors of one shape, `x` and `dy`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UnaryGradient {
     /// `f`.
-    pub function: Function,
+    pub kind: UnaryKind,
 }
 
 impl Operator for UnaryGradient {
@@ -51,7 +33,7 @@ impl Operator for UnaryGradient {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let out = self.infer(&[&inputs[0].ty(), &inputs[1].ty()])?.remove(0);
         let (x, dy) = (inputs[0].to_f64()?, inputs[1].to_f64()?);
-        let slopes = x.iter().map(|&x| self.function.derivative(x));
+        let slopes = x.iter().map(|&x| self.kind.derivative(x));
         let dx: Vec<f64> = slopes.zip(dy).map(|(slope, dy)| slope * dy).collect();
         Ok(vec![Tensor::from_f64(out.dtype, out.shape, &dx)?])
     }

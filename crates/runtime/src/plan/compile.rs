@@ -145,7 +145,7 @@ impl Arenas {
             .into_iter()
             .map(|s| s.map(|at| self.view(at)))
             .collect();
-        let scratch = steps.iter().map(|s| s.kernel.info().scratch_bytes).max();
+        let scratch = steps.iter().map(|s| s.kernel.scratch_bytes).max();
         let buffers = placement.buffers.iter();
         let stored = buffers.filter_map(|b| {
             Some(Stored {

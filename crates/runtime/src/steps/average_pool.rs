@@ -1,17 +1,17 @@
 //! AveragePool.
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::placement::Placement;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
+use crate::step::Kernel;
 use crate::values::{Operand, Values};
 use ir::{Node, Op};
-use kernels::{Context, Pool, View};
+use kernels::Pool;
 
 /// The mean of each window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AveragePool(Pool);
 
-impl FastStep for AveragePool {
+impl OfNode for AveragePool {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         let Op::AveragePool(pool) = &node.op else {
             return None;
@@ -24,24 +24,20 @@ impl FastStep for AveragePool {
             count_include_pad: pool.count_include_pad,
         }))
     }
+}
 
+impl FastStep for AveragePool {
     fn int8(&self) -> Int8 {
         Int8::None
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
+        let pool = self.0;
+        let kernel = Kernel::f32("AveragePool", move |ctx, at| {
+            Ok(kernels::avg_pool(ctx, at.x(), at.y(), &pool)?)
+        });
         let x = placement.image(item.inputs[0], [0; 4])?;
         let y = placement.place(item.output())?;
-        placement.emit_kernel(*self, vec![x], y)
-    }
-}
-
-impl Kernel for AveragePool {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("AveragePool")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::avg_pool(ctx, at.x(), at.y(), &self.0)?)
+        placement.emit_kernel(kernel, vec![x], y)
     }
 }

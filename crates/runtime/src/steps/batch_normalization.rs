@@ -1,5 +1,5 @@
 //! BatchNormalization with constant statistics that no convolution took in: a multiplication and an addition.
-use super::{Binary, FastStep, Int8, Item};
+use super::{Binary, FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::placement::Placement;
 use crate::values::{Operand, Values};
@@ -14,7 +14,7 @@ pub(crate) struct BatchNormalization {
     pub(crate) shift: Arc<[f32]>,
 }
 
-impl FastStep for BatchNormalization {
+impl OfNode for BatchNormalization {
     fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self> {
         let Op::BatchNormalization(op) = &node.op else {
             return None;
@@ -30,7 +30,9 @@ impl FastStep for BatchNormalization {
             scale: factors.iter().map(|&f| f as f32).collect(),
         })
     }
+}
 
+impl FastStep for BatchNormalization {
     fn int8(&self) -> Int8 {
         Int8::None
     }
@@ -44,7 +46,7 @@ impl FastStep for BatchNormalization {
             shape[0] = data.len();
             let constant = placement.constant(&shape, data)?;
             let constant = placement.broadcast_view(constant, &x.view.shape)?;
-            placement.emit_kernel(Binary(op), vec![from, constant], y)?;
+            placement.emit_kernel(Binary(op).kernel(), vec![from, constant], y)?;
             from = y;
         }
         Ok(())

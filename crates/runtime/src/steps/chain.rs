@@ -2,10 +2,8 @@
 use super::{FastStep, Int8, Item};
 use crate::RuntimeError;
 use crate::placement::Placement;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
-use crate::values::{Operand, Values};
-use ir::Node;
-use kernels::{BinaryOp, Context, Link, UnaryOp, View};
+use crate::step::{Kernel, Operands};
+use kernels::{BinaryOp, Link, UnaryOp, View};
 use std::sync::Arc;
 
 /// Longest chain.
@@ -26,10 +24,6 @@ pub(crate) enum ChainLink {
 pub(crate) struct Chain(pub(crate) Arc<[ChainLink]>);
 
 impl FastStep for Chain {
-    fn lower(_node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
-        None
-    }
-
     fn int8(&self) -> Int8 {
         Int8::None
     }
@@ -37,30 +31,31 @@ impl FastStep for Chain {
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
         let inputs = placement.broadcast(&item.inputs, item.output())?;
         let y = placement.place(item.output())?;
-        placement.emit_kernel(self.clone(), inputs, y)
+        let links = Arc::clone(&self.0);
+        let kernel = Kernel::f32(format!("Chain of {}", links.len()), move |ctx, at| {
+            let with_constants = with_constants(&links, at);
+            let links = &with_constants[..links.len()];
+            Ok(kernels::chain(ctx, at.x(), at.y(), links)?)
+        });
+        placement.emit_kernel(kernel, inputs, y)
     }
 }
 
-impl Kernel for Chain {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32(format!("Chain of {}", self.0.len()))
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        let mut constants = at.inputs[1..].iter().copied();
-        let mut next = || {
-            constants
-                .next()
-                .expect("one constant for each link that has one")
+/// The links with their constants, which follow the first input; without memory of their own.
+fn with_constants(links: &[ChainLink], at: &Operands<View>) -> [Link; MAX_LINKS] {
+    let mut constants = at.inputs[1..].iter().copied();
+    let mut next = || {
+        constants
+            .next()
+            .expect("one constant for each link that has one")
+    };
+    let mut filled = [Link::Unary(UnaryOp::Identity); MAX_LINKS];
+    for (to, link) in filled.iter_mut().zip(links) {
+        *to = match *link {
+            ChainLink::Unary(op) => Link::Unary(op),
+            ChainLink::With(op) => Link::With(op, next()),
+            ChainLink::After(op) => Link::After(op, next()),
         };
-        let mut links = [Link::Unary(UnaryOp::Identity); MAX_LINKS];
-        for (to, link) in links.iter_mut().zip(self.0.iter()) {
-            *to = match *link {
-                ChainLink::Unary(op) => Link::Unary(op),
-                ChainLink::With(op) => Link::With(op, next()),
-                ChainLink::After(op) => Link::After(op, next()),
-            };
-        }
-        Ok(kernels::chain(ctx, at.x(), at.y(), &links[..self.0.len()])?)
     }
+    filled
 }

@@ -1,5 +1,5 @@
 //! Concat: inputs that were not written in place are copied, and brought to one quantization.
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::layout::{self, At};
 use crate::placement::{Placed, Placement};
@@ -12,14 +12,16 @@ pub(crate) struct Concat {
     pub(crate) axis: usize,
 }
 
-impl FastStep for Concat {
+impl OfNode for Concat {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         match node.op {
             Op::Concat(ref concat) => Some(Self { axis: concat.axis }),
             _ => None,
         }
     }
+}
 
+impl FastStep for Concat {
     fn int8(&self) -> Int8 {
         Int8::Moves
     }

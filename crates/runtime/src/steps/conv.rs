@@ -1,5 +1,5 @@
 //! Conv with what happens before its result is stored: BatchNormalization, an activation, a residual addition, quantization.
-use super::{BatchNormalization, FakeQuantize, FastStep, Int8, Item};
+use super::{BatchNormalization, FakeQuantize, FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::layout::At;
 use crate::placement::{Made, Placement};
@@ -65,7 +65,7 @@ impl Conv {
     }
 }
 
-impl FastStep for Conv {
+impl OfNode for Conv {
     fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self> {
         let Op::Conv(attributes) = &node.op else {
             return None;
@@ -85,7 +85,9 @@ impl FastStep for Conv {
             table: None,
         })
     }
+}
 
+impl FastStep for Conv {
     fn int8(&self) -> Int8 {
         Int8::Convolution
     }
@@ -95,10 +97,17 @@ impl FastStep for Conv {
         for &residual in &item.inputs[1..] {
             inputs.push(placement.image(residual, [0; 4])?);
         }
+        let attributes = &self.attributes;
         let geometry = Geometry {
-            attributes: self.attributes.clone(),
-            in_channels_per_group: placement.shape(item.inputs[0])?[1] / self.attributes.group,
-            outputs: placement.shape(item.output())?[1],
+            whole: ConvGeometry {
+                out_channels: placement.shape(item.output())?[1],
+                in_channels_per_group: placement.shape(item.inputs[0])?[1] / attributes.group,
+                kernel: attributes.kernel_shape,
+                strides: attributes.strides,
+                dilations: attributes.dilations,
+                pads: attributes.pads,
+                group: attributes.group,
+            },
             isa: placement.isa,
         };
         for share in shares(item, placement)? {
@@ -133,10 +142,8 @@ impl FastStep for Conv {
 /// What weights are packed for.
 #[derive(Clone, Debug)]
 struct Geometry {
-    attributes: ops::Conv,
-    in_channels_per_group: usize,
-    /// Output channels of all shares.
-    outputs: usize,
+    /// Of all shares of the output channels together.
+    whole: ConvGeometry,
     isa: Isa,
 }
 
@@ -144,13 +151,8 @@ impl Geometry {
     /// The convolution of a share of the output channels.
     fn share(&self, channels: Channels) -> ConvGeometry {
         ConvGeometry {
-            out_channels: self.outputs / channels.count,
-            in_channels_per_group: self.in_channels_per_group,
-            kernel: self.attributes.kernel_shape,
-            strides: self.attributes.strides,
-            dilations: self.attributes.dilations,
-            pads: self.attributes.pads,
-            group: self.attributes.group,
+            out_channels: self.whole.out_channels / channels.count,
+            ..self.whole
         }
     }
 }

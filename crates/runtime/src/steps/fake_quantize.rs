@@ -1,12 +1,12 @@
 //! FakeQuantize with one scale for the whole tensor: where quantization is imitated in f32, and where values are quantized in
 //! ways that have no INT8 form.
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::placement::Placement;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
+use crate::step::Kernel;
 use crate::values::{Operand, Values};
 use ir::{Node, Op};
-use kernels::{Context, U8Params, UnaryOp, View};
+use kernels::{U8Params, UnaryOp};
 
 /// Real numbers that integers of this range stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +28,16 @@ impl FakeQuantize {
     }
 }
 
-impl FastStep for FakeQuantize {
+impl FakeQuantize {
+    fn kernel(self) -> Kernel {
+        let op = UnaryOp::FakeQuantize(self.0);
+        Kernel::f32("FakeQuantize", move |ctx, at| {
+            Ok(kernels::unary(ctx, op, at.x(), at.y())?)
+        })
+    }
+}
+
+impl OfNode for FakeQuantize {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         let Op::FakeQuantize(op) = &node.op else {
             return None;
@@ -45,25 +54,14 @@ impl FastStep for FakeQuantize {
             q_max: highest as f32,
         }))
     }
+}
 
+impl FastStep for FakeQuantize {
     fn int8(&self) -> Int8 {
-        Int8::ElementWise(Box::new(*self))
+        Int8::ElementWise(self.kernel())
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
-        let x = placement.read(item.inputs[0])?;
-        let y = placement.place(item.output())?;
-        placement.emit_kernel(*self, vec![x], y)
-    }
-}
-
-impl Kernel for FakeQuantize {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("FakeQuantize")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        let op = UnaryOp::FakeQuantize(self.0);
-        Ok(kernels::unary(ctx, op, at.x(), at.y())?)
+        placement.emit_unary(self.kernel(), item.inputs[0], item.output())
     }
 }

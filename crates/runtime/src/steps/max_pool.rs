@@ -1,17 +1,17 @@
 //! MaxPool: of quantized values as of f32, since their order is the same.
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::placement::Placement;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
+use crate::step::Kernel;
 use crate::values::{Form, Operand, Values};
 use ir::{Node, Op};
-use kernels::{Context, Pool, View};
+use kernels::Pool;
 
 /// The largest element of each window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MaxPool(Pool);
 
-impl FastStep for MaxPool {
+impl OfNode for MaxPool {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         let Op::MaxPool(pool) = &node.op else {
             return None;
@@ -24,40 +24,25 @@ impl FastStep for MaxPool {
             count_include_pad: false,
         }))
     }
+}
 
+impl FastStep for MaxPool {
     fn int8(&self) -> Int8 {
         Int8::Moves
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
+        let pool = self.0;
+        let kernel = match item.inputs[0].form {
+            Form::F32 => Kernel::f32("MaxPool", move |ctx, at| {
+                Ok(kernels::max_pool(ctx, at.x(), at.y(), &pool)?)
+            }),
+            Form::U8 => Kernel::int8("QMaxPool", move |ctx, at| {
+                Ok(kernels::q_max_pool(ctx, at.x(), at.y(), &pool)?)
+            }),
+        };
         let x = placement.image(item.inputs[0], [0; 4])?;
         let y = placement.place(item.output())?;
-        match item.inputs[0].form {
-            Form::F32 => placement.emit_kernel(*self, vec![x], y),
-            Form::U8 => placement.emit_kernel(MaxPoolU8(self.0), vec![x], y),
-        }
-    }
-}
-
-impl Kernel for MaxPool {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("MaxPool")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::max_pool(ctx, at.x(), at.y(), &self.0)?)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct MaxPoolU8(Pool);
-
-impl Kernel for MaxPoolU8 {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::int8("QMaxPool")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::q_max_pool(ctx, at.x(), at.y(), &self.0)?)
+        placement.emit_kernel(kernel, vec![x], y)
     }
 }

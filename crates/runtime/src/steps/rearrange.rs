@@ -1,6 +1,6 @@
 //! Slice, Transpose and Reshape: views where strides can say it.
 use super::reference::place_reference;
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::layout::{self, At};
 use crate::placement::Placement;
@@ -15,7 +15,7 @@ pub(crate) enum Rearrange {
     Reshape,
 }
 
-impl FastStep for Rearrange {
+impl OfNode for Rearrange {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         match &node.op {
             Op::Slice(slice) => Some(Self::Slice(slice.clone())),
@@ -24,7 +24,9 @@ impl FastStep for Rearrange {
             _ => None,
         }
     }
+}
 
+impl FastStep for Rearrange {
     fn int8(&self) -> Int8 {
         match self {
             Self::Slice(slice) if slice.ranges.iter().any(|r| r.step <= 0) => Int8::None,

@@ -2,9 +2,9 @@
 use super::{FastStep, Int8, Item};
 use crate::RuntimeError;
 use crate::placement::Placement;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
-use crate::values::{Operand, Values};
-use ir::{Node, Op, Tensor};
+use crate::step::{Kernel, Operands, StepError};
+use crate::values::Operand;
+use ir::{Op, Tensor};
 use kernels::{Context, View};
 
 /// Bytes that a reference computation takes for each element: several times, as f64.
@@ -12,21 +12,15 @@ pub(super) const BYTES_PER_ELEMENT: usize = 3 * size_of::<f64>();
 
 /// As the operator says.
 #[derive(Clone, Debug)]
-pub(crate) struct Reference {
-    pub(crate) op: Op,
-}
+pub(crate) struct Reference(pub(crate) Op);
 
 impl FastStep for Reference {
-    fn lower(_node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
-        None
-    }
-
     fn int8(&self) -> Int8 {
         Int8::None
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
-        place_reference(&self.op, item, placement)
+        place_reference(&self.0, item, placement)
     }
 }
 
@@ -53,49 +47,34 @@ pub(super) fn place_reference(
     let sizes = inputs.iter().chain(&outputs).map(|at| at.view.elements());
     let elements = sizes.fold(0, usize::saturating_add);
     let op = op.clone();
-    placement.emit(inputs, outputs, || {
-        Ok(ReferenceKernel {
-            op,
-            constants,
-            elements,
-        }
-        .into())
-    })
+    let kind = format!("Reference {}", op.op_type());
+    let kernel = Kernel::f32(kind, move |ctx, at| run(ctx, at, &op, &constants))
+        .with_scratch(elements.saturating_mul(BYTES_PER_ELEMENT));
+    placement.emit(inputs, outputs, || Ok(kernel.into()))
 }
 
-struct ReferenceKernel {
-    op: Op,
-    /// Constants at their input positions.
-    constants: Vec<Option<Tensor>>,
-    /// Elements of all operands that are not constant.
-    elements: usize,
-}
-
-impl Kernel for ReferenceKernel {
-    fn info(&self) -> KernelInfo {
-        KernelInfo {
-            scratch_bytes: self.elements.saturating_mul(BYTES_PER_ELEMENT),
-            ..KernelInfo::f32(format!("Reference {}", self.op.op_type()))
-        }
+/// Computes with tensors; `constants` stand at their input positions.
+fn run(
+    ctx: &mut Context<'_>,
+    at: &Operands<View>,
+    op: &Op,
+    constants: &[Option<Tensor>],
+) -> Result<(), StepError> {
+    let mut views = at.inputs.iter();
+    let mut tensors = Vec::with_capacity(constants.len());
+    for constant in constants {
+        tensors.push(match constant {
+            Some(tensor) => tensor.clone(),
+            None => {
+                let view = views.next().expect("one view for each computed input");
+                Tensor::new(view.shape.to_vec(), ctx.f32_arena.read(view)?)?
+            }
+        });
     }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        let mut views = at.inputs.iter();
-        let mut tensors = Vec::with_capacity(self.constants.len());
-        for constant in &self.constants {
-            tensors.push(match constant {
-                Some(tensor) => tensor.clone(),
-                None => {
-                    let view = views.next().expect("one view for each computed input");
-                    Tensor::new(view.shape.to_vec(), ctx.f32_arena.read(view)?)?
-                }
-            });
-        }
-        let inputs: Vec<&Tensor> = tensors.iter().collect();
-        let outputs = self.op.forward(&inputs)?;
-        for (view, tensor) in at.outputs.iter().zip(&outputs) {
-            ctx.f32_arena.write(view, tensor.as_slice::<f32>()?)?;
-        }
-        Ok(())
+    let inputs: Vec<&Tensor> = tensors.iter().collect();
+    let outputs = op.forward(&inputs)?;
+    for (view, tensor) in at.outputs.iter().zip(&outputs) {
+        ctx.f32_arena.write(view, tensor.as_slice::<f32>()?)?;
     }
+    Ok(())
 }

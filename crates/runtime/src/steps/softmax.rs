@@ -1,11 +1,10 @@
 //! Softmax along one axis.
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::placement::Placement;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
+use crate::step::Kernel;
 use crate::values::{Operand, Values};
 use ir::{Node, Op};
-use kernels::{Context, View};
 
 /// `exp(x)` by its sum along an axis.
 #[derive(Clone, Copy, Debug)]
@@ -22,36 +21,32 @@ impl Softmax {
     }
 }
 
-impl FastStep for Softmax {
+impl OfNode for Softmax {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         let Op::Softmax(softmax) = &node.op else {
             return None;
         };
         // Before opset 13 the sum runs over all axes from this one on: the same where those behind have length 1.
-        let others = softmax.coerced.iter().skip(1);
-        others.into_iter().all(|&d| d == 1).then_some(Self {
+        let mut others = softmax.coerced.iter().skip(1);
+        others.all(|&d| d == 1).then_some(Self {
             axis: softmax.axis,
             is_plain: softmax.coerced.is_empty(),
         })
     }
+}
 
+impl FastStep for Softmax {
     fn int8(&self) -> Int8 {
         Int8::None
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
+        let axis = self.axis;
+        let kernel = Kernel::f32("Softmax", move |ctx, at| {
+            Ok(kernels::softmax(ctx, at.x(), at.y(), axis)?)
+        });
         let x = placement.read(item.inputs[0])?;
         let y = placement.place_like(item.output(), &x)?;
-        placement.emit_kernel(*self, vec![x], y)
-    }
-}
-
-impl Kernel for Softmax {
-    fn info(&self) -> KernelInfo {
-        KernelInfo::f32("Softmax")
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        Ok(kernels::softmax(ctx, at.x(), at.y(), self.axis)?)
+        placement.emit_kernel(kernel, vec![x], y)
     }
 }

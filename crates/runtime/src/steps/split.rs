@@ -1,5 +1,5 @@
 //! Split: each part is a view of what is split.
-use super::{FastStep, Int8, Item};
+use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::layout::At;
 use crate::placement::Placement;
@@ -10,14 +10,16 @@ use ir::{Node, Op, ops};
 #[derive(Clone, Debug)]
 pub(crate) struct Split(pub(crate) ops::Split);
 
-impl FastStep for Split {
+impl OfNode for Split {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
         match &node.op {
             Op::Split(split) => Some(Self(split.clone())),
             _ => None,
         }
     }
+}
 
+impl FastStep for Split {
     fn int8(&self) -> Int8 {
         Int8::Moves
     }

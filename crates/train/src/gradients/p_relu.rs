@@ -6,14 +6,14 @@ use crate::backward::Backward;
 use crate::case::Case;
 use ir::ValueId;
 use ir::ops::BinaryKind::{Add, Mul, Sub};
-use ir::ops::{Function, PRelu, UnaryGradient, UnaryKind};
+use ir::ops::{PRelu, UnaryGradient, UnaryKind};
 
 impl Gradient for PRelu {
     fn backward(&self, node: &mut Backward<'_>) -> Result<Vec<Option<ValueId>>, TrainError> {
         let (x, slope) = (node.input(0), node.input(1));
         let dy = node.output_gradient(0);
-        let function = Function::Unary(UnaryKind::Relu);
-        let positive = node.apply(UnaryGradient { function }, &[x, dy]);
+        let kind = UnaryKind::Relu;
+        let positive = node.apply(UnaryGradient { kind }, &[x, dy]);
         let negative = node.binary(Sub, dy, positive);
         let dx = node.wants(0).then(|| {
             let scaled = node.binary(Mul, negative, slope);

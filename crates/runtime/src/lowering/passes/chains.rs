@@ -65,7 +65,9 @@ fn link(r: &Rewriter<'_, '_>, i: usize, through: Option<Operand>) -> Option<Link
         })
     };
     match (&r[i].work, r[i].inputs.as_slice()) {
-        (Work::Unary(unary), &[x]) if runs(x) => link(x, ChainLink::Unary(unary.0), None),
+        (Work::Unary(unary), &[x]) if runs(x) => {
+            link(x, ChainLink::Unary(unary.vectorized()?), None)
+        }
         (Work::FakeQuantize(quantize), &[x]) if runs(x) => {
             let operation = ChainLink::Unary(UnaryOp::FakeQuantize(quantize.0));
             link(x, operation, None)

@@ -1,7 +1,7 @@
 //! In which form each operand is read and written, with steps between the forms.
 use crate::RuntimeError;
 use crate::lowering::rewriter::Rewriter;
-use crate::steps::{Dequantize, Int8, Item, Work};
+use crate::steps::{Convert, Int8, Item, Work};
 use crate::values::{Form, Operand, Values};
 use ir::ValueId;
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ fn dequantize(near: &Item, value: ValueId) -> Item {
     Item {
         node: near.node,
         name: near.name.clone(),
-        work: Work::Dequantize(Dequantize),
+        work: Work::Convert(Convert),
         on_int8: false,
         inputs: vec![Operand::u8(value)],
         outputs: vec![Operand::f32(value)],
@@ -62,7 +62,7 @@ pub(super) fn quantize_inputs(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeErr
         let Some(reader) = r.only_reader(input) else {
             continue;
         };
-        if r.values.rank(input) == 4 && matches!(r[reader].work, Work::Quantize(_)) {
+        if r.values.rank(input) == 4 && matches!(r[reader].work, Work::Convert(_)) {
             r.inputs[i] = r[reader].output();
             r.remove(reader);
         }

@@ -1,7 +1,7 @@
 //! Which values are quantized, and what makes them so.
 use crate::RuntimeError;
 use crate::lowering::rewriter::Rewriter;
-use crate::steps::{Dequantize, Int8, Item, Quantize, Work};
+use crate::steps::{Convert, Int8, Item, Work};
 use kernels::U8Params;
 
 /// The parameters of a fake quantization that u8 can hold.
@@ -23,7 +23,7 @@ pub(super) fn find(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
             if first == Some(params) {
                 r.redirect(y, x);
                 if r.values.is_kept(y.value) {
-                    r[i].work = Work::Dequantize(Dequantize);
+                    r[i].work = Work::Convert(Convert);
                 } else {
                     r.remove(i);
                 }
@@ -64,7 +64,7 @@ pub(super) fn quantize_concats(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeEr
 pub(super) fn quantize_rest(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
     for i in r.positions() {
         if u8_params(&r[i]).is_some() {
-            r[i].work = Work::Quantize(Quantize);
+            r[i].work = Work::Convert(Convert);
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ impl Finder {
                 None => return Ok(None),
             }
         }
-        let reals = self.calculator.calculate(&*kernel, &operands);
+        let reals = self.calculator.calculate(&kernel, &operands);
         reals.map(Some).map_err(|e| e.at(&item.name))
     }
 
@@ -131,11 +131,7 @@ impl Finder {
 }
 
 /// The element-wise operation that computes a value, with its kernel.
-fn expression<'r>(
-    r: &'r Rewriter<'_, '_>,
-    v: ValueId,
-    depth: usize,
-) -> Option<(&'r Item, Box<dyn Kernel>)> {
+fn expression<'r>(r: &'r Rewriter<'_, '_>, v: ValueId, depth: usize) -> Option<(&'r Item, Kernel)> {
     let item = &r[r.writer(Operand::f32(v))?];
     match item.work.int8() {
         Int8::ElementWise(kernel) if depth > 0 => Some((item, kernel)),
@@ -164,7 +160,7 @@ impl Calculator {
 
     fn calculate(
         &mut self,
-        kernel: &dyn Kernel,
+        kernel: &Kernel,
         operands: &[RealValues],
     ) -> Result<RealValues, StepError> {
         let view = |i: usize| View::contiguous(i * 256, &[256]);

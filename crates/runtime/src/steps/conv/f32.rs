@@ -2,10 +2,10 @@
 use super::{Channels, Conv, Geometry, Item};
 use crate::RuntimeError;
 use crate::placement::Made;
-use crate::step::{Kernel, KernelInfo, Operands, Packing, Parameters, StepError};
+use crate::step::{Kernel, Packing, Parameters, StepError};
 use crate::values::Values;
 use ir::{OpError, Tensor, ValueId};
-use kernels::{Activation, Context, ConvSpec, Epilogue, FakeQuantize, PackedConv, View};
+use kernels::{Activation, ConvSpec, Epilogue, PackedConv};
 
 /// What the weights and the bias of a convolution are.
 #[derive(Clone, Debug)]
@@ -93,9 +93,9 @@ impl Packing for Source {
         held.filter_map(Elements::parameter).collect()
     }
 
-    fn pack(&self, parameters: &Parameters) -> Result<Box<dyn Kernel>, StepError> {
+    fn pack(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
         let (conv, geometry) = (&self.conv, &self.geometry);
-        let outputs = geometry.outputs;
+        let outputs = geometry.whole.out_channels;
         let mut weight = self.weight.read(parameters)?;
         let bias = self.bias.as_ref().map(|bias| bias.read(parameters));
         let mut bias = bias.transpose()?;
@@ -118,52 +118,27 @@ impl Packing for Source {
             weight: self.channels.take(&weight),
             bias: bias.map(|bias| self.channels.take(&bias)),
         };
-        Ok(Box::new(ConvF32 {
-            packed: PackedConv::new(&spec, geometry.isa)?,
-            activation: conv.activation,
-            fake_quantize: conv.fake_quantize.map(|f| f.0),
-            has_residual: self.has_residual,
-        }))
-    }
-}
-
-struct ConvF32 {
-    packed: PackedConv,
-    activation: Activation,
-    fake_quantize: Option<FakeQuantize>,
-    has_residual: bool,
-}
-
-impl Kernel for ConvF32 {
-    fn info(&self) -> KernelInfo {
+        let packed = PackedConv::new(&spec, geometry.isa)?;
+        let (activation, fake_quantize) = (conv.activation, conv.fake_quantize.map(|f| f.0));
         let mut kind = "Conv".to_owned();
-        if self.activation != Activation::Identity {
+        if activation != Activation::Identity {
             kind += " + activation";
         }
         if self.has_residual {
             kind += " + Add";
         }
-        if self.fake_quantize.is_some() {
+        if fake_quantize.is_some() {
             kind += " + QDQ";
         }
-        KernelInfo {
-            tile: Some(self.packed.tile()),
-            ..KernelInfo::f32(kind)
-        }
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        let epilogue = Epilogue {
-            activation: self.activation,
-            residual: at.inputs.get(1).copied(),
-            fake_quantize: self.fake_quantize,
-        };
-        Ok(kernels::conv2d(
-            ctx,
-            &self.packed,
-            at.x(),
-            at.y(),
-            &epilogue,
-        )?)
+        let tile = packed.tile();
+        let kernel = Kernel::f32(kind, move |ctx, at| {
+            let epilogue = Epilogue {
+                activation,
+                residual: at.inputs.get(1).copied(),
+                fake_quantize,
+            };
+            Ok(kernels::conv2d(ctx, &packed, at.x(), at.y(), &epilogue)?)
+        });
+        Ok(kernel.with_tile(tile))
     }
 }

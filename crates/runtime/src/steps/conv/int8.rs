@@ -1,12 +1,10 @@
 //! Convolutions of quantized values.
 use super::{Channels, Conv, Geometry, Item};
 use crate::RuntimeError;
-use crate::step::{Kernel, KernelInfo, Operands, StepError};
+use crate::step::Kernel;
 use crate::values::Values;
 use ir::{DataType, Graph, Op, ValueId};
-use kernels::{
-    Context, PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, View,
-};
+use kernels::{PackedQConv, QActivation, QConvSpec, QEpilogue, U8Params, U8View};
 
 /// A weight stored as quantized values that are symmetric around zero.
 pub(super) struct QuantizedWeight {
@@ -87,7 +85,7 @@ impl Conv {
         operands: Int8Operands,
         geometry: &Geometry,
         channels: Channels,
-    ) -> Result<ConvU8, RuntimeError> {
+    ) -> Result<Kernel, RuntimeError> {
         let weight = QuantizedWeight::read(values.graph, self.weight)
             .expect("lowering chose a weight that can be read");
         let outputs = weight.scale.len();
@@ -113,59 +111,38 @@ impl Conv {
             multiplier: channels.take(&multiplier),
         };
         let packed = PackedQConv::new(&spec, geometry.isa);
-        Ok(ConvU8 {
-            packed: packed.map_err(RuntimeError::kernel(&item.name))?,
-            activation: Self::int8_activation(self.activation)
-                .expect("lowering fuses activations of the INT8 kernel only"),
-            table: self.table.clone(),
-            residual: operands.residual,
-            output: operands.y,
-        })
-    }
-}
-
-pub(super) struct ConvU8 {
-    packed: PackedQConv,
-    activation: QActivation,
-    table: Option<Box<U8Table>>,
-    residual: Option<U8Params>,
-    /// What is stored; `None` where f32 is.
-    output: Option<U8Params>,
-}
-
-impl Kernel for ConvU8 {
-    fn info(&self) -> KernelInfo {
+        let packed = packed.map_err(RuntimeError::kernel(&item.name))?;
+        let activation = Self::int8_activation(self.activation)
+            .expect("lowering fuses activations of the INT8 kernel only");
+        let (table, Int8Operands { residual, y, .. }) = (self.table.clone(), operands);
         let mut kind = "QConv".to_owned();
-        if self.activation != QActivation::Identity {
+        if activation != QActivation::Identity {
             kind += " + activation";
         }
-        if self.residual.is_some() {
+        if residual.is_some() {
             kind += " + Add";
         }
-        if self.table.is_some() {
+        if table.is_some() {
             kind += " + table";
         }
-        if self.output.is_none() {
+        if y.is_none() {
             kind += " to f32";
         }
-        KernelInfo {
-            tile: Some(self.packed.tile()),
-            ..KernelInfo::int8(kind)
-        }
-    }
-
-    fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        let view = *at.y();
-        let y = match self.output {
-            Some(params) => QOut::U8 { view, params },
-            None => QOut::F32 { view },
-        };
-        let residual = at.inputs.get(1).zip(self.residual);
-        let epilogue = QEpilogue {
-            activation: self.activation,
-            table: self.table.as_deref(),
-            residual: residual.map(|(view, params)| U8View::new(view, params)),
-        };
-        Ok(kernels::qconv2d(ctx, &self.packed, at.x(), &y, &epilogue)?)
+        let tile = packed.tile();
+        let kernel = Kernel::int8(kind, move |ctx, at| {
+            let epilogue = QEpilogue {
+                activation,
+                table: table.as_deref(),
+                residual: residual.map(|params| U8View::new(&at.inputs[1], params)),
+            };
+            Ok(kernels::qconv2d(
+                ctx,
+                &packed,
+                at.x(),
+                &at.stored(y),
+                &epilogue,
+            )?)
+        });
+        Ok(kernel.with_tile(tile))
     }
 }
