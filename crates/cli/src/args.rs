@@ -8,6 +8,7 @@ mod pruning;
 use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use compress::{QUANTIZE_BUDGETS, QuantizeBudget};
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
@@ -49,7 +50,7 @@ pub(crate) struct CommonArgs {
     /// ONNX Runtime's library, for `--engine onnxruntime`.
     #[arg(long, global = true, value_name = "LIB", env = "ORT_DYLIB_PATH")]
     pub(crate) ort_library: Option<PathBuf>,
-    /// What the arguments read and write, once that is looked at.
+    /// The files that the arguments read and write, filled in before a verb runs.
     #[arg(skip)]
     pub(crate) files: Files,
 }
@@ -390,8 +391,8 @@ pub(crate) struct QuantizeArgs {
     pub(crate) quant: QuantArgs,
     /// How much time goes into accuracy: fast takes the ranges, normal also equalizes channels, corrects
     /// biases and, where much is still lost, tries other ranges and rounding; thorough always tries them.
-    #[arg(long, default_value = "normal", value_parser = names(compress::QUANTIZE_BUDGETS, |b| b.0))]
-    pub(crate) budget: String,
+    #[arg(long, default_value = "normal", value_parser = keyed(QUANTIZE_BUDGETS))]
+    pub(crate) budget: QuantizeBudget,
     /// Also list what was tried and the range of every tensor.
     #[arg(long)]
     pub(crate) explain: bool,
@@ -451,6 +452,20 @@ pub(crate) struct AttemptsArgs {
     /// fewer than 20 labelled images or 50 objects, the val split alone decides.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) holdout: u32,
+}
+
+/// Accepts the names of a list, shows them in `--help`, and gives what stands beside the name.
+fn keyed<T: Copy + Send + Sync>(
+    list: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    let value = move |name: String| {
+        let (_, value) = list
+            .iter()
+            .find(|(key, _)| *key == name)
+            .expect("only names of the list are accepted");
+        *value
+    };
+    PossibleValuesParser::new(list.iter().map(|(name, _)| *name)).map(value)
 }
 
 /// Accepts the names of a list's rows, shows them in `--help`, and gives the row.

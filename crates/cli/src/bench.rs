@@ -2,7 +2,7 @@
 use crate::args::{BenchArgs, CommonArgs, EngineName};
 use crate::format::{NOT_AVAILABLE, grouped, joules, megabytes, percent};
 use crate::model;
-use crate::output::{align_right, table, write_json};
+use crate::output::{Row, align_right, row, table, write_json};
 use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
 use crate::{engine, memory, streams};
@@ -110,7 +110,7 @@ fn streams(
     common: &CommonArgs,
     count: u16,
 ) -> Result<Vec<Box<dyn Network>>> {
-    let one = |_| -> Result<Box<dyn Network>> {
+    let network = |_| -> Result<Box<dyn Network>> {
         Ok(match &timed.plan {
             Some(plan) => Box::new(Session::new(plan, 1)?),
             None => {
@@ -119,7 +119,7 @@ fn streams(
             }
         })
     };
-    (0..count).map(one).collect()
+    (0..count).map(network).collect()
 }
 
 fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRecord> {
@@ -183,78 +183,69 @@ fn time(timed: &mut Timed, args: &BenchArgs) -> Result<Measured> {
     Ok(Measured::of_runs::<YoloError>(runs, infer)?)
 }
 
-/// A row of the table: what is measured, how it reads, and the number that ratios are made of.
-type Row = (
-    &'static str,
-    fn(&ModelRecord) -> String,
-    fn(&ModelRecord) -> Option<f64>,
-);
-
-const ROWS: &[Row] = &[
-    (
+const ROWS: &[Row<ModelRecord>] = &[
+    row(
         "file size",
         |m| megabytes(m.file_bytes),
         |m| Some(m.file_bytes as f64),
     ),
-    (
+    row(
         "parameters",
         |m| grouped(m.params),
         |m| Some(m.params as f64),
     ),
-    ("MACs", |m| grouped(m.macs), |m| Some(m.macs as f64)),
-    ("MACs in INT8", |m| percent(m.int8_macs_share), |_| None),
-    (
+    row("MACs", |m| grouped(m.macs), |m| Some(m.macs as f64)),
+    row("MACs in INT8", |m| percent(m.int8_macs_share), |_| None),
+    row(
         "arena",
-        |m| {
-            m.arena_bytes
-                .map_or("–".to_owned(), |b| megabytes(b as u64))
-        },
+        |m| figure(m.arena_bytes, |b| megabytes(b as u64)),
         |m| m.arena_bytes.map(|b| b as f64),
     ),
-    (
+    row(
         "peak memory",
         |m| m.peak_rss_bytes.map_or(NOT_AVAILABLE.to_owned(), megabytes),
         |m| m.peak_rss_bytes.map(|b| b as f64),
     ),
-    (
+    row(
         "latency, median",
         |m| milliseconds(m, |l| l.median),
         |m| m.latency_ms.map(|l| l.median),
     ),
-    (
+    row(
         "latency, fastest",
         |m| milliseconds(m, |l| l.min),
         |m| m.latency_ms.map(|l| l.min),
     ),
-    (
+    row(
         "latency, p90",
         |m| milliseconds(m, |l| l.p90),
         |m| m.latency_ms.map(|l| l.p90),
     ),
-    (
+    row(
         "images/s",
-        |m| m.images_per_s.map_or("–".to_owned(), |v| format!("{v:.1}")),
+        |m| figure(m.images_per_s, |v| format!("{v:.1}")),
         |m| m.images_per_s,
     ),
-    (
+    row(
         "images/s, streams",
-        |m| {
-            m.streams_images_per_s
-                .map_or("–".to_owned(), |v| format!("{v:.1}"))
-        },
+        |m| figure(m.streams_images_per_s, |v| format!("{v:.1}")),
         |m| m.streams_images_per_s,
     ),
-    ("energy per image", |m| joules(m.energy_j), |m| m.energy_j),
-    (
+    row("energy per image", |m| joules(m.energy_j), |m| m.energy_j),
+    row(
         "power",
         |m| power(m).map_or(NOT_AVAILABLE.to_owned(), |w| format!("{w:.1} W")),
         power,
     ),
 ];
 
+/// A figure as text; a dash where there is none.
+fn figure<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+    value.map_or("–".to_owned(), text)
+}
+
 fn milliseconds(m: &ModelRecord, figure: fn(&Latency) -> f64) -> String {
-    let latency = m.latency_ms.as_ref();
-    latency.map_or("–".to_owned(), |l| format!("{:.2} ms", figure(l)))
+    self::figure(m.latency_ms.as_ref(), |l| format!("{:.2} ms", figure(l)))
 }
 
 fn power(m: &ModelRecord) -> Option<f64> {
@@ -274,19 +265,14 @@ fn print(record: &Record) {
         header.extend((i > 0).then(|| "change".to_owned()));
     }
     let mut rows = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-    for (what, text, number) in ROWS {
-        let mut row = vec![(*what).to_owned()];
+    for row in ROWS {
+        let mut cells = vec![row.name.to_owned()];
         for (i, m) in record.models.iter().enumerate() {
-            row.push(text(m));
-            let change = || {
-                let pair = number(first).filter(|v| *v > 0.0).zip(number(m));
-                pair.map_or("–".to_owned(), |(a, b)| {
-                    format!("{:+.1} % ({:.2}x)", 100.0 * (b / a - 1.0), b / a)
-                })
-            };
-            row.extend((i > 0).then(change));
+            cells.push((row.text)(m));
+            let change = |(a, b)| format!("{:+.1} % ({:.2}x)", 100.0 * (b / a - 1.0), b / a);
+            cells.extend((i > 0).then(|| figure(row.pair(first, m), change)));
         }
-        rows.add_row(row);
+        rows.add_row(cells);
     }
     align_right(&mut rows, 1);
     say!("{rows}");

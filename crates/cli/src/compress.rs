@@ -1,13 +1,13 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
 use crate::args::{CommonArgs, CompressArgs};
 use crate::format::{grouped, joules, megabytes, percent};
-use crate::output::{align_right, table, write_json};
+use crate::output::{Row, align_right, row, table, write_json};
 use crate::progress::Stages;
 use crate::{Verdict, data, engine, memory, model};
 use anyhow::{Context, Result, bail};
 use compress::{
     Attempt, CompressRecord, GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, Run, RunDir,
-    StageRecord, compress_detector, file_digest,
+    StageRecord, file_digest,
 };
 use observe::{Engine, Sampling, Splits};
 use std::path::{Path, PathBuf};
@@ -21,13 +21,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     };
     recipe.check()?;
     let engine = engine(&mut recipe, common)?;
-    let reading = Reading {
-        imgsz: recipe.imgsz,
-        family: recipe.family,
-        anchors: recipe.anchors.clone(),
-        end_to_end: false,
-    };
-    let model = model::load_float(&args.model.model, &reading)?;
+    let model = model::load_float(&args.model.model, &Reading::from(&recipe))?;
     // Wherever the next command is typed, it means the same files.
     recipe.model = std::path::absolute(&model.path)?;
     recipe.model_sha256 = file_digest(&model.path)?;
@@ -53,7 +47,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
         log: &|line| stages.say(line),
         progress: &|done, total| stages.at(done, total),
     };
-    let record = compress_detector(&model.graph, &recipe, &data, &run)?;
+    let record = yoloslim::compress(&model, &data, &recipe, &run)?;
     drop(stages);
     print(&args.out, &record);
     write_json(common.json.as_deref(), &record)?;
@@ -172,71 +166,63 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
     })
 }
 
-/// A row of the table: what is measured, how it reads, and the number that the ratio is made of.
-struct Row {
-    name: &'static str,
-    text: fn(&StageRecord) -> String,
-    number: fn(&StageRecord) -> Option<f64>,
-}
-
-const ROWS: &[Row] = &[
-    Row {
-        name: "file",
-        text: |s| megabytes(s.file_bytes),
-        number: |s| Some(s.file_bytes as f64),
-    },
-    Row {
-        name: "parameters",
-        text: |s| grouped(s.footprint.params),
-        number: |s| Some(s.footprint.params as f64),
-    },
-    Row {
-        name: "MACs",
-        text: |s| grouped(s.footprint.macs),
-        number: |s| Some(s.footprint.macs as f64),
-    },
-    Row {
-        name: "MACs in INT8",
-        text: |s| percent(s.footprint.int8_macs_share),
-        number: |_| None,
-    },
-    Row {
-        name: "arena",
-        text: |s| megabytes(s.footprint.arena_bytes as u64),
-        number: |s| Some(s.footprint.arena_bytes as f64),
-    },
-    Row {
-        name: "map_50_95",
-        text: |s| format!("{:.4}", s.metrics.coco.map_50_95),
-        number: |s| Some(s.metrics.coco.map_50_95),
-    },
-    Row {
-        name: "map_50",
-        text: |s| format!("{:.4}", s.metrics.coco.map_50),
-        number: |s| Some(s.metrics.coco.map_50),
-    },
-    Row {
-        name: "latency",
-        text: |s| {
-            let latency = s.footprint.latency_ms;
-            latency.map_or("runs in f32 here".to_owned(), |l| {
-                format!("{:.1} ms", l.median)
-            })
-        },
-        number: |s| s.footprint.latency_ms.map(|l| l.median),
-    },
-    Row {
-        name: "energy per image",
-        text: |s| joules(s.footprint.energy_j),
-        number: |s| s.footprint.energy_j,
-    },
+const ROWS: &[Row<StageRecord>] = &[
+    row(
+        "file",
+        |s| megabytes(s.file_bytes),
+        |s| Some(s.file_bytes as f64),
+    ),
+    row(
+        "parameters",
+        |s| grouped(s.footprint.params),
+        |s| Some(s.footprint.params as f64),
+    ),
+    row(
+        "MACs",
+        |s| grouped(s.footprint.macs),
+        |s| Some(s.footprint.macs as f64),
+    ),
+    row(
+        "MACs in INT8",
+        |s| percent(s.footprint.int8_macs_share),
+        |_| None,
+    ),
+    row(
+        "arena",
+        |s| megabytes(s.footprint.arena_bytes as u64),
+        |s| Some(s.footprint.arena_bytes as f64),
+    ),
+    row(
+        "map_50_95",
+        |s| format!("{:.4}", s.metrics.coco.map_50_95),
+        |s| Some(s.metrics.coco.map_50_95),
+    ),
+    row(
+        "map_50",
+        |s| format!("{:.4}", s.metrics.coco.map_50),
+        |s| Some(s.metrics.coco.map_50),
+    ),
+    row("latency", latency, |s| {
+        s.footprint.latency_ms.map(|l| l.median)
+    }),
+    row(
+        "energy per image",
+        |s| joules(s.footprint.energy_j),
+        |s| s.footprint.energy_j,
+    ),
 ];
+
+fn latency(stage: &StageRecord) -> String {
+    let latency = stage.footprint.latency_ms;
+    latency.map_or("runs in f32 here".to_owned(), |l| {
+        format!("{:.1} ms", l.median)
+    })
+}
 
 fn print(out: &Path, r: &CompressRecord) {
     let mut rows = table(&["", "before", "pruned", "after", "after / before"]);
     for row in ROWS {
-        let before = (row.number)(&r.baseline).filter(|before| *before > 0.0);
-        let pair = before.zip((row.number)(&r.quantized));
+        let pair = row.pair(&r.baseline, &r.quantized);
         let ratio = pair.map_or("–".to_owned(), |(before, after)| {
             format!("{:.3}", after / before)
         });

@@ -7,7 +7,7 @@ use yolo::families::Head;
 use yolo::{Dataset, lacks_end_marker};
 
 /// Opens a split of a data set, which no output of the command may replace, its classes in the order of the model's head
-/// where there is one. What was assumed is to be told by the caller.
+/// where there is one. The caller prints what was assumed.
 pub(crate) fn open(
     data: &Path,
     split: &str,

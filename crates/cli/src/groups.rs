@@ -72,12 +72,12 @@ pub(crate) fn frozen_by_reason(groups: &Groups) -> Vec<FrozenCount> {
             *channels += g.width();
         }
     }
-    let told = |(reason, (groups, channels))| FrozenCount {
+    let count = |(reason, (groups, channels))| FrozenCount {
         reason,
         groups,
         channels,
     };
-    counts.into_iter().map(told).collect()
+    counts.into_iter().map(count).collect()
 }
 
 /// Prints what is frozen, a line a reason.
@@ -143,9 +143,9 @@ fn print(r: &Record) {
 
 /// The first few names, and how many more there are.
 fn list(names: &[String]) -> String {
-    let mut told: Vec<String> = names.iter().take(NAMED).map(|n| layer_name(n)).collect();
+    let mut texts: Vec<String> = names.iter().take(NAMED).map(|n| layer_name(n)).collect();
     if names.len() > NAMED {
-        told.push(format!("+{}", names.len() - NAMED));
+        texts.push(format!("+{}", names.len() - NAMED));
     }
-    told.join(", ")
+    texts.join(", ")
 }

@@ -8,7 +8,7 @@ macro_rules! say {
     ($($text:tt)*) => { crate::output::line(format_args!($($text)*)) };
 }
 
-/// As `eprintln!`, for what is told beside the result.
+/// As `eprintln!`, for notes and warnings beside the result.
 macro_rules! note {
     ($($text:tt)*) => { crate::output::note(format_args!($($text)*)) };
 }

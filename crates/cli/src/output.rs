@@ -15,11 +15,11 @@ fn shown(text: Arguments<'_>) -> String {
 }
 
 /// Prints a line of the result. The work is done and its files are written all the same, so what cannot be printed decides
-/// nothing: a reader that has seen enough (`| head`) is passed over, anything else is told once.
+/// nothing: a reader that has read enough (`| head`) is no error, anything else is reported once.
 pub(crate) fn line(text: Arguments<'_>) {
-    static TOLD: Once = Once::new();
+    static REPORTED: Once = Once::new();
     match writeln!(io::stdout().lock(), "{}", shown(text)) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => TOLD.call_once(|| {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => REPORTED.call_once(|| {
             note!("warning: the result could not be printed: {error} (--json FILE keeps it)");
         }),
         _ => {}
@@ -28,7 +28,7 @@ pub(crate) fn line(text: Arguments<'_>) {
 
 /// Prints a line beside the result, on stderr, where somebody reads it.
 pub(crate) fn note(text: Arguments<'_>) {
-    // Nobody is left to be told.
+    // Where stderr is closed, nobody reads it.
     let _ = writeln!(io::stderr().lock(), "{}", shown(text));
 }
 
@@ -57,5 +57,29 @@ pub(crate) fn table(header: &[&str]) -> Table {
 pub(crate) fn align_right(table: &mut Table, from: usize) {
     for column in table.column_iter_mut().skip(from) {
         column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// A row of a table that compares models: what is measured, how it reads, and the number that changes are made of.
+pub(crate) struct Row<T> {
+    pub(crate) name: &'static str,
+    pub(crate) text: fn(&T) -> String,
+    pub(crate) number: fn(&T) -> Option<f64>,
+}
+
+/// A row of a const list.
+pub(crate) const fn row<T>(
+    name: &'static str,
+    text: fn(&T) -> String,
+    number: fn(&T) -> Option<f64>,
+) -> Row<T> {
+    Row { name, text, number }
+}
+
+impl<T> Row<T> {
+    /// The numbers before and after, where both are known and one can be divided by the other.
+    pub(crate) fn pair(&self, before: &T, after: &T) -> Option<(f64, f64)> {
+        let before = (self.number)(before).filter(|v| *v > 0.0);
+        before.zip((self.number)(after))
     }
 }

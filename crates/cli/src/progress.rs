@@ -9,8 +9,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     what: &'static str,
     total: usize,
-    /// The last tenth that was told.
-    told: AtomicUsize,
+    /// The last tenth that was printed.
+    printed: AtomicUsize,
 }
 
 impl Progress {
@@ -25,7 +25,7 @@ impl Progress {
             bar,
             what,
             total,
-            told: AtomicUsize::new(0),
+            printed: AtomicUsize::new(0),
         }
     }
 
@@ -34,7 +34,7 @@ impl Progress {
         let tenth = done * 10 / self.total.max(1);
         match &self.bar {
             Some(bar) => bar.set_position(done as u64),
-            None if self.told.fetch_max(tenth, Ordering::Relaxed) < tenth => {
+            None if self.printed.fetch_max(tenth, Ordering::Relaxed) < tenth => {
                 note!("{} {done}/{}", self.what, self.total);
             }
             None => {}

@@ -6,8 +6,7 @@ use crate::output::{align_right, check_writable, table, write_json};
 use crate::subject::{Subject, report_bad};
 use anyhow::Result;
 use compress::{
-    QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
-    quantize_detector,
+    QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep, quantize_detector,
 };
 use ir::normalise;
 use serde::Serialize;
@@ -22,7 +21,7 @@ struct Record {
     warnings: Vec<String>,
     target: &'static str,
     calibrator: &'static str,
-    budget: String,
+    budget: QuantizeBudget,
     images: usize,
     file_bytes: u64,
     source_file_bytes: u64,
@@ -39,11 +38,10 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     model.graph = normalise(model.graph)?.into_graph();
     let subject = Subject::open(&model, &args.images, common, "quantize")?;
     let images = subject.images.len();
-    let named = QUANTIZE_BUDGETS.iter().find(|b| b.0 == args.budget);
     let options = QuantizeOptions {
         target: args.quant.target,
         calibrator: args.quant.calibrator,
-        budget: named.map_or(QuantizeBudget::Normal, |b| b.1),
+        budget: args.budget,
     };
     let quantized = quantize_detector(&subject.observation(), &options)?;
     report_bad(&quantized.bad_images, images)?;
@@ -72,7 +70,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         warnings: subject.warnings,
         target: args.quant.target.name,
         calibrator: args.quant.calibrator.name,
-        budget: args.budget.clone(),
+        budget: args.budget,
         images: images - quantized.bad_images.len(),
         file_bytes,
         source_file_bytes,

@@ -57,19 +57,13 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
 
 /// The model as it came; another file under its name would tell of another model.
 fn source(recipe: &Recipe) -> Result<Graph> {
-    let found = file_digest(&recipe.model)?;
+    let digest = file_digest(&recipe.model)?;
     ensure!(
-        found == recipe.model_sha256,
+        digest == recipe.model_sha256,
         "{} has changed since the run",
         recipe.model.display()
     );
-    let reading = Reading {
-        imgsz: recipe.imgsz,
-        family: recipe.family,
-        anchors: recipe.anchors.clone(),
-        end_to_end: false,
-    };
-    Ok(model::read(&recipe.model, &reading)?.graph)
+    Ok(model::read(&recipe.model, &Reading::from(recipe))?.graph)
 }
 
 /// A few training images.

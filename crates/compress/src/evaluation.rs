@@ -51,7 +51,7 @@ impl<'a> EvalSplit<'a> {
     pub(crate) fn new(
         name: &'static str,
         dataset: &'a Dataset,
-        source: &Source<'_>,
+        source: &Source,
         run: &Run<'_>,
     ) -> Result<Self, CompressError> {
         let digest = dataset_digest(dataset, source.head.input.images())?;
@@ -64,7 +64,7 @@ impl<'a> EvalSplit<'a> {
     }
 
     /// Why the model is probably misread.
-    pub(crate) fn doubt(&self, source: &Source<'_>) -> Option<String> {
+    pub(crate) fn doubt(&self, source: &Source) -> Option<String> {
         let doubt = self.baseline.doubt?;
         Some(format!("{}: {}", self.name, doubt.describe(&source.head)))
     }
@@ -78,7 +78,7 @@ impl<'a> EvalSplit<'a> {
     pub(crate) fn evaluate(
         &self,
         model: &StoredModel,
-        source: &Source<'_>,
+        source: &Source,
         run: &Run<'_>,
     ) -> Result<Accuracy, CompressError> {
         evaluate(self.name, self.dataset, &self.digest, model, source, run)
@@ -88,7 +88,7 @@ impl<'a> EvalSplit<'a> {
     pub(crate) fn compare(
         &self,
         model: &StoredModel,
-        source: &Source<'_>,
+        source: &Source,
         run: &Run<'_>,
     ) -> Result<RatioInterval, CompressError> {
         let accuracy = self.evaluate(model, source, run)?;
@@ -113,11 +113,11 @@ fn evaluate(
     dataset: &Dataset,
     digest: &str,
     model: &StoredModel,
-    source: &Source<'_>,
+    source: &Source,
     run: &Run<'_>,
 ) -> Result<Accuracy, CompressError> {
     let stage = format!("{}.{split}.accuracy", model.name);
-    let inputs = (&source.reading, model, digest);
+    let inputs = (&source.key, model, digest);
     run.dir.stage(&stage, &inputs, || {
         (run.log)(&format!("{split}: measuring accuracy of {}", model.name));
         let graph = model.graph(run.dir)?;

@@ -33,7 +33,7 @@ impl<'a> Gate<'a> {
     pub(crate) fn open(
         recipe: GateRecipe,
         data: &'a Splits,
-        source: &Source<'_>,
+        source: &Source,
         run: &Run<'_>,
     ) -> Result<Self, CompressError> {
         let mut warnings = Vec::new();
@@ -97,7 +97,7 @@ impl<'a> Gate<'a> {
         &self,
         candidate: &mut Candidate,
         is_last: bool,
-        source: &Source<'_>,
+        source: &Source,
         run: &Run<'_>,
     ) -> Result<(), CompressError> {
         let (attempt, model) = (&mut candidate.attempt, &candidate.quantized.model);

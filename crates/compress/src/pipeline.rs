@@ -86,7 +86,7 @@ pub fn compress_detector(
 struct Pruner<'a> {
     observation: Observation<'a>,
     recipe: &'a PruneRecipe,
-    source: &'a Source<'a>,
+    source: &'a Source,
     run: &'a Run<'a>,
     study: Option<PruneStudy<'a>>,
 }
@@ -103,7 +103,7 @@ impl Pruner<'_> {
         let folder = format!("attempt-{}", earlier.len() + 1);
         let previous = earlier.last();
         let inputs = (
-            &self.source.reading,
+            &self.source.key,
             &self.source.calibration,
             self.recipe.without_budgets(),
             budget,
@@ -156,11 +156,11 @@ fn quantize(
     pruned: &PrunedModel,
     observation: &Observation<'_>,
     recipe: &QuantizeRecipe,
-    source: &Source<'_>,
+    source: &Source,
     run: &Run<'_>,
 ) -> Result<QuantizedModel, CompressError> {
     let folder = pruned.model.folder();
-    let inputs = (&source.reading, &source.calibration, recipe, &pruned.model);
+    let inputs = (&source.key, &source.calibration, recipe, &pruned.model);
     run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
         let images = observation.images.len();
         let calibrator = recipe.calibrator;

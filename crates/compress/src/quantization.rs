@@ -15,7 +15,8 @@ mod search;
 use search::Search;
 
 /// How much time goes into accuracy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum QuantizeBudget {
     /// One pass over the images for the ranges.
     Fast,

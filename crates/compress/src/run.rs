@@ -4,7 +4,7 @@ use observe::Engine;
 
 use crate::RunDir;
 
-/// Where a run keeps its files, how models are run, and who is told. Nothing of it decides what comes out.
+/// Where a run keeps its files, how models are run, and who hears of it. Nothing of it decides the result.
 pub struct Run<'a> {
     /// The run directory.
     pub dir: &'a RunDir,

@@ -100,6 +100,9 @@ impl Splits {
     ) -> Result<Self, ObserveError> {
         let split = &sampling.split;
         let mut warnings = remove_copies(&mut train, split, &val);
+        // What cannot be read has no content that could be compared.
+        let judging: BTreeSet<&PathBuf> = val.images.iter().map(|i| &i.path).collect();
+        train.images.retain(|i| !judging.contains(&i.path));
         if train.images.is_empty() {
             return Err(ObserveError::NothingLeft {
                 split: split.clone(),
@@ -198,7 +201,7 @@ fn remove_copies(train: &mut Dataset, split: &str, val: &Dataset) -> Vec<String>
 /// What is to be said of images of `split` that are there twice: under another name in the same split, or in `other`, given as the
 /// images of another split.
 ///
-/// Images are told apart by their content, whatever they are called and wherever they lie.
+/// Images are compared by their content, whatever they are called and wherever they lie.
 pub fn copies(images: &ImageSet, split: &str, other: &str, others: &[PathBuf]) -> Vec<String> {
     let all: Vec<&Path> = others
         .iter()

@@ -11,8 +11,8 @@ use observe::{
 use quant::QuantPlan;
 use yolo::{CocoResult, Dataset, read_results, read_rgb};
 
+use crate::ReportError;
 use crate::pictures::{drawn, jpeg_base64};
-use crate::{ReportError, page};
 
 /// Layers whose values are shown.
 const HISTOGRAMS: usize = 9;
@@ -67,24 +67,8 @@ pub(crate) struct Contents {
     pub(crate) pictures: Vec<Pictures>,
 }
 
-/// Writes `report.html` into a finished run directory and gives its path.
-///
-/// # Errors
-/// `Compress` when the run is not finished or the folder refuses, `Onnx`, `Observe` and `Yolo` when its models cannot be run.
-pub fn write_report(
-    dir: &RunDir,
-    material: &Material<'_>,
-    engine: Engine,
-    progress: Progress<'_>,
-) -> Result<PathBuf, ReportError> {
-    let contents = Contents::gather(dir, material, engine, progress)?;
-    let page = page::render(&contents).into_string();
-    dir.write("report.html", page.as_bytes())?;
-    Ok(dir.file("report.html"))
-}
-
 impl Contents {
-    fn gather(
+    pub(crate) fn gather(
         dir: &RunDir,
         material: &Material<'_>,
         engine: Engine,

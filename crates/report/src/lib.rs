@@ -10,9 +10,11 @@ mod figures;
 mod page;
 mod pictures;
 mod sensitivity;
+mod write;
 
-pub use contents::{Material, write_report};
+pub use contents::Material;
 pub use error::ReportError;
 pub use figures::{layer_name, percent};
 pub use pictures::{drawn, side_by_side};
 pub use sensitivity::sensitivity_svg;
+pub use write::write_report;

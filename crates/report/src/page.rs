@@ -81,7 +81,7 @@ fn verdict(r: &Contents) -> Markup {
         format!("{:.1} %", 100.0 * g.ratio),
         format!("{:.1} %", 100.0 * g.keep),
     );
-    let found = r.record.val_labelled;
+    let labelled = r.record.val_labelled;
     let (en, zh) = match g.lower_bound.zip(g.upper_bound) {
         Some((lower, upper)) => {
             let interval = format!("{:.1}–{:.1} %", 100.0 * lower, 100.0 * upper);
@@ -91,10 +91,10 @@ fn verdict(r: &Contents) -> Markup {
             )
         }
         None => (
-            format!("{found}: too few to tell how certain that is"),
+            format!("{labelled}: too few to tell how certain that is"),
             format!(
                 "仅 {} 张带标注图像、{} 个目标，数量过少，无法给出置信区间",
-                found.images, found.objects
+                labelled.images, labelled.objects
             ),
         ),
     };
@@ -206,7 +206,7 @@ fn before_after(r: &Contents) -> Markup {
     };
     let known = |row: &&Row| [a, p, b].iter().any(|stage| row.2(stage) != NOT_KNOWN);
     let about = html! {
-        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has looked at; latency in yoloslim's own engine" @if a.footprint.energy_j.is_none() { "; energy: not available" } "." }
+        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has read; latency in yoloslim's own engine" @if a.footprint.energy_j.is_none() { "; energy: not available" } "." }
         span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果" @if a.footprint.energy_j.is_none() { "；能耗：无法测得" } "。" }
     };
     section(
@@ -342,13 +342,13 @@ fn distributions(r: &Contents) -> Markup {
 
 /// What an attempt was asked to remove or to keep.
 fn asked(a: &Attempt) -> String {
-    let one = |budget: &PruneBudget| match budget {
+    let text = |budget: &PruneBudget| match budget {
         PruneBudget::Macs(share) | PruneBudget::Channels(share) => {
             format!("{:.1} %", 100.0 * share)
         }
         PruneBudget::Contribution(keep) => format!("contribution {:.1} %", 100.0 * keep),
     };
-    a.asked.iter().map(one).collect::<Vec<_>>().join(", ")
+    a.asked.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// What was used instead of what was asked, and what the figures do not tell.

@@ -8,4 +8,5 @@ pub mod net;
 pub mod random_detector;
 pub mod random_model;
 pub mod tiny;
+pub mod tiny_folder;
 pub mod two_streams;

@@ -14,14 +14,16 @@ use crate::{Error, Model};
 /// `Compress` for a recipe that cannot be, data by which nothing can be judged, and a folder that refuses.
 ///
 /// # Examples
-/// ```no_run
+/// ```
 /// use yoloslim::{Engine, Model, Run, RunDir, compress};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let model = Model::open("best.pt")?;
-/// let recipe = model.recipe("data.yaml")?;
+/// # let tiny = testkit::tiny_folder::TinyFolder::new(30, 20);
+/// # let [best, data, run] = ["tiny.onnx", "data.yaml", "run"].map(|file| tiny.path(file));
+/// let model = Model::open(best)?;
+/// let recipe = model.recipe(data)?;
 /// let data = model.splits(&recipe)?;
-/// let dir = RunDir::create("runs/slim".as_ref(), false)?;
+/// let dir = RunDir::create(&run, false)?;
 /// let record = compress(&model, &data, &recipe, &Run::quiet(&dir, Engine::default()))?;
 /// println!("{:.1} % of the mAP kept", 100.0 * record.gate.ratio);
 /// # Ok(())

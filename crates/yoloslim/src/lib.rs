@@ -9,9 +9,8 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let path = folder.path().join("best.onnx");
-//! # std::fs::write(&path, onnx::encode(&testkit::tiny::detector())?)?;
+//! # let tiny = testkit::tiny_folder::TinyFolder::new(0, 0);
+//! # let path = tiny.path("tiny.onnx");
 //! # let scene = testkit::tiny::scene(7);
 //! # let side = testkit::tiny::SIDE_PX as u32;
 //! # let image = image::RgbImage::from_raw(side, side, scene.rgb).expect("three bytes a pixel");

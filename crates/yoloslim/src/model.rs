@@ -25,6 +25,18 @@ pub struct Reading {
     pub end_to_end: bool,
 }
 
+impl From<&Recipe> for Reading {
+    /// How the model of a recipe is read.
+    fn from(recipe: &Recipe) -> Self {
+        Self {
+            imgsz: recipe.imgsz,
+            family: recipe.family,
+            anchors: recipe.anchors.clone(),
+            end_to_end: false,
+        }
+    }
+}
+
 /// A detector as it was read from its file.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -49,9 +61,8 @@ impl Model {
     /// # Examples
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let folder = tempfile::tempdir()?;
-    /// # let path = folder.path().join("best.onnx");
-    /// # std::fs::write(&path, onnx::encode(&testkit::tiny::detector())?)?;
+    /// # let tiny = testkit::tiny_folder::TinyFolder::new(0, 0);
+    /// # let path = tiny.path("tiny.onnx");
     /// let model = yoloslim::Model::open(path)?;
     /// println!("{} parameters, {} MACs", model.graph.params(), model.graph.macs());
     /// assert_eq!(model.head()?.classes, 2);

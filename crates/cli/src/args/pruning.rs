@@ -6,8 +6,8 @@
 use super::{ImagesArgs, ModelArgs, SamplingArgs, choice, parse_ratio, parse_share};
 use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
-use clap::builder::PossibleValuesParser;
-use compress::{PruneBudget, PruneOptions, REPAIR_STEPS};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use compress::{PruneBudget, PruneOptions, REPAIR_STEPS, RepairStep};
 use prune::Criterion;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub(crate) struct RankingArgs {
     /// next biases (absorb), fit layers to the dense ones by least squares (reconstruct), restore the mean and deviation of
     /// the outputs (match); or none.
     #[arg(long, default_value = "reconstruct", value_delimiter = ',', value_parser = repairs())]
-    pub(crate) repair: Vec<String>,
+    pub(crate) repair: Vec<Option<RepairStep>>,
     /// Repair nothing; the same as --repair none.
     #[arg(long, conflicts_with = "repair")]
     pub(crate) no_repair: bool,
@@ -110,19 +110,19 @@ pub(crate) struct SensitivityArgs {
 impl RankingArgs {
     /// What was typed, within default limits.
     pub(crate) fn options(&self) -> Result<PruneOptions> {
-        let none = self.no_repair || self.repair.iter().any(|r| r == NONE);
+        let steps: BTreeSet<RepairStep> = self.repair.iter().flatten().copied().collect();
         ensure!(
-            !none || self.no_repair || self.repair.len() == 1,
-            "--repair none stands alone, found `{}`",
-            self.repair.join(",")
+            steps.is_empty() || !self.repair.contains(&None),
+            "--repair {NONE} cannot be combined with other steps"
         );
-        let typed = REPAIR_STEPS
-            .iter()
-            .filter(|(name, _)| self.repair.iter().any(|r| r == name));
-        let steps: BTreeSet<_> = typed.map(|(_, step)| *step).collect();
+        let repair = if self.no_repair {
+            BTreeSet::new()
+        } else {
+            steps
+        };
         Ok(PruneOptions {
             criterion: self.criterion,
-            repair: if none { BTreeSet::new() } else { steps },
+            repair,
             ..PruneOptions::default()
         })
     }
@@ -172,7 +172,10 @@ impl SensitivityArgs {
     }
 }
 
-fn repairs() -> PossibleValuesParser {
+/// Accepts the names of repair steps, and the word for none.
+fn repairs() -> impl TypedValueParser<Value = Option<RepairStep>> {
     let steps = REPAIR_STEPS.iter().map(|(name, _)| *name);
-    PossibleValuesParser::new(std::iter::once(NONE).chain(steps).collect::<Vec<_>>())
+    let names: Vec<&str> = std::iter::once(NONE).chain(steps).collect();
+    let step = |name: String| REPAIR_STEPS.iter().find(|(key, _)| *key == name);
+    PossibleValuesParser::new(names).map(move |name| step(name).map(|(_, step)| *step))
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use testkit::tiny;
+pub(crate) use testkit::tiny_folder::TinyFolder as Tiny;
 
 /// Runs the binary.
 pub(crate) fn yoloslim(args: &[&str]) -> Output {
@@ -60,74 +60,4 @@ pub(crate) fn assets(what: &str) -> Option<PathBuf> {
         return None;
     }
     Some(root)
-}
-
-/// A folder with `tiny.onnx` and a data set of `train` and `val` images.
-pub(crate) struct Tiny {
-    dir: tempfile::TempDir,
-}
-
-impl Tiny {
-    pub(crate) fn new(train: usize, val: usize) -> Self {
-        let tiny = Self {
-            dir: tempfile::tempdir().expect("a temporary folder"),
-        };
-        let model = onnx::encode(&tiny::detector()).expect("it is written");
-        fs::write(tiny.path("tiny.onnx"), model).expect("written");
-        for (split, count, seed) in [("train", train, 1000), ("val", val, 2000)] {
-            for i in 0..count {
-                tiny.put_scene(split, &format!("{i:04}"), seed + i as u64);
-            }
-        }
-        let yaml = "path: .\ntrain: images/train\nval: images/val\nnames: [red, blue]\n";
-        tiny.put("data.yaml", yaml.as_bytes());
-        tiny
-    }
-
-    pub(crate) fn path(&self, file: &str) -> PathBuf {
-        self.dir.path().join(file)
-    }
-
-    /// A path below the folder as an argument.
-    pub(crate) fn arg(&self, file: &str) -> String {
-        text(self.path(file))
-    }
-
-    pub(crate) fn put(&self, file: &str, bytes: &[u8]) {
-        let path = self.path(file);
-        fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
-        fs::write(path, bytes).expect("written");
-    }
-
-    fn put_scene(&self, split: &str, name: &str, seed: u64) {
-        let scene = tiny::scene(seed);
-        let side = tiny::SIDE_PX as u32;
-        let image = image::RgbImage::from_raw(side, side, scene.rgb).expect("three bytes a pixel");
-        let folder = self.path(&format!("images/{split}"));
-        fs::create_dir_all(&folder).expect("a folder");
-        image
-            .save(folder.join(format!("{name}.png")))
-            .expect("written");
-        self.put(
-            &format!("labels/{split}/{name}.txt"),
-            scene.labels.as_bytes(),
-        );
-    }
-
-    /// Every file below `folder`, to see that nothing was left behind.
-    pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        let mut todo = vec![self.path(folder)];
-        while let Some(dir) = todo.pop() {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                if entry.path().is_dir() {
-                    todo.push(entry.path());
-                } else {
-                    files.push(entry.path());
-                }
-            }
-        }
-        files.sort();
-        files
-    }
 }

@@ -28,7 +28,7 @@ pub(super) fn package(
     candidates: Vec<Candidate>,
     recipe: &Recipe,
     data: &Splits,
-    source: &Source<'_>,
+    source: &Source,
     run: &Run<'_>,
 ) -> Result<CompressRecord, CompressError> {
     let last = candidates.last().ok_or(CompressError::NoAttempts)?;
@@ -81,10 +81,10 @@ fn stage_record(model: &StoredModel, footprint: Footprint, accuracy: &Accuracy) 
 /// no other run would find again.
 fn footprints(
     models: [&StoredModel; 3],
-    source: &Source<'_>,
+    source: &Source,
     run: &Run<'_>,
 ) -> Result<[Footprint; 3], CompressError> {
-    let inputs = (&source.reading, models, run.engine.threads);
+    let inputs = (&source.key, models, run.engine.threads);
     let footprints = run.dir.stage("run.latency", &inputs, || {
         (run.log)("latency: measuring");
         let measure = |model: &StoredModel| footprint(model.graph(run.dir)?, run.engine);

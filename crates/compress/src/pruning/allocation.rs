@@ -24,12 +24,13 @@ impl Saving {
     pub(crate) fn of_macs(graph: &Graph, groups: &[&DependencyGroup]) -> Self {
         let share = |value, axis, len: usize| -> Vec<(usize, f64)> {
             let member = Member { value, axis };
-            let of = |(g, group): (usize, &&DependencyGroup)| {
-                let at = group.members.binary_search(&member).ok()?;
-                let indices: usize = group.channels.iter().map(|c| c[at].len()).sum();
+            let share = |(g, group): (usize, &&DependencyGroup)| {
+                let position = group.members.binary_search(&member).ok()?;
+                let channels = group.channels.iter();
+                let indices: usize = channels.map(|c| c[position].len()).sum();
                 Some((g, indices as f64 / group.width() as f64 / len.max(1) as f64))
             };
-            groups.iter().enumerate().filter_map(of).collect()
+            groups.iter().enumerate().filter_map(share).collect()
         };
         let mut layers = Vec::new();
         for (id, node) in graph.nodes() {
@@ -148,7 +149,7 @@ pub(crate) fn allocate(
 
 /// The channels behind the counts.
 pub(crate) fn removed(curves: &[Curve], lost: &[usize]) -> BTreeMap<String, Vec<usize>> {
-    let of = |(curve, &n): (&Curve, &usize)| {
+    let of_group = |(curve, &n): (&Curve, &usize)| {
         let mut channels = curve.order[..n].to_vec();
         channels.sort_unstable();
         (curve.group.clone(), channels)
@@ -156,7 +157,7 @@ pub(crate) fn removed(curves: &[Curve], lost: &[usize]) -> BTreeMap<String, Vec<
     curves
         .iter()
         .zip(lost)
-        .map(of)
+        .map(of_group)
         .filter(|(_, c)| !c.is_empty())
         .collect()
 }

@@ -95,10 +95,12 @@ pub(super) fn contribution(
 ) -> Option<Shortfall> {
     let lost =
         |plan: &PrunePlan, g: &DependencyGroup| plan.removed.get(&g.name).map_or(0, Vec::len);
-    let held = |g: &&DependencyGroup| lost(unbound, g) >= lost(plan, g) + limits.round_to;
-    let of = groups.prunable().count();
-    let held = groups.prunable().filter(held).count();
-    (held > 0).then_some(Shortfall::Groups { held, of })
+    let is_held = |g: &&DependencyGroup| lost(unbound, g) >= lost(plan, g) + limits.round_to;
+    let held = groups.prunable().filter(is_held).count();
+    (held > 0).then(|| Shortfall::Groups {
+        held,
+        of: groups.prunable().count(),
+    })
 }
 
 impl PruneStudy<'_> {

@@ -5,7 +5,7 @@ use ir::{Graph, IrError, NodeId, Op, ValueId};
 use ndarray::Array2;
 use numerics::Rng;
 
-/// Where a convolution looks.
+/// The part of its input that a convolution reads for one output pixel, at every position.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Window {
     /// What it reads.
