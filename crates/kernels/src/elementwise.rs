@@ -284,6 +284,9 @@ unsafe fn zip<V: F32Vector>(
 
 /// `y = op(x)`; `y` may be `x`.
 ///
+/// # Shapes
+/// `x` and `y`: of one shape, f32, any layouts.
+///
 /// # Errors
 /// `Shape` when the shapes differ, and what every kernel checks: `OutOfBounds`, `SelfOverlap`, `Overlap`.
 pub fn unary(ctx: &mut Context, op: UnaryOp, x: &View, y: &View) -> Result<(), KernelError> {
@@ -323,6 +326,9 @@ pub fn map_elements(
 
 /// `y = op(a, b)`, broadcasting expressed by strides of 0; `y` may be `a` or `b`.
 ///
+/// # Shapes
+/// `a`, `b` and `y`: of one shape, f32, any layouts.
+///
 /// # Errors
 /// As [`unary`].
 pub fn binary(
@@ -340,6 +346,9 @@ pub fn binary(
 }
 
 /// `y = x`, whatever the layouts.
+///
+/// # Shapes
+/// `x` and `y`: of one shape, f32, any layouts.
 ///
 /// # Errors
 /// As [`unary`].

@@ -49,6 +49,9 @@ impl F32Body for Lanes {
 
 /// `y = exp(x - max) / sum(exp(x - max))` along an axis; `y` may be `x`.
 ///
+/// # Shapes
+/// `x` and `y`: of one shape, f32, any layouts.
+///
 /// # Errors
 /// `Index` for an axis beyond the rank, `Shape`, and what every kernel checks.
 pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(), KernelError> {

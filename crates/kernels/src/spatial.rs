@@ -163,7 +163,7 @@ fn pool(
 /// Largest value of each window.
 ///
 /// # Shapes
-/// `x`, `y`: NHWC views of equal N and C; the size of `y` says how many windows there are.
+/// `x: [N, C, H, W]` and `y: [N, C, OH, OW]`, NHWC views of f32; `y` says how many windows there are.
 ///
 /// # Errors
 /// `Shape`, `Stride`, `Zero`, `Reach` when the window is too large to count with, and what every kernel checks.
@@ -172,6 +172,9 @@ pub fn max_pool(ctx: &mut Context, x: &View, y: &View, window: &Pool) -> Result<
 }
 
 /// Mean of each window.
+///
+/// # Shapes
+/// As [`max_pool`].
 ///
 /// # Errors
 /// As [`max_pool`].
@@ -204,6 +207,9 @@ pub(crate) fn check_resize(
 }
 
 /// `y[n, c, i, j] = x[n, c, map_h[i], map_w[j]]`.
+///
+/// # Shapes
+/// `x: [N, C, H, W]` and `y: [N, C, OH, OW]`, NHWC views of f32; `map_h` has OH indices below H, `map_w` OW below W.
 ///
 /// # Errors
 /// `Length` or `Index` for a map that does not fit, `Shape`, `Stride`, and what every kernel checks.
@@ -269,6 +275,9 @@ pub(crate) fn halo_borders(
 }
 
 /// Writes `value` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
+///
+/// # Shapes
+/// `x: [N, C, H, W]`, an NHWC view of f32 with room for the halo between its rows and images.
 ///
 /// # Errors
 /// `Rank`, `Reach` when the halo is too large to count with, `OutOfBounds` when it leaves the arena,

@@ -66,6 +66,9 @@ unsafe fn fetch<V: I32Vector>(from: *const u8, step: usize, n: usize) -> V {
 
 /// `y = op(a, b)` on real values, broadcasting expressed by strides of 0; `y` may be `a` or `b`.
 ///
+/// # Shapes
+/// `a`, `b` and `y`: of one shape, u8, any layouts.
+///
 /// # Errors
 /// `Scale`, `Shape`, and what every kernel checks.
 pub fn q_binary(

@@ -37,6 +37,9 @@ impl I32Row<2> for Copy<'_> {
 
 /// `y = x`, or `y = table[x]`, whatever the layouts; `y` may be `x`.
 ///
+/// # Shapes
+/// `x` and `y`: of one shape, u8, any layouts.
+///
 /// # Errors
 /// `Shape`, and what every kernel checks.
 pub fn q_copy(
@@ -185,6 +188,9 @@ fn raise(top: &mut [u8; BYTES], quantized: &[u8; BYTES]) {
 
 /// Largest quantized value of each window; taps outside the image are left out.
 ///
+/// # Shapes
+/// As [`max_pool`](crate::max_pool), of u8.
+///
 /// # Errors
 /// As [`max_pool`](crate::max_pool).
 pub fn q_max_pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
@@ -210,6 +216,9 @@ pub fn q_max_pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool) -> Result<
 
 /// `y[n, c, i, j] = x[n, c, map_h[i], map_w[j]]`.
 ///
+/// # Shapes
+/// As [`resize_nearest`](crate::resize_nearest), of u8.
+///
 /// # Errors
 /// As [`resize_nearest`](crate::resize_nearest).
 pub fn q_resize_nearest(
@@ -227,6 +236,9 @@ pub fn q_resize_nearest(
 }
 
 /// Writes `value` into the `[top, left, bottom, right]` pixels around an NHWC view, all channels of the view.
+///
+/// # Shapes
+/// As [`fill_halo`](crate::fill_halo), of u8.
 ///
 /// # Errors
 /// As [`fill_halo`](crate::fill_halo).
