@@ -1,6 +1,8 @@
 //! The binary, a tiny detector and a tiny data set, as every test of the command line uses them.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod schema;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
