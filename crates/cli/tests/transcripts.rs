@@ -67,9 +67,12 @@ fn is_progress(line: &str) -> bool {
     numbers.is_some_and(|(done, all)| done.parse::<u32>().is_ok() && all.parse::<u32>().is_ok())
 }
 
-/// A line without the test's folder and without what is measured.
+/// A line without the test's folder, the processor's instruction sets and what is measured.
 fn redacted(line: &str, folder: &str) -> String {
-    let line = line.replace(folder.trim_end_matches('/'), "[FOLDER]");
+    let mut line = line.replace(folder.trim_end_matches('/'), "[FOLDER]");
+    if let (Some(start), Some(end)) = (line.find(VALUES), line.find(", scalar]")) {
+        line.replace_range(start + VALUES.len()..end, "[INSTRUCTION SETS]");
+    }
     let Some((before, unit)) = MEASURED.iter().find_map(|unit| {
         let at = line.find(unit)?;
         Some((&line[..at], &line[at..]))
@@ -79,6 +82,9 @@ fn redacted(line: &str, folder: &str) -> String {
     let number = before.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     format!("{number}[MEASURED]{unit}")
 }
+
+/// Before the names of instruction sets, of which the last is `scalar`.
+const VALUES: &str = "[possible values: ";
 
 /// Units behind numbers that differ from run to run.
 const MEASURED: &[&str] = &[" images/s", " ms"];

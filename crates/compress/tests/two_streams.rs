@@ -99,12 +99,12 @@ fn analyse_of_two_streams_couples_what_is_added_and_not_what_is_joined() {
             .get(name)
             .map(|g| (g.roots.len(), g.width(), g.is_prunable()))
     };
-    assert_eq!(roots("visible.stem"), Some((1, 8, true)));
-    assert_eq!(roots("infrared.stem"), Some((1, 8, true)));
-    assert_eq!(roots("visible.deep"), Some((2, 12, true)));
-    assert_eq!(roots("infrared.deep"), None);
+    assert_eq!(roots("visible.stem1"), Some((1, 8, true)));
+    assert_eq!(roots("infrared.stem5"), Some((1, 8, true)));
+    assert_eq!(roots("visible.deep3"), Some((2, 12, true)));
+    assert_eq!(roots("infrared.deep7"), None);
     // The rows of both heads are those of one output.
-    assert_eq!(roots("near.head"), Some((2, 7, false)));
+    assert_eq!(roots("near.head15"), Some((2, 7, false)));
 }
 
 #[test]
@@ -117,10 +117,10 @@ fn apply_to_two_streams_cuts_both_and_the_engine_runs_it() {
         small.ty(v).unwrap().shape[0]
     };
     let names = [
-        "visible.stem.weight",
-        "infrared.stem.weight",
-        "visible.deep.weight",
-        "infrared.deep.weight",
+        "visible.stem1.weight",
+        "infrared.stem5.weight",
+        "visible.deep3.weight",
+        "infrared.deep7.weight",
     ];
     assert_eq!(names.map(width), [6, 6, 10, 10]);
     let inputs = images(1);
