@@ -73,15 +73,21 @@ impl I32Body for Out<'_> {
     unsafe fn run<V: I32Vector>(&self) {
         // SAFETY: the caller's. As many vectors at a time as the registers hold.
         unsafe {
-            match (self.width / V::F::LANES, V::F::LANES == 16) {
-                (1, true) => self.pixels::<V, 8, 4, 1>(),
-                (2, true) => self.pixels::<V, 8, 4, 2>(),
-                (3, true) => self.pixels::<V, 6, 3, 3>(),
-                (_, true) => self.pixels::<V, 8, 4, 4>(),
-                (1, false) => self.pixels::<V, 4, 4, 1>(),
-                (3, false) => self.pixels::<V, 3, 3, 3>(),
-                (4, false) => self.pixels::<V, 4, 4, 4>(),
-                _ => self.pixels::<V, 4, 4, 2>(),
+            let vectors = self.width / V::F::LANES;
+            if V::F::LANES == 16 {
+                match vectors {
+                    1 => self.pixels::<V, 8, 4, 1>(),
+                    2 => self.pixels::<V, 8, 4, 2>(),
+                    3 => self.pixels::<V, 6, 3, 3>(),
+                    _ => self.pixels::<V, 8, 4, 4>(),
+                }
+            } else {
+                match vectors {
+                    1 => self.pixels::<V, 4, 4, 1>(),
+                    3 => self.pixels::<V, 3, 3, 3>(),
+                    4 => self.pixels::<V, 4, 4, 4>(),
+                    _ => self.pixels::<V, 4, 4, 2>(),
+                }
             }
         }
     }
