@@ -9,10 +9,12 @@ mod pack;
 pub(crate) mod panels;
 pub(crate) mod tile;
 pub(crate) mod tile_table;
+mod weight_gradient;
 
 use finish::{Finish, Out};
 pub use geometry::ConvGeometry;
 pub use pack::{ConvSpec, PackedConv};
+pub use weight_gradient::conv_weight_gradient;
 
 use crate::{Activation, Context, FakeQuantize, KernelError, View};
 

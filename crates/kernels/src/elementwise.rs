@@ -264,7 +264,7 @@ impl Row<3> for BinaryOp {
 }
 
 #[inline(always)]
-unsafe fn zip<V: F32Vector>(
+pub(crate) unsafe fn zip<V: F32Vector>(
     [y, a, b]: [*mut f32; 3],
     [y_step, a_step, b_step]: [usize; 3],
     n: usize,

@@ -11,6 +11,7 @@ mod checks;
 mod conv;
 mod elementwise;
 mod error;
+mod gradients;
 mod int8;
 mod isa;
 mod matmul;
@@ -28,9 +29,10 @@ mod view;
 
 pub use arena::{Arena, Context, Element};
 pub use chain::{Link, chain};
-pub use conv::{ConvGeometry, ConvSpec, Epilogue, PackedConv, conv2d};
+pub use conv::{ConvGeometry, ConvSpec, Epilogue, PackedConv, conv_weight_gradient, conv2d};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, map_elements, unary};
 pub use error::KernelError;
+pub use gradients::{activation_gradient, channel_sum, max_pool_gradient};
 pub use int8::{
     PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, dequantize,
     q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize,

@@ -81,7 +81,7 @@ pub(crate) fn exp<V: F32Vector>(x: V) -> V {
 }
 
 #[inline(always)]
-fn sigmoid<V: F32Vector>(x: V) -> V {
+pub(crate) fn sigmoid<V: F32Vector>(x: V) -> V {
     let one = x.constant(1.0);
     one.div(one.add(exp(x.constant(0.0).sub(x))))
 }

@@ -1,10 +1,11 @@
 //! Sessions: one arena each, running a shared plan.
 use crate::conversion::quantize;
 use crate::plan::{Input, Observation, Output};
-use crate::step::{Kernel, Parameters};
+use crate::step::{Kernel, Packing, Parameters};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,7 +108,40 @@ impl Session {
     /// # Errors
     /// `NotAParameter` for a value that the graph does not mark as one, `ParameterType` when type or shape differ.
     pub fn set_parameter(&mut self, value: ValueId, tensor: Tensor) -> Result<(), RuntimeError> {
+        self.set_parameters(&BTreeMap::from([(value, tensor)]))
+    }
+
+    /// As [`Session::set_parameter`], of several parameters: a kernel that holds some of them is packed once.
+    ///
+    /// # Errors
+    /// As [`Session::set_parameter`].
+    pub fn set_parameters(
+        &mut self,
+        tensors: &BTreeMap<ValueId, Tensor>,
+    ) -> Result<(), RuntimeError> {
         let plan = Arc::clone(&self.plan);
+        for (&value, tensor) in tensors {
+            self.store_parameter(&plan, value, tensor)?;
+        }
+        for (step, kernel) in plan.steps.iter().zip(&mut self.repacked) {
+            let holds = |packing: &&Box<dyn Packing>| {
+                let mut held = packing.parameters().into_iter();
+                held.any(|v| tensors.contains_key(&v))
+            };
+            if let Some(packing) = step.packing.as_ref().filter(holds) {
+                let packed = packing.pack(&self.parameters);
+                *kernel = Some(packed.map_err(|e| e.at(&step.name))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn store_parameter(
+        &mut self,
+        plan: &Plan,
+        value: ValueId,
+        tensor: &Tensor,
+    ) -> Result<(), RuntimeError> {
         let Some(parameter) = plan.parameters.get(&value) else {
             let value = format!("{value:?}");
             return Err(RuntimeError::NotAParameter { value });
@@ -126,14 +160,7 @@ impl Session {
             let written = self.f32_arena.write(view, data);
             written.map_err(RuntimeError::kernel(&parameter.name))?;
         }
-        self.parameters.insert(value, tensor);
-        for (step, kernel) in plan.steps.iter().zip(&mut self.repacked) {
-            let packing = step.packing.as_ref();
-            if let Some(packing) = packing.filter(|p| p.parameters().contains(&value)) {
-                let packed = packing.pack(&self.parameters);
-                *kernel = Some(packed.map_err(|e| e.at(&step.name))?);
-            }
-        }
+        self.parameters.insert(value, tensor.clone());
         Ok(())
     }
 
@@ -195,6 +222,42 @@ impl Session {
     ) -> Result<Vec<Tensor>, RuntimeError> {
         self.write_inputs(inputs)?;
         self.steps(sink)?;
+        self.outputs()
+    }
+
+    /// As [`Session::run`], of a plan whose last inputs depend on what it computes before it reads them: when all observed
+    /// values are there, `supply` is given them and gives the elements of the inputs that are missing.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_supplied(
+        &mut self,
+        inputs: &[&[f32]],
+        supply: &mut dyn FnMut(&BTreeMap<ValueId, Tensor>) -> Vec<Vec<f32>>,
+    ) -> Result<Vec<Tensor>, RuntimeError> {
+        let plan = Arc::clone(&self.plan);
+        let pool = Arc::clone(&self.pool);
+        let _awake = pool.activate();
+        for (input, data) in plan.inputs.iter().zip(inputs) {
+            self.write_input(input, data)?;
+        }
+        let halfway = plan.observations.iter().map(|o| o.ready).max().unwrap_or(0);
+        for i in 0..halfway {
+            self.run_step(&plan, i)?;
+        }
+        let mut observed = BTreeMap::new();
+        for Observation { value, view, .. } in &plan.observations {
+            let tensor = read(&self.f32_arena, view, &view.shape)?;
+            observed.insert(*value, tensor);
+        }
+        let supplied = supply(&observed);
+        check_count(&plan, inputs.len() + supplied.len())?;
+        for (input, data) in plan.inputs[inputs.len()..].iter().zip(&supplied) {
+            self.write_input(input, data)?;
+        }
+        for i in halfway..plan.steps.len() {
+            self.run_step(&plan, i)?;
+        }
         self.outputs()
     }
 
@@ -266,15 +329,19 @@ impl Session {
         let _awake = pool.activate();
         check_count(&plan, inputs.len())?;
         for (input, data) in plan.inputs.iter().zip(inputs) {
-            check_input(input, data.len())?;
-            let mut ctx = self.context();
-            let written = match input.quantization {
-                None => ctx.f32_arena.write(&input.view, data),
-                Some(params) => kernels::quantize_nchw(&mut ctx, data, &input.view, params),
-            };
-            written.map_err(RuntimeError::kernel(&input.name))?;
+            self.write_input(input, data)?;
         }
         Ok(())
+    }
+
+    fn write_input(&mut self, input: &Input, data: &[f32]) -> Result<(), RuntimeError> {
+        check_input(input, data.len())?;
+        let mut ctx = self.context();
+        let written = match input.quantization {
+            None => ctx.f32_arena.write(&input.view, data),
+            Some(params) => kernels::quantize_nchw(&mut ctx, data, &input.view, params),
+        };
+        written.map_err(RuntimeError::kernel(&input.name))
     }
 
     fn write_pixels(&mut self, inputs: &[&[u8]], scale: f32) -> Result<(), RuntimeError> {

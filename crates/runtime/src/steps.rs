@@ -10,13 +10,17 @@ mod average_pool;
 mod batch_normalization;
 mod binary;
 mod chain;
+mod channel_sum;
 mod concat;
 mod conv;
+mod conv_transpose;
+mod conv_weight_gradient;
 mod convert;
 mod fake_quantize;
 mod fallback;
 mod mat_mul;
 mod max_pool;
+mod max_pool_gradient;
 mod rearrange;
 mod reference;
 mod resize;
@@ -25,6 +29,7 @@ mod softmax_mean;
 mod split;
 mod table;
 mod unary;
+mod unary_gradient;
 
 pub(crate) use chain::{ChainLink, MAX_LINKS};
 
@@ -108,16 +113,21 @@ steps! {
         average_pool::AveragePool,
         batch_normalization::BatchNormalization,
         binary::Binary,
+        channel_sum::ChannelSum,
         concat::Concat,
         conv::Conv,
+        conv_transpose::ConvTranspose,
+        conv_weight_gradient::ConvWeightGradient,
         fake_quantize::FakeQuantize,
         mat_mul::MatMul,
         max_pool::MaxPool,
+        max_pool_gradient::MaxPoolGradient,
         rearrange::Rearrange,
         resize::Resize,
         softmax::Softmax,
         split::Split,
         unary::Unary,
+        unary_gradient::UnaryGradient,
     }
     of_passes: {
         chain::Chain,

@@ -104,6 +104,12 @@ impl<'g> Values<'g> {
         constant || self.graph.parameter(v).is_some()
     }
 
+    /// The elements of parameters as the graph has them.
+    pub(crate) fn initial(&self, parameters: &[ValueId]) -> BTreeMap<ValueId, Tensor> {
+        let initial = |&v: &ValueId| Some((v, self.graph.parameter(v)?.clone()));
+        parameters.iter().filter_map(initial).collect()
+    }
+
     /// The shape of a value; `None` behind an operator that is not known.
     pub(crate) fn shape(&self, v: Operand) -> Option<&'g [usize]> {
         let ty = self.graph.value(v.value).ty.as_ref();

@@ -10,6 +10,7 @@ use kernels::{Activation, ConvGeometry, Isa, QActivation, U8Table};
 mod f32;
 mod int8;
 
+pub(super) use self::f32::Elements;
 use self::f32::Source;
 use int8::{Int8Operands, QuantizedWeight};
 

@@ -4,7 +4,7 @@ use crate::RuntimeError;
 use crate::placement::Placement;
 use crate::step::Kernel;
 use crate::values::{Form, Operand, Values};
-use ir::{Node, Op};
+use ir::{Node, Op, ops};
 use kernels::Pool;
 
 /// The largest element of each window.
@@ -16,13 +16,7 @@ impl OfNode for MaxPool {
         let Op::MaxPool(pool) = &node.op else {
             return None;
         };
-        Some(Self(Pool {
-            kernel: pool.kernel_shape,
-            strides: pool.strides,
-            dilations: pool.dilations,
-            pads: pool.pads,
-            count_include_pad: false,
-        }))
+        Some(Self(window(pool)))
     }
 }
 
@@ -44,5 +38,16 @@ impl FastStep for MaxPool {
         let x = placement.image(item.inputs[0], [0; 4])?;
         let y = placement.place(item.output())?;
         placement.emit_kernel(kernel, vec![x], y)
+    }
+}
+
+/// The windows of a MaxPool.
+pub(super) fn window(pool: &ops::MaxPool) -> Pool {
+    Pool {
+        kernel: pool.kernel_shape,
+        strides: pool.strides,
+        dilations: pool.dilations,
+        pads: pool.pads,
+        count_include_pad: false,
     }
 }

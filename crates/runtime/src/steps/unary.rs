@@ -13,6 +13,11 @@ use kernels::{Activation, UnaryOp};
 pub(crate) struct Unary(UnaryKind);
 
 impl Unary {
+    /// The step of a function.
+    pub(super) fn new(kind: UnaryKind) -> Self {
+        Self(kind)
+    }
+
     /// The function, if convolutions can apply it to their sums.
     pub(crate) fn activation(&self) -> Option<Activation> {
         match self.vectorized()? {

@@ -9,13 +9,13 @@ use kernels::{Activation, ConvSpec, Epilogue, PackedConv};
 
 /// What the weights and the bias of a convolution are.
 #[derive(Clone, Debug)]
-enum Elements {
+pub(in crate::steps) enum Elements {
     Constant(Tensor),
     Parameter(ValueId),
 }
 
 impl Elements {
-    fn new(v: ValueId, values: &Values<'_>) -> Result<Self, RuntimeError> {
+    pub(in crate::steps) fn new(v: ValueId, values: &Values<'_>) -> Result<Self, RuntimeError> {
         if values.graph.parameter(v).is_some() {
             return Ok(Self::Parameter(v));
         }
@@ -23,14 +23,14 @@ impl Elements {
         Ok(Self::Constant(tensor.into_owned()))
     }
 
-    fn parameter(&self) -> Option<ValueId> {
+    pub(in crate::steps) fn parameter(&self) -> Option<ValueId> {
         match self {
             Self::Constant(_) => None,
             Self::Parameter(v) => Some(*v),
         }
     }
 
-    fn read(&self, parameters: &Parameters) -> Result<Vec<f32>, OpError> {
+    pub(in crate::steps) fn read(&self, parameters: &Parameters) -> Result<Vec<f32>, OpError> {
         let tensor = match self {
             Self::Constant(tensor) => tensor,
             Self::Parameter(v) => &parameters[v],
@@ -71,8 +71,7 @@ impl Source {
 
     /// The kernel for the parameters as the graph has them.
     pub(super) fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
-        let initial = |v: ValueId| Some((v, values.graph.parameter(v)?.clone()));
-        let initial: Parameters = self.parameters().into_iter().filter_map(initial).collect();
+        let initial = values.initial(&self.parameters());
         let kernel = self.pack(&initial).map_err(|e| e.at(name))?;
         Ok(Made {
             kernel,

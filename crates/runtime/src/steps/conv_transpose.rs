@@ -1,0 +1,260 @@
+//! ConvTranspose: outputs that lie a stride apart see the same taps, so each of these phases is a convolution of its own.
+use super::conv::Elements;
+use super::{FastStep, Int8, Item, OfNode};
+use crate::RuntimeError;
+use crate::layout::{self, At, Halo};
+use crate::placement::{Made, Placement};
+use crate::step::{Kernel, Packing, Parameters, StepError};
+use crate::values::{Operand, Values};
+use ir::ops::{self, SliceRange};
+use ir::{Node, Op, ValueId};
+use kernels::{ConvGeometry, ConvSpec, Epilogue, Isa, KernelError, PackedConv, View};
+
+/// A transposed convolution; the item's input is the image.
+#[derive(Clone, Debug)]
+pub(crate) struct ConvTranspose {
+    attributes: ops::ConvTranspose,
+    weight: ValueId,
+    bias: Option<ValueId>,
+}
+
+impl OfNode for ConvTranspose {
+    fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self> {
+        let Op::ConvTranspose(attributes) = &node.op else {
+            return None;
+        };
+        let has_phases = |axis: usize| {
+            let (stride, dilation) = (attributes.strides[axis], attributes.dilations[axis]);
+            stride == 1 || (dilation == 1 && attributes.kernel_shape[axis] >= stride)
+        };
+        let is_packable = node.inputs[1..].iter().all(|&v| values.is_packable(v));
+        if !is_packable || !has_phases(0) || !has_phases(1) {
+            return None;
+        }
+        operands.truncate(1);
+        Some(Self {
+            attributes: attributes.clone(),
+            weight: node.inputs[1],
+            bias: node.inputs.get(2).copied(),
+        })
+    }
+}
+
+impl FastStep for ConvTranspose {
+    fn int8(&self) -> Int8 {
+        Int8::None
+    }
+
+    fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
+        let (x, y) = (
+            placement.shape(item.inputs[0])?,
+            placement.shape(item.output())?,
+        );
+        let phases = [0, 1].map(|axis| self.phases(axis, x[axis + 2], y[axis + 2]));
+        let mut halo: Halo = [0; 4];
+        for (axis, phases) in phases.iter().enumerate() {
+            for phase in phases {
+                halo[axis] = halo[axis].max(phase.pads()[0]);
+                halo[axis + 2] = halo[axis + 2].max(phase.pads()[1]);
+            }
+        }
+        let image = placement.image(item.inputs[0], halo)?;
+        let result = placement.place(item.output())?;
+        for rows in &phases[0] {
+            for columns in &phases[1] {
+                let phase = [rows, columns];
+                let from = At {
+                    view: placement.check(seen(&image.view, phase))?,
+                    ..image
+                };
+                let to = At {
+                    view: self.every(&result.view, phase),
+                    ..result
+                };
+                let source = Source {
+                    weight: Elements::new(self.weight, placement.values)?,
+                    bias: self
+                        .bias
+                        .map(|v| Elements::new(v, placement.values))
+                        .transpose()?,
+                    taps: phase.map(|phase| phase.taps.clone()),
+                    kernel: self.attributes.kernel_shape,
+                    geometry: self.geometry(phase, [x[1], y[1]]),
+                    isa: placement.isa,
+                };
+                let values = placement.values;
+                let shares = phases[0].len() * phases[1].len();
+                placement.emit(vec![from], vec![to], || {
+                    let made = source.make(values, &item.name)?;
+                    Ok(Made { shares, ..made })
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Outputs along one axis that lie a stride apart: a convolution of so many taps over the input.
+struct Phase {
+    /// The first output.
+    first: usize,
+    outputs: usize,
+    /// The kernel's indices, in the order in which the convolution meets them.
+    taps: Vec<usize>,
+    dilation: usize,
+    /// Inputs that the first window starts before the image, and that the last one reaches beyond it; below zero, inputs
+    /// that no window sees.
+    margins: [isize; 2],
+}
+
+impl Phase {
+    /// Pixels of padding before and after.
+    fn pads(&self) -> [usize; 2] {
+        self.margins.map(|margin| margin.max(0) as usize)
+    }
+
+    /// Inputs that no window sees, before and after.
+    fn unseen(&self) -> [usize; 2] {
+        self.margins.map(|margin| (-margin).max(0) as usize)
+    }
+}
+
+impl ConvTranspose {
+    /// The phases along an axis whose input and output have these lengths. With stride `s` and padding `p`, output
+    /// `s * q + r` is the sum over taps `k` of `x[(s * q + r + p - k * dilation) / s]`, where that is whole.
+    fn phases(&self, axis: usize, input: usize, output: usize) -> Vec<Phase> {
+        let a = &self.attributes;
+        let (stride, dilation) = (a.strides[axis], a.dilations[axis]);
+        let (kernel, pad) = (a.kernel_shape[axis], a.pads[axis]);
+        let phase = |first: usize| {
+            let nearest = (first + pad) % stride;
+            let taps: Vec<usize> = (nearest..kernel).step_by(stride).rev().collect();
+            let reach = (taps.len() - 1) * dilation;
+            let outputs = (output - first).div_ceil(stride);
+            let before = reach as isize - ((first + pad - nearest) / stride) as isize;
+            let after = (outputs + reach) as isize - input as isize - before;
+            Phase {
+                first,
+                outputs,
+                taps,
+                dilation,
+                margins: [before, after],
+            }
+        };
+        (0..stride.min(output)).map(phase).collect()
+    }
+
+    /// The outputs of two phases.
+    fn every(&self, y: &View, phase: [&Phase; 2]) -> View {
+        let range = |i: usize| SliceRange {
+            axis: i + 2,
+            start: phase[i].first,
+            len: phase[i].outputs,
+            step: self.attributes.strides[i] as i64,
+        };
+        let ranges = vec![range(0), range(1)];
+        layout::slice(y, &ops::Slice { ranges }).expect("a step forwards")
+    }
+
+    /// The convolution that computes two phases of channels in and out.
+    fn geometry(&self, phase: [&Phase; 2], [inputs, outputs]: [usize; 2]) -> ConvGeometry {
+        let [rows, columns] = phase;
+        let ([top, bottom], [left, right]) = (rows.pads(), columns.pads());
+        ConvGeometry {
+            out_channels: outputs,
+            in_channels_per_group: inputs / self.attributes.group,
+            kernel: phase.map(|phase| phase.taps.len()),
+            strides: [1, 1],
+            dilations: phase.map(|phase| phase.dilation),
+            pads: [top, left, bottom, right],
+            group: self.attributes.group,
+        }
+    }
+}
+
+/// The inputs that the windows of two phases see.
+fn seen(x: &View, phase: [&Phase; 2]) -> Result<View, KernelError> {
+    let mut view = *x;
+    for (i, phase) in phase.into_iter().enumerate() {
+        let [before, after] = phase.unseen();
+        let len = view.shape[i + 2].saturating_sub(before + after);
+        view = view.slice(i + 2, before, len)?;
+    }
+    Ok(view)
+}
+
+/// All that a phase's kernel is made of, before it is packed.
+struct Source {
+    weight: Elements,
+    bias: Option<Elements>,
+    /// Rows and columns of the kernel that belong to the phase.
+    taps: [Vec<usize>; 2],
+    /// Rows and columns of the whole kernel.
+    kernel: [usize; 2],
+    geometry: ConvGeometry,
+    isa: Isa,
+}
+
+impl Source {
+    fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
+        let initial = values.initial(&self.parameters());
+        let kernel = self.pack(&initial).map_err(|e| e.at(name))?;
+        Ok(Made {
+            kernel,
+            shares: 1,
+            packing: if initial.is_empty() {
+                None
+            } else {
+                Some(Box::new(self))
+            },
+        })
+    }
+
+    /// The phase's part of a weight `[C, M / group, kH, kW]`, as a convolution has it: `[M, C / group, rows, columns]`.
+    fn turned(&self, weight: &[f32]) -> Vec<f32> {
+        let ConvGeometry {
+            out_channels,
+            in_channels_per_group: inputs,
+            group,
+            ..
+        } = self.geometry;
+        let outputs = out_channels / group;
+        let [rows, columns] = &self.taps;
+        let mut turned = Vec::with_capacity(out_channels * inputs * rows.len() * columns.len());
+        for out in 0..out_channels {
+            let (group, out) = (out / outputs, out % outputs);
+            for input in 0..inputs {
+                let first = ((group * inputs + input) * outputs + out) * self.kernel[0];
+                for row in rows {
+                    let at = (first + row) * self.kernel[1];
+                    turned.extend(columns.iter().map(|column| weight[at + column]));
+                }
+            }
+        }
+        turned
+    }
+}
+
+impl Packing for Source {
+    fn parameters(&self) -> Vec<ValueId> {
+        let held = [Some(&self.weight), self.bias.as_ref()];
+        let held = held.into_iter().flatten();
+        held.filter_map(Elements::parameter).collect()
+    }
+
+    fn pack(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
+        let bias = self.bias.as_ref().map(|bias| bias.read(parameters));
+        let spec = ConvSpec {
+            geometry: self.geometry,
+            weight: self.turned(&self.weight.read(parameters)?),
+            bias: bias.transpose()?,
+        };
+        let packed = PackedConv::new(&spec, self.isa)?;
+        let tile = packed.tile();
+        let kernel = Kernel::f32("ConvTranspose", move |ctx, at| {
+            let epilogue = Epilogue::default();
+            Ok(kernels::conv2d(ctx, &packed, at.x(), at.y(), &epilogue)?)
+        });
+        Ok(kernel.with_tile(tile))
+    }
+}
