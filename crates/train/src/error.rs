@@ -1,5 +1,6 @@
 //! What can be wrong with what is to be trained.
-use ir::IrError;
+use ir::{IrError, OpError};
+use runtime::RuntimeError;
 use thiserror::Error;
 
 /// Why a graph cannot be trained.
@@ -21,6 +22,14 @@ pub enum TrainError {
     NotAParameter { value: String },
     #[error("the nodes that read `{parameter}` hold it fixed, so it cannot be trained")]
     HeldFixed { parameter: String },
+    #[error("parameter `{parameter}`: {source}")]
+    Parameter { parameter: String, source: OpError },
+    #[error(
+        "{what} is no finite number: the weights as they were before are kept; a smaller rate may help"
+    )]
+    NotFinite { what: String },
     #[error(transparent)]
     Graph(#[from] IrError),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
 }

@@ -1,0 +1,140 @@
+//! Gradients as the runtime computes them against the reference interpreter's, on every instruction set.
+mod nets;
+
+use ir::{DataType, Graph, Tensor, TensorType, interpreter};
+use kernels::Isa;
+use numerics::Rng;
+use runtime::{Plan, PlanOptions, Session};
+use std::sync::Arc;
+use train::{OutputGradients, Trainer, differentiate, parameters, weights};
+
+/// Largest distance of a gradient from the reference's, relative to the length of that.
+const ALLOWED: f64 = 1e-4;
+
+fn random(rng: &mut Rng, ty: &TensorType) -> Tensor {
+    let elements: Vec<f32> = (0..ty.elements()).map(|_| rng.signed()).collect();
+    Tensor::new(ty.shape.clone(), elements).expect("as many elements as the shape has")
+}
+
+fn slice(tensor: &Tensor) -> &[f32] {
+    tensor.as_slice().expect("an f32 tensor")
+}
+
+fn length(vector: impl Iterator<Item = f64>) -> f64 {
+    vector.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn check(name: &str, graph: &Graph, isa: Isa) {
+    let mut rng = Rng::new(1);
+    let training = differentiate(graph, &parameters(graph)).expect(name);
+    let values = training.graph.inputs();
+    let inputs: Vec<Tensor> = values
+        .iter()
+        .map(|&v| random(&mut rng, graph_type(&training.graph, v)))
+        .collect();
+    let expected = interpreter::run(&training.graph, &inputs).expect(name);
+    let options = PlanOptions {
+        isa,
+        ..PlanOptions::default()
+    };
+    let plan = Plan::compile(&training.graph, graph.outputs(), &options).expect(name);
+    let slow = plan
+        .steps()
+        .into_iter()
+        .find(|step| step.kind == "Reference");
+    if name != "rarer" {
+        assert!(slow.is_none(), "{name}: {slow:?} has no fast step");
+    }
+    let mut session = Session::new(&Arc::new(plan), 2).expect(name);
+    let (images, gradients) = inputs.split_at(graph.inputs().len());
+    let images: Vec<&[f32]> = images.iter().map(slice).collect();
+    let found = session
+        .run_supplied(&images, &mut |_| {
+            gradients.iter().map(|t| slice(t).to_vec()).collect()
+        })
+        .expect(name);
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.shape(), expected.shape(), "{name}, output {i}");
+        let pairs = slice(found).iter().zip(slice(expected));
+        let distance = length(pairs.map(|(a, b)| f64::from(a - b)));
+        let whole = length(slice(expected).iter().map(|&v| f64::from(v)));
+        let error = distance / whole.max(1e-6);
+        let value = &training.graph.value(training.graph.outputs()[i]).name;
+        assert!(
+            error <= ALLOWED,
+            "{name} on {isa}: output {i} `{value}`: {error:e}"
+        );
+    }
+}
+
+fn graph_type(graph: &Graph, value: ir::ValueId) -> &TensorType {
+    graph.ty(value).expect("inputs are typed")
+}
+
+#[test]
+fn gradients_of_small_graphs_equal_the_reference_on_every_instruction_set() {
+    for (name, graph) in nets::all() {
+        for isa in Isa::available() {
+            check(name, &graph, isa);
+        }
+    }
+}
+
+/// The gradients of a batch of five images by a loss that depends on the image, with so many threads.
+fn batch(graph: &Graph, threads: usize) -> train::BatchGradients {
+    let parameters = parameters(graph);
+    let mut trainer = Trainer::new(graph, &parameters, &PlanOptions::default(), threads)
+        .expect("a graph that trains");
+    let mut weights = weights(graph, &parameters).expect("f32 parameters");
+    weights
+        .iter_mut()
+        .flat_map(|w| &mut w.elements)
+        .for_each(|w| *w *= 0.9);
+    trainer
+        .set_weights(&weights)
+        .expect("the graph's own weights");
+    let ty = TensorType::new(
+        DataType::F32,
+        graph_type(graph, graph.inputs()[0]).shape.clone(),
+    );
+    let images: Vec<Vec<f32>> = (0..5)
+        .map(|i| slice(&random(&mut Rng::new(i), &ty)).to_vec())
+        .collect();
+    let loss = |image: usize, outputs: &[Vec<f32>]| {
+        let factor = image as f32 + 1.0;
+        let squares = outputs.iter().flatten().map(|y| f64::from(factor * y * y));
+        OutputGradients {
+            loss: squares.sum(),
+            gradients: outputs
+                .iter()
+                .map(|o| o.iter().map(|y| 2.0 * factor * y).collect())
+                .collect(),
+        }
+    };
+    trainer
+        .gradients(&images.iter().map(Vec::as_slice).collect::<Vec<_>>(), &loss)
+        .expect("finite gradients")
+}
+
+#[test]
+fn gradients_of_a_batch_have_the_same_bits_on_every_number_of_threads() {
+    let graph = nets::all().remove(0).1;
+    let one = batch(&graph, 1);
+    assert!(one.loss > 0.0);
+    assert_eq!(one, batch(&graph, 2));
+    assert_eq!(one, batch(&graph, 4));
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_an_error() {
+    let graph = nets::all().remove(1).1;
+    let mut trainer = Trainer::new(&graph, &parameters(&graph), &PlanOptions::default(), 1)
+        .expect("a graph that trains");
+    let image = vec![0.5; 8 * 4 * 4];
+    let loss = |_: usize, outputs: &[Vec<f32>]| OutputGradients {
+        loss: f64::NAN,
+        gradients: outputs.iter().map(|o| vec![0.0; o.len()]).collect(),
+    };
+    let error = trainer.gradients(&[&image], &loss).expect_err("no number");
+    assert!(error.to_string().contains("the loss"));
+}
