@@ -25,6 +25,24 @@ pub enum YoloError {
         /// What the system said.
         cause: io::Error,
     },
+    /// A head whose output convolutions are not those of its family, so that no loss can be taken of them.
+    #[error(
+        "the output convolutions are not as {family} has them, so nothing can be learned from them"
+    )]
+    NoRawOutputs {
+        /// The family's name.
+        family: &'static str,
+    },
+    /// A detector that is to learn from another one, whose head is of another form.
+    #[error(
+        "the student predicts {found}, its teacher {expected}: the teacher must be the model that the student was made of, for images of the same size"
+    )]
+    NotOfTheTeacher {
+        /// What the teacher predicts.
+        expected: String,
+        /// What the student predicts.
+        found: String,
+    },
     /// `--data` names neither a data.yaml nor a COCO JSON.
     #[error("{} is not a data set: expected a data.yaml (.yaml, .yml), COCO instances (.json), or a folder of images where no labels are needed", path.display())]
     DataFormat {

@@ -1,5 +1,5 @@
 //! YOLO families: recognised from the graph's structure, never from names.
-pub use crate::heads::{ANCHORS, Decoder, Family};
+pub use crate::heads::{ANCHORS, Decoder, Family, RawHead};
 use crate::heads::{Recognised, Subject};
 use crate::model_input::shapes;
 use crate::{LETTERBOX, ModelInput, YoloError};
@@ -48,6 +48,17 @@ impl Head {
             "family {}, {}, pixels {}",
             self.family.name, self.decoder, self.input
         )
+    }
+
+    /// What the head's output convolutions hold in a graph whose head this is.
+    ///
+    /// # Errors
+    /// `NoRawOutputs` where they are not as the family has them.
+    pub fn raw(&self, graph: &Graph) -> Result<RawHead, YoloError> {
+        let raw = RawHead::new(graph, self.family, self.classes, self.input.size_px);
+        raw.ok_or(YoloError::NoRawOutputs {
+            family: self.family.name,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod decoder;
 mod family;
 mod predictions;
 mod probe;
+mod raw_head;
 mod readings;
 mod subject;
 
@@ -15,4 +16,6 @@ pub use decoder::Decoder;
 pub(crate) use family::Evidence;
 pub use family::Family;
 pub(crate) use predictions::Kind;
+pub use raw_head::RawHead;
+pub(crate) use raw_head::{RawBoxes, RawChannels, RawForm};
 pub(crate) use subject::{Recognised, Subject};

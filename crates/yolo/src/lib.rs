@@ -12,6 +12,7 @@ mod evaluate;
 pub mod families;
 mod heads;
 mod iou;
+pub mod losses;
 pub mod metrics;
 mod model_input;
 mod nms;

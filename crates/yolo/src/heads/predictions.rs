@@ -20,17 +20,17 @@ pub(crate) enum Kind {
 
 /// Channels of an output convolution from some channel on.
 #[derive(Clone, Copy, Debug)]
-struct Channels {
-    value: ValueId,
-    first: usize,
+pub(super) struct Channels {
+    pub(super) value: ValueId,
+    pub(super) first: usize,
 }
 
 /// What is predicted of one box at every cell.
 #[derive(Clone, Copy, Debug)]
-struct Parts {
-    boxes: Channels,
-    objectness: Option<Channels>,
-    classes: Channels,
+pub(super) struct Parts {
+    pub(super) boxes: Channels,
+    pub(super) objectness: Option<Channels>,
+    pub(super) classes: Channels,
 }
 
 /// The cells of one scale.
@@ -41,7 +41,7 @@ pub(crate) struct Level {
     /// Pixels from cell to cell, along x and y.
     pub(crate) stride: [f32; 2],
     /// For each anchor of a cell; one where there are none.
-    parts: Vec<Parts>,
+    pub(super) parts: Vec<Parts>,
 }
 
 impl Level {
