@@ -87,6 +87,8 @@ pub(crate) enum Verb {
     Export(ExportArgs),
     /// Remove the least important channels, without training.
     Prune(PruneArgs),
+    /// Train a pruned detector on what the detector gives that it was made of; no labels are needed.
+    Tune(TuneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
     Quantize(QuantizeArgs),
     /// Prune, quantize, and prove that the result still detects. Exit code 1 when it does not.
@@ -120,6 +122,7 @@ impl Verb {
             Self::Detect(v) => (vec![&v.model.model], v.data.as_ref()),
             Self::Export(v) => (vec![&v.model.model], None),
             Self::Prune(v) => (vec![&v.model.model], Some(&v.images.data)),
+            Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.images.data)),
             Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
             Self::Report(_) => (vec![], None),
@@ -143,6 +146,7 @@ impl Verb {
         match self {
             Self::Export(v) => vec![("-o", &v.out)],
             Self::Prune(v) => vec![("-o", &v.out)],
+            Self::Tune(v) => vec![("-o", &v.out)],
             Self::Quantize(v) => vec![("-o", &v.out)],
             Self::Val(v) => v.dets.iter().map(|p| ("--dets", p.as_path())).collect(),
             Self::Inspect(v) => {
@@ -363,6 +367,30 @@ pub(crate) struct SamplingArgs {
     /// How many images.
     #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) images: u32,
+}
+
+/// Arguments of `tune`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TuneArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The detector that it was made of, which it learns from.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) teacher: PathBuf,
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// Steps at most.
+    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: u32,
+    /// Images of a step.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    /// The largest learning rate, relative to each weight's size; by default found by short tries on held-out images.
+    #[arg(long, value_parser = parse_share::<f64>)]
+    pub(crate) rate: Option<f64>,
 }
 
 /// How a model is quantized.

@@ -69,6 +69,10 @@ fn json_of_what_makes_models_keeps_to_its_schema() {
             "prune", &model, "--data", &data, "--macs", "0.2", "-o", &pruned,
         ],
     );
+    let tuned = tiny.arg("tuned.onnx");
+    let tune = ["tune", &pruned, "--teacher", &model, "--data", &data];
+    let few = ["-o", &tuned, "--steps", "2", "--rate", "0.001"];
+    keeps_to("tune.json", &tiny, &[&tune[..], &few].concat());
     keeps_to(
         "compare.json",
         &tiny,

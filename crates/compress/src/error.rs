@@ -25,6 +25,24 @@ pub enum CompressError {
     /// Quantization.
     #[error("quantize: {0}")]
     Quant(quant::QuantError),
+    /// Training.
+    #[error("step {step}: {error}")]
+    Training {
+        /// The step, counted from 0.
+        step: usize,
+        /// What went wrong.
+        error: Box<train::TrainError>,
+    },
+    /// Too few images to train on some and choose by others.
+    #[error(
+        "{expected} images are needed to train on some and choose by others, {found} can be read"
+    )]
+    FewImages {
+        /// How many are needed.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// A baseline by which nothing can be judged.
     #[error("{0}")]
     Doubtful(String),
@@ -131,5 +149,13 @@ impl From<prune::PruneError> for CompressError {
 impl From<quant::QuantError> for CompressError {
     fn from(error: quant::QuantError) -> Self {
         Self::Quant(error)
+    }
+}
+
+impl CompressError {
+    /// Adds the step to what training complains of.
+    pub(crate) fn training(step: usize, error: train::TrainError) -> Self {
+        let error = Box::new(error);
+        Self::Training { step, error }
     }
 }

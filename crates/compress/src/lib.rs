@@ -13,6 +13,7 @@ mod pruning;
 mod quantization;
 mod recipe;
 mod record;
+mod recovery;
 mod repair;
 mod run;
 mod run_dir;
@@ -32,6 +33,9 @@ pub use quantization::{
 };
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe};
 pub use record::{Attempt, CompressRecord, Footprint, GateRecord, StageRecord};
+pub use recovery::{
+    HeadedModel, RecoverOptions, RecoverSubject, Recovered, RecoveryPoint, recover_detector,
+};
 pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;
 pub use run_dir::RunDir;

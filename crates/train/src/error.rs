@@ -22,8 +22,8 @@ pub enum TrainError {
     NotAParameter { value: String },
     #[error("the nodes that read `{parameter}` hold it fixed, so it cannot be trained")]
     HeldFixed { parameter: String },
-    #[error("parameter `{parameter}`: {source}")]
-    Parameter { parameter: String, source: OpError },
+    #[error("parameter `{parameter}`: {error}")]
+    Parameter { parameter: String, error: OpError },
     #[error(
         "{what} is no finite number: the weights as they were before are kept; a smaller rate may help"
     )]

@@ -28,9 +28,9 @@ impl Weight {
     /// `Graph` never, unless the elements were changed in number.
     pub fn tensor(&self) -> Result<Tensor, TrainError> {
         let tensor = Tensor::new(self.shape.clone(), self.elements.clone());
-        tensor.map_err(|source| TrainError::Parameter {
+        tensor.map_err(|error| TrainError::Parameter {
             parameter: self.name.clone(),
-            source,
+            error,
         })
     }
 }

@@ -152,30 +152,39 @@ impl Task<'_> {
                     let left = channels - inner;
                     let out = group * per_group + start;
                     let tile = tile(out, skip, group * channels + inner, inner, left);
-                    let two = left > V::LANES;
-                    match (size, two) {
-                        (12, true) if V::TILES[1] >= 12 => self.tile::<V, 12, 2>(&tile),
-                        (12, true) => {
-                            self.tile::<V, 6, 2>(&tile);
-                            let tile = Tile {
-                                out: tile.out + 6,
-                                skip: tile.skip.saturating_sub(6),
-                                rows: tile.rows.clone(),
-                                ..tile
-                            };
-                            self.tile::<V, 6, 2>(&tile);
-                        }
-                        (12, false) => self.tile::<V, 12, 1>(&tile),
-                        (6, true) => self.tile::<V, 6, 2>(&tile),
-                        (6, false) => self.tile::<V, 6, 1>(&tile),
-                        (3, true) => self.tile::<V, 3, 2>(&tile),
-                        (3, false) => self.tile::<V, 3, 1>(&tile),
-                        (_, true) => self.tile::<V, 1, 2>(&tile),
-                        (_, false) => self.tile::<V, 1, 1>(&tile),
-                    }
-                    inner += if two { 2 * V::LANES } else { V::LANES };
+                    self.sized::<V>(size, tile);
+                    inner += 2 * V::LANES;
                 }
                 done = start + size;
+            }
+        }
+    }
+
+    /// A tile of so many output channels, which are among [`TILE_CHANNELS`], and at most two vectors of input channels.
+    #[inline(always)]
+    unsafe fn sized<V: F32Vector>(&self, size: usize, tile: Tile) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (size, tile.left > V::LANES) {
+                (12, true) if V::TILES[1] >= 12 => self.tile::<V, 12, 2>(&tile),
+                (12, true) => {
+                    // The registers hold half of it.
+                    let second = Tile {
+                        out: tile.out + 6,
+                        skip: tile.skip.saturating_sub(6),
+                        rows: tile.rows.clone(),
+                        ..tile
+                    };
+                    self.tile::<V, 6, 2>(&tile);
+                    self.tile::<V, 6, 2>(&second);
+                }
+                (12, false) => self.tile::<V, 12, 1>(&tile),
+                (6, true) => self.tile::<V, 6, 2>(&tile),
+                (6, false) => self.tile::<V, 6, 1>(&tile),
+                (3, true) => self.tile::<V, 3, 2>(&tile),
+                (3, false) => self.tile::<V, 3, 1>(&tile),
+                (_, true) => self.tile::<V, 1, 2>(&tile),
+                (_, false) => self.tile::<V, 1, 1>(&tile),
             }
         }
     }

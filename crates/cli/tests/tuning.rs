@@ -1,0 +1,90 @@
+//! `tune` as it is typed, on a tiny detector.
+mod support;
+use ir::Tensor;
+use support::{Tiny, accepts, json, refuses};
+
+/// A tiny detector and a student of it whose weights are off by up to a quarter.
+struct Tuning {
+    tiny: Tiny,
+}
+
+impl Tuning {
+    fn new() -> Self {
+        let tiny = Tiny::new(12, 0);
+        let options = onnx::LoadOptions::default();
+        let mut graph = onnx::load(&tiny.path("tiny.onnx"), &options).unwrap();
+        let mut edit = graph.edit();
+        for (id, value) in graph.values() {
+            let kernel = value.constant.as_ref().filter(|t| t.shape().len() == 4);
+            if let Some(tensor) = kernel {
+                let factors = [0.75, 1.2, 0.9].into_iter().cycle();
+                let elements = tensor.as_slice::<f32>().unwrap().iter().zip(factors);
+                let elements: Vec<f32> = elements.map(|(w, factor)| w * factor).collect();
+                edit.set_constant(id, Tensor::new(tensor.shape(), elements).unwrap());
+            }
+        }
+        graph.apply(edit).unwrap();
+        tiny.put("student.onnx", &onnx::encode(&graph).unwrap());
+        Self { tiny }
+    }
+
+    fn run(&self, out: &str, more: &[&str]) -> serde_json::Value {
+        let [student, teacher, data] =
+            ["student.onnx", "tiny.onnx", "data.yaml"].map(|name| self.tiny.arg(name));
+        let (out, told) = (self.tiny.arg(out), self.tiny.arg("tune.json"));
+        let tune = ["tune", &student, "--teacher", &teacher, "--data", &data];
+        let rest = ["-o", &out, "--json", &told, "--steps", "12", "--batch", "4"];
+        accepts(&[&tune[..], &rest, more].concat());
+        json(&told)
+    }
+}
+
+#[test]
+fn tune_brings_a_student_nearer_to_its_teacher() {
+    let tuning = Tuning::new();
+    let found = tuning.run("tuned.onnx", &[]);
+    let held_out = |point: &serde_json::Value| point["held_out"].as_f64().unwrap();
+    let (start, best) = (&found["curve"][0], &found["best"]);
+    assert_eq!(start["step"], 0);
+    assert!(held_out(best) < 0.8 * held_out(start), "{found}");
+    assert!(best["step"].as_u64().unwrap() > 0);
+    assert!(found["rate"].as_f64().unwrap() > 0.0);
+    let [before, after] = ["student.onnx", "tuned.onnx"].map(|name| {
+        onnx::load(
+            tuning.tiny.arg(name).as_ref(),
+            &onnx::LoadOptions::default(),
+        )
+        .unwrap()
+    });
+    assert_eq!(before.macs(), after.macs());
+}
+
+#[test]
+fn tune_writes_the_same_bytes_on_one_and_two_threads() {
+    let tuning = Tuning::new();
+    let written = ["1", "2"].map(|threads| {
+        let out = format!("tuned{threads}.onnx");
+        tuning.run(&out, &["--threads", threads, "--rate", "0.003"]);
+        std::fs::read(tuning.tiny.arg(&out)).unwrap()
+    });
+    assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn tune_refuses_a_teacher_of_another_form_and_too_few_images() {
+    let tuning = Tuning::new();
+    let other = Tiny::new(4, 0);
+    let [student, data] = ["student.onnx", "data.yaml"].map(|name| tuning.tiny.arg(name));
+    let (teacher, few) = (tuning.tiny.arg("tiny.onnx"), other.arg("data.yaml"));
+    let out = tuning.tiny.arg("refused.onnx");
+    let tune = ["tune", &student, "-o", &out, "--teacher"];
+    refuses(
+        &[&tune[..], &[&teacher, "--data", &few]].concat(),
+        &["8 images are needed"],
+    );
+    refuses(
+        &[&tune[..], &[&data, "--data", &data]].concat(),
+        &["data.yaml"],
+    );
+    assert!(!std::path::Path::new(&out).exists());
+}
