@@ -236,10 +236,13 @@ impl Row<3> for BinaryOp {
         let ([y, a, b], [y_step, a_step, b_step]) = (operands, strides);
         // SAFETY: the caller's.
         unsafe {
-            // Squares are products.
-            if *self == BinaryOp::Pow && b_step == 0 && *b == 2.0 {
-                return BinaryOp::Mul.row::<V>([y, a, a], [y_step, a_step, a_step], n);
-            }
+            // Squares are products. A call of this function by itself would not be inlined.
+            let is_square = *self == BinaryOp::Pow && b_step == 0 && *b == 2.0;
+            let (op, operands, strides) = if is_square {
+                (BinaryOp::Mul, [y, a, a], [y_step, a_step, a_step])
+            } else {
+                (*self, operands, strides)
+            };
             /// One loop for each operation.
             macro_rules! row {
                 ($op:expr) => {
@@ -252,7 +255,7 @@ impl Row<3> for BinaryOp {
                     )
                 };
             }
-            match self {
+            match op {
                 BinaryOp::Add => row!(BinaryOp::Add),
                 BinaryOp::Sub => row!(BinaryOp::Sub),
                 BinaryOp::Mul => row!(BinaryOp::Mul),

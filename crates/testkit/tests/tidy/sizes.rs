@@ -12,7 +12,7 @@ const LINES_OF_A_FUNCTION: usize = 60;
 const LONG: &[(&str, &str, &str)] = &[];
 
 /// Functions that are still too long, by room; the numbers only fall.
-const TOO_LONG: &[(&str, usize)] = &[("runtime", 4)];
+const TOO_LONG: &[(&str, usize)] = &[];
 
 #[test]
 fn every_file_stays_under_six_hundred_lines_of_code() {

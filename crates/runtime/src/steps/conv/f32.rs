@@ -119,16 +119,12 @@ impl Packing for Source {
         };
         let packed = PackedConv::new(&spec, geometry.isa)?;
         let (activation, fake_quantize) = (conv.activation, conv.fake_quantize.map(|f| f.0));
-        let mut kind = "Conv".to_owned();
-        if activation != Activation::Identity {
-            kind += " + activation";
-        }
-        if self.has_residual {
-            kind += " + Add";
-        }
-        if fake_quantize.is_some() {
-            kind += " + QDQ";
-        }
+        let fused = [
+            (activation != Activation::Identity).then_some(" + activation"),
+            self.has_residual.then_some(" + Add"),
+            fake_quantize.map(|_| " + QDQ"),
+        ];
+        let kind = format!("Conv{}", fused.into_iter().flatten().collect::<String>());
         let tile = packed.tile();
         let kernel = Kernel::f32(kind, move |ctx, at| {
             let epilogue = Epilogue {

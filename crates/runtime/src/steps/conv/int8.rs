@@ -77,6 +77,21 @@ pub(super) struct Int8Operands {
 }
 
 impl Conv {
+    /// The bias of all output channels.
+    fn int8_bias(
+        &self,
+        item: &Item,
+        values: &Values<'_>,
+        outputs: usize,
+    ) -> Result<Vec<f32>, RuntimeError> {
+        let Some(v) = self.bias else {
+            return Ok(vec![0.0; outputs]);
+        };
+        let bias = values.weights(v)?.expect("lowering packs what is known");
+        let bias = bias.as_slice::<f32>();
+        Ok(bias.map_err(RuntimeError::operator(&item.name))?.to_vec())
+    }
+
     /// The INT8 kernel of a share of the output channels.
     pub(super) fn pack_int8(
         &self,
@@ -95,14 +110,7 @@ impl Conv {
         };
         let x = operands.x;
         let multiplier: Vec<f32> = weight.scale.iter().map(|w| x.scale * w).collect();
-        let bias = match self.bias {
-            None => vec![0.0; outputs],
-            Some(v) => {
-                let bias = values.weights(v)?.expect("lowering packs what is known");
-                let bias = bias.as_slice::<f32>();
-                bias.map_err(RuntimeError::operator(&item.name))?.to_vec()
-            }
-        };
+        let bias = self.int8_bias(item, values, outputs)?;
         let spec = QConvSpec {
             geometry: geometry.share(channels),
             weight: channels.take(&quantized),
@@ -110,24 +118,18 @@ impl Conv {
             bias: channels.take(&bias),
             multiplier: channels.take(&multiplier),
         };
-        let packed = PackedQConv::new(&spec, geometry.isa);
-        let packed = packed.map_err(RuntimeError::kernel(&item.name))?;
+        let packed =
+            PackedQConv::new(&spec, geometry.isa).map_err(RuntimeError::kernel(&item.name))?;
         let activation = Self::int8_activation(self.activation)
             .expect("lowering fuses activations of the INT8 kernel only");
         let (table, Int8Operands { residual, y, .. }) = (self.table.clone(), operands);
-        let mut kind = "QConv".to_owned();
-        if activation != QActivation::Identity {
-            kind += " + activation";
-        }
-        if residual.is_some() {
-            kind += " + Add";
-        }
-        if table.is_some() {
-            kind += " + table";
-        }
-        if y.is_none() {
-            kind += " to f32";
-        }
+        let fused = [
+            (activation != QActivation::Identity).then_some(" + activation"),
+            residual.map(|_| " + Add"),
+            table.as_ref().map(|_| " + table"),
+            y.is_none().then_some(" to f32"),
+        ];
+        let kind = format!("QConv{}", fused.into_iter().flatten().collect::<String>());
         let tile = packed.tile();
         let kernel = Kernel::int8(kind, move |ctx, at| {
             let epilogue = QEpilogue {
