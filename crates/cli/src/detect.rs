@@ -58,11 +58,7 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
         Some(dir) => pictures(dir, &images, &common.files, scene)?,
         None => vec![],
     };
-    let usual = head.family.thresholds;
-    let thresholds = Thresholds {
-        conf: args.conf.unwrap_or(usual.conf),
-        iou: args.iou.unwrap_or(usual.iou),
-    };
+    let thresholds = thresholds(args, head.family.thresholds);
     let mut record = Record {
         model: model.path.display().to_string(),
         family: head.family.name,
@@ -107,6 +103,14 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     }
     let bad = record.bad_images.len();
     Ok(observe::check_bad_images(bad, images.len())?)
+}
+
+/// The thresholds that were typed, and those of the family's own tools where none were.
+fn thresholds(args: &DetectArgs, usual: Thresholds) -> Thresholds {
+    Thresholds {
+        conf: args.conf.unwrap_or(usual.conf),
+        iou: args.iou.unwrap_or(usual.iou),
+    }
 }
 
 /// What was found in an image, which is drawn where a picture is asked for.

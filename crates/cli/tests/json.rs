@@ -16,10 +16,10 @@ fn json_of_one_model_keeps_to_its_schema() {
     let tiny = Tiny::new(12, 8);
     tiny.put("images/val/broken.png", b"no image");
     tiny.put("labels/val/0000.txt", b"0 0.5 0.5 0.25 0.25\n7 7 7\n");
-    let (model, data, image) = (
+    let (model, data, images) = (
         tiny.arg("tiny.onnx"),
         tiny.arg("data.yaml"),
-        tiny.arg("images/val/0001.png"),
+        tiny.arg("images/val"),
     );
     let drawn = tiny.arg("drawn");
     keeps_to("inspect.json", &tiny, &["inspect", &model]);
@@ -37,7 +37,7 @@ fn json_of_one_model_keeps_to_its_schema() {
     keeps_to(
         "detect.json",
         &tiny,
-        &["detect", &model, &image, "--out", &drawn],
+        &["detect", &model, &images, "--out", &drawn],
     );
     keeps_to(
         "bench.json",

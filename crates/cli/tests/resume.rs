@@ -14,14 +14,13 @@ fn bytes(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         for entry in fs::read_dir(dir).unwrap().flatten() {
             let path = entry.path();
             let name = path.strip_prefix(run).unwrap().to_owned();
-            match path.is_dir() {
-                true => todo.push(path),
-                false if name == Path::new("latency.json") => {}
-                false if name == Path::new("stages/run.latency.json") => {}
-                false if name == Path::new("metrics.json") => {
-                    files.push((name, without_times(json(&path)).to_string().into_bytes()));
-                }
-                false => files.push((name, fs::read(&path).unwrap())),
+            let measured = ["latency.json", "stages/run.latency.json"].map(Path::new);
+            if path.is_dir() {
+                todo.push(path);
+            } else if name == Path::new("metrics.json") {
+                files.push((name, without_times(json(&path)).to_string().into_bytes()));
+            } else if !measured.contains(&name.as_path()) {
+                files.push((name, fs::read(&path).unwrap()));
             }
         }
     }
