@@ -80,6 +80,9 @@ fn redacted(line: &str, folder: &str) -> String {
         return line;
     };
     let number = before.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    if number == before {
+        return line;
+    }
     format!("{number}[MEASURED]{unit}")
 }
 
