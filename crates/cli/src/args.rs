@@ -20,7 +20,7 @@ use yoloslim::Reading;
 
 /// Makes a trained YOLO detector several times smaller and faster, and proves that it still detects.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 120)]
+#[command(name = "yoloslim", version, about, max_term_width = 120)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) verb: Verb,

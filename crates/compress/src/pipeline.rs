@@ -59,14 +59,13 @@ pub fn compress_detector(
     for (i, &budget) in budgets.iter().enumerate() {
         let is_last = i + 1 == budgets.len();
         let pruned = pruner.prune(i + 1, budget, &candidates)?;
-        let is_new = !pruned.is_same;
+        let is_new = !pruned.is_same || candidates.is_empty();
         if is_new {
             let quantized = quantize(&pruned, &observation, &recipe.quantize, &source, run)?;
             candidates.iter_mut().for_each(Candidate::release);
             candidates.push(Candidate::new(pruned, quantized));
         }
-        let candidate = candidates.last_mut();
-        let candidate = candidate.expect("the first attempt is new");
+        let candidate = candidates.last_mut().expect("the first attempt is new");
         candidate.attempt.asked.push(budget);
         gate.judge(candidate, is_last, &source, run)?;
         if candidate.attempt.passed {
@@ -140,7 +139,7 @@ impl Pruner<'_> {
         })?;
         if let Some(shortfall) = &pruned.reached.shortfall {
             (run.log)(&format!(
-                "prune: {:.1} % of the MACs went: {shortfall}",
+                "prune: {:.1} % of the MACs were removed: {shortfall}",
                 100.0 * pruned.reached.macs_ratio
             ));
         }
