@@ -4,7 +4,7 @@
 //! |---|---|
 //! | find objects in images | [`Detector::load`], [`Detector::detect`] |
 //! | read a model, whatever its file | [`Model::open`] |
-//! | prune and quantize it, with its accuracy proven | [`Model::recipe`], [`Model::splits`], [`compress`] |
+//! | prune and quantize it, with its accuracy proven | [`Model::recipe`], [`Model::splits`], [`compress()`] |
 //! | see what is computed inside it | [`Model::observation`] |
 //!
 //! ```

@@ -14,8 +14,8 @@ use crate::{YoloError, regular_file};
 /// and palettes expanded, alpha dropped, 16 bits made 8, of several frames the first.
 ///
 /// # Errors
-/// `Read`; `ImageTooLarge` if the header claims more than [`MAX_PIXELS`] or decoding takes more than
-/// [`MAX_DECODING_BYTES`], before anything of that size is allocated; `ImageFile` if it does not decode or ends early.
+/// `Read`; `ImageTooLarge` if the header claims more than [`crate::MAX_PIXELS`] or decoding takes more than
+/// [`crate::MAX_DECODING_BYTES`], before anything of that size is allocated; `ImageFile` if it does not decode or ends early.
 pub fn read_rgb(path: &Path) -> Result<RgbImage, YoloError> {
     let bytes = regular_file::read(path, MAX_FILE_BYTES)?;
     let format = format_of(path, &bytes)?;
