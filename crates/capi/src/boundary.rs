@@ -28,20 +28,13 @@ pub(crate) struct YoloslimBox {
 }
 
 fn null(argument: &'static str) -> CapiError {
-    CapiError::Argument {
-        argument,
-        expected: "a pointer",
-        found: "NULL".into(),
-    }
+    CapiError::Argument { argument, expected: "a pointer", found: "NULL".into() }
 }
 
 /// Runs `f`, keeps its error for `yoloslim_last_error`, and lets no panic into C.
 fn guarded<T>(f: impl FnOnce() -> Result<T, CapiError>) -> Result<T, u32> {
-    let result = catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        Err(CapiError::Panic {
-            message: message(panic.as_ref()),
-        })
-    });
+    let result = catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(CapiError::Panic { message: message(panic.as_ref()) }));
     result.map_err(|error| {
         let text = error.to_string().replace('\0', "");
         LAST_ERROR.set(CString::new(text).unwrap_or_default());
@@ -54,8 +47,7 @@ fn guarded<T>(f: impl FnOnce() -> Result<T, CapiError>) -> Result<T, u32> {
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default()
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// `yoloslim_load` of the header.

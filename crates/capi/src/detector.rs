@@ -11,11 +11,7 @@ use yoloslim::{Detection, Detector, Engine, Model, Thresholds};
 #[non_exhaustive]
 pub(crate) enum CapiError {
     #[error("`{argument}`: expected {expected}, found {found}")]
-    Argument {
-        argument: &'static str,
-        expected: &'static str,
-        found: String,
-    },
+    Argument { argument: &'static str, expected: &'static str, found: String },
     #[error(transparent)]
     Yoloslim(#[from] yoloslim::Error),
     #[error("the frame needs {bytes} bytes of memory, which cannot be had")]
@@ -72,11 +68,8 @@ pub(crate) struct Frame {
 impl Frame {
     /// Bytes from the first pixel to the end of the last.
     pub(crate) fn bytes(&self) -> Result<usize, CapiError> {
-        let refuse = |argument, expected, found: String| CapiError::Argument {
-            argument,
-            expected,
-            found,
-        };
+        let refuse =
+            |argument, expected, found: String| CapiError::Argument { argument, expected, found };
         let (width, height) = (self.width_px as usize, self.height_px as usize);
         if width == 0 || height == 0 || self.width_px.max(self.height_px) > MAX_SIDE_PX {
             let found = format!("{width} x {height}");
@@ -103,8 +96,7 @@ impl Frame {
         let row = width * self.pixels.bytes();
         let bytes = 3 * width * height;
         let mut rgb = Vec::new();
-        rgb.try_reserve_exact(bytes)
-            .map_err(|_| CapiError::Memory { bytes })?;
+        rgb.try_reserve_exact(bytes).map_err(|_| CapiError::Memory { bytes })?;
         for line in data.chunks(self.stride_bytes).take(height) {
             let line = &line[..row];
             match self.pixels {
@@ -141,10 +133,7 @@ impl Loaded {
         let names = detector.head().names.iter().flatten();
         // A name with a zero byte could not be read from C.
         let name = |n: &String| CString::new(n.replace('\0', "")).unwrap_or_default();
-        Ok(Loaded {
-            names: names.map(name).collect(),
-            detector,
-        })
+        Ok(Loaded { names: names.map(name).collect(), detector })
     }
 
     pub(crate) fn classes(&self) -> usize {
@@ -166,9 +155,7 @@ impl Loaded {
             conf: threshold("conf", thresholds.conf, usual.conf)?,
             iou: threshold("iou", thresholds.iou, usual.iou)?,
         };
-        Ok(self
-            .detector
-            .detect_above(&frame.to_rgb(data)?, thresholds)?)
+        Ok(self.detector.detect_above(&frame.to_rgb(data)?, thresholds)?)
     }
 }
 
@@ -190,12 +177,7 @@ mod tests {
     use super::*;
 
     fn frame(width_px: u32, height_px: u32, stride_bytes: usize, pixels: Pixels) -> Frame {
-        Frame {
-            width_px,
-            height_px,
-            stride_bytes,
-            pixels,
-        }
+        Frame { width_px, height_px, stride_bytes, pixels }
     }
 
     #[test]
@@ -219,9 +201,7 @@ mod tests {
             let mut edit = graph.edit();
             let x = edit.input("images", TensorType::new(DataType::F32, shape));
             for i in 0..64 {
-                let op = Expand {
-                    repeats: repeats.to_vec(),
-                };
+                let op = Expand { repeats: repeats.to_vec() };
                 let made = edit.node("wide", op, &[x], &[&format!("y{i}")]);
                 edit.output(made[0]);
             }

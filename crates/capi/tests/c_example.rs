@@ -13,9 +13,7 @@ fn assets() -> Option<PathBuf> {
 fn build_library() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.ancestors().nth(2).expect("tests lie in `deps`");
-    let target = folder
-        .parent()
-        .expect("a profile lies in the target folder");
+    let target = folder.parent().expect("a profile lies in the target folder");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "yoloslim-capi", "--lib"]);
     cargo.arg("--target-dir").arg(target);
@@ -54,16 +52,9 @@ fn write_ppm(image: &image::RgbImage, to: &Path) {
 }
 
 fn run(program: &Path, model: &Path, image: &Path) -> (Option<i32>, String, String) {
-    let output = Command::new(program)
-        .args([model, image])
-        .output()
-        .expect("the example starts");
+    let output = Command::new(program).args([model, image]).output().expect("the example starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the example prints UTF-8");
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -94,10 +85,7 @@ fn example_on_a_photo_prints_what_the_detector_finds() {
     let options = runtime::PlanOptions::default();
     let compiled = yolo::CompiledDetector::open(graph, None, &options).expect("it compiles");
     let names = compiled.head.names.clone().expect("the model has names");
-    let thresholds = yolo::Thresholds {
-        conf: 0.25,
-        iou: 0.7,
-    };
+    let thresholds = yolo::Thresholds { conf: 0.25, iou: 0.7 };
     let mut detector = compiled.session(1).expect("there is memory");
     let expected: String = detector
         .detect(std::slice::from_ref(&photo), thresholds)

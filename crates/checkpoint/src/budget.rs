@@ -12,10 +12,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// A budget of `total` bytes.
     pub(crate) fn new(total: usize) -> Self {
-        Self {
-            total,
-            left: Cell::new(total),
-        }
+        Self { total, left: Cell::new(total) }
     }
 
     /// Takes `bytes` out of the budget.
@@ -28,10 +25,8 @@ impl Budget {
         at: impl FnOnce() -> String,
     ) -> Result<(), CheckpointError> {
         let left = self.left.get().checked_sub(bytes);
-        let left = left.ok_or_else(|| CheckpointError::TooLarge {
-            budget_bytes: self.total,
-            at: at(),
-        })?;
+        let left =
+            left.ok_or_else(|| CheckpointError::TooLarge { budget_bytes: self.total, at: at() })?;
         self.left.set(left);
         Ok(())
     }

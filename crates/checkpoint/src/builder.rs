@@ -75,12 +75,10 @@ impl<'t, 's> Builder<'t> {
         let bytes = NODE_BYTES + count * 256 + 4 * at.path.len();
         self.budget.charge(bytes, || at.path.clone())?;
         let types: Vec<&TensorType> = inputs.iter().map(|v| &self.types[v]).collect();
-        let inferred = op
-            .infer(&types)
-            .map_err(|cause| CheckpointError::Operator {
-                at: format!("{} ({}, {})", at.path, at.class_path(), op.op_type()),
-                cause,
-            })?;
+        let inferred = op.infer(&types).map_err(|cause| CheckpointError::Operator {
+            at: format!("{} ({}, {})", at.path, at.class_path(), op.op_type()),
+            cause,
+        })?;
         let name = self.unique(format!("{}/{}", scope(&at.path), op.op_type()));
         let names: Vec<String> = match outputs {
             Outputs::Count(n) => (0..n).map(|i| format!("{name}_output_{i}")).collect(),
@@ -184,11 +182,7 @@ fn scope(path: &str) -> String {
     let mut scope = String::with_capacity(path.len() + 1);
     for part in path.split('.') {
         let is_index = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        scope.push(if is_index && !scope.is_empty() {
-            '.'
-        } else {
-            '/'
-        });
+        scope.push(if is_index && !scope.is_empty() { '.' } else { '/' });
         scope.push_str(part);
     }
     scope

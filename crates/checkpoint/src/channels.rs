@@ -21,13 +21,13 @@ pub(crate) fn of_image(layers: &[Module<'_>], budget: &Budget) -> Result<usize, 
         };
         let channels = Some(found).filter(|c| c.is_multiple_of(pixels));
         let channels = channels.map(|c| c / pixels);
-        return channels
-            .filter(|c| (1..=MAX_CHANNELS).contains(c))
-            .ok_or_else(|| CheckpointError::Expected {
+        return channels.filter(|c| (1..=MAX_CHANNELS).contains(c)).ok_or_else(|| {
+            CheckpointError::Expected {
                 at: layer.path.clone(),
                 expected: "an image of 1 to 1024 channels",
                 found: format!("{found} channels in its first convolution"),
-            });
+            }
+        });
     }
     Err(CheckpointError::Expected {
         at: "model".to_owned(),

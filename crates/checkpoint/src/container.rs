@@ -19,9 +19,8 @@ const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
 
 /// PyTorch's `MAGIC_NUMBER` 0x1950a86a20f9469cfc6c as a pickle holds it; the pickle of a legacy file that has it is the first
 /// and, whatever its protocol, no longer than this.
-const LEGACY_MAGIC: &[u8] = &[
-    0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
-];
+const LEGACY_MAGIC: &[u8] =
+    &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const MAGIC_WITHIN: usize = 32;
 
 /// The main pickle of a checkpoint and the storages it refers to.
@@ -49,10 +48,7 @@ fn open_zip<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, Checkp
     let headers = memchr::memmem::find_iter(file, CENTRAL_HEADER);
     let found = headers.take(MAX_ENTRIES + 1).count();
     if found > MAX_ENTRIES {
-        return Err(CheckpointError::TooManyEntries {
-            allowed: MAX_ENTRIES,
-            found,
-        });
+        return Err(CheckpointError::TooManyEntries { allowed: MAX_ENTRIES, found });
     }
     let mut archive = ZipArchive::new(Cursor::new(file))?;
     let mut folders: Vec<String> = archive
@@ -66,10 +62,7 @@ fn open_zip<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, Checkp
         found: "a zip archive that torch.save did not write (it has no `data.pkl`)".to_owned(),
         way: EXPORT,
     })?;
-    if archive
-        .index_for_name(&format!("{folder}constants.pkl"))
-        .is_some()
-    {
+    if archive.index_for_name(&format!("{folder}constants.pkl")).is_some() {
         return Err(CheckpointError::NotACheckpoint {
             found: "a TorchScript archive, which holds code in place of layers".to_owned(),
             way: "give the checkpoint it was made from, or export that to ONNX",
@@ -102,9 +95,8 @@ fn open_legacy<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, Che
     next()?;
     next()?;
     let (system, _) = next()?;
-    if let Some(Value::Bool(false)) = system
-        .get(system.root, "little_endian")
-        .map(|v| system.value(v))
+    if let Some(Value::Bool(false)) =
+        system.get(system.root, "little_endian").map(|v| system.value(v))
     {
         let found = "big".to_owned();
         return Err(CheckpointError::ByteOrder { found });
@@ -126,10 +118,7 @@ fn open_legacy<'a>(file: &'a [u8], budget: &Budget) -> Result<Container<'a>, Che
         budget.charge(128, || "the storage keys".to_owned())?;
         storages.insert(name, bytes);
     }
-    Ok(Container {
-        pickle: Cow::Borrowed(pickle),
-        storages: Storages::legacy(storages),
-    })
+    Ok(Container { pickle: Cow::Borrowed(pickle), storages: Storages::legacy(storages) })
 }
 
 /// A storage as it lies in the file: its number of elements in 8 bytes, then the elements.

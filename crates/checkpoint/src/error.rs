@@ -13,15 +13,9 @@ pub(crate) const EXPORT: &str =
 #[allow(missing_docs)]
 pub enum CheckpointError {
     #[error("{}: {cause}", path.display())]
-    File {
-        path: PathBuf,
-        cause: Box<CheckpointError>,
-    },
+    File { path: PathBuf, cause: Box<CheckpointError> },
     #[error("cannot read {}: {cause}", path.display())]
-    Read {
-        path: PathBuf,
-        cause: std::io::Error,
-    },
+    Read { path: PathBuf, cause: std::io::Error },
     #[error("{}", ir::git_lfs::POINTER)]
     GitLfsPointer,
     #[error("not a checkpoint of PyTorch but {found}: {way}")]
@@ -33,28 +27,17 @@ pub enum CheckpointError {
     #[error("the archive has no `{entry}`")]
     NoEntry { entry: String },
     #[error("entry `{entry}` is damaged or truncated: {cause}")]
-    Entry {
-        entry: String,
-        cause: std::io::Error,
-    },
+    Entry { entry: String, cause: std::io::Error },
     #[error("byte order: expected little, found {found}")]
     ByteOrder { found: String },
     #[error("pickle, byte {offset}: expected {expected}, found {found}")]
-    Pickle {
-        offset: usize,
-        expected: &'static str,
-        found: String,
-    },
+    Pickle { offset: usize, expected: &'static str, found: String },
     #[error("the checkpoint unfolds to more than {budget_bytes} bytes at {at}")]
     TooLarge { budget_bytes: usize, at: String },
     #[error("{at}: modules nest more than {allowed} deep")]
     TooDeep { at: String, allowed: usize },
     #[error("{at}: expected {expected}, found {found}")]
-    Expected {
-        at: String,
-        expected: &'static str,
-        found: String,
-    },
+    Expected { at: String, expected: &'static str, found: String },
     #[error(
         "{at}: weights alone ({tensors} tensors, a state dict), without the network they belong to: load them into their model, \
          save the whole model under `model` as Ultralytics does, or {EXPORT}"
@@ -67,24 +50,11 @@ pub enum CheckpointError {
     #[error("{at}: class `{class}` is not known to yoloslim: {EXPORT}")]
     UnknownClass { at: String, class: String },
     #[error("{at} (`{class}`): {feature} is not supported; {EXPORT}")]
-    Unsupported {
-        at: String,
-        class: String,
-        feature: &'static str,
-    },
+    Unsupported { at: String, class: String, feature: &'static str },
     #[error("{at}: storage `{key}` must hold {expected} bytes, found {found}")]
-    StorageBytes {
-        at: String,
-        key: String,
-        expected: u128,
-        found: u128,
-    },
+    StorageBytes { at: String, key: String, expected: u128, found: u128 },
     #[error("{at}: the head has {expected} classes, `names` has {found}")]
-    ClassCount {
-        at: String,
-        expected: usize,
-        found: usize,
-    },
+    ClassCount { at: String, expected: usize, found: usize },
     #[error("imgsz: expected sides from 1 to {limit} px, found {found}")]
     Imgsz { limit: usize, found: String },
     #[error("{at}: {cause}")]

@@ -13,11 +13,7 @@ const SAVE: &str =
     "load it with PyTorch and save the whole model with torch.save, or export it to ONNX";
 
 const KINDS: &[Kind] = &[
-    Kind {
-        fits: <[u8]>::is_empty,
-        found: "an empty file",
-        way: "copy it anew",
-    },
+    Kind { fits: <[u8]>::is_empty, found: "an empty file", way: "copy it anew" },
     Kind {
         fits: |f| {
             let start = f[..f.len().min(64)].trim_ascii_start().to_ascii_lowercase();
@@ -36,21 +32,13 @@ const KINDS: &[Kind] = &[
         found: "a tar archive, as PyTorch wrote them before version 0.1.10",
         way: SAVE,
     },
-    Kind {
-        fits: |f| f.starts_with(b"\x1f\x8b"),
-        found: "a gzip archive",
-        way: "unpack it first",
-    },
+    Kind { fits: |f| f.starts_with(b"\x1f\x8b"), found: "a gzip archive", way: "unpack it first" },
     Kind {
         fits: |f| f.starts_with(b"\x89HDF"),
         found: "an HDF5 file, as Keras writes them",
         way: EXPORT,
     },
-    Kind {
-        fits: |f| f.get(4..8) == Some(b"TFL3"),
-        found: "a TensorFlow Lite model",
-        way: EXPORT,
-    },
+    Kind { fits: |f| f.get(4..8) == Some(b"TFL3"), found: "a TensorFlow Lite model", way: EXPORT },
     Kind {
         fits: |f| is_pickle(f) && memchr::memmem::find(f, b"StructuredToParameterName").is_some(),
         found: "weights alone of PaddlePaddle",
@@ -84,10 +72,7 @@ fn is_pickle(file: &[u8]) -> bool {
 /// What a file is that is no checkpoint.
 pub(crate) fn refuse(file: &[u8]) -> CheckpointError {
     if let Some(kind) = KINDS.iter().find(|k| (k.fits)(file)) {
-        return CheckpointError::NotACheckpoint {
-            found: kind.found.to_owned(),
-            way: kind.way,
-        };
+        return CheckpointError::NotACheckpoint { found: kind.found.to_owned(), way: kind.way };
     }
     let start = &file[..file.len().min(8)];
     CheckpointError::NotACheckpoint {

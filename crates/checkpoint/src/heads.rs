@@ -105,12 +105,7 @@ pub(crate) fn build(
     } else {
         distances::build(s, levels, form)?
     };
-    Ok(Head {
-        at: s.module.path.clone(),
-        task,
-        classes: s.module.count("nc")?,
-        strides,
-    })
+    Ok(Head { at: s.module.path.clone(), task, classes: s.module.count("nc")?, strides })
 }
 
 /// The stride of every level.
@@ -152,9 +147,7 @@ fn branch(s: &mut Scope<'_, '_>, name: &str, levels: &[ValueId], width: Option<u
 /// The largest stride of a head in pixels, of which both sides of an image must be multiples; 1 where it states none.
 pub(crate) fn coarsest_stride(s: &mut Scope<'_, '_>) -> usize {
     let stride = s.tensor("stride");
-    let values = stride
-        .as_ref()
-        .map_or(&[][..], |t| t.as_slice::<f32>().unwrap_or_default());
+    let values = stride.as_ref().map_or(&[][..], |t| t.as_slice::<f32>().unwrap_or_default());
     let usable = values.iter().filter(|s| (1.0..=1024.0).contains(*s));
     usable.copied().fold(1.0, f32::max) as usize
 }

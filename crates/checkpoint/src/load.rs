@@ -55,19 +55,14 @@ pub struct Checkpoint {
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Checkpoint, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|cause| CheckpointError::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let bytes = std::fs::read(path)
+        .map_err(|cause| CheckpointError::Read { path: path.to_owned(), cause })?;
     let parsed = if ir::git_lfs::is_pointer(&bytes) {
         Err(CheckpointError::GitLfsPointer)
     } else {
         parse(&bytes, options)
     };
-    parsed.map_err(|cause| CheckpointError::File {
-        path: path.to_owned(),
-        cause: Box::new(cause),
-    })
+    parsed.map_err(|cause| CheckpointError::File { path: path.to_owned(), cause: Box::new(cause) })
 }
 
 /// Reads a checkpoint from memory; takes at most three times its size and 48 MiB beside it.
@@ -85,10 +80,7 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
     };
     let limit = |n: usize| (1..=MAX_IMGSZ).contains(&n);
     if !imgsz.iter().all(|&n| limit(n)) {
-        return Err(CheckpointError::Imgsz {
-            limit: MAX_IMGSZ,
-            found: format!("{imgsz:?}"),
-        });
+        return Err(CheckpointError::Imgsz { limit: MAX_IMGSZ, found: format!("{imgsz:?}") });
     }
     let mut builder = Builder::new(&tree, storages, &budget);
     let layers = model.child("model")?.children()?;
@@ -110,13 +102,7 @@ pub fn parse(bytes: &[u8], options: &LoadOptions) -> Result<Checkpoint, Checkpoi
     let mut graph = builder.finish()?;
     graph.metadata = describe(&names, &head, imgsz, options.end_to_end);
     graph.notes.extend(note);
-    Ok(Checkpoint {
-        graph,
-        names,
-        strides: head.strides,
-        imgsz,
-        is_ema,
-    })
+    Ok(Checkpoint { graph, names, strides: head.strides, imgsz, is_ema })
 }
 
 /// The entries that exporters write, which tools of the same family read.
@@ -155,10 +141,7 @@ fn find_model<'t>(tree: &'t Tree<'t>) -> Result<(Module<'t>, bool), CheckpointEr
     let model = Module::new(tree, id, "");
     let mut model = model.map_err(|_| no_model(tree, id, at))?;
     for _ in 0..MAX_WRAPPERS {
-        if model
-            .find("model")?
-            .is_some_and(|m| m.class == "Sequential")
-        {
+        if model.find("model")?.is_some_and(|m| m.class == "Sequential") {
             return Ok((model, is_ema));
         }
         let inner = WRAPPED.iter().find_map(|name| model.find(name).transpose());
@@ -195,15 +178,9 @@ fn no_model(tree: &Tree<'_>, id: Id, at: &str) -> CheckpointError {
 
 /// The image size in the arguments of the training run.
 fn trained_imgsz(tree: &Tree<'_>, model: &Module<'_>) -> Option<[usize; 2]> {
-    let places = [
-        model.attribute("args"),
-        tree.get(tree.root, "train_args"),
-        tree.get(tree.root, "opt"),
-    ];
-    let size = places
-        .into_iter()
-        .flatten()
-        .find_map(|p| tree.get(p, "imgsz"))?;
+    let places =
+        [model.attribute("args"), tree.get(tree.root, "train_args"), tree.get(tree.root, "opt")];
+    let size = places.into_iter().flatten().find_map(|p| tree.get(p, "imgsz"))?;
     tree.pair(size).filter(|sides| !sides.contains(&0))
 }
 
@@ -220,10 +197,7 @@ fn build<'t>(
     for layer in &layers {
         let inputs = sources(layer, &outputs, image)?;
         if heads::is_head(layer.class) {
-            let mut scope = Scope {
-                builder,
-                module: layer,
-            };
+            let mut scope = Scope { builder, module: layer };
             return heads::build(&mut scope, &inputs.concat(), end_to_end);
         }
         outputs.push(modules::build(builder, layer, &inputs)?);
@@ -242,25 +216,20 @@ fn sources(
     image: ValueId,
 ) -> Result<Vec<Vec<ValueId>>, CheckpointError> {
     let tree = layer.tree;
-    let from = layer
-        .attribute("f")
-        .ok_or_else(|| CheckpointError::Expected {
-            at: format!("{}.f", layer.path),
-            expected: "the layers it reads",
-            found: "none".to_owned(),
-        })?;
+    let from = layer.attribute("f").ok_or_else(|| CheckpointError::Expected {
+        at: format!("{}.f", layer.path),
+        expected: "the layers it reads",
+        found: "none".to_owned(),
+    })?;
     let values_of = |id: Id| -> Result<Vec<ValueId>, CheckpointError> {
         let index = tree.int(id);
         let value = match index {
             Some(-1) if outputs.is_empty() => Some(vec![image]),
             Some(i) if i < 0 => {
                 let back = usize::try_from(i.unsigned_abs()).ok();
-                back.and_then(|b| outputs.len().checked_sub(b))
-                    .map(|i| outputs[i].clone())
+                back.and_then(|b| outputs.len().checked_sub(b)).map(|i| outputs[i].clone())
             }
-            Some(i) => usize::try_from(i)
-                .ok()
-                .and_then(|i| outputs.get(i).cloned()),
+            Some(i) => usize::try_from(i).ok().and_then(|i| outputs.get(i).cloned()),
             None => None,
         };
         let at = format!("{}.f", layer.path);

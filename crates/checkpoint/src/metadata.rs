@@ -29,10 +29,7 @@ pub(crate) fn names(model: &Module<'_>) -> Result<Option<Vec<String>>, Checkpoin
         let text = tree.str(name).ok_or_else(|| unexpected(name))?;
         bytes = bytes.saturating_add(text.len() + size_of::<String>());
         if bytes > MAX_NAMES_BYTES {
-            return Err(CheckpointError::TooLarge {
-                budget_bytes: MAX_NAMES_BYTES,
-                at,
-            });
+            return Err(CheckpointError::TooLarge { budget_bytes: MAX_NAMES_BYTES, at });
         }
         names.push(text.to_owned());
     }
@@ -41,10 +38,8 @@ pub(crate) fn names(model: &Module<'_>) -> Result<Option<Vec<String>>, Checkpoin
 
 /// The values of a dictionary whose keys are 0, 1, 2 and so on, in that order.
 fn by_index(tree: &Tree<'_>, pairs: &[(Id, Id)]) -> Option<Vec<Id>> {
-    let map: Option<BTreeMap<i64, Id>> = pairs
-        .iter()
-        .map(|&(k, v)| Some((tree.int(k)?, v)))
-        .collect();
+    let map: Option<BTreeMap<i64, Id>> =
+        pairs.iter().map(|&(k, v)| Some((tree.int(k)?, v))).collect();
     let map = map?;
     let dense = map.keys().copied().eq(0..map.len() as i64);
     dense.then(|| map.into_values().collect())
@@ -60,8 +55,6 @@ pub(crate) fn names_text(names: &[String]) -> String {
         }
     };
     let entries = names.iter().enumerate();
-    let entries: Vec<String> = entries
-        .map(|(i, n)| format!("{i}: {}", quoted(n)))
-        .collect();
+    let entries: Vec<String> = entries.map(|(i, n)| format!("{i}: {}", quoted(n))).collect();
     format!("{{{}}}", entries.join(", "))
 }

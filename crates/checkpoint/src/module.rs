@@ -24,16 +24,9 @@ impl<'t> Module<'t> {
     /// # Errors
     /// `Expected` for a value that is not an object with submodules.
     pub(crate) fn new(tree: &'t Tree<'t>, id: Id, path: &str) -> Result<Self, CheckpointError> {
-        let class = tree
-            .class(id)
-            .filter(|_| tree.attribute(id, "_modules").is_some());
+        let class = tree.class(id).filter(|_| tree.attribute(id, "_modules").is_some());
         let class = class.ok_or_else(|| tree.unexpected(path, "a module", id))?;
-        Ok(Self {
-            tree,
-            id,
-            path: path.to_owned(),
-            class: class.1,
-        })
+        Ok(Self { tree, id, path: path.to_owned(), class: class.1 })
     }
 
     /// Package and name of its class.
@@ -42,11 +35,7 @@ impl<'t> Module<'t> {
     }
 
     fn joined(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// The submodule of that name; `None` where there is none or it is `None`.
@@ -54,9 +43,7 @@ impl<'t> Module<'t> {
         let modules = self.tree.attribute(self.id, "_modules");
         let child = modules.and_then(|m| self.tree.get(m, name));
         let child = child.filter(|&c| !matches!(self.tree.value(c), Value::None));
-        child
-            .map(|c| Module::new(self.tree, c, &self.joined(name)))
-            .transpose()
+        child.map(|c| Module::new(self.tree, c, &self.joined(name))).transpose()
     }
 
     /// The submodule of that name.
@@ -105,8 +92,7 @@ impl<'t> Module<'t> {
     /// # Errors
     /// `Expected` where there is none.
     pub(crate) fn required_tensor(&self, name: &str) -> Result<Id, CheckpointError> {
-        self.tensor(name)
-            .ok_or_else(|| self.missing(name, "a tensor"))
+        self.tensor(name).ok_or_else(|| self.missing(name, "a tensor"))
     }
 
     fn missing(&self, name: &str, expected: &'static str) -> CheckpointError {
@@ -118,8 +104,7 @@ impl<'t> Module<'t> {
     }
 
     fn required(&self, name: &str, expected: &'static str) -> Result<Id, CheckpointError> {
-        self.attribute(name)
-            .ok_or_else(|| self.missing(name, expected))
+        self.attribute(name).ok_or_else(|| self.missing(name, expected))
     }
 
     /// A whole number that counts something.
@@ -168,10 +153,6 @@ impl<'t> Module<'t> {
 
     /// `Unsupported`, naming this module.
     pub(crate) fn unsupported(&self, feature: &'static str) -> CheckpointError {
-        CheckpointError::Unsupported {
-            at: self.path.clone(),
-            class: self.class_path(),
-            feature,
-        }
+        CheckpointError::Unsupported { at: self.path.clone(), class: self.class_path(), feature }
     }
 }

@@ -81,10 +81,7 @@ const MODULES: &[(&str, Build)] = &[
     ("TransformerLayer", Value(transformer::layer)),
     ("AIFI", Value(transformer::encoder)),
     ("Linear", Value(transformer::linear)),
-    (
-        "NonDynamicallyQuantizableLinear",
-        Value(transformer::linear),
-    ),
+    ("NonDynamicallyQuantizableLinear", Value(transformer::linear)),
     ("LayerNorm", Value(transformer::layer_norm)),
     ("ChannelAttention", Value(gates::channels)),
     ("SpatialAttention", Value(gates::positions)),
@@ -175,10 +172,7 @@ pub(crate) fn build<'t>(
     let known = MODULES.iter().find(|(class, _)| *class == module.class);
     let &(_, build) = known.ok_or_else(|| unknown(module))?;
     if builder.depth >= MAX_DEPTH {
-        return Err(CheckpointError::TooDeep {
-            at: module.path.clone(),
-            allowed: MAX_DEPTH,
-        });
+        return Err(CheckpointError::TooDeep { at: module.path.clone(), allowed: MAX_DEPTH });
     }
     let at = || module.path.clone();
     builder.budget.charge(MODULE_BYTES, at)?;
@@ -202,10 +196,9 @@ pub(crate) fn build<'t>(
 fn unknown(module: &Module<'_>) -> CheckpointError {
     match OTHERS.iter().find(|(class, _)| *class == module.class) {
         Some((_, feature)) => module.unsupported(feature),
-        None => CheckpointError::UnknownClass {
-            at: module.path.clone(),
-            class: module.class_path(),
-        },
+        None => {
+            CheckpointError::UnknownClass { at: module.path.clone(), class: module.class_path() }
+        }
     }
 }
 

@@ -56,11 +56,7 @@ impl<'a> Machine<'a, '_> {
                 let root = self.pop()?;
                 let values = std::mem::take(&mut self.values);
                 let bytes = self.bytes;
-                let tree = Tree {
-                    bytes,
-                    values,
-                    root,
-                };
+                let tree = Tree { bytes, values, root };
                 return Ok((tree, self.at));
             }
             let is_known = self.scalar(opcode)?
@@ -304,11 +300,7 @@ impl<'a> Machine<'a, '_> {
         if bytes.len() > 8 {
             return Ok(Value::Long);
         }
-        let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) {
-            0xff
-        } else {
-            0
-        };
+        let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xff } else { 0 };
         let mut all = [fill; 8];
         all[..bytes.len()].copy_from_slice(bytes);
         Ok(Value::Int(i64::from_le_bytes(all)))
@@ -349,10 +341,7 @@ impl<'a> Machine<'a, '_> {
         let rest = &bytes[self.at..];
         let taken = rest.get(..len);
         let taken = taken.ok_or_else(|| {
-            self.wrong(
-                "more bytes",
-                format!("{} bytes where {len} must follow", rest.len()),
-            )
+            self.wrong("more bytes", format!("{} bytes where {len} must follow", rest.len()))
         })?;
         self.at += len;
         Ok(taken)
@@ -418,15 +407,10 @@ impl<'a> Machine<'a, '_> {
 
     fn charge(&self, bytes: usize) -> Done {
         let at = self.opcode_at;
-        self.budget
-            .charge(bytes, || format!("byte {at} of the pickle"))
+        self.budget.charge(bytes, || format!("byte {at} of the pickle"))
     }
 
     fn wrong(&self, expected: &'static str, found: String) -> CheckpointError {
-        CheckpointError::Pickle {
-            offset: self.opcode_at,
-            expected,
-            found,
-        }
+        CheckpointError::Pickle { offset: self.opcode_at, expected, found }
     }
 }

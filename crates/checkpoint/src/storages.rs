@@ -72,11 +72,7 @@ pub(crate) struct Storages<'a> {
 }
 
 enum Source<'a> {
-    Zip {
-        archive: Box<ZipArchive<Cursor<&'a [u8]>>>,
-        folder: String,
-        file_bytes: usize,
-    },
+    Zip { archive: Box<ZipArchive<Cursor<&'a [u8]>>>, folder: String, file_bytes: usize },
     Legacy(BTreeMap<&'a str, &'a [u8]>),
 }
 
@@ -87,22 +83,14 @@ impl<'a> Storages<'a> {
         file_bytes: usize,
     ) -> Self {
         Self {
-            source: Source::Zip {
-                archive: Box::new(archive),
-                folder,
-                file_bytes,
-            },
+            source: Source::Zip { archive: Box::new(archive), folder, file_bytes },
             last: None,
             reads: Budget::new(file_bytes.saturating_mul(4).saturating_add(1 << 20)),
         }
     }
 
     pub(crate) fn legacy(storages: BTreeMap<&'a str, &'a [u8]>) -> Self {
-        Self {
-            source: Source::Legacy(storages),
-            last: None,
-            reads: Budget::new(0),
-        }
+        Self { source: Source::Legacy(storages), last: None, reads: Budget::new(0) }
     }
 
     /// The bytes of a storage.
@@ -115,11 +103,7 @@ impl<'a> Storages<'a> {
                 let entry = format!("storage {key}");
                 CheckpointError::NoEntry { entry }
             }),
-            Source::Zip {
-                archive,
-                folder,
-                file_bytes,
-            } => {
+            Source::Zip { archive, folder, file_bytes } => {
                 if self.last.as_ref().is_none_or(|(k, _)| k != key) {
                     self.last = None;
                     let entry = format!("{folder}data/{key}");
@@ -139,10 +123,7 @@ pub(crate) fn read_entry(
     name: &str,
     file_bytes: usize,
 ) -> Result<Vec<u8>, CheckpointError> {
-    let damaged = |cause| CheckpointError::Entry {
-        entry: name.to_owned(),
-        cause,
-    };
+    let damaged = |cause| CheckpointError::Entry { entry: name.to_owned(), cause };
     let entry = archive.by_name(name)?;
     let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);
     if size > file_bytes {

@@ -194,10 +194,6 @@ impl<'a> Tree<'a> {
     /// `Expected`, telling what the value is.
     pub(crate) fn unexpected(&self, at: &str, expected: &'static str, id: Id) -> CheckpointError {
         let at = if at.is_empty() { "model" } else { at };
-        CheckpointError::Expected {
-            at: at.to_owned(),
-            expected,
-            found: self.describe(id),
-        }
+        CheckpointError::Expected { at: at.to_owned(), expected, found: self.describe(id) }
     }
 }

@@ -32,10 +32,8 @@ pub(crate) fn tensor(
         });
     }
     let values = view.gather(data);
-    Tensor::new(view.shape, values).map_err(|cause| CheckpointError::Operator {
-        at: at.to_owned(),
-        cause,
-    })
+    Tensor::new(view.shape, values)
+        .map_err(|cause| CheckpointError::Operator { at: at.to_owned(), cause })
 }
 
 /// The function of `torch._utils` that rebuilds a value, with its arguments; a tensor with attributes of its own goes through one more.
@@ -94,12 +92,7 @@ impl<'a> View<'a> {
             .filter(|(_, shape, strides)| shape.len() == strides.len() && shape.len() <= 8)
             .ok_or_else(|| tree.unexpected(at, "a tensor of 8 axes at most", shape))?;
         let storage = StorageRef::read(tree, storage, at)?;
-        Ok(Self {
-            offset: offset.saturating_add(storage.start),
-            storage,
-            shape,
-            strides,
-        })
+        Ok(Self { offset: offset.saturating_add(storage.start), storage, shape, strides })
     }
 
     fn elements(&self) -> Option<usize> {
@@ -113,9 +106,7 @@ impl<'a> View<'a> {
         }
         let axes = self.shape.iter().zip(&self.strides);
         let steps = axes.map(|(&d, &s)| (d as u128 - 1) * s as u128);
-        steps
-            .chain([self.offset as u128])
-            .try_fold(1u128, u128::checked_add)
+        steps.chain([self.offset as u128]).try_fold(1u128, u128::checked_add)
     }
 
     /// The elements in row-major order, whatever their order in the storage (channels last, slices).
@@ -154,11 +145,7 @@ mod tests {
 
     fn view(offset: usize, shape: &[usize], strides: &[usize]) -> View<'static> {
         View {
-            storage: StorageRef {
-                key: "0",
-                dtype: DType::U8,
-                start: 0,
-            },
+            storage: StorageRef { key: "0", dtype: DType::U8, start: 0 },
             offset,
             shape: shape.to_vec(),
             strides: strides.to_vec(),

@@ -12,17 +12,11 @@ const CONTAINERS: [Container; 2] = [Container::Zip, Container::Legacy];
 
 /// A model of one block and a head, on images of that many channels.
 fn small(channels: usize) -> Module {
-    model(vec![
-        after(block(channels, 8, 3, 2, 1)),
-        after(detect(&[8])),
-    ])
+    model(vec![after(block(channels, 8, 3, 2, 1)), after(detect(&[8]))])
 }
 
 fn load(value: &Py, container: Container) -> Checkpoint {
-    let options = LoadOptions {
-        imgsz: Some([16, 24]),
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { imgsz: Some([16, 24]), ..LoadOptions::default() };
     parse(&save(value, container), &options).expect("it loads")
 }
 
@@ -114,43 +108,25 @@ fn a_legacy_file_cut_anywhere_is_an_error() {
 #[test]
 fn the_moving_average_is_preferred_and_wrappers_are_opened() {
     let (step, mut average) = (small(3), small(3));
-    change(&mut average, &|t| {
-        t.values.iter_mut().for_each(|v| *v *= 2.0)
-    });
+    change(&mut average, &|t| t.values.iter_mut().for_each(|v| *v *= 2.0));
     let plain = load(&checkpoint(average.clone()), Container::Zip);
     let wrapped = |class: &str, name: &str| Module::new(class).child(name, average.clone());
-    let ema = |value| {
-        Py::Dict(vec![
-            (key("model"), Py::Module(step.clone())),
-            (key("ema"), value),
-        ])
-    };
+    let ema = |value| Py::Dict(vec![(key("model"), Py::Module(step.clone())), (key("ema"), value)]);
     let updated =
         Module::new("utils.torch_utils.ModelEMA").with("ema", Py::Module(average.clone()));
     for container in CONTAINERS {
-        for value in [
-            ema(Py::Module(average.clone())),
-            ema(Py::Module(updated.clone())),
-        ] {
+        for value in [ema(Py::Module(average.clone())), ema(Py::Module(updated.clone()))] {
             let found = load(&value, container);
             assert!(found.is_ema);
             assert!(constants(&found) == constants(&plain));
         }
-        let data_parallel = wrapped(
-            "torch.nn.parallel.distributed.DistributedDataParallel",
-            "module",
-        );
+        let data_parallel =
+            wrapped("torch.nn.parallel.distributed.DistributedDataParallel", "module");
         for value in [
             Py::Module(average.clone()),
-            Py::Module(wrapped(
-                "torch.nn.parallel.data_parallel.DataParallel",
-                "module",
-            )),
+            Py::Module(wrapped("torch.nn.parallel.data_parallel.DataParallel", "module")),
             checkpoint(data_parallel),
-            checkpoint(wrapped(
-                "torch._dynamo.eval_frame.OptimizedModule",
-                "_orig_mod",
-            )),
+            checkpoint(wrapped("torch._dynamo.eval_frame.OptimizedModule", "_orig_mod")),
             Py::Module(wrapped("models.common.AutoShape", "model")),
         ] {
             let found = load(&value, container);
@@ -173,20 +149,11 @@ fn images_have_the_channels_that_the_first_convolution_reads() {
         model(vec![after(contract), after(conv), after(detect(&[8]))])
     };
     let norm = |channels: usize| {
-        let layers = vec![
-            batch_norm(channels, 3),
-            block(channels, 8, 3, 2, 1),
-            detect(&[8]),
-        ];
+        let layers = vec![batch_norm(channels, 3), block(channels, 8, 3, 2, 1), detect(&[8])];
         model(layers.into_iter().map(after).collect())
     };
     for channels in [1, 2, 3, 4, 6, 12] {
-        for made in [
-            small(channels),
-            focus(channels),
-            pixels(channels),
-            norm(channels),
-        ] {
+        for made in [small(channels), focus(channels), pixels(channels), norm(channels)] {
             let graph = load(&checkpoint(made), Container::Zip).graph;
             let ty = graph.ty(graph.inputs()[0]).expect("types are known");
             assert_eq!(ty.shape, [1, channels, 16, 24]);
@@ -202,45 +169,21 @@ fn what_is_no_model_is_named_with_the_way_on() {
     let weights = || Py::Dict(vec![(key("0.weight"), tensor()), (key("0.bias"), tensor())]);
     let dict = |name: &str, value| Py::Dict(vec![(key("epoch"), Py::Int(3)), (key(name), value)]);
     let other = Module::new("yolov6.models.yolo.Model").child("backbone", block(3, 8, 3, 1, 1));
-    let unknown = model(vec![
-        after(block_of("Backdoor")),
-        after(conv2d(3, 8, 1, 1, 1)),
-    ]);
-    let text = model(vec![
-        after(conv2d(3, 8, 1, 1, 1)),
-        after(block_of("C2fAttn")),
-    ]);
+    let unknown = model(vec![after(block_of("Backdoor")), after(conv2d(3, 8, 1, 1, 1))]);
+    let text = model(vec![after(conv2d(3, 8, 1, 1, 1)), after(block_of("C2fAttn"))]);
     let rtdetr = model(vec![
         after(conv2d(3, 8, 1, 1, 1)),
-        joining(
-            Module::new("ultralytics.nn.modules.head.RTDETRDecoder"),
-            &[-1],
-        ),
+        joining(Module::new("ultralytics.nn.modules.head.RTDETRDecoder"), &[-1]),
     ]);
     for (value, expected) in [
-        (
-            weights(),
-            "checkpoint: weights alone (2 tensors, a state dict)",
-        ),
+        (weights(), "checkpoint: weights alone (2 tensors, a state dict)"),
         (dict("model", weights()), "`model`: weights alone"),
         (dict("state_dict", weights()), "`state_dict`: weights alone"),
-        (
-            dict("ema", dict("module", weights())),
-            "`module`: weights alone",
-        ),
-        (
-            dict("lr", Py::Float(0.1)),
-            "expected a model under `ema` or `model`",
-        ),
+        (dict("ema", dict("module", weights())), "`module`: weights alone"),
+        (dict("lr", Py::Float(0.1)), "expected a model under `ema` or `model`"),
         (Py::List(vec![]), "expected a model under `ema` or `model`"),
-        (
-            checkpoint(other),
-            "`yolov6.models.yolo.Model` is not a network in the layout",
-        ),
-        (
-            checkpoint(unknown),
-            "class `ultralytics.nn.modules.block.Backdoor` is not known",
-        ),
+        (checkpoint(other), "`yolov6.models.yolo.Model` is not a network in the layout"),
+        (checkpoint(unknown), "class `ultralytics.nn.modules.block.Backdoor` is not known"),
         (checkpoint(text), "a block that reads text is not supported"),
         (checkpoint(rtdetr), "a transformer decoder is not supported"),
     ] {
@@ -255,22 +198,14 @@ fn archives_of_other_kinds_are_named() {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for name in names {
             let options = SimpleFileOptions::default();
-            writer
-                .start_file(*name, options)
-                .expect("memory is writable");
+            writer.start_file(*name, options).expect("memory is writable");
             writer.write_all(b"\x80\x02N.").expect("memory is writable");
         }
         writer.finish().expect("memory is writable").into_inner()
     };
     for (names, expected) in [
-        (
-            &["best/data.pkl", "best/constants.pkl", "best/code/a.py"][..],
-            "a TorchScript archive",
-        ),
-        (
-            &["images/a.jpg"],
-            "a zip archive that torch.save did not write",
-        ),
+        (&["best/data.pkl", "best/constants.pkl", "best/code/a.py"][..], "a TorchScript archive"),
+        (&["images/a.jpg"], "a zip archive that torch.save did not write"),
     ] {
         let error = parse(&archive(names), &LoadOptions::default()).expect_err("it is refused");
         assert!(error.to_string().contains(expected), "{error}");

@@ -37,11 +37,7 @@ fn read_bounded(bytes: &[u8], what: &str) -> bool {
     // The highest mark of the process never falls, so that one bound holds for the whole run.
     let peak = ALLOCATOR.max_allocated().saturating_sub(before);
     let allowed = 3 * bytes.len() + 64 * MIB;
-    assert!(
-        peak <= allowed,
-        "{what}: {peak} bytes for a file of {}",
-        bytes.len()
-    );
+    assert!(peak <= allowed, "{what}: {peak} bytes for a file of {}", bytes.len());
     ok
 }
 
@@ -138,9 +134,7 @@ fn made_layers() -> Vec<Module> {
         .with("size", ints(&[12, 16]))
         .with("scale_factor", Py::None)
         .with("mode", Py::Str("bilinear".to_owned()));
-    let cut = block_of("CBLinear")
-        .with("c2s", ints(&[3, 5]))
-        .child("conv", conv2d(8, 8, 1, 2, 6));
+    let cut = block_of("CBLinear").with("c2s", ints(&[3, 5])).child("conv", conv2d(8, 8, 1, 2, 6));
     let fuse = block_of("CBFuse").with("idx", ints(&[1]));
     let layers = vec![
         block(3, 8, 3, 2, 1),
@@ -186,10 +180,7 @@ fn modules_that_hold_each_other_without_end_are_an_error() {
     for _ in 0..30 {
         nested = torch("Sequential").child("0", nested);
     }
-    let file = save(
-        &checkpoint(model(vec![after(nested), after(detect(&[3]))])),
-        Container::Zip,
-    );
+    let file = save(&checkpoint(model(vec![after(nested), after(detect(&[3]))])), Container::Zip);
     let bytes = with_pickle(&file, |pickle| {
         // After the first child, the memo gives it again under another name.
         let mut at = 0;
@@ -202,10 +193,7 @@ fn modules_that_hold_each_other_without_end_are_an_error() {
         }
     });
     let error = parse(&bytes, &LoadOptions::default()).expect_err("it is refused");
-    assert!(
-        error.to_string().contains("unfolds to more than"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("unfolds to more than"), "{error}");
 }
 
 /// How many files each test reads.
@@ -253,11 +241,7 @@ fn claims_beyond_the_file_are_errors() {
     let huge = b"(J\0\0\0\x01J\0\0\0\x01K\x03K\x03t";
     let far = b"(K\x6cJ\xff\xff\xff\x7fK\x03K\x01t";
     for (from, to, expected) in [
-        (
-            &b"(K\x10K\x0cK\x03K\x03t"[..],
-            &huge[..],
-            "unfolds to more than",
-        ),
+        (&b"(K\x10K\x0cK\x03K\x03t"[..], &huge[..], "unfolds to more than"),
         (b"(K\x6cK\x09K\x03K\x01t", far, "must hold"),
         (
             b"cmodels.common\nFocus\n",

@@ -16,10 +16,7 @@ fn asset(name: &str) -> Option<PathBuf> {
 }
 
 fn load(name: &str, imgsz: Option<usize>) -> Option<Checkpoint> {
-    let options = LoadOptions {
-        imgsz: imgsz.map(|n| [n, n]),
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { imgsz: imgsz.map(|n| [n, n]), ..LoadOptions::default() };
     Some(checkpoint::load(&asset(name)?, &options).expect("the checkpoint loads"))
 }
 
@@ -27,18 +24,13 @@ fn run(graph: &Graph, image: &[f32]) -> Vec<f32> {
     let plan = Plan::compile(graph, &[], &PlanOptions::default()).expect("the graph compiles");
     let mut session = Session::new(&Arc::new(plan), 1).expect("the arena fits");
     let outputs = session.run(&[image]).expect("the graph runs");
-    outputs[0]
-        .as_slice::<f32>()
-        .expect("boxes are f32")
-        .to_vec()
+    outputs[0].as_slice::<f32>().expect("boxes are f32").to_vec()
 }
 
 /// The difference of two outputs as a share of the range of the second.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
-    let (low, high) = expected
-        .iter()
-        .fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+    let (low, high) = expected.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
     let pairs = found.iter().zip(expected);
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / (high - low)
 }
@@ -65,10 +57,7 @@ fn npy(name: &str) -> Option<Vec<f32>> {
 fn checkpoints_equal_their_exports() {
     for (name, export) in [
         ("yolov5n_coco.pt", "yolov5n_coco_fused_op17.onnx"),
-        (
-            "yolov5n_coco_focus.pt",
-            "yolov5n_coco_focus_fused_op17.onnx",
-        ),
+        ("yolov5n_coco_focus.pt", "yolov5n_coco_focus_fused_op17.onnx"),
         ("yolov8n_deeppcb.pt", "yolov8n_deeppcb_320_fused_op17.onnx"),
     ] {
         let (Some(found), Some(export)) = (load(name, None), asset(export)) else {
@@ -108,10 +97,7 @@ fn batch_normalization_is_kept_and_metadata_travels() {
     let Some(found) = load("yolov8n_deeppcb.pt", None) else {
         return;
     };
-    let norms = found
-        .graph
-        .nodes()
-        .filter(|(_, n)| matches!(n.op, Op::BatchNormalization(_)));
+    let norms = found.graph.nodes().filter(|(_, n)| matches!(n.op, Op::BatchNormalization(_)));
     assert_eq!(norms.count(), 57);
     assert_eq!(found.names[4], "copper");
     assert_eq!(found.strides, [8.0, 16.0, 32.0]);
@@ -126,10 +112,7 @@ fn an_end_to_end_head_gives_the_best_detections_once() {
     let Some(path) = asset("structural/yolo26n_random.pt") else {
         return;
     };
-    let options = LoadOptions {
-        imgsz: Some([64, 64]),
-        end_to_end: true,
-    };
+    let options = LoadOptions { imgsz: Some([64, 64]), end_to_end: true };
     let graph = checkpoint::load(&path, &options).expect("it loads").graph;
     assert_eq!(graph.metadata["end2end"], "True");
     let image = Tensor::new([1, 3, 64, 64], picture(64)).expect("an image");

@@ -21,10 +21,7 @@ fn outputs(mut layers: Vec<Module>, channels: usize) -> Image {
     let at = layers.len();
     layers.push(after(detect(&[channels])));
     let file = save(&checkpoint(model(layers)), Container::Zip);
-    let options = LoadOptions {
-        imgsz: Some([SHAPE[1], SHAPE[2]]),
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { imgsz: Some([SHAPE[1], SHAPE[2]]), ..LoadOptions::default() };
     let graph = parse(&file, &options).expect("it loads").graph;
     let input = Values::new([1, SHAPE[0], SHAPE[1], SHAPE[2]], image().v).expect("an image");
     let values = interpreter::run_all(&graph, &[input]).expect("it runs");
@@ -52,8 +49,7 @@ fn nothing() -> Module {
     let same = |value| Tensor::new(&[SHAPE[0]], vec![value; SHAPE[0]]);
     let mut norm = batch_norm(SHAPE[0], 1);
     norm.parameters.clear();
-    norm.weight("running_mean", same(0.0))
-        .weight("running_var", same(1.0 - 1e-3))
+    norm.weight("running_mean", same(0.0)).weight("running_var", same(1.0 - 1e-3))
 }
 
 /// One module on the image.
@@ -94,9 +90,8 @@ fn plain_bottleneck(m: &Module, x: &Image) -> Image {
 fn downsampling_blocks_equal_their_definition() {
     let aconv = block_of("AConv").child("cv1", block(8, 6, 3, 2, 1));
     check(aconv, |m, x| through(m, "cv1", &smooth(x)));
-    let adown = block_of("ADown")
-        .child("cv1", block(4, 5, 3, 2, 1))
-        .child("cv2", block(4, 5, 1, 1, 2));
+    let adown =
+        block_of("ADown").child("cv1", block(4, 5, 3, 2, 1)).child("cv2", block(4, 5, 1, 1, 2));
     check(adown, |m, x| {
         let [a, b] = halves(&smooth(x));
         let b = max_pool(&b, [3, 2, 1]);
@@ -181,13 +176,7 @@ fn cross_stage_blocks_equal_their_definition() {
     });
     let hg = block_of("HGBlock")
         .with("add", Py::Bool(true))
-        .child(
-            "m",
-            list(
-                "ModuleList",
-                vec![block(8, 4, 3, 1, 1), block(4, 4, 3, 1, 2)],
-            ),
-        )
+        .child("m", list("ModuleList", vec![block(8, 4, 3, 1, 1), block(4, 4, 3, 1, 2)]))
         .child("sc", block(16, 6, 1, 1, 3))
         .child("ec", block(6, 8, 1, 1, 4));
     check(hg, |m, x| {
@@ -243,10 +232,7 @@ fn pyramids_of_poolings_equal_their_definition() {
 #[test]
 fn parallel_convolutions_are_summed() {
     let branch = |k, seed| conv2d(8, 8, k, 1, seed);
-    for names in [
-        ["conv1", "conv2", "bn"],
-        ["rbr_dense", "rbr_1x1", "rbr_identity"],
-    ] {
+    for names in [["conv1", "conv2", "bn"], ["rbr_dense", "rbr_1x1", "rbr_identity"]] {
         let rep = Module::new("models.common.RepConv")
             .child(names[0], sequential(vec![branch(3, 1)]))
             .child(names[1], sequential(vec![branch(1, 2)]))
@@ -278,10 +264,9 @@ fn parallel_convolutions_are_summed() {
 fn lists_are_cut_chosen_and_fused() {
     // Two layers give a list each, one at half the size.
     let cut = |sizes: &[i64], stride, seed| {
-        block_of("CBLinear").with("c2s", ints(sizes)).child(
-            "conv",
-            conv2d(8, sizes.iter().sum::<i64>() as usize, 1, stride, seed),
-        )
+        block_of("CBLinear")
+            .with("c2s", ints(sizes))
+            .child("conv", conv2d(8, sizes.iter().sum::<i64>() as usize, 1, stride, seed))
     };
     let stem = || after(conv2d(8, 8, 1, 1, 9));
     let mut layers = vec![stem()];
@@ -293,9 +278,8 @@ fn lists_are_cut_chosen_and_fused() {
     let x = convolve(&layers[0], &image());
     let a = convolve(layers[1].at("conv"), &x).channels(3, 4);
     let b = convolve(layers[2].at("conv"), &x).channels(0, 4);
-    let enlarged = Image::from_fn([4, x.h, x.w], |c, i, j| {
-        a.at(c, (i / 2) as isize, (j / 2) as isize)
-    });
+    let enlarged =
+        Image::from_fn([4, x.h, x.w], |c, i, j| a.at(c, (i / 2) as isize, (j / 2) as isize));
     let expected = convolve(&layers[3], &x).add(&enlarged).add(&b);
     assert_same("CBFuse", &outputs(layers.clone(), 4), &expected);
     layers.truncate(2);
@@ -304,10 +288,7 @@ fn lists_are_cut_chosen_and_fused() {
     let add = joining(block_of("Shortcut"), &[0, 1]);
     let layers = vec![stem(), after(block(8, 8, 3, 1, 4)), add];
     let x = convolve(&layers[0], &image());
-    let y = silu(&normalize(
-        layers[1].at("bn"),
-        &convolve(layers[1].at("conv"), &x),
-    ));
+    let y = silu(&normalize(layers[1].at("bn"), &convolve(layers[1].at("conv"), &x)));
     assert_same("Shortcut", &outputs(layers, 8), &x.add(&y));
 }
 
@@ -337,32 +318,21 @@ fn pixels_are_moved_to_channels_and_back() {
 fn layers_of_torch_equal_their_definition() {
     let sides = |name: &str| torch(name).with("padding", ints(&[1, 2, 0, 1]));
     let rows = [0, 1, 1, 2];
-    check(sides("ZeroPad2d"), |_, x| {
-        padded(x, rows, |x, c, i, j| x.at(c, i, j))
+    check(sides("ZeroPad2d"), |_, x| padded(x, rows, |x, c, i, j| x.at(c, i, j)));
+    check(sides("ConstantPad2d").with("value", Py::Float(0.5)), |_, x| {
+        padded(x, rows, |x, c, i, j| {
+            let inside = i < x.h as isize && (0..x.w as isize).contains(&j);
+            if inside { x.at(c, i, j) } else { 0.5 }
+        })
     });
-    check(
-        sides("ConstantPad2d").with("value", Py::Float(0.5)),
-        |_, x| {
-            padded(x, rows, |x, c, i, j| {
-                let inside = i < x.h as isize && (0..x.w as isize).contains(&j);
-                if inside { x.at(c, i, j) } else { 0.5 }
-            })
-        },
-    );
     check(sides("ReplicationPad2d"), |_, x| {
         padded(x, rows, |x, c, i, j| {
-            x.at(
-                c,
-                i.clamp(0, x.h as isize - 1),
-                j.clamp(0, x.w as isize - 1),
-            )
+            x.at(c, i.clamp(0, x.h as isize - 1), j.clamp(0, x.w as isize - 1))
         })
     });
     check(sides("ReflectionPad2d"), |_, x| {
         let fold = |i: isize, n: usize| (n as isize - 1) - (n as isize - 1 - i.abs()).abs();
-        padded(x, rows, move |x, c, i, j| {
-            x.at(c, fold(i, x.h), fold(j, x.w))
-        })
+        padded(x, rows, move |x, c, i, j| x.at(c, fold(i, x.h), fold(j, x.w)))
     });
     for include in [true, false] {
         let mean = torch("AvgPool2d")
@@ -396,30 +366,26 @@ fn layers_of_torch_equal_their_definition() {
 fn activations_equal_their_definition() {
     type Function = fn(f32) -> f32;
     let tanh = |m: Module| m.with("approximate", Py::Str("tanh".to_owned()));
-    let cases: Vec<(Module, Function)> = vec![
-        (torch("Mish"), |x| x * x.exp().ln_1p().tanh()),
-        (tanh(torch("GELU")), |x| {
-            0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044715 * x.powi(3))).tanh())
-        }),
-        (torch("ELU").with("alpha", Py::Float(0.5)), |x| {
-            if x < 0.0 { 0.5 * x.exp_m1() } else { x }
-        }),
-        (torch("SELU"), |x| {
-            1.050_701 * if x < 0.0 { 1.673_263_2 * x.exp_m1() } else { x }
-        }),
-        (torch("Softplus").int("beta", 1), |x| x.exp().ln_1p()),
-        (torch("Softsign"), |x| x / (1.0 + x.abs())),
-        (
-            torch("Hardtanh")
-                .with("min_val", Py::Float(-0.5))
-                .with("max_val", Py::Float(1.5)),
-            |x| x.clamp(-0.5, 1.5),
-        ),
-        (
-            torch("PReLU").weight("weight", Tensor::new(&[1], vec![0.25])),
-            |x| if x < 0.0 { 0.25 * x } else { x },
-        ),
-    ];
+    let cases: Vec<(Module, Function)> =
+        vec![
+            (torch("Mish"), |x| x * x.exp().ln_1p().tanh()),
+            (tanh(torch("GELU")), |x| {
+                0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044715 * x.powi(3))).tanh())
+            }),
+            (torch("ELU").with("alpha", Py::Float(0.5)), |x| {
+                if x < 0.0 { 0.5 * x.exp_m1() } else { x }
+            }),
+            (torch("SELU"), |x| 1.050_701 * if x < 0.0 { 1.673_263_2 * x.exp_m1() } else { x }),
+            (torch("Softplus").int("beta", 1), |x| x.exp().ln_1p()),
+            (torch("Softsign"), |x| x / (1.0 + x.abs())),
+            (
+                torch("Hardtanh").with("min_val", Py::Float(-0.5)).with("max_val", Py::Float(1.5)),
+                |x| x.clamp(-0.5, 1.5),
+            ),
+            (torch("PReLU").weight("weight", Tensor::new(&[1], vec![0.25])), |x| {
+                if x < 0.0 { 0.25 * x } else { x }
+            }),
+        ];
     for (module, function) in cases {
         check(module, |_, x| x.map(function));
     }
@@ -429,28 +395,19 @@ fn activations_equal_their_definition() {
     for (x, y) in near.v.iter().zip(&gelu.v) {
         let share = y / x;
         assert!(x.abs() < 1e-3 || (0.0..=1.0).contains(&share), "{x} {y}");
-        assert!(
-            (x - 1.0).abs() > 1e-2 || (share - 0.8413).abs() < 3e-3,
-            "{x} {y}"
-        );
+        assert!((x - 1.0).abs() > 1e-2 || (share - 0.8413).abs() < 3e-3, "{x} {y}");
     }
     let slopes = torch("PReLU").weight("weight", Tensor::noise(&[8], 0.5, 3));
     check(slopes, |m, x| {
         Image::from_fn([8, x.h, x.w], |c, i, j| {
             let v = x.at(c, i as isize, j as isize);
-            if v < 0.0 {
-                m.values("weight")[c] * v
-            } else {
-                v
-            }
+            if v < 0.0 { m.values("weight")[c] * v } else { v }
         })
     });
     let funnel = Module::new("utils.activations.FReLU")
         .child("conv", grouped(8, 8, 3, 1, 8, 1))
         .child("bn", batch_norm(8, 2));
-    check(funnel, |m, x| {
-        x.zip(&normalize(m.at("bn"), &convolve(m.at("conv"), x)), f32::max)
-    });
+    check(funnel, |m, x| x.zip(&normalize(m.at("bn"), &convolve(m.at("conv"), x)), f32::max));
 }
 
 #[test]
@@ -464,9 +421,7 @@ fn gates_multiply_channels_and_positions() {
         let mean = |c: usize| x.channels(c, 1).v.iter().sum::<f32>() / (x.h * x.w) as f32;
         let means = Image::from_fn([8, 1, 1], |c, _, _| mean(c));
         let gates = convolve(m.at("fc"), &means).map(sigmoid);
-        Image::from_fn([8, x.h, x.w], |c, i, j| {
-            gates.v[c] * x.at(c, i as isize, j as isize)
-        })
+        Image::from_fn([8, x.h, x.w], |c, i, j| gates.v[c] * x.at(c, i as isize, j as isize))
     });
     let positions = Module::new("ultralytics.nn.modules.conv.SpatialAttention")
         .child("cv1", conv2d(2, 1, 3, 1, 1))
@@ -475,11 +430,7 @@ fn gates_multiply_channels_and_positions() {
         let column = |i: usize, j: usize| (0..8).map(move |c| (c, i as isize, j as isize));
         let summary = Image::from_fn([2, x.h, x.w], |c, i, j| {
             let values = column(i, j).map(|(c, i, j)| x.at(c, i, j));
-            if c == 0 {
-                values.sum::<f32>() / 8.0
-            } else {
-                values.fold(f32::MIN, f32::max)
-            }
+            if c == 0 { values.sum::<f32>() / 8.0 } else { values.fold(f32::MIN, f32::max) }
         });
         let gate = convolve(m.at("cv1"), &summary).map(sigmoid);
         Image::from_fn([8, x.h, x.w], |c, i, j| {
@@ -581,17 +532,10 @@ fn transformers_equal_their_definition() {
             let at = i * x.w + j;
             let place = if c < 4 { at / x.h } else { at % x.h } as f32;
             let angle = place * [1.0, 0.01][c % 2];
-            if c / 2 % 2 == 0 {
-                angle.sin()
-            } else {
-                angle.cos()
-            }
+            if c / 2 % 2 == 0 { angle.sin() } else { angle.cos() }
         });
         let q = x.add(&places);
-        let x = plain_layer_norm(
-            m.at("norm1"),
-            &plain_multi_head(m.at("ma"), [&q, &q, x]).add(x),
-        );
+        let x = plain_layer_norm(m.at("norm1"), &plain_multi_head(m.at("ma"), [&q, &q, x]).add(x));
         let y = apply(m.at("fc1").values("weight"), None, &x).map(|v| v.max(0.0));
         let y = apply(m.at("fc2").values("weight"), None, &y);
         plain_layer_norm(m.at("norm2"), &x.add(&y))

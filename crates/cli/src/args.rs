@@ -1,8 +1,5 @@
 //! What can be typed. The doc comments of fields are the help texts.
-#![allow(
-    missing_docs,
-    reason = "fields that gather other arguments have no help text"
-)]
+#![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
 mod pruning;
 
 use crate::files::{Files, MODEL};
@@ -487,10 +484,8 @@ fn keyed<T: Copy + Send + Sync>(
     list: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
     let value = move |name: String| {
-        let (_, value) = list
-            .iter()
-            .find(|(key, _)| *key == name)
-            .expect("only names of the list are accepted");
+        let (_, value) =
+            list.iter().find(|(key, _)| *key == name).expect("only names of the list are accepted");
         *value
     };
     PossibleValuesParser::new(list.iter().map(|(name, _)| *name)).map(value)
@@ -513,10 +508,7 @@ fn parse_ratio(text: &str) -> Result<f64, String> {
 }
 
 fn parse_share<T: FromStr + PartialOrd + From<f32>>(text: &str) -> Result<T, String> {
-    let share = text
-        .parse::<T>()
-        .ok()
-        .filter(|v| *v >= 0.0.into() && *v <= 1.0.into());
+    let share = text.parse::<T>().ok().filter(|v| *v >= 0.0.into() && *v <= 1.0.into());
     share.ok_or_else(|| format!("expected a number from 0 to 1, found `{text}`"))
 }
 

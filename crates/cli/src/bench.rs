@@ -88,12 +88,7 @@ fn builtin(model: &Model, common: &CommonArgs) -> Result<Timed> {
 fn onnx_runtime(model: &Model, common: &CommonArgs) -> Result<Timed> {
     let library = engine::onnx_runtime(common)?;
     let network = library.network(model, engine::threads(common))?;
-    Ok(Timed {
-        network: Box::new(network),
-        inputs: inputs(model)?,
-        plan: None,
-        honest: true,
-    })
+    Ok(Timed { network: Box::new(network), inputs: inputs(model)?, plan: None, honest: true })
 }
 
 /// Numbers for every input, whatever the model predicts.
@@ -132,11 +127,7 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
         }
         EngineName::Onnxruntime => onnx_runtime(&model, common)?,
     };
-    let measured = if timed.honest {
-        Some(time(&mut timed, args)?)
-    } else {
-        None
-    };
+    let measured = if timed.honest { Some(time(&mut timed, args)?) } else { None };
     let latency_ms = measured.map(|m| m.latency);
     let listed = timed.plan.as_ref().filter(|_| args.plan);
     let threads = engine::threads(common);
@@ -175,25 +166,14 @@ fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRe
 
 fn time(timed: &mut Timed, args: &BenchArgs) -> Result<Measured> {
     let inputs = timed.inputs.slices();
-    let runs = Runs {
-        warmup: args.warmup,
-        timed: args.runs,
-    };
+    let runs = Runs { warmup: args.warmup, timed: args.runs };
     let infer = || timed.network.infer(&inputs).map(|_| ());
     Ok(Measured::of_runs::<YoloError>(runs, infer)?)
 }
 
 const ROWS: &[Row<ModelRecord>] = &[
-    row(
-        "file size",
-        |m| megabytes(m.file_bytes),
-        |m| Some(m.file_bytes as f64),
-    ),
-    row(
-        "parameters",
-        |m| grouped(m.params),
-        |m| Some(m.params as f64),
-    ),
+    row("file size", |m| megabytes(m.file_bytes), |m| Some(m.file_bytes as f64)),
+    row("parameters", |m| grouped(m.params), |m| Some(m.params as f64)),
     row("MACs", |m| grouped(m.macs), |m| Some(m.macs as f64)),
     row("MACs in INT8", |m| percent(m.int8_macs_share), |_| None),
     row(
@@ -206,37 +186,17 @@ const ROWS: &[Row<ModelRecord>] = &[
         |m| m.peak_rss_bytes.map_or(NOT_AVAILABLE.to_owned(), megabytes),
         |m| m.peak_rss_bytes.map(|b| b as f64),
     ),
-    row(
-        "latency, median",
-        |m| milliseconds(m, |l| l.median),
-        |m| m.latency_ms.map(|l| l.median),
-    ),
-    row(
-        "latency, fastest",
-        |m| milliseconds(m, |l| l.min),
-        |m| m.latency_ms.map(|l| l.min),
-    ),
-    row(
-        "latency, p90",
-        |m| milliseconds(m, |l| l.p90),
-        |m| m.latency_ms.map(|l| l.p90),
-    ),
-    row(
-        "images/s",
-        |m| figure(m.images_per_s, |v| format!("{v:.1}")),
-        |m| m.images_per_s,
-    ),
+    row("latency, median", |m| milliseconds(m, |l| l.median), |m| m.latency_ms.map(|l| l.median)),
+    row("latency, fastest", |m| milliseconds(m, |l| l.min), |m| m.latency_ms.map(|l| l.min)),
+    row("latency, p90", |m| milliseconds(m, |l| l.p90), |m| m.latency_ms.map(|l| l.p90)),
+    row("images/s", |m| figure(m.images_per_s, |v| format!("{v:.1}")), |m| m.images_per_s),
     row(
         "images/s, streams",
         |m| figure(m.streams_images_per_s, |v| format!("{v:.1}")),
         |m| m.streams_images_per_s,
     ),
     row("energy per image", |m| joules(m.energy_j), |m| m.energy_j),
-    row(
-        "power",
-        |m| power(m).map_or(NOT_AVAILABLE.to_owned(), |w| format!("{w:.1} W")),
-        power,
-    ),
+    row("power", |m| power(m).map_or(NOT_AVAILABLE.to_owned(), |w| format!("{w:.1} W")), power),
 ];
 
 /// A figure as text; a dash where there is none.
@@ -281,10 +241,7 @@ fn print(record: &Record) {
     say!(
         "engine {}{}, {} threads, {} timed runs{}",
         first.engine,
-        first
-            .isa
-            .as_ref()
-            .map_or(String::new(), |i| format!(" ({i})")),
+        first.isa.as_ref().map_or(String::new(), |i| format!(" ({i})")),
         first.threads,
         first.runs,
         if warmup.is_empty() {
@@ -313,9 +270,6 @@ fn print_notes(record: &Record) {
     let widened = |m: &&ModelRecord| !m.other_floats.is_empty();
     for m in record.models.iter().filter(builtin).filter(widened) {
         let floats = m.other_floats.join(", ");
-        say!(
-            "{}: its floats are {floats}; they are computed in f32",
-            m.model
-        );
+        say!("{}: its floats are {floats}; they are computed in f32", m.model);
     }
 }

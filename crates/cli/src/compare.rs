@@ -81,10 +81,9 @@ fn evaluate(
     let (head, mut sessions) = engine::detectors(model, common, engine::threads(common), 1)?;
     let mut warnings = model::warnings(model, Some(&head));
     let progress = Progress::new("images", dataset.images.len());
-    let evaluation = evaluate_sessions(&mut sessions, dataset, THRESHOLDS, &|done| {
-        progress.at(done)
-    })
-    .with_context(|| model.path.display().to_string())?;
+    let evaluation =
+        evaluate_sessions(&mut sessions, dataset, THRESHOLDS, &|done| progress.at(done))
+            .with_context(|| model.path.display().to_string())?;
     drop(progress);
     let doubt = evaluation.doubt.map(|d| d.describe(&head));
     model::warn(model, doubt.as_slice());
@@ -147,9 +146,7 @@ fn draw(
         let halves = results.map(|r| report::drawn(&pixels, r, found.image_id, dataset));
         let stem = image.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = dir.join(format!("{:04}_{stem}.jpg", drawn.len() + 1));
-        common
-            .files
-            .draws(std::slice::from_ref(&path), dataset.files())?;
+        common.files.draws(std::slice::from_ref(&path), dataset.files())?;
         save_image(&report::side_by_side(&halves), &path)?;
         drawn.push(path.display().to_string());
     }
@@ -171,17 +168,10 @@ fn print(r: &Record, worst: usize) {
     align_right(&mut rows, 1);
     say!("{rows}");
     if r.layers.len() > worst {
-        say!(
-            "showing the worst {worst} of {} layers; --json contains all of them",
-            r.layers.len()
-        );
+        say!("showing the worst {worst} of {} layers; --json contains all of them", r.layers.len());
     }
     let [a, b] = &r.metrics;
-    say!(
-        "map_50_95     {:.4} and {:.4}",
-        a.coco.map_50_95,
-        b.coco.map_50_95
-    );
+    say!("map_50_95     {:.4} and {:.4}", a.coco.map_50_95, b.coco.map_50_95);
     let [a, b] = r.int8_macs_share.map(percent);
     say!("MACs in INT8  {a} and {b}");
     let i = &r.map_50_95_ratio;

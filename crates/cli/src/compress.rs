@@ -51,23 +51,14 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     drop(stages);
     print(&args.out, &record);
     write_json(common.json.as_deref(), &record)?;
-    Ok(if record.gate.passed {
-        Verdict::Done
-    } else {
-        Verdict::GateFailed
-    })
+    Ok(if record.gate.passed { Verdict::Done } else { Verdict::GateFailed })
 }
 
 /// The settings of another run. What is typed besides may repeat them, and is refused where it contradicts.
 fn of_another_run(path: &Path, reading: &Reading, common: &CommonArgs) -> Result<Recipe> {
     let recipe = Recipe::read(path)?;
     let imgsz = |[height, width]: [usize; 2]| format!("{height}x{width}");
-    agrees(
-        "--imgsz",
-        reading.imgsz.map(imgsz),
-        recipe.imgsz.map(imgsz),
-        path,
-    )?;
+    agrees("--imgsz", reading.imgsz.map(imgsz), recipe.imgsz.map(imgsz), path)?;
     agrees(
         "--family",
         reading.family.map(|f| f.name.to_owned()),
@@ -127,10 +118,7 @@ fn run_dir(args: &CompressArgs, recipe: &Recipe) -> Result<RunDir> {
         );
     }
     if !args.resume && !RunDir::own_files(&args.out).is_empty() {
-        note!(
-            "removing the run that is in {} (--resume continues it instead)",
-            args.out.display()
-        );
+        note!("removing the run that is in {} (--resume continues it instead)", args.out.display());
     }
     Ok(RunDir::create(&args.out, args.resume)?)
 }
@@ -155,38 +143,16 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
             Some(share) => PruneRecipe::keeping_contribution(options, share),
             None => PruneRecipe::removing_macs(options, args.attempts.macs),
         },
-        quantize: QuantizeRecipe {
-            target: args.quant.target,
-            calibrator: args.quant.calibrator,
-        },
-        gate: GateRecipe {
-            keep: args.gate.keep,
-            strict: args.gate.strict,
-        },
+        quantize: QuantizeRecipe { target: args.quant.target, calibrator: args.quant.calibrator },
+        gate: GateRecipe { keep: args.gate.keep, strict: args.gate.strict },
     })
 }
 
 const ROWS: &[Row<StageRecord>] = &[
-    row(
-        "file",
-        |s| megabytes(s.file_bytes),
-        |s| Some(s.file_bytes as f64),
-    ),
-    row(
-        "parameters",
-        |s| grouped(s.footprint.params),
-        |s| Some(s.footprint.params as f64),
-    ),
-    row(
-        "MACs",
-        |s| grouped(s.footprint.macs),
-        |s| Some(s.footprint.macs as f64),
-    ),
-    row(
-        "MACs in INT8",
-        |s| percent(s.footprint.int8_macs_share),
-        |_| None,
-    ),
+    row("file", |s| megabytes(s.file_bytes), |s| Some(s.file_bytes as f64)),
+    row("parameters", |s| grouped(s.footprint.params), |s| Some(s.footprint.params as f64)),
+    row("MACs", |s| grouped(s.footprint.macs), |s| Some(s.footprint.macs as f64)),
+    row("MACs in INT8", |s| percent(s.footprint.int8_macs_share), |_| None),
     row(
         "arena",
         |s| megabytes(s.footprint.arena_bytes as u64),
@@ -197,35 +163,22 @@ const ROWS: &[Row<StageRecord>] = &[
         |s| format!("{:.4}", s.metrics.coco.map_50_95),
         |s| Some(s.metrics.coco.map_50_95),
     ),
-    row(
-        "map_50",
-        |s| format!("{:.4}", s.metrics.coco.map_50),
-        |s| Some(s.metrics.coco.map_50),
-    ),
-    row("latency", latency, |s| {
-        s.footprint.latency_ms.map(|l| l.median)
-    }),
-    row(
-        "energy per image",
-        |s| joules(s.footprint.energy_j),
-        |s| s.footprint.energy_j,
-    ),
+    row("map_50", |s| format!("{:.4}", s.metrics.coco.map_50), |s| Some(s.metrics.coco.map_50)),
+    row("latency", latency, |s| s.footprint.latency_ms.map(|l| l.median)),
+    row("energy per image", |s| joules(s.footprint.energy_j), |s| s.footprint.energy_j),
 ];
 
 fn latency(stage: &StageRecord) -> String {
     let latency = stage.footprint.latency_ms;
-    latency.map_or("runs in f32 here".to_owned(), |l| {
-        format!("{:.1} ms", l.median)
-    })
+    latency.map_or("runs in f32 here".to_owned(), |l| format!("{:.1} ms", l.median))
 }
 
 fn print(out: &Path, r: &CompressRecord) {
     let mut rows = table(&["", "before", "pruned", "after", "after / before"]);
     for row in ROWS {
         let pair = row.pair(&r.baseline, &r.quantized);
-        let ratio = pair.map_or("–".to_owned(), |(before, after)| {
-            format!("{:.3}", after / before)
-        });
+        let ratio =
+            pair.map_or("–".to_owned(), |(before, after)| format!("{:.3}", after / before));
         let [before, pruned, after] = [&r.baseline, &r.pruned, &r.quantized].map(row.text);
         rows.add_row([row.name.to_owned(), before, pruned, after, ratio]);
     }
@@ -240,23 +193,12 @@ fn print(out: &Path, r: &CompressRecord) {
     for warning in &r.warnings {
         say!("note: {warning}");
     }
-    let of_what = if r.gate.strict {
-        "the lower end of the interval"
-    } else {
-        "the mAP"
-    };
+    let of_what = if r.gate.strict { "the lower end of the interval" } else { "the mAP" };
     let verdict = if r.gate.passed { "passed" } else { "failed" };
-    say!(
-        "gate {verdict}: {of_what} had to keep {} of the mAP before",
-        percent(r.gate.keep)
-    );
+    say!("gate {verdict}: {of_what} had to keep {} of the mAP before", percent(r.gate.keep));
     let latency = r.quantized.footprint.latency_ms;
     if let Some(l) = latency.or(r.baseline.footprint.latency_ms) {
-        say!(
-            "latency: median of {} runs after {} runs of warm-up",
-            l.runs,
-            l.warmup_runs
-        );
+        say!("latency: median of {} runs after {} runs of warm-up", l.runs, l.warmup_runs);
     }
     if let Some(bytes) = memory::peak_rss_bytes() {
         say!("peak memory of this run: {}", megabytes(bytes));
@@ -273,10 +215,7 @@ fn attempt_text(t: &Attempt) -> String {
         asked.join("; ")
     );
     let held = t.holdout.map_or(String::new(), |h| {
-        format!(
-            ", {:.4} kept on the hold-out ({:.4} to {:.4})",
-            h.ratio, h.lower, h.upper
-        )
+        format!(", {:.4} kept on the hold-out ({:.4} to {:.4})", h.ratio, h.lower, h.upper)
     });
     let on_val = match (t.ratio, t.lower_bound, t.upper_bound) {
         (Some(ratio), Some(lower), Some(upper)) => {

@@ -107,10 +107,7 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
 
 /// The thresholds that were typed, and those of the family's own tools where none were.
 fn thresholds(args: &DetectArgs, usual: Thresholds) -> Thresholds {
-    Thresholds {
-        conf: args.conf.unwrap_or(usual.conf),
-        iou: args.iou.unwrap_or(usual.iou),
-    }
+    Thresholds { conf: args.conf.unwrap_or(usual.conf), iou: args.iou.unwrap_or(usual.iou) }
 }
 
 /// What was found in an image, which is drawn where a picture is asked for.
@@ -128,9 +125,7 @@ fn image_record(
         save_image(image, picture)?;
     }
     let named = |d: &Detection| DetectionRecord {
-        name: names
-            .get(d.class)
-            .map_or_else(|| format!("class {}", d.class), String::clone),
+        name: names.get(d.class).map_or_else(|| format!("class {}", d.class), String::clone),
         detection: *d,
     };
     Ok(ImageRecord {
@@ -150,17 +145,10 @@ fn list_images(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
         let entries = std::fs::read_dir(source)
             .with_context(|| format!("cannot read {}", source.display()))?;
-        let mut inside: Vec<PathBuf> = entries
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| is_image_name(p))
-            .collect();
+        let mut inside: Vec<PathBuf> =
+            entries.flatten().map(|e| e.path()).filter(|p| is_image_name(p)).collect();
         if inside.is_empty() {
-            bail!(
-                "{}: no images ({})",
-                source.display(),
-                IMAGE_EXTENSIONS.join(", ")
-            );
+            bail!("{}: no images ({})", source.display(), IMAGE_EXTENSIONS.join(", "));
         }
         inside.sort();
         images.extend(inside);
@@ -186,26 +174,22 @@ fn pictures(
 
 /// The image's own name, as PNG where it is of a kind that is not written; numbered when two folders share a name.
 fn free_name(path: &Path, taken: &mut BTreeSet<String>) -> String {
-    let stem = path
-        .file_stem()
-        .map_or("image".to_owned(), |s| s.to_string_lossy().into_owned());
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
+    let stem = path.file_stem().map_or("image".to_owned(), |s| s.to_string_lossy().into_owned());
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     let extension = extension
         .filter(|e| ["jpg", "jpeg", "png"].contains(&e.as_str()))
         .unwrap_or("png".to_owned());
-    let name = (1..)
-        .map(|n| {
-            if n == 1 {
-                format!("{stem}.{extension}")
-            } else {
-                format!("{stem}_{n}.{extension}")
-            }
-        })
-        .find(|name| !taken.contains(name))
-        .expect("a free number exists");
+    let name =
+        (1..)
+            .map(|n| {
+                if n == 1 {
+                    format!("{stem}.{extension}")
+                } else {
+                    format!("{stem}_{n}.{extension}")
+                }
+            })
+            .find(|name| !taken.contains(name))
+            .expect("a free number exists");
     taken.insert(name.clone());
     name
 }

@@ -20,10 +20,7 @@ pub(crate) fn threads(args: &CommonArgs) -> usize {
 pub(crate) fn options(args: &CommonArgs) -> Result<PlanOptions> {
     let best = PlanOptions::default();
     let isa = args.isa.as_deref().map(str::parse).transpose()?;
-    Ok(PlanOptions {
-        isa: isa.unwrap_or(best.isa),
-        ..best
-    })
+    Ok(PlanOptions { isa: isa.unwrap_or(best.isa), ..best })
 }
 
 /// Our own engine, for verbs that observe values inside it.
@@ -34,10 +31,7 @@ pub(crate) fn builtin(args: &CommonArgs, verb: &str) -> Result<Engine> {
             args.engine.name()
         );
     }
-    Ok(Engine {
-        options: options(args)?,
-        threads: threads(args),
-    })
+    Ok(Engine { options: options(args)?, threads: threads(args) })
 }
 
 /// ONNX Runtime, as `--ort-library` names it.

@@ -31,10 +31,7 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
             path.display()
         );
     }
-    let reading = Reading {
-        end_to_end: args.end_to_end,
-        ..args.model.reading.reading()
-    };
+    let reading = Reading { end_to_end: args.end_to_end, ..args.model.reading.reading() };
     let mut graph = model::as_stored(path, &reading)?.graph;
     check_writable(Some(&args.out))?;
     let what = || path.display().to_string();

@@ -103,9 +103,7 @@ impl Files {
         for path in read {
             files.reads("an image", &path);
         }
-        pictures
-            .iter()
-            .try_for_each(|path| files.writes("--out", path))
+        pictures.iter().try_for_each(|path| files.writes("--out", path))
     }
 
     fn reads(&mut self, part: &'static str, path: &Path) {
@@ -116,10 +114,7 @@ impl Files {
     }
 
     fn writes(&mut self, part: &'static str, path: &Path) -> Result<()> {
-        let output = Named {
-            part,
-            path: path.to_owned(),
-        };
+        let output = Named { part, path: path.to_owned() };
         let Some(id) = identity(path) else {
             return Ok(());
         };
@@ -152,11 +147,7 @@ impl Files {
 }
 
 fn refuse(output: &Named, part: &str, input: &Path) -> Result<()> {
-    let other = if output.part == "--out" {
-        "folder"
-    } else {
-        "file"
-    };
+    let other = if output.part == "--out" { "folder" } else { "file" };
     bail!(
         "{} {} would replace {part} that is read, {}: name another {other}",
         output.part,
@@ -174,9 +165,7 @@ fn identity(path: &Path) -> Option<Identity> {
             let absolute = std::path::absolute(path).ok()?;
             let folder = absolute.parent()?.canonicalize();
             let name = absolute.file_name()?;
-            Some(Identity::Path(
-                folder.map_or(absolute.clone(), |f| f.join(name)),
-            ))
+            Some(Identity::Path(folder.map_or(absolute.clone(), |f| f.join(name))))
         }
     }
 }

@@ -51,11 +51,7 @@ pub(crate) fn run(model: &Model) -> Result<Record> {
     let groups = prune::analyse(&model.graph)?;
     let record = Record {
         model: model.path.display().to_string(),
-        groups: groups
-            .groups
-            .iter()
-            .map(|g| group(&model.graph, g))
-            .collect(),
+        groups: groups.groups.iter().map(|g| group(&model.graph, g)).collect(),
         frozen: frozen_by_reason(&groups),
     };
     print(&record);
@@ -72,11 +68,7 @@ pub(crate) fn frozen_by_reason(groups: &Groups) -> Vec<FrozenCount> {
             *channels += g.width();
         }
     }
-    let count = |(reason, (groups, channels))| FrozenCount {
-        reason,
-        groups,
-        channels,
-    };
+    let count = |(reason, (groups, channels))| FrozenCount { reason, groups, channels };
     counts.into_iter().map(count).collect()
 }
 
@@ -84,12 +76,7 @@ pub(crate) fn frozen_by_reason(groups: &Groups) -> Vec<FrozenCount> {
 pub(crate) fn print_frozen(frozen: &[FrozenCount]) {
     for f in frozen {
         let plural = if f.groups == 1 { "group" } else { "groups" };
-        say!(
-            "  frozen      {} {plural}, {} channels: {}",
-            f.groups,
-            f.channels,
-            f.reason
-        );
+        say!("  frozen      {} {plural}, {} channels: {}", f.groups, f.channels, f.reason);
     }
 }
 

@@ -107,19 +107,11 @@ fn inspect(model: &str, graph: &Graph, head: &Result<Head, YoloError>) -> Inspec
         shape: graph.ty(*v).ok().map(|t| t.shape.clone()),
     };
     let mut seen = BTreeSet::new();
-    let layers: Vec<Layer> = graph
-        .nodes()
-        .map(|(id, _)| layer(graph, id, &mut seen))
-        .collect();
-    let mut batch_norm_ranking: Vec<RankedNorm> = graph
-        .nodes()
-        .filter_map(|(id, _)| ranked(graph, id))
-        .collect();
+    let layers: Vec<Layer> = graph.nodes().map(|(id, _)| layer(graph, id, &mut seen)).collect();
+    let mut batch_norm_ranking: Vec<RankedNorm> =
+        graph.nodes().filter_map(|(id, _)| ranked(graph, id)).collect();
     batch_norm_ranking.sort_by(|a, b| {
-        a.gamma
-            .mean_abs
-            .total_cmp(&b.gamma.mean_abs)
-            .then_with(|| a.name.cmp(&b.name))
+        a.gamma.mean_abs.total_cmp(&b.gamma.mean_abs).then_with(|| a.name.cmp(&b.name))
     });
     let opaque = graph.nodes().filter_map(|(_, n)| match &n.op {
         Op::Opaque(o) => Some(OpaqueRecord {
@@ -185,11 +177,7 @@ fn gamma(graph: &Graph, id: NodeId) -> Option<(Gamma, usize)> {
 
 fn ranked(graph: &Graph, id: NodeId) -> Option<RankedNorm> {
     let (gamma, channels) = gamma(graph, id)?;
-    Some(RankedNorm {
-        name: graph.node(id).name.clone(),
-        channels,
-        gamma,
-    })
+    Some(RankedNorm { name: graph.node(id).name.clone(), channels, gamma })
 }
 
 fn print(i: &Inspection) {
@@ -200,12 +188,7 @@ fn print(i: &Inspection) {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    say!(
-        "  opset {}   inputs {}   outputs {}",
-        i.opset,
-        shapes(&i.inputs),
-        shapes(&i.outputs)
-    );
+    say!("  opset {}   inputs {}   outputs {}", i.opset, shapes(&i.inputs), shapes(&i.outputs));
     say!(
         "  {} parameters   {} MACs   {} layers",
         grouped(i.params),
@@ -231,12 +214,7 @@ fn print(i: &Inspection) {
         None => i.no_head.iter().for_each(|why| say!("  {why}")),
     }
     for o in &i.opaque {
-        say!(
-            "  kept without being understood: {} ({}): {}",
-            o.name,
-            o.op,
-            o.reason
-        );
+        say!("  kept without being understood: {} ({}): {}", o.name, o.op, o.reason);
     }
     say!("{}", layer_table(i));
     if !i.batch_norm_ranking.is_empty() {
@@ -246,21 +224,12 @@ fn print(i: &Inspection) {
 }
 
 fn layer_table(i: &Inspection) -> Table {
-    let mut table = table(&[
-        "layer",
-        "op",
-        "output",
-        "parameters",
-        "MACs",
-        "mean |gamma|",
-        "min |gamma|",
-    ]);
+    let mut table =
+        table(&["layer", "op", "output", "parameters", "MACs", "mean |gamma|", "min |gamma|"]);
     for l in &i.layers {
         let number = |v: u64| if v == 0 { String::new() } else { grouped(v) };
         let g = |f: fn(&Gamma) -> f64| {
-            l.gamma
-                .as_ref()
-                .map_or(String::new(), |g| format!("{:.4}", f(g)))
+            l.gamma.as_ref().map_or(String::new(), |g| format!("{:.4}", f(g)))
         };
         table.add_row([
             l.name.clone(),
@@ -277,13 +246,7 @@ fn layer_table(i: &Inspection) -> Table {
 }
 
 fn norm_table(i: &Inspection) -> Table {
-    let mut table = table(&[
-        "rank",
-        "BatchNorm",
-        "channels",
-        "mean |gamma|",
-        "min |gamma|",
-    ]);
+    let mut table = table(&["rank", "BatchNorm", "channels", "mean |gamma|", "min |gamma|"]);
     for (rank, n) in i.batch_norm_ranking.iter().enumerate() {
         table.add_row([
             (rank + 1).to_string(),

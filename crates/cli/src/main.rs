@@ -71,18 +71,8 @@ fn main() -> ExitCode {
 fn ready(verb: &Verb, common: &mut CommonArgs) -> Result<()> {
     on_interrupt()?;
     let mut inputs = verb.inputs();
-    inputs.extend(
-        common
-            .ort_library
-            .iter()
-            .map(|p| ("the library", p.as_path())),
-    );
-    common.files = Files::new(
-        &inputs,
-        &verb.outputs(),
-        verb.run_dir(),
-        common.json.as_deref(),
-    )?;
+    inputs.extend(common.ort_library.iter().map(|p| ("the library", p.as_path())));
+    common.files = Files::new(&inputs, &verb.outputs(), verb.run_dir(), common.json.as_deref())?;
     output::check_writable(common.json.as_deref())
 }
 
@@ -117,10 +107,6 @@ fn on_interrupt() -> Result<()> {
 fn message(error: &anyhow::Error) -> String {
     let parts = error.chain().map(ToString::to_string);
     parts.fold(String::new(), |text, cause| {
-        if cause.starts_with(&text) {
-            cause
-        } else {
-            format!("{text}: {cause}")
-        }
+        if cause.starts_with(&text) { cause } else { format!("{text}: {cause}") }
     })
 }

@@ -78,11 +78,7 @@ fn record(step: StepInfo, mut times: Vec<f64>, ceiling: Ceiling) -> StepRecord {
     times.sort_by(f64::total_cmp);
     let median_ms = times[times.len() / 2];
     let gops = 2e-6 * step.macs as f64 / median_ms.max(1e-9);
-    let most = if step.is_integer {
-        ceiling.int8
-    } else {
-        ceiling.fp32
-    };
+    let most = if step.is_integer { ceiling.int8 } else { ceiling.fp32 };
     StepRecord {
         name: step.name,
         kind: step.kind,
@@ -91,11 +87,7 @@ fn record(step: StepInfo, mut times: Vec<f64>, ceiling: Ceiling) -> StepRecord {
         median_ms,
         gops,
         ceiling_share: gops / most,
-        tile: step.tile.map(|t| Tile {
-            pixels: t.pixels,
-            channels: t.channels,
-            why: t.why,
-        }),
+        tile: step.tile.map(|t| Tile { pixels: t.pixels, channels: t.channels, why: t.why }),
     }
 }
 
@@ -112,18 +104,15 @@ fn ceiling(isa: Isa, threads: usize, turn: impl Fn(Isa) -> u64 + Sync) -> Result
     };
     thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(best_turn)).collect();
-        all.into_iter()
-            .map(|t| t.join().ok().context("the ceiling's loop ended early"))
-            .sum()
+        all.into_iter().map(|t| t.join().ok().context("the ceiling's loop ended early")).sum()
     })
 }
 
 impl Listing {
     /// Prints it as a table.
     pub(crate) fn print(&self, model: &str) {
-        let mut rows = table(&[
-            "step", "kind", "ms", "time", "MACs", "GOP/s", "of peak", "tile", "why",
-        ]);
+        let mut rows =
+            table(&["step", "kind", "ms", "time", "MACs", "GOP/s", "of peak", "tile", "why"]);
         let total: f64 = self.steps.iter().map(|s| s.median_ms).sum();
         for s in &self.steps {
             let counted = |text: String| if s.macs > 0 { text } else { String::new() };

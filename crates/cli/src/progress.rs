@@ -21,12 +21,7 @@ impl Progress {
             let bar = ProgressBar::new(total as u64).with_message(what);
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self {
-            bar,
-            what,
-            total,
-            printed: AtomicUsize::new(0),
-        }
+        Self { bar, what, total, printed: AtomicUsize::new(0) }
     }
 
     /// `done` things are finished.

@@ -130,11 +130,7 @@ fn print_groups(groups: &[GroupCut]) {
 /// The first few layers with what they lost, and how many more there are.
 fn layers(layers: &[ThinnedLayer]) -> String {
     let side = |what: &str, [before, after]: [usize; 2]| {
-        if before == after {
-            String::new()
-        } else {
-            format!(" {what} {before} → {after}")
-        }
+        if before == after { String::new() } else { format!(" {what} {before} → {after}") }
     };
     let text = |l: &ThinnedLayer| {
         let name = layer_name(&l.layer);

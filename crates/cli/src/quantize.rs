@@ -86,20 +86,12 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
 fn explain(quantized: &Quantized) {
     let mut steps = table(&["step", "precision lost", ""]);
     for s in &quantized.steps {
-        let error = s.detection_error.map_or("not evaluated".to_owned(), |e| {
-            format!("{:.2} %", 100.0 * e)
-        });
+        let error =
+            s.detection_error.map_or("not evaluated".to_owned(), |e| format!("{:.2} %", 100.0 * e));
         steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
     }
     say!("{steps}");
-    let mut sites = table(&[
-        "tensor",
-        "range by",
-        "min",
-        "max",
-        "observed min",
-        "observed max",
-    ]);
+    let mut sites = table(&["tensor", "range by", "min", "max", "observed min", "observed max"]);
     for s in &quantized.ranges {
         let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));
         let names = [s.value.clone(), s.range_by.clone()];

@@ -48,21 +48,14 @@ pub(crate) fn run(args: &ReportArgs, common: &CommonArgs) -> Result<()> {
     drop(progress);
     missing.iter().for_each(|m| note!("not shown: {m}"));
     say!("{}", path.display());
-    let record = Record {
-        report: path.display().to_string(),
-        missing,
-    };
+    let record = Record { report: path.display().to_string(), missing };
     write_json(common.json.as_deref(), &record)
 }
 
 /// The model as it came; another file under its name would tell of another model.
 fn source(recipe: &Recipe) -> Result<Graph> {
     let digest = file_digest(&recipe.model)?;
-    ensure!(
-        digest == recipe.model_sha256,
-        "{} has changed since the run",
-        recipe.model.display()
-    );
+    ensure!(digest == recipe.model_sha256, "{} has changed since the run", recipe.model.display());
     Ok(model::read(&recipe.model, &Reading::from(recipe))?.graph)
 }
 

@@ -57,11 +57,7 @@ fn print(r: &Record) {
     let points = r.groups.iter().flat_map(|g| &g.points);
     let most = points.map(|p| p.output_error).fold(1e-9, f64::max);
     for g in &r.groups {
-        let mut row = vec![
-            layer_name(&g.group),
-            g.channels.to_string(),
-            grouped(g.macs),
-        ];
+        let mut row = vec![layer_name(&g.group), g.channels.to_string(), grouped(g.macs)];
         row.extend(g.points.iter().map(|p| format!("{:.4}", p.output_error)));
         row.push(bars(g, most));
         rows.add_row(row);

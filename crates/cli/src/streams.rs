@@ -26,10 +26,7 @@ pub(crate) fn images_per_s(
         Ok(began.elapsed())
     };
     let times = thread::scope(|scope| {
-        let started: Vec<_> = networks
-            .into_iter()
-            .map(|n| scope.spawn(|| stream(n)))
-            .collect();
+        let started: Vec<_> = networks.into_iter().map(|n| scope.spawn(|| stream(n))).collect();
         let ended = started.into_iter().map(|t| {
             let time = t.join().ok().context("a stream ended early")?;
             Ok(time?)

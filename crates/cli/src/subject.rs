@@ -78,8 +78,7 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
             let input = ModelInput::new(&model.graph, named.map_or(LETTERBOX, |f| f.preprocess))?;
             say!(
                 "no decoder fits the outputs, so the outputs themselves are compared; images are prepared as for {}",
-                named.map_or("Ultralytics models (--family names another way)", |f| f
-                    .name)
+                named.map_or("Ultralytics models (--family names another way)", |f| f.name)
             );
             Ok((input, None))
         }

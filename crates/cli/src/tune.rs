@@ -45,14 +45,8 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         seed: common.seed(),
     };
     let subject = RecoverSubject {
-        student: HeadedModel {
-            graph: &student.graph,
-            head: &student_head,
-        },
-        teacher: HeadedModel {
-            graph: &teacher.graph,
-            head: &teacher_head,
-        },
+        student: HeadedModel { graph: &student.graph, head: &student_head },
+        teacher: HeadedModel { graph: &teacher.graph, head: &teacher_head },
         images: &images,
         engine,
     };
@@ -115,9 +109,7 @@ fn line(point: &RecoveryPoint, options: &RecoverOptions, start: Instant) -> Stri
             format!(", {left:.0} s left")
         }
     };
-    let loss = point
-        .loss
-        .map_or(String::new(), |l| format!(", loss {l:.4}"));
+    let loss = point.loss.map_or(String::new(), |l| format!(", loss {l:.4}"));
     format!(
         "step {}/{}{loss}, held-out images {:.4}{left}",
         point.step, options.steps, point.held_out

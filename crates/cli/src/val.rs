@@ -57,10 +57,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let copies = data::copies(&images, &args.data, &args.split, "train");
     dataset.warnings.extend(copies);
     data::warn(&args.data, &dataset.warnings);
-    let thresholds = Thresholds {
-        conf: args.conf,
-        iou: args.iou,
-    };
+    let thresholds = Thresholds { conf: args.conf, iou: args.iou };
     let (evaluation, nothing) = evaluate(&mut sessions, &dataset, thresholds)
         .with_context(|| args.data.display().to_string())?;
     if let Some(path) = &args.dets {
@@ -99,9 +96,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     }
     model::warn(&model, doubt.as_slice());
     write_json(common.json.as_deref(), &record)?;
-    nothing.map_or(Ok(()), |error| {
-        Err(error).with_context(|| args.data.display().to_string())
-    })
+    nothing.map_or(Ok(()), |error| Err(error).with_context(|| args.data.display().to_string()))
 }
 
 /// Evaluates on a data set; where nothing of it could be measured, without figures and with the error that says why.
@@ -142,20 +137,12 @@ fn print(r: &Record) {
     let mut per_class = table(&["class", "map_50_95", "map_50"]);
     for class in &coco.per_class {
         let figure = |v: Option<f64>| v.map_or("no labels".to_owned(), |v| format!("{v:.4}"));
-        per_class.add_row([
-            class.name.clone(),
-            figure(class.map_50_95),
-            figure(class.map_50),
-        ]);
+        per_class.add_row([class.name.clone(), figure(class.map_50_95), figure(class.map_50)]);
     }
     align_right(&mut per_class, 1);
     say!("{per_class}");
     say!("{} on {} ({})", r.model, r.data, r.split);
-    say!(
-        "  COCO protocol            map_50_95 {:.4}   map_50 {:.4}",
-        coco.map_50_95,
-        coco.map_50
-    );
+    say!("  COCO protocol            map_50_95 {:.4}   map_50 {:.4}", coco.map_50_95, coco.map_50);
     let u = &r.metrics.ultralytics;
     say!(
         "  Ultralytics' definition  map_50_95 {:.4}   map_50 {:.4}",

@@ -4,10 +4,7 @@ use std::process::{Command, Output};
 
 fn yoloslim(args: &[&str]) -> Output {
     let binary = env!("CARGO_BIN_EXE_yoloslim");
-    Command::new(binary)
-        .args(args)
-        .output()
-        .expect("the binary runs")
+    Command::new(binary).args(args).output().expect("the binary runs")
 }
 
 fn assets() -> Option<PathBuf> {
@@ -27,11 +24,7 @@ fn val(model: &str, data: &str) -> f64 {
     let dir = tempfile::tempdir().unwrap();
     let json = text(dir.path().join("val.json"));
     let out = yoloslim(&["val", model, "--data", data, "--json", &json]);
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let record: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     record["map_50_95"].as_f64().unwrap()
@@ -62,24 +55,12 @@ fn quantize_as_typed_keeps_96_percent_of_the_map() {
     ] {
         let source = text(assets.join(format!("weights/{model}.onnx")));
         let data = text(assets.join(data).join("data.yaml"));
-        let (int8, json) = (
-            text(dir.path().join("int8.onnx")),
-            text(dir.path().join("plan.json")),
-        );
-        let out = yoloslim(&[
-            "quantize", &source, "--data", &data, "-o", &int8, "--json", &json,
-        ]);
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        let (int8, json) = (text(dir.path().join("int8.onnx")), text(dir.path().join("plan.json")));
+        let out = yoloslim(&["quantize", &source, "--data", &data, "-o", &int8, "--json", &json]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let record: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
-        assert!(
-            record["int8_macs_share"].as_f64().unwrap() >= 0.95,
-            "{model}"
-        );
+        assert!(record["int8_macs_share"].as_f64().unwrap() >= 0.95, "{model}");
         let kept = val(&int8, &data) / float;
         assert!(kept >= 0.96, "{model}: {kept}");
     }
@@ -91,19 +72,13 @@ fn prune_by_macs_writes_a_smaller_model_that_evaluates() {
     let dir = tempfile::tempdir().unwrap();
     let source = text(assets.join("weights/yolov8n_deeppcb_320_fused_op17.onnx"));
     let data = text(assets.join("deeppcb/data.yaml"));
-    let (pruned, json) = (
-        text(dir.path().join("pruned.onnx")),
-        text(dir.path().join("prune.json")),
-    );
+    let (pruned, json) =
+        (text(dir.path().join("pruned.onnx")), text(dir.path().join("prune.json")));
     let out = yoloslim(&[
         "prune", &source, "--data", &data, "-n", "10", "--macs", "0.1", "-o", &pruned, "--json",
         &json,
     ]);
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let record: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     let kept = record["macs"].as_f64().unwrap() / record["source_macs"].as_f64().unwrap();
@@ -119,14 +94,9 @@ fn prune_of_a_fifth_of_the_macs_keeps_99_percent_of_the_map() {
     let source = text(assets.join("weights/yolov8n_deeppcb_320_fused_op17.onnx"));
     let data = text(assets.join("deeppcb/data.yaml"));
     let pruned = text(dir.path().join("pruned.onnx"));
-    let out = yoloslim(&[
-        "prune", &source, "--data", &data, "-n", "100", "--macs", "0.2", "-o", &pruned,
-    ]);
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let out =
+        yoloslim(&["prune", &source, "--data", &data, "-n", "100", "--macs", "0.2", "-o", &pruned]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let kept = val(&pruned, &data) / 0.6232;
     assert!(kept >= 0.99, "{kept}");
 }
@@ -149,11 +119,7 @@ fn compress_of_the_main_job_passes_the_gate_with_a_seventh_of_the_file() {
         "-o",
         &text(run.clone()),
     ]);
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let record: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(run.join("metrics.json")).unwrap()).unwrap();
     let of = |key: &str| {
@@ -186,12 +152,7 @@ fn compress_that_fails_the_gate_exits_1_and_writes_everything() {
         "-o",
         &text(run.clone()),
     ]);
-    assert_eq!(
-        out.status.code(),
-        Some(1),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
     let record: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(run.join("metrics.json")).unwrap()).unwrap();
     assert_eq!(record["gate"]["passed"], false);
@@ -206,10 +167,7 @@ fn val_on_data_of_other_classes_exits_2_and_tells_both_counts() {
     let out = yoloslim(&["val", &model, "--data", &data]);
     let message = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{message}");
-    assert!(
-        message.contains("6 classes") && message.contains("80"),
-        "{message}"
-    );
+    assert!(message.contains("6 classes") && message.contains("80"), "{message}");
 }
 
 #[test]
@@ -232,10 +190,7 @@ fn bench_of_a_quantized_model_shows_its_latency_and_its_steps() {
     let dir = tempfile::tempdir().unwrap();
     let source = text(assets.join("weights/yolox_nano_coco_416.onnx"));
     let data = text(assets.join("coco/data.yaml"));
-    let (int8, json) = (
-        text(dir.path().join("int8.onnx")),
-        text(dir.path().join("bench.json")),
-    );
+    let (int8, json) = (text(dir.path().join("int8.onnx")), text(dir.path().join("bench.json")));
     let quantized = yoloslim(&["quantize", &source, "--data", &data, "-n", "4", "-o", &int8]);
     assert!(quantized.status.success());
     let out = yoloslim(&[

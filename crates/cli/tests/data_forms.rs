@@ -20,10 +20,7 @@ fn val_of_labels_given_twice_is_that_of_labels_given_once() {
         fs::write(&label, text.repeat(2)).unwrap();
     }
     let (told, twice) = val(&tiny.arg("twice.json"));
-    assert!(
-        told.contains(&format!("{lines} labels are exact duplicates")),
-        "{told}"
-    );
+    assert!(told.contains(&format!("{lines} labels are exact duplicates")), "{told}");
     assert_eq!(once["duplicate_labels"], 0);
     assert_eq!(twice["duplicate_labels"], lines);
     for key in ["map_50_95", "ultralytics_map_50_95", "per_class"] {
@@ -37,19 +34,12 @@ fn val_of_which_nothing_can_be_read_has_no_map_and_exits_2() {
     for image in tiny.files("images/val") {
         fs::write(image, b"no image").unwrap();
     }
-    let (model, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("val.json"),
-    );
+    let (model, data, out) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("val.json"));
     let words = ["there is no mAP: none of 3 images", "0000.png"];
     refuses(&["val", &model, "--data", &data, "--json", &out], &words);
     let record = json(&out);
     for key in ["map_50_95", "map_50", "ultralytics_map_50_95"] {
-        assert!(
-            record.get(key).is_some_and(|v| v.is_null()),
-            "{key}: {record}"
-        );
+        assert!(record.get(key).is_some_and(|v| v.is_null()), "{key}: {record}");
     }
     assert_eq!(record["bad_images"].as_array().unwrap().len(), 3);
 }
@@ -68,14 +58,8 @@ fn quantize_needs_no_names_for_a_folder_of_images_and_refuses_labels_of_other_cl
     let words = ["2 classes", "names 3", "other.yaml"];
     let args = ["--data", &other, "-o", &out];
     refuses(&[&["quantize", &model][..], &args].concat(), &words);
-    refuses(
-        &[&["prune", &model, "--macs", "0.1"][..], &args].concat(),
-        &words,
-    );
-    refuses(
-        &["val", &model, "--data", &folder],
-        &["the data set names no classes"],
-    );
+    refuses(&[&["prune", &model, "--macs", "0.1"][..], &args].concat(), &words);
+    refuses(&["val", &model, "--data", &folder], &["the data set names no classes"]);
 }
 
 #[test]
@@ -98,10 +82,7 @@ fn images_that_are_there_twice_are_found_by_their_content() {
     }
     let run = accepts(&["val", &model, "--data", &data]);
     let told = stderr(&run);
-    assert!(
-        told.contains("1 of 2 images of `val` are images of `train` too"),
-        "{told}"
-    );
+    assert!(told.contains("1 of 2 images of `val` are images of `train` too"), "{told}");
 }
 
 #[test]
@@ -112,9 +93,7 @@ fn compress_leaves_out_of_calibration_what_judges_and_what_is_there_twice() {
     copy("images/train/0003.png", "images/train/again.png");
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
     let (run, out) = (tiny.arg("run"), tiny.arg("out.json"));
-    let args = [
-        "compress", &model, "--data", &data, "-o", &run, "--macs", "0",
-    ];
+    let args = ["compress", &model, "--data", &data, "-o", &run, "--macs", "0"];
     let done = yoloslim(&[&args[..], &["--json", &out]].concat());
     assert!(done.status.code() < Some(2), "{}", stderr(&done));
     let record = json(&out);
@@ -131,21 +110,10 @@ fn compress_leaves_out_of_calibration_what_judges_and_what_is_there_twice() {
 #[test]
 fn names_that_steer_a_terminal_are_printed_as_escapes() {
     let tiny = Tiny::new(0, 2);
-    tiny.put(
-        "data.yaml",
-        b"val: images/val\nnames: [\"\\e[31mred\", \"b\\rlue\"]\n",
-    );
-    let run = yoloslim(&[
-        "val",
-        &tiny.arg("tiny.onnx"),
-        "--data",
-        &tiny.arg("data.yaml"),
-    ]);
+    tiny.put("data.yaml", b"val: images/val\nnames: [\"\\e[31mred\", \"b\\rlue\"]\n");
+    let run = yoloslim(&["val", &tiny.arg("tiny.onnx"), "--data", &tiny.arg("data.yaml")]);
     assert!(run.status.success(), "{}", stderr(&run));
     let shown = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(shown.contains("\\u{1b}[31mred"), "{shown}");
-    assert!(
-        !shown.contains('\u{1b}') && !shown.contains('\r'),
-        "{shown:?}"
-    );
+    assert!(!shown.contains('\u{1b}') && !shown.contains('\r'), "{shown:?}");
 }

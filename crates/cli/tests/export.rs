@@ -7,17 +7,9 @@ use support::{Tiny, accepts, assets, json, refuses, text};
 /// Checkpoint, arguments, and the file its vendor's exporter wrote.
 const EXPORTS: &[(&str, &[&str], &str)] = &[
     ("yolov5n_coco", &[], "yolov5n_coco_fused_op17"),
-    (
-        "yolov5n_coco",
-        &["--keep-bn", "--opset", "13"],
-        "yolov5n_coco_bn_op17",
-    ),
+    ("yolov5n_coco", &["--keep-bn", "--opset", "13"], "yolov5n_coco_bn_op17"),
     ("yolov5n_coco_focus", &[], "yolov5n_coco_focus_fused_op17"),
-    (
-        "yolov8n_deeppcb",
-        &["--opset", "21"],
-        "yolov8n_deeppcb_320_fused_op17",
-    ),
+    ("yolov8n_deeppcb", &["--opset", "21"], "yolov8n_deeppcb_320_fused_op17"),
 ];
 
 #[test]
@@ -26,17 +18,12 @@ fn export_of_a_checkpoint_equals_the_vendors_in_onnx_runtime() {
         return;
     };
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let importable = Command::new(&python)
-        .args(["-c", "import onnxruntime"])
-        .output();
+    let importable = Command::new(&python).args(["-c", "import onnxruntime"]).output();
     let referee = importable.is_ok_and(|o| o.status.success());
     if !referee {
         println!("skipped: comparison with ONNX Runtime (not importable by {python})");
     }
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../onnx/tests/compare_with_onnxruntime.py"
-    );
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../onnx/tests/compare_with_onnxruntime.py");
     let dir = tempfile::tempdir().expect("a folder");
     for (name, options, vendor) in EXPORTS {
         let model = text(assets.join(format!("weights/{name}.pt")));
@@ -46,10 +33,8 @@ fn export_of_a_checkpoint_equals_the_vendors_in_onnx_runtime() {
         if !referee {
             continue;
         }
-        let run = Command::new(&python)
-            .args([script, &vendor, &out])
-            .output()
-            .expect("python runs");
+        let run =
+            Command::new(&python).args([script, &vendor, &out]).output().expect("python runs");
         let error = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "{name}: {error}");
         let printed = String::from_utf8_lossy(&run.stdout);
@@ -69,9 +54,7 @@ fn export_in_half_precision_takes_half_the_bytes() {
     let bytes = |options: &[&str]| {
         let out = text(dir.path().join("out.onnx"));
         let record = text(dir.path().join("out.json"));
-        let verb = [
-            "export", &model, "-o", &out, "--json", &record, "--imgsz", "320",
-        ];
+        let verb = ["export", &model, "-o", &out, "--json", &record, "--imgsz", "320"];
         accepts(&[&verb, options].concat());
         let record = json(&record);
         assert_eq!(record["output"], serde_json::json!([1, 84, 2100]));
@@ -88,10 +71,7 @@ fn inspect_of_a_checkpoint_shows_its_gammas() {
     };
     let out = accepts(&["inspect", &text(assets.join("weights/yolov5n_coco.pt"))]);
     let shown = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(
-        shown.contains("/model.2/cv1/bn/BatchNormalization"),
-        "{shown}"
-    );
+    assert!(shown.contains("/model.2/cv1/bn/BatchNormalization"), "{shown}");
 }
 
 #[test]
@@ -102,11 +82,7 @@ fn val_of_a_checkpoint_equals_that_of_its_export() {
     let dir = tempfile::tempdir().expect("a folder");
     for (name, export, data) in [
         ("yolov5n_coco", "yolov5n_coco_fused_op17", "coco"),
-        (
-            "yolov8n_deeppcb",
-            "yolov8n_deeppcb_320_fused_op17",
-            "deeppcb",
-        ),
+        ("yolov8n_deeppcb", "yolov8n_deeppcb_320_fused_op17", "deeppcb"),
     ] {
         let data = text(assets.join(data).join("data.yaml"));
         let map = |file: String| {
@@ -116,10 +92,7 @@ fn val_of_a_checkpoint_equals_that_of_its_export() {
             json(&record)["map_50_95"].as_f64().expect("a number")
         };
         let (found, expected) = (map(format!("{name}.pt")), map(format!("{export}.onnx")));
-        assert!(
-            (found - expected).abs() <= 1e-4,
-            "{name}: {found} and {expected}"
-        );
+        assert!((found - expected).abs() <= 1e-4, "{name}: {found} and {expected}");
     }
 }
 
@@ -128,10 +101,7 @@ fn files_that_are_no_checkpoints_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = text(dir.path().join("best.pt"));
     std::fs::write(&path, b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.").expect("written");
-    refuses(
-        &["inspect", &path],
-        &["best.pt", "not a checkpoint of PyTorch"],
-    );
+    refuses(&["inspect", &path], &["best.pt", "not a checkpoint of PyTorch"]);
     let out = text(dir.path().join("out.onnx"));
     refuses(&["export", &path, "-o", &out], &["best.pt"]);
     assert!(!std::path::Path::new(&out).exists());
@@ -155,12 +125,7 @@ fn suppressed() -> ir::Graph {
     let rows = graph.outputs()[0];
     let mut e = graph.edit();
     let part = |e: &mut ir::Edit, start: usize, len: usize| {
-        let ranges = vec![ir::ops::SliceRange {
-            axis: 2,
-            start,
-            len,
-            step: 1,
-        }];
+        let ranges = vec![ir::ops::SliceRange { axis: 2, start, len, step: 1 }];
         e.node("part", ir::ops::Slice { ranges }, &[rows], &["part"])[0]
     };
     let (boxes, scores) = (part(&mut e, 0, 4), part(&mut e, 5, 2));
@@ -178,10 +143,7 @@ fn export_of_a_model_with_nms_keeps_it_and_cuts_it_when_asked() {
     let path = |name: &str| tiny.arg(name);
     std::fs::write(tiny.path("nms.onnx"), onnx::encode(&suppressed()).unwrap()).expect("written");
     let (data, model) = (path("data.yaml"), path("nms.onnx"));
-    refuses(
-        &["val", &model, "--data", &data],
-        &["NonMaxSuppression", "--rewrite cut_nms"],
-    );
+    refuses(&["val", &model, "--data", &data], &["NonMaxSuppression", "--rewrite cut_nms"]);
     accepts(&["export", &model, "-o", &path("kept.onnx")]);
     let read = |name: &str| {
         let graph = onnx::load(&tiny.path(name), &onnx::LoadOptions::default()).expect("a model");

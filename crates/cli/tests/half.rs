@@ -6,11 +6,7 @@ use support::{Tiny, accepts, json, stderr};
 #[test]
 fn models_of_16_bit_floats_go_through_every_verb() {
     let tiny = Tiny::new(12, 20);
-    let (float, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("out.json"),
-    );
+    let (float, data, out) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("out.json"));
     let half = tiny.arg("half.onnx");
     accepts(&["export", &float, "--half", "-o", &half]);
     accepts(&["val", &float, "--data", &data, "--json", &out]);
@@ -35,18 +31,12 @@ fn models_of_16_bit_floats_go_through_every_verb() {
         ir::other_floats(&graph).len()
     };
     assert_eq!(types(&again), 1);
-    for verb in [
-        &["quantize", "--budget", "fast"][..],
-        &["prune", "--macs", "0.1"],
-    ] {
+    for verb in [&["quantize", "--budget", "fast"][..], &["prune", "--macs", "0.1"]] {
         let worked = tiny.arg("worked.onnx");
         let mut args = verb.to_vec();
         args.extend([half.as_str(), "--data", &data, "-n", "8", "-o", &worked]);
         let shown = stderr(&accepts(&args));
-        assert!(
-            shown.contains("f16") && shown.contains("written is f32"),
-            "{shown}"
-        );
+        assert!(shown.contains("f16") && shown.contains("written is f32"), "{shown}");
         assert_eq!(types(&worked), 0, "{verb:?}");
         accepts(&["val", &worked, "--data", &data]);
     }

@@ -3,10 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn yoloslim(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_yoloslim"))
-        .args(args)
-        .output()
-        .expect("the binary runs")
+    Command::new(env!("CARGO_BIN_EXE_yoloslim")).args(args).output().expect("the binary runs")
 }
 
 fn weights(name: &str) -> Option<PathBuf> {
@@ -92,17 +89,8 @@ fn inspect_of_every_model_finds_head_parameters_and_macs() {
             return;
         };
         let json = dir.path().join("inspect.json");
-        let out = yoloslim(&[
-            "inspect",
-            model.to_str().unwrap(),
-            "--json",
-            json.to_str().unwrap(),
-        ]);
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        let out = yoloslim(&["inspect", model.to_str().unwrap(), "--json", json.to_str().unwrap()]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let found: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
         assert_eq!(found["head"]["family"], case.family, "{}", case.model);
@@ -129,12 +117,8 @@ fn inspect_of_every_model_finds_head_parameters_and_macs() {
             .collect();
         assert_eq!(ranking.len(), case.batch_norms, "{}", case.model);
         assert!(ranking.is_sorted(), "{}", case.model);
-        let layer_params: u64 = found["layers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|l| l["params"].as_u64().unwrap())
-            .sum();
+        let layer_params: u64 =
+            found["layers"].as_array().unwrap().iter().map(|l| l["params"].as_u64().unwrap()).sum();
         assert_eq!(layer_params, case.params, "{}", case.model);
     }
 }
@@ -166,10 +150,7 @@ fn inspect_with_a_family_that_does_not_fit_exits_2_and_says_what_was_seen() {
     // Rows of 4 + 81 are possible, though the graph says otherwise.
     let out = yoloslim(&["inspect", model.to_str().unwrap(), "--family", "v8"]);
     let text = String::from_utf8_lossy(&out.stderr);
-    assert!(
-        out.status.success() && text.contains("--family names it"),
-        "{text}"
-    );
+    assert!(out.status.success() && text.contains("--family names it"), "{text}");
 }
 
 #[test]

@@ -10,11 +10,7 @@ struct Finished {
 }
 
 fn compress(tiny: &Tiny, more: &[&str]) -> Finished {
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
     let usual = ["compress", &model, "--data", &data, "-o", &run];
     let out = yoloslim(&[&usual[..], more].concat());
     let told = stderr(&out);
@@ -30,16 +26,10 @@ fn compress(tiny: &Tiny, more: &[&str]) -> Finished {
 #[test]
 fn compress_with_a_small_split_says_that_val_alone_decides_and_what_is_used() {
     let tiny = Tiny::new(5, 4);
-    let done = compress(
-        &tiny,
-        &["--macs", "0.2", "--holdout", "200", "--keep", "0.5"],
-    );
+    let done = compress(&tiny, &["--macs", "0.2", "--holdout", "200", "--keep", "0.5"]);
     let r = &done.record;
     assert_eq!(r["holdout_images"], 0);
-    assert_eq!(
-        r["calibration_images"], 5,
-        "nothing is held out for nothing"
-    );
+    assert_eq!(r["calibration_images"], 5, "nothing is held out for nothing");
     assert_eq!(r["val_labelled"]["images"], 4);
     let attempt = &r["gate"]["attempts"][0];
     assert!(attempt["holdout"].is_null() && attempt["ratio"].is_f64());
@@ -71,15 +61,8 @@ fn compress_with_unlabelled_training_images_has_no_holdout_and_says_so() {
     }
     let done = compress(&tiny, &["--holdout", "24", "-n", "48", "--keep", "0.1"]);
     assert_eq!(done.record["holdout_images"], 0);
-    assert!(
-        done.told.contains("0 labelled images with 0 objects"),
-        "{}",
-        done.told
-    );
-    assert!(
-        done.record["gate"]["lower_bound"].is_f64(),
-        "val has enough"
-    );
+    assert!(done.told.contains("0 labelled images with 0 objects"), "{}", done.told);
+    assert!(done.record["gate"]["lower_bound"].is_f64(), "val has enough");
 }
 
 #[test]
@@ -88,37 +71,22 @@ fn compress_with_fewer_held_out_than_asked_says_how_many() {
     let done = compress(&tiny, &["--holdout", "50", "-n", "12", "--keep", "0.1"]);
     assert_eq!(done.record["holdout_images"], 24);
     assert!(done.record["gate"]["attempts"][0]["holdout"]["lower"].is_f64());
-    assert!(
-        done.told.contains("hold-out: 24 images, 50 were asked"),
-        "{}",
-        done.told
-    );
+    assert!(done.told.contains("hold-out: 24 images, 50 were asked"), "{}", done.told);
 }
 
 #[test]
 fn compress_strict_with_too_few_images_is_refused_before_any_work() {
     let tiny = Tiny::new(12, 6);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
     let args = ["compress", &model, "--data", &data, "-o", &run, "--strict"];
-    refuses(
-        &args,
-        &["95 % interval", "6 labelled images", "at least 20"],
-    );
+    refuses(&args, &["95 % interval", "6 labelled images", "at least 20"]);
     assert!(!tiny.path("run/attempt-1").exists());
 }
 
 #[test]
 fn compress_of_what_cannot_be_judged_ends_before_pruning() {
     let tiny = Tiny::new(12, 6);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
     // The labels are somewhere else than what the detector finds.
     for label in tiny.files("labels/val") {
         std::fs::write(label, "0 0.5 0.5 1 1\n").unwrap();
@@ -147,39 +115,22 @@ fn compress_that_cannot_reach_its_target_says_what_it_reached_and_shows_it_to_va
     assert_eq!(pruned["reached"]["macs_ratio"], first["macs_ratio"]);
     assert!(reached < 0.45, "{reached} of {left}");
     // 90 and 45 % come out the same.
-    let asked: Vec<f64> = first["asked"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|a| a["macs"].as_f64().unwrap())
-        .collect();
+    let asked: Vec<f64> =
+        first["asked"].as_array().unwrap().iter().map(|a| a["macs"].as_f64().unwrap()).collect();
     assert_eq!(asked[..2], [0.9, 0.45]);
     let most = first["shortfall"]["limits"]["most"].as_f64().unwrap();
     assert!((most - reached).abs() < 0.02, "{first}");
-    assert!(
-        first["shortfall"]["limits"]["without_floor"]
-            .as_f64()
-            .unwrap()
-            >= most
-    );
+    assert!(first["shortfall"]["limits"]["without_floor"].as_f64().unwrap() >= most);
     let percent = format!("{:.1} % of the MACs pruned", 100.0 * reached);
     assert!(done.shown.contains(&percent), "{percent} in {}", done.shown);
-    assert!(
-        done.shown.contains("at most") && done.shown.contains("--floor"),
-        "{}",
-        done.shown
-    );
+    assert!(done.shown.contains("at most") && done.shown.contains("--floor"), "{}", done.shown);
     assert!(done.told.contains("the same as attempt-1"), "{}", done.told);
     let measured = |who: &str| {
         let line = format!("val: measuring accuracy of {who}");
         done.told.lines().filter(|l| **l == line).count()
     };
     assert_eq!(measured("attempt-1"), 1);
-    assert_eq!(
-        measured("baseline"),
-        1,
-        "once, whatever the number of attempts"
-    );
+    assert_eq!(measured("baseline"), 1, "once, whatever the number of attempts");
     let before = |a: &str, b: &str| done.told.find(a) < done.told.find(b);
     assert!(before("accuracy of baseline", "prune:"), "{}", done.told);
     let folders = |n: usize| tiny.path(&format!("run/attempt-{n}")).exists();
@@ -198,13 +149,8 @@ fn prune_that_cannot_reach_its_target_says_what_it_reached_and_why() {
         tiny.arg("pruned.onnx"),
         tiny.arg("prune.json"),
     );
-    let usual = [
-        "prune", &model, "--data", &data, "-o", &out, "--json", &told,
-    ];
-    for (how, key) in [
-        (["--macs", "0.9"], "macs"),
-        (["--ratio", "0.95"], "channels"),
-    ] {
+    let usual = ["prune", &model, "--data", &data, "-o", &out, "--json", &told];
+    for (how, key) in [(["--macs", "0.9"], "macs"), (["--ratio", "0.95"], "channels")] {
         let shown = accepts(&[&usual[..], &how].concat());
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         let found = json(&told);
@@ -215,19 +161,10 @@ fn prune_that_cannot_reach_its_target_says_what_it_reached_and_why() {
         assert!(reached["asked"][key].is_f64(), "{reached}");
         let limits = &reached["shortfall"]["limits"];
         let share = |name: &str| limits[name].as_f64().unwrap();
-        assert!(
-            share("most") < 0.9 && share("most") <= share("without_caps"),
-            "{limits}"
-        );
+        assert!(share("most") < 0.9 && share("most") <= share("without_caps"), "{limits}");
         assert!(share("without_caps") <= share("prunable"), "{limits}");
-        assert!(
-            shown.contains("at most") && shown.contains("--shallow-ratio"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains(&format!("{:.1} % removed", 100.0 * removed)),
-            "{shown}"
-        );
+        assert!(shown.contains("at most") && shown.contains("--shallow-ratio"), "{shown}");
+        assert!(shown.contains(&format!("{:.1} % removed", 100.0 * removed)), "{shown}");
     }
     let shown = accepts(&[&usual[..], &["--keep-contribution", "0.01"]].concat());
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
@@ -240,26 +177,15 @@ fn prune_that_cannot_reach_its_target_says_what_it_reached_and_why() {
 #[test]
 fn compress_by_recipe_takes_everything_of_it_and_refuses_what_contradicts() {
     let tiny = Tiny::new(12, 6);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("by-recipe"),
-    );
-    compress(
-        &tiny,
-        &[
-            "--keep", "0.1", "--seed", "5", "--family", "yolox", "--imgsz", "64",
-        ],
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("by-recipe"));
+    compress(&tiny, &["--keep", "0.1", "--seed", "5", "--family", "yolox", "--imgsz", "64"]);
     let written = std::fs::read_to_string(tiny.path("run/recipe.toml")).unwrap();
     let recipe = |change: &dyn Fn(&str) -> String| {
         tiny.put("recipe.toml", change(&written).as_bytes());
         tiny.arg("recipe.toml")
     };
     let from = recipe(&str::to_owned);
-    let usual = [
-        "compress", &model, "--data", &data, "-o", &run, "--recipe", &from,
-    ];
+    let usual = ["compress", &model, "--data", &data, "-o", &run, "--recipe", &from];
     accepts(&usual);
     let again = std::fs::read_to_string(tiny.path("by-recipe/recipe.toml")).unwrap();
     assert_eq!(written, again);

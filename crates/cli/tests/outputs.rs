@@ -14,10 +14,7 @@ fn content(tiny: &Tiny) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 fn output_that_is_an_input_is_refused_by_every_verb_and_nothing_changes() {
     let tiny = Tiny::new(4, 4);
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
-    let (image, label) = (
-        tiny.arg("images/val/0001.png"),
-        tiny.arg("labels/train/0001.txt"),
-    );
+    let (image, label) = (tiny.arg("images/val/0001.png"), tiny.arg("labels/train/0001.txt"));
     let again = tiny.arg("images/../tiny.onnx");
     let new = tiny.arg("new.json");
     let before = content(&tiny);
@@ -39,24 +36,9 @@ fn output_that_is_an_input_is_refused_by_every_verb_and_nothing_changes() {
         (of(&["val"]), "--dets", &data, "description"),
         (of(&["val"]), "--dets", &image, "data set"),
         (of(&["val"]), "--json", &model, "the model"),
-        (
-            of(&["val", "--dets", "x.json"]),
-            "--json",
-            "./x.json",
-            "one file",
-        ),
-        (
-            of(&["inspect", "--sensitivity"]),
-            "--plot",
-            &model,
-            "the model",
-        ),
-        (
-            of(&["inspect", "--sensitivity", "--plot", "p.svg"]),
-            "--json",
-            "p.svg",
-            "one file",
-        ),
+        (of(&["val", "--dets", "x.json"]), "--json", "./x.json", "one file"),
+        (of(&["inspect", "--sensitivity"]), "--plot", &model, "the model"),
+        (of(&["inspect", "--sensitivity", "--plot", "p.svg"]), "--json", "p.svg", "one file"),
     ];
     for (verb, option, out, word) in cases {
         let mut args: Vec<&str> = verb.iter().map(String::as_str).collect();
@@ -97,11 +79,7 @@ fn output_linked_with_an_input_is_refused() {
         refuses(&["export", &link, "-o", &model], &["would replace"]);
     }
     assert!(before == fs::read(&model).unwrap());
-    assert!(
-        fs::symlink_metadata(tiny.path("soft.onnx"))
-            .unwrap()
-            .is_symlink()
-    );
+    assert!(fs::symlink_metadata(tiny.path("soft.onnx")).unwrap().is_symlink());
     // What is no input is written over, as ever.
     let out = tiny.arg("out.onnx");
     accepts(&["export", &model, "-o", &out]);
@@ -152,21 +130,11 @@ mod prost_lite {
     /// `y = x + w` with `w` of three floats in a file beside.
     pub(crate) fn with_external_weight(location: &str) -> Vec<u8> {
         let entry = [bytes(1, b"location"), bytes(2, location.as_bytes())].concat();
-        let weight = [
-            int(1, 3),
-            int(2, 1),
-            bytes(8, b"w"),
-            bytes(13, &entry),
-            int(14, 1),
-        ];
+        let weight = [int(1, 3), int(2, 1), bytes(8, b"w"), bytes(13, &entry), int(14, 1)];
         let names = ["x", "w"].map(|n| bytes(1, n.as_bytes())).concat();
         let node = [names, bytes(2, b"y"), bytes(3, b"add"), bytes(4, b"Add")];
-        let graph = [
-            bytes(1, &node.concat()),
-            bytes(5, &weight.concat()),
-            value(11, "x"),
-            value(12, "y"),
-        ];
+        let graph =
+            [bytes(1, &node.concat()), bytes(5, &weight.concat()), value(11, "x"), value(12, "y")];
         [int(1, 8), bytes(7, &graph.concat()), bytes(8, &int(2, 17))].concat()
     }
 }
@@ -175,11 +143,7 @@ mod prost_lite {
 fn detect_draws_over_no_image_and_each_of_two_with_one_name_on_its_own() {
     let tiny = Tiny::new(2, 2);
     let model = tiny.arg("tiny.onnx");
-    let (train, val, out) = (
-        tiny.arg("images/train"),
-        tiny.arg("images/val"),
-        tiny.arg("drawn"),
-    );
+    let (train, val, out) = (tiny.arg("images/train"), tiny.arg("images/val"), tiny.arg("drawn"));
     let before = content(&tiny);
     let words = ["--out", "0000.png", "another"];
     refuses(&["detect", &model, &val, "--out", &val], &words);
@@ -203,22 +167,13 @@ fn detect_draws_over_no_image_and_each_of_two_with_one_name_on_its_own() {
 fn compress_leaves_folders_that_are_not_its_own_as_they_are() {
     let tiny = Tiny::new(4, 4);
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
-    let mine = [
-        "model.onnx",
-        "metrics.json",
-        "report.html",
-        "stages/notes.json",
-    ];
+    let mine = ["model.onnx", "metrics.json", "report.html", "stages/notes.json"];
     for file in mine {
         tiny.put(&format!("work/{file}"), b"mine");
     }
     fs::copy(&model, tiny.path("work/source.onnx")).unwrap();
     let before = content(&tiny);
-    for (model, out) in [
-        (&model, ""),
-        (&model, "work"),
-        (&tiny.arg("work/source.onnx"), "work"),
-    ] {
+    for (model, out) in [(&model, ""), (&model, "work"), (&tiny.arg("work/source.onnx"), "work")] {
         let out = tiny.arg(out);
         let args = ["compress", model, "--data", &data, "-o", &out];
         let words = ["is not empty", "a new folder"];
@@ -232,15 +187,9 @@ fn compress_leaves_folders_that_are_not_its_own_as_they_are() {
 #[test]
 fn compress_over_an_earlier_run_removes_what_is_its_own_and_reads_nothing_of_it() {
     let tiny = Tiny::new(12, 4);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
     let compress = |model: &str, more: &[&str]| {
-        let usual = [
-            "compress", model, "--data", &data, "-o", &run, "--keep", "0.1",
-        ];
+        let usual = ["compress", model, "--data", &data, "-o", &run, "--keep", "0.1"];
         yoloslim(&[&usual[..], more].concat())
     };
     assert!(compress(&model, &["--macs", "0.3"]).status.success());
@@ -250,51 +199,28 @@ fn compress_over_an_earlier_run_removes_what_is_its_own_and_reads_nothing_of_it(
     tiny.put("run/attempt-2/model.onnx", b"of an older run");
     let again = compress(&model, &["--macs", "0"]);
     assert!(again.status.success(), "{}", stderr(&again));
-    assert!(
-        stderr(&again).contains("removing the run"),
-        "{}",
-        stderr(&again)
-    );
+    assert!(stderr(&again).contains("removing the run"), "{}", stderr(&again));
     assert!(tiny.path("run/notes.md").exists() && tiny.path("run/attempt-1/notes.md").exists());
     assert!(!tiny.path("run/attempt-2").exists());
     // The result of a run is no input of the next one in the same folder.
     for inside in ["run/model.onnx", "run/attempt-1/pruned.onnx"] {
         let (refused, inside) = (compress(&tiny.arg(inside), &[]), tiny.path(inside));
         assert_eq!(refused.status.code(), Some(2));
-        assert!(
-            stderr(&refused).contains("belongs to the run"),
-            "{}",
-            stderr(&refused)
-        );
+        assert!(stderr(&refused).contains("belongs to the run"), "{}", stderr(&refused));
         assert!(inside.exists());
     }
     let recipe = tiny.arg("run/recipe.toml");
-    let usual = [
-        "compress", &model, "--data", &data, "-o", &run, "--recipe", &recipe,
-    ];
+    let usual = ["compress", &model, "--data", &data, "-o", &run, "--recipe", &recipe];
     refuses(&usual, &["the recipe", "belongs to the run"]);
     let metrics = tiny.arg("run/metrics.json");
-    let usual = [
-        "compress", &model, "--data", &data, "-o", &run, "--json", &metrics,
-    ];
+    let usual = ["compress", &model, "--data", &data, "-o", &run, "--json", &metrics];
     refuses(&usual, &["belongs to the run"]);
     assert!(json(&metrics)["gate"].is_object());
     // Another model is no continuation.
-    accepts(&[
-        "export",
-        &model,
-        "-o",
-        &tiny.arg("other.onnx"),
-        "--opset",
-        "18",
-    ]);
+    accepts(&["export", &model, "-o", &tiny.arg("other.onnx"), "--opset", "18"]);
     let other = compress(&tiny.arg("other.onnx"), &["--resume"]);
     assert_eq!(other.status.code(), Some(2));
-    assert!(
-        stderr(&other).contains("of another model"),
-        "{}",
-        stderr(&other)
-    );
+    assert!(stderr(&other).contains("of another model"), "{}", stderr(&other));
 }
 
 #[cfg(unix)]
@@ -303,14 +229,8 @@ fn compress_in_a_folder_where_another_is_at_work_is_refused() {
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     let tiny = Tiny::new(60, 30);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
-    let args = [
-        "compress", &model, "--data", &data, "-o", &run, "--keep", "0.1",
-    ];
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
+    let args = ["compress", &model, "--data", &data, "-o", &run, "--keep", "0.1"];
     let mut first = Command::new(env!("CARGO_BIN_EXE_yoloslim"))
         .args(args)
         .stderr(Stdio::piped())
@@ -322,20 +242,11 @@ fn compress_in_a_folder_where_another_is_at_work_is_refused() {
     // Stopped, it still holds its folder.
     let signal = |name: &str| {
         let id = first.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     };
     signal("-STOP");
     for more in [&[][..], &["--resume"]] {
-        refuses(
-            &[&args[..], more].concat(),
-            &["another yoloslim is at work"],
-        );
+        refuses(&[&args[..], more].concat(), &["another yoloslim is at work"]);
     }
     signal("-CONT");
     drop(said.by_ref().last());
@@ -356,14 +267,7 @@ fn what_cannot_be_printed_decides_nothing() {
         drop(reader);
         Stdio::from(writer)
     };
-    let full = || {
-        Stdio::from(
-            File::options()
-                .write(true)
-                .open("/dev/full")
-                .expect("Linux has it"),
-        )
-    };
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").expect("Linux has it"));
     let run = |args: &[&str], (stdout, stderr): (Stdio, Stdio)| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_yoloslim"));
         command.args(args).stdout(stdout).stderr(stderr);
@@ -371,18 +275,10 @@ fn what_cannot_be_printed_decides_nothing() {
     };
     let out = tiny.arg("found.json");
     let inspect = ["inspect", &model, "--json", &out];
-    for streams in [
-        (closed(), closed()),
-        (full(), full()),
-        (closed(), Stdio::piped()),
-    ] {
+    for streams in [(closed(), closed()), (full(), full()), (closed(), Stdio::piped())] {
         let done = run(&inspect, streams);
         assert_eq!(done.status.code(), Some(0));
-        assert_eq!(
-            stderr(&done),
-            "",
-            "a reader that has seen enough is passed over"
-        );
+        assert_eq!(stderr(&done), "", "a reader that has seen enough is passed over");
         assert!(json(&out)["params"].is_u64());
         fs::remove_file(&out).unwrap();
     }
@@ -391,9 +287,7 @@ fn what_cannot_be_printed_decides_nothing() {
     assert_eq!(told.lines().count(), 1, "{told}");
     // Work of many stages, with its progress; an error's exit code; bad images on stderr.
     let dir = tiny.arg("run");
-    let compress = [
-        "compress", &model, "--data", &data, "-o", &dir, "--keep", "0.1",
-    ];
+    let compress = ["compress", &model, "--data", &data, "-o", &dir, "--keep", "0.1"];
     assert_eq!(run(&compress, (full(), closed())).status.code(), Some(0));
     assert_eq!(run(&compress, (closed(), full())).status.code(), Some(0));
     let unknown = ["inspect", "no-such.onnx"];

@@ -56,11 +56,7 @@ fn models_quantized_by_other_tools_are_read_run_and_compared() {
     let Some((tiny, library)) = quantized() else {
         return;
     };
-    let (float, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("out.json"),
-    );
+    let (float, data, out) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("out.json"));
     accepts(&["inspect", &float, "--json", &out]);
     let params = json(&out)["params"].clone();
     let engine = ["--engine", "onnxruntime", "--ort-library", &library];
@@ -76,19 +72,12 @@ fn models_quantized_by_other_tools_are_read_run_and_compared() {
         assert_eq!(told["params"], params, "{kind}");
         assert_eq!(told["head"]["classes"], 2, "{kind}");
         let (found, expected) = (map(&model, &[]), map(&model, &engine));
-        assert!(
-            (found - expected).abs() < 0.02,
-            "{kind}: {found}, {expected}"
-        );
+        assert!((found - expected).abs() < 0.02, "{kind}: {found}, {expected}");
         accepts(&["bench", &model, "--runs", "1", "--json", &out]);
         let bench = &json(&out)["models"][0];
         let timed = !bench["latency_ms"].is_null();
         // What our engine computes in float has no time that says something of INT8.
-        assert_eq!(
-            timed,
-            matches!(*kind, "qoperator" | "qdq"),
-            "{kind}: {bench}"
-        );
+        assert_eq!(timed, matches!(*kind, "qoperator" | "qdq"), "{kind}: {bench}");
         accepts(&["compare", &model, &float, "--data", &data]);
         // What is written again is still the same model.
         let again = tiny.arg("again.onnx");
@@ -107,17 +96,10 @@ fn models_quantized_already_are_refused_before_any_work() {
     let data = tiny.arg("absent.yaml");
     for kind in KINDS {
         let model = tiny.arg(&format!("{kind}.onnx"));
-        for verb in [
-            &["prune", "--macs", "0.1"][..],
-            &["quantize"],
-            &["compress"],
-        ] {
+        for verb in [&["prune", "--macs", "0.1"][..], &["quantize"], &["compress"]] {
             let mut args = verb.to_vec();
             args.extend([model.as_str(), "--data", &data, "-o", &out]);
-            refuses(
-                &args,
-                &[&model, "is quantized already", "give the float model"],
-            );
+            refuses(&args, &[&model, "is quantized already", "give the float model"]);
         }
     }
     assert!(!tiny.path("out").exists());

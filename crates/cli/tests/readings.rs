@@ -16,9 +16,8 @@ fn maps() -> Graph {
     let mut edit = graph.edit();
     let parts = ["box", "objectness.sigmoid", "classes.sigmoid"];
     let names = (0..3).flat_map(|s| parts.iter().map(move |p| format!("head{s}.{p}.out")));
-    let outputs: Vec<_> = names
-        .map(|name| graph.value_named(&name).expect("it is there"))
-        .collect();
+    let outputs: Vec<_> =
+        names.map(|name| graph.value_named(&name).expect("it is there")).collect();
     edit.set_outputs(&outputs);
     graph.apply(edit).expect("the maps are there");
     graph
@@ -42,12 +41,7 @@ fn finished() -> Graph {
     let strides = ir::Tensor::new([1, n, 1], cells.1).expect("one for each cell");
     let (grid, strides) = (e.constant("grid", grid), e.constant("strides", strides));
     let part = |e: &mut ir::Edit, start: usize, len: usize| {
-        let ranges = vec![SliceRange {
-            axis: 2,
-            start,
-            len,
-            step: 1,
-        }];
+        let ranges = vec![SliceRange { axis: 2, start, len, step: 1 }];
         e.node("part", Slice { ranges }, &[rows], &["part"])[0]
     };
     let (xy, wh, rest) = (part(&mut e, 0, 2), part(&mut e, 2, 2), part(&mut e, 4, 3));
@@ -78,10 +72,7 @@ fn val_of_a_detector_in_other_forms_is_that_of_the_plain_one() {
         let found = of(&save(&tiny, name, &graph));
         assert_eq!(found["map_50_95"], plain["map_50_95"], "{name}");
         let told = found["reading"].as_str().expect("it is there");
-        assert!(
-            told.contains(reading) && told.contains("BGR from 0 to 255"),
-            "{told}"
-        );
+        assert!(told.contains(reading) && told.contains("BGR from 0 to 255"), "{told}");
     }
 }
 
@@ -109,11 +100,7 @@ fn divided() -> Graph {
 fn quantize_of_a_graph_that_divides_by_255_itself_calibrates_on_what_it_takes() {
     let tiny = Tiny::new(12, 12);
     let model = save(&tiny, "divided.onnx", &divided());
-    let (data, int8, out) = (
-        tiny.arg("data.yaml"),
-        tiny.arg("int8.onnx"),
-        tiny.arg("val.json"),
-    );
+    let (data, int8, out) = (tiny.arg("data.yaml"), tiny.arg("int8.onnx"), tiny.arg("val.json"));
     accepts(&["quantize", &model, "--data", &data, "-o", &int8]);
     accepts(&["val", &int8, "--data", &data, "--json", &out]);
     let found = json(&out);
@@ -127,9 +114,7 @@ fn compress_of_nine_maps_keeps_them_and_their_accuracy() {
     let tiny = Tiny::new(24, 12);
     let model = save(&tiny, "maps.onnx", &maps());
     let (data, run) = (tiny.arg("data.yaml"), tiny.arg("run"));
-    accepts(&[
-        "compress", &model, "--data", &data, "-o", &run, "--macs", "0.2", "--keep", "0.5",
-    ]);
+    accepts(&["compress", &model, "--data", &data, "-o", &run, "--macs", "0.2", "--keep", "0.5"]);
     let out = tiny.arg("val.json");
     let result = tiny.arg("run/model.onnx");
     accepts(&["val", &result, "--data", &data, "--json", &out]);
@@ -145,10 +130,7 @@ fn val_of_a_misread_model_says_so_and_compress_refuses_it() {
     let misread = ["--data", &data, "--family", "v5"];
     let shown = accepts(&[&["val", &model, "--json", &out], &misread[..]].concat());
     let told = stderr(&shown);
-    assert!(
-        told.contains("probably misread") && told.contains("family v5"),
-        "{told}"
-    );
+    assert!(told.contains("probably misread") && told.contains("family v5"), "{told}");
     let warnings = json(&out)["warnings"].to_string();
     assert!(warnings.contains("probably misread"), "{warnings}");
     let run = tiny.arg("run");
@@ -159,19 +141,13 @@ fn val_of_a_misread_model_says_so_and_compress_refuses_it() {
 #[test]
 fn detect_uses_the_thresholds_of_the_family_unless_others_are_named() {
     let tiny = Tiny::new(0, 1);
-    let (model, images, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("images/val"),
-        tiny.arg("detect.json"),
-    );
+    let (model, images, out) =
+        (tiny.arg("tiny.onnx"), tiny.arg("images/val"), tiny.arg("detect.json"));
     let of = |more: &[&str]| {
         accepts(&[&["detect", &model, &images, "--json", &out], more].concat());
         let found = json(&out);
         ["conf", "iou"].map(|key| found[key].as_f64().map(|v| (v * 100.0).round()))
     };
     assert_eq!(of(&[]), [Some(30.0), Some(45.0)]);
-    assert_eq!(
-        of(&["--conf", "0.1", "--iou", "0.7"]),
-        [Some(10.0), Some(70.0)]
-    );
+    assert_eq!(of(&["--conf", "0.1", "--iou", "0.7"]), [Some(10.0), Some(70.0)]);
 }

@@ -31,15 +31,12 @@ fn val_dets_by_pycocotools_have_the_map_that_val_tells() {
     }
     let dir = tempfile::tempdir().unwrap();
     let [dets, out] = ["dets.json", "val.json"].map(|f| text(dir.path().join(f)));
-    for (model, data) in [
-        ("yolox_nano_coco_416", "coco"),
-        ("yolov8n_deeppcb_320_fused_op17", "deeppcb"),
-    ] {
+    for (model, data) in
+        [("yolox_nano_coco_416", "coco"), ("yolov8n_deeppcb_320_fused_op17", "deeppcb")]
+    {
         let model = text(assets.join(format!("weights/{model}.onnx")));
         let data = text(assets.join(data).join("data.yaml"));
-        accepts(&[
-            "val", &model, "--data", &data, "--dets", &dets, "--json", &out,
-        ]);
+        accepts(&["val", &model, "--data", &data, "--dets", &dets, "--json", &out]);
         let args = [&text(&referee), &dets, "--data", &data];
         let Some(told) = python("pycocotools", &args) else {
             return;
@@ -49,10 +46,7 @@ fn val_dets_by_pycocotools_have_the_map_that_val_tells() {
         let found = json(&out);
         for key in ["map_50_95", "map_50"] {
             let [ours, theirs] = [&found, &expected].map(|r| r[key].as_f64().expect(key));
-            assert!(
-                (ours - theirs).abs() < 1e-6,
-                "{model} {key}: {ours}, {theirs}"
-            );
+            assert!((ours - theirs).abs() < 1e-6, "{model} {key}: {ours}, {theirs}");
         }
     }
 }
@@ -72,19 +66,8 @@ fn val_detect_and_bench_on_onnx_runtime_agree_with_the_builtin_engine() {
     };
     let library = text(library);
     let tiny = Tiny::new(8, 16);
-    let (model, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("out.json"),
-    );
-    let engine = [
-        "--engine",
-        "onnxruntime",
-        "--ort-library",
-        &library,
-        "--json",
-        &out,
-    ];
+    let (model, data, out) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("out.json"));
+    let engine = ["--engine", "onnxruntime", "--ort-library", &library, "--json", &out];
     let map = |extra: &[&str]| {
         accepts(&[&["val", &model, "--data", &data, "--json", &out], extra].concat());
         json(&out)["map_50_95"].as_f64().unwrap()
@@ -105,16 +88,7 @@ fn val_detect_and_bench_on_onnx_runtime_agree_with_the_builtin_engine() {
     assert_eq!(json(&out)["images"].as_array().unwrap().len(), 16);
 
     let int8 = tiny.arg("int8.onnx");
-    accepts(&[
-        "quantize",
-        &model,
-        "--data",
-        &data,
-        "-o",
-        &int8,
-        "--target",
-        "onnxruntime",
-    ]);
+    accepts(&["quantize", &model, "--data", &data, "-o", &int8, "--target", "onnxruntime"]);
     accepts(&[&["bench", &model, &int8, "--runs", "2"], &engine[..]].concat());
     for m in json(&out)["models"].as_array().unwrap() {
         assert!(m["latency_ms"]["median"].is_f64(), "{m}");

@@ -76,10 +76,7 @@ fn compress_killed_at_any_stage_goes_on_and_gives_the_same_bytes() {
     let verdict = first.status.code();
     assert!(verdict == Some(0) || verdict == Some(1), "{told}");
     let expected = bytes(Path::new(&whole));
-    let stages: Vec<&str> = told
-        .lines()
-        .filter(|l| !l.starts_with("progress"))
-        .collect();
+    let stages: Vec<&str> = told.lines().filter(|l| !l.starts_with("progress")).collect();
     assert!(stages.len() > 6, "{told}");
     for (stop_at, line) in stages.iter().enumerate() {
         let run = tiny.arg(&format!("run-{stop_at}"));
@@ -89,9 +86,7 @@ fn compress_killed_at_any_stage_goes_on_and_gives_the_same_bytes() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
+        let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         // Dies as soon as it says that this stage begins: in it, or shortly after.
         let _ = said.filter(|l| !l.starts_with("progress")).nth(stop_at);
         child.kill().unwrap();
@@ -165,9 +160,7 @@ fn compress_resumed_after_success_does_no_stage_again() {
 
     let recipe = tiny.arg("run/recipe.toml");
     let other = tiny.arg("other");
-    accepts(&[
-        "compress", &model, "--data", &data, "-o", &other, "--recipe", &recipe,
-    ]);
+    accepts(&["compress", &model, "--data", &data, "-o", &other, "--recipe", &recipe]);
     same(&expected, &bytes(Path::new(&other)), "by its recipe");
 }
 
@@ -202,34 +195,23 @@ fn compress_holds_val_back_until_the_holdout_agrees_and_reports_every_attempt() 
 #[test]
 fn compress_interrupted_exits_3() {
     let tiny = Tiny::new(60, 60);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_yoloslim"))
         .args(args(&model, &data, &run))
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(said.next().is_some());
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupt.unwrap().success());
     let told: Vec<String> = said.collect();
     let code = child.wait().unwrap().code();
     assert_eq!(code, Some(3), "{told:?}");
     assert!(told.iter().any(|l| l.contains("interrupted")), "{told:?}");
     let left = tiny.files("run");
-    assert!(
-        left.iter().all(|f| !text(f).ends_with(".partial")),
-        "{left:?}"
-    );
+    assert!(left.iter().all(|f| !text(f).ends_with(".partial")), "{left:?}");
     let resumed = yoloslim(&[&args(&model, &data, &run)[..], &["--resume"]].concat());
     assert!(resumed.status.code() < Some(2), "{}", stderr(&resumed));
 }

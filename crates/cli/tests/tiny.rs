@@ -5,11 +5,7 @@ use support::{Tiny, accepts, json};
 #[test]
 fn val_of_the_tiny_detector_finds_most_squares() {
     let tiny = Tiny::new(0, 40);
-    let (model, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("val.json"),
-    );
+    let (model, data, out) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("val.json"));
     accepts(&["val", &model, "--data", &data, "--json", &out]);
     let found = json(&out);
     let map = found["map_50"].as_f64().unwrap();
@@ -22,15 +18,11 @@ fn val_of_the_tiny_detector_finds_most_squares() {
 #[test]
 fn compare_of_a_model_with_itself_is_a_tie_without_errors() {
     let tiny = Tiny::new(0, 20);
-    let (model, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("compare.json"),
-    );
+    let (model, data, out) =
+        (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("compare.json"));
     let drawn = tiny.arg("drawn");
-    let shown = accepts(&[
-        "compare", &model, &model, "--data", &data, "--json", &out, "--out", &drawn,
-    ]);
+    let shown =
+        accepts(&["compare", &model, &model, "--data", &data, "--json", &out, "--out", &drawn]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("a tie"));
     let found = json(&out);
     assert_eq!(found["map_50_95_ratio"]["ratio"], 1.0);
@@ -45,65 +37,42 @@ fn compare_of_a_model_with_itself_is_a_tie_without_errors() {
 #[test]
 fn compare_of_a_quantized_model_tells_the_error_of_every_layer_and_draws_the_worst() {
     let tiny = Tiny::new(12, 20);
-    let (model, data, out) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("compare.json"),
-    );
+    let (model, data, out) =
+        (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("compare.json"));
     let (int8, drawn) = (tiny.arg("int8.onnx"), tiny.arg("drawn"));
     accepts(&["quantize", &model, "--data", &data, "-o", &int8]);
-    accepts(&[
-        "compare", &model, &int8, "--data", &data, "--json", &out, "--out", &drawn,
-    ]);
+    accepts(&["compare", &model, &int8, "--data", &data, "--json", &out, "--out", &drawn]);
     let found = json(&out);
     let errors = found["layers"].as_array().unwrap().iter();
-    let errors: Vec<f64> = errors
-        .filter_map(|l| l["relative_error"].as_f64())
-        .collect();
+    let errors: Vec<f64> = errors.filter_map(|l| l["relative_error"].as_f64()).collect();
     assert!(errors.len() >= 5 && errors[0] > 0.0, "{errors:?}");
     assert_eq!(found["int8_macs_share"][0], 0.0);
     assert!(found["int8_macs_share"][1].as_f64() > Some(0.9));
     assert!(errors.windows(2).all(|w| w[0] >= w[1]));
     let differing = found["detections"]["images"].as_array().unwrap().iter();
-    let differing = differing
-        .filter(|i| i["unmatched"].as_u64() > Some(0))
-        .count();
+    let differing = differing.filter(|i| i["unmatched"].as_u64() > Some(0)).count();
     assert_eq!(tiny.files("drawn").len(), differing.min(12));
 }
 
 #[test]
 fn report_of_a_run_is_one_file_that_asks_nobody() {
     let tiny = Tiny::new(24, 12);
-    let (model, data, run) = (
-        tiny.arg("tiny.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
     let nothing = support::yoloslim(&["report", &run]);
     assert_eq!(nothing.status.code(), Some(2));
     assert!(support::stderr(&nothing).contains("no finished run"));
-    let compress = [
-        "compress", &model, "--data", &data, "-o", &run, "--keep", "0.1",
-    ];
+    let compress = ["compress", &model, "--data", &data, "-o", &run, "--keep", "0.1"];
     accepts(&compress);
     accepts(&["report", &run]);
     let page = std::fs::read_to_string(tiny.path("run/report.html")).unwrap();
-    for word in [
-        "Before and after",
-        "压缩前后",
-        "data:image/jpeg;base64,",
-        "<svg",
-        "stem",
-        "SHA-256",
-    ] {
+    for word in
+        ["Before and after", "压缩前后", "data:image/jpeg;base64,", "<svg", "stem", "SHA-256"]
+    {
         assert!(page.contains(word), "{word}");
     }
     assert!(!page.contains("src=\"http") && !page.contains("href=") && !page.contains("url("));
     accepts(&["report", &run]);
-    assert_eq!(
-        page,
-        std::fs::read_to_string(tiny.path("run/report.html")).unwrap()
-    );
+    assert_eq!(page, std::fs::read_to_string(tiny.path("run/report.html")).unwrap());
     // Without the data the rest is still shown, and what is not is told.
     std::fs::rename(tiny.path("data.yaml"), tiny.path("gone.yaml")).unwrap();
     let told = support::stderr(&accepts(&["report", &run]));
@@ -139,16 +108,12 @@ fn prune_and_quantize_without_a_decoder_stay_near_the_outputs() {
         .map(|i| f32::from(scene.rgb[i % (side * side) * 3 + 2 - i / (side * side)]))
         .collect();
     let expected = outputs(&model, &pixels);
-    let (pruned, int8, found) = (
-        tiny.arg("pruned.onnx"),
-        tiny.arg("int8.onnx"),
-        tiny.arg("found.json"),
-    );
+    let (pruned, int8, found) =
+        (tiny.arg("pruned.onnx"), tiny.arg("int8.onnx"), tiny.arg("found.json"));
     let given = ["--data", &data, "--family", "yolox", "--json", &found, "-o"];
-    for (verb, out) in [
-        (&["prune", &model, "--macs", "0.2"][..], &pruned),
-        (&["quantize", &model], &int8),
-    ] {
+    for (verb, out) in
+        [(&["prune", &model, "--macs", "0.2"][..], &pruned), (&["quantize", &model], &int8)]
+    {
         let shown = accepts(&[verb, &given, &[out]].concat());
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         assert!(shown.contains("as for yolox"), "{shown}");
@@ -166,11 +131,7 @@ fn prune_and_quantize_without_a_decoder_stay_near_the_outputs() {
 #[test]
 fn val_and_compress_of_another_task_exit_2_and_name_it() {
     let tiny = Tiny::new(4, 2);
-    let (model, data, out) = (
-        with_prototypes(&tiny),
-        tiny.arg("data.yaml"),
-        tiny.arg("run"),
-    );
+    let (model, data, out) = (with_prototypes(&tiny), tiny.arg("data.yaml"), tiny.arg("run"));
     let words = ["segmentation masks", "masks.onnx"];
     support::refuses(&["val", &model, "--data", &data], &words);
     support::refuses(&["compress", &model, "--data", &data, "-o", &out], &words);
@@ -196,10 +157,7 @@ fn inspect_groups_of_the_tiny_detector_tells_who_writes_and_reads_and_what_is_fr
     assert!(members.contains(&rows), "{members:?}");
     let frozen = groups.iter().filter(|g| !g["frozen"].is_null()).count() as u64;
     let counted = found["frozen"].as_array().unwrap().iter();
-    assert_eq!(
-        counted.map(|f| f["groups"].as_u64().unwrap()).sum::<u64>(),
-        frozen
-    );
+    assert_eq!(counted.map(|f| f["groups"].as_u64().unwrap()).sum::<u64>(), frozen);
     let reason = found["frozen"][0]["reason"].as_str().unwrap();
     assert!(frozen > 0 && shown.contains(reason), "{shown}");
 }

@@ -15,10 +15,7 @@ const COLUMNS: &str = "120";
 #[test]
 fn commands_print_what_their_transcripts_say() {
     let tiny = Tiny::new(12, 8);
-    tiny.put(
-        "empty.yaml",
-        b"train: images/none\nval: images/none\nnames: [red, blue]\n",
-    );
+    tiny.put("empty.yaml", b"train: images/none\nval: images/none\nnames: [red, blue]\n");
     tiny.put("broken.onnx", b"no model");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let entries = fs::read_dir(folder).expect("the folder exists").flatten();
@@ -26,9 +23,7 @@ fn commands_print_what_their_transcripts_say() {
     transcripts.sort();
     for transcript in transcripts {
         let text = fs::read_to_string(&transcript).expect("a transcript is text");
-        let commands = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("$ yoloslim "));
+        let commands = text.lines().filter_map(|line| line.strip_prefix("$ yoloslim "));
         let printed: Vec<String> = commands.map(|line| run(&tiny, line)).collect();
         snapbox::assert_data_eq!(printed.join("\n"), Data::read_from(&transcript, None).raw());
     }

@@ -50,11 +50,7 @@ fn tune_brings_a_student_nearer_to_its_teacher() {
     assert!(best["step"].as_u64().unwrap() > 0);
     assert!(found["rate"].as_f64().unwrap() > 0.0);
     let [before, after] = ["student.onnx", "tuned.onnx"].map(|name| {
-        onnx::load(
-            tuning.tiny.arg(name).as_ref(),
-            &onnx::LoadOptions::default(),
-        )
-        .unwrap()
+        onnx::load(tuning.tiny.arg(name).as_ref(), &onnx::LoadOptions::default()).unwrap()
     });
     assert_eq!(before.macs(), after.macs());
 }
@@ -78,13 +74,7 @@ fn tune_refuses_a_teacher_of_another_form_and_too_few_images() {
     let (teacher, few) = (tuning.tiny.arg("tiny.onnx"), other.arg("data.yaml"));
     let out = tuning.tiny.arg("refused.onnx");
     let tune = ["tune", &student, "-o", &out, "--teacher"];
-    refuses(
-        &[&tune[..], &[&teacher, "--data", &few]].concat(),
-        &["8 images are needed"],
-    );
-    refuses(
-        &[&tune[..], &[&data, "--data", &data]].concat(),
-        &["data.yaml"],
-    );
+    refuses(&[&tune[..], &[&teacher, "--data", &few]].concat(), &["8 images are needed"]);
+    refuses(&[&tune[..], &[&data, "--data", &data]].concat(), &["data.yaml"]);
     assert!(!std::path::Path::new(&out).exists());
 }

@@ -21,10 +21,7 @@ fn pairs(train: usize, val: usize) -> Tiny {
             for (folder, rgb) in [("images", pair.visible), ("imagesIR", pair.infrared)] {
                 put_image(&tiny, &format!("{folder}/{split}/{i:04}.png"), rgb);
             }
-            tiny.put(
-                &format!("labels/{split}/{i:04}.txt"),
-                pair.labels.as_bytes(),
-            );
+            tiny.put(&format!("labels/{split}/{i:04}.txt"), pair.labels.as_bytes());
         }
     }
     tiny
@@ -77,9 +74,7 @@ fn prune_and_quantize_of_two_streams_still_detect() {
         let found = json(&out);
         let [macs, before] = ["macs", "source_macs"].map(|k| found[k].as_f64().unwrap());
         assert!(macs < 0.9 * before, "{fusion:?}: {macs} of {before}");
-        accepts(&[
-            "quantize", &pruned, "--data", &data, "-o", &int8, "--json", &out,
-        ]);
+        accepts(&["quantize", &pruned, "--data", &data, "-o", &int8, "--json", &out]);
         assert!(json(&out)["int8_macs_share"].as_f64().unwrap() > 0.9);
         let map = map_50(&tiny, &int8);
         assert!(map > 0.85, "{fusion:?}: {map}");
@@ -104,22 +99,9 @@ fn prune_and_quantize_of_two_streams_still_detect() {
 #[test]
 fn quantize_of_two_streams_gives_the_same_bytes_on_one_thread_and_on_two() {
     let tiny = pairs(12, 0);
-    let (model, data, out) = (
-        tiny.arg("Concat.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("q.onnx"),
-    );
+    let (model, data, out) = (tiny.arg("Concat.onnx"), tiny.arg("data.yaml"), tiny.arg("q.onnx"));
     let written = ["1", "2"].map(|threads| {
-        accepts(&[
-            "quantize",
-            &model,
-            "--data",
-            &data,
-            "-o",
-            &out,
-            "--threads",
-            threads,
-        ]);
+        accepts(&["quantize", &model, "--data", &data, "-o", &out, "--threads", threads]);
         fs::read(&out).unwrap()
     });
     assert!(written[0] == written[1]);
@@ -129,9 +111,7 @@ fn quantize_of_two_streams_gives_the_same_bytes_on_one_thread_and_on_two() {
 fn compress_of_two_streams_passes_the_gate_and_is_reported() {
     let tiny = pairs(24, 16);
     let (model, data, run) = (tiny.arg("Add.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
-    accepts(&[
-        "compress", &model, "--data", &data, "-o", &run, "--keep", "0.8",
-    ]);
+    accepts(&["compress", &model, "--data", &data, "-o", &run, "--keep", "0.8"]);
     let found = json(tiny.path("run/metrics.json"));
     assert_eq!(found["gate"]["passed"], true);
     let shown = accepts(&["report", &run]);
@@ -141,11 +121,8 @@ fn compress_of_two_streams_passes_the_gate_and_is_reported() {
 #[test]
 fn detect_of_two_streams_finds_the_partner_beside_the_folder() {
     let tiny = pairs(0, 4);
-    let (model, images, out) = (
-        tiny.arg("Concat.onnx"),
-        tiny.arg("images/val"),
-        tiny.arg("out.json"),
-    );
+    let (model, images, out) =
+        (tiny.arg("Concat.onnx"), tiny.arg("images/val"), tiny.arg("out.json"));
     let drawn = tiny.arg("drawn");
     accepts(&["detect", &model, &images, "--out", &drawn, "--json", &out]);
     let found = json(&out);
@@ -160,10 +137,7 @@ fn detect_of_two_streams_finds_the_partner_beside_the_folder() {
     fs::rename(tiny.path("images"), tiny.path("visible")).unwrap();
     fs::rename(tiny.path("imagesIR"), tiny.path("infrared")).unwrap();
     let images = tiny.arg("visible/val");
-    refuses(
-        &["detect", &model, &images],
-        &["images, imagesIR", "visible/val/0000.png"],
-    );
+    refuses(&["detect", &model, &images], &["images, imagesIR", "visible/val/0000.png"]);
     let yaml = "path: .\nval: visible/val\nnames: [red, blue]\nstreams: [visible, infrared]\n";
     tiny.put("data.yaml", yaml.as_bytes());
     let data = tiny.arg("data.yaml");
@@ -184,17 +158,9 @@ fn detect_of_two_streams_finds_the_partner_beside_the_folder() {
 #[test]
 fn a_partner_that_is_missing_or_of_another_size_is_skipped_and_named_and_too_many_exit_2() {
     let tiny = pairs(8, 8);
-    let (model, data, out) = (
-        tiny.arg("Add.onnx"),
-        tiny.arg("data.yaml"),
-        tiny.arg("out.json"),
-    );
+    let (model, data, out) = (tiny.arg("Add.onnx"), tiny.arg("data.yaml"), tiny.arg("out.json"));
     fs::remove_file(tiny.path("imagesIR/val/0003.png")).unwrap();
-    put_image(
-        &tiny,
-        "imagesIR/val/0005.png",
-        vec![9; SIDE_PX * SIDE_PX * 3 / 2],
-    );
+    put_image(&tiny, "imagesIR/val/0005.png", vec![9; SIDE_PX * SIDE_PX * 3 / 2]);
     let shown = accepts(&["val", &model, "--data", &data, "--json", &out]);
     let told = stderr(&shown);
     for words in [

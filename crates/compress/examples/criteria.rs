@@ -38,19 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let observation = Observation {
         model: Model::new(&graph, &head),
         images: &images,
-        engine: Engine {
-            options,
-            threads: THREADS,
-        },
+        engine: Engine { options, threads: THREADS },
         progress: &|_| (),
     };
     let dense = matches(&graph)?;
     println!("dense: map_50_95 {:.4}", dense.accumulate(None).map_50_95);
     for criterion in prune::CRITERIA {
-        let options = PruneOptions {
-            criterion,
-            ..PruneOptions::default()
-        };
+        let options = PruneOptions { criterion, ..PruneOptions::default() };
         let budget = PruneBudget::Macs(ratio.parse()?);
         let pruned = prune_detector(&observation, &options, budget)?;
         let bare = prune::apply(&graph, &pruned.groups, &pruned.account.plan)?;

@@ -88,10 +88,7 @@ fn main() -> Result<()> {
     let entries = std::fs::read_dir(folder)?.map(|e| Ok(e?.path()));
     let mut images = entries.collect::<std::io::Result<Vec<_>>>()?;
     images.sort();
-    let images = ImageSet {
-        paths: images,
-        ..ImageSet::default()
-    };
+    let images = ImageSet { paths: images, ..ImageSet::default() };
     let images = images.sample(count.parse()?, 0);
     let deviations = deviations(&fused, &images.paths)?;
     let mut all = vec![];
@@ -100,11 +97,7 @@ fn main() -> Result<()> {
             (gammas.get(&node.name), deviations.get(&node.outputs[0]))
         {
             let correlation = rank_correlation(gamma, deviation);
-            println!(
-                "{correlation:6.3}  {:4} channels  {}",
-                gamma.len(),
-                node.name
-            );
+            println!("{correlation:6.3}  {:4} channels  {}", gamma.len(), node.name);
             all.push(correlation);
         }
     }

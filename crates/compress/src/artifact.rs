@@ -29,10 +29,8 @@ impl StoredModel {
     /// The model as it came.
     pub(crate) fn source(graph: &Graph, recipe: &Recipe) -> Result<Self, CompressError> {
         let path = &recipe.model;
-        let metadata = fs::metadata(path).map_err(|cause| CompressError::Read {
-            path: path.clone(),
-            cause,
-        })?;
+        let metadata = fs::metadata(path)
+            .map_err(|cause| CompressError::Read { path: path.clone(), cause })?;
         Ok(Self {
             name: "baseline".to_owned(),
             file: String::new(),
@@ -124,11 +122,7 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn new(pruned: PrunedModel, quantized: QuantizedModel) -> Self {
         let folder = quantized.model.name.clone();
-        Self {
-            attempt: Attempt::new(folder, &pruned.reached),
-            pruned: pruned.model,
-            quantized,
-        }
+        Self { attempt: Attempt::new(folder, &pruned.reached), pruned: pruned.model, quantized }
     }
 
     /// Frees the graphs, which are read again should they be asked for.

@@ -25,10 +25,8 @@ fn hexadecimal(digest: Sha256) -> String {
 /// # Errors
 /// `Read` when it cannot be read.
 pub fn file_digest(path: &Path) -> Result<String, CompressError> {
-    let bytes = fs::read(path).map_err(|cause| CompressError::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let bytes =
+        fs::read(path).map_err(|cause| CompressError::Read { path: path.to_owned(), cause })?;
     Ok(sha256(&bytes))
 }
 

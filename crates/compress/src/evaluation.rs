@@ -16,10 +16,7 @@ use crate::run::Run;
 use crate::source::Source;
 
 /// Confidence and overlap at which accuracy is measured.
-pub const THRESHOLDS: Thresholds = Thresholds {
-    conf: 0.001,
-    iou: 0.7,
-};
+pub const THRESHOLDS: Thresholds = Thresholds { conf: 0.001, iou: 0.7 };
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
 
@@ -98,12 +95,7 @@ impl<'a> EvalSplit<'a> {
             (run.log)(&format!("{}: comparing", self.name));
             let before = self.baseline.matches(self.dataset, run)?;
             let after = accuracy.matches(self.dataset, run)?;
-            Ok(paired_bootstrap(
-                before,
-                after,
-                source.seed,
-                BOOTSTRAP_ROUNDS,
-            )?)
+            Ok(paired_bootstrap(before, after, source.seed, BOOTSTRAP_ROUNDS)?)
         })
     }
 }
@@ -148,11 +140,7 @@ impl Accuracy {
         }
         let size = |image: &yolo::ImageItem| {
             let is_bad = self.bad_images.iter().any(|b| b.file == image.path);
-            if is_bad {
-                None
-            } else {
-                read_size(&image.path).ok()
-            }
+            if is_bad { None } else { read_size(&image.path).ok() }
         };
         let sizes: Vec<Option<(u32, u32)>> = dataset.images.iter().map(size).collect();
         let results = read_results(&run.dir.file(&self.detections))?;

@@ -46,10 +46,7 @@ impl<'a> Gate<'a> {
         if !labelled.is_enough() {
             let least = Labelled::LEAST;
             if recipe.strict {
-                return Err(CompressError::TooFewToBeStrict {
-                    found: labelled,
-                    least,
-                });
+                return Err(CompressError::TooFewToBeStrict { found: labelled, least });
             }
             warn(format!(
                 "val: {labelled}: a 95 % interval of so few says nothing, so none is given, and a difference may be chance: at least {least} are needed"
@@ -70,10 +67,7 @@ impl<'a> Gate<'a> {
         let holdout = data.holdout.as_ref();
         let holdout = holdout.map(|set| EvalSplit::new("holdout", set, source, run));
         let holdout = holdout.transpose()?;
-        holdout
-            .as_ref()
-            .and_then(|h| h.doubt(source))
-            .map(&mut warn);
+        holdout.as_ref().and_then(|h| h.doubt(source)).map(&mut warn);
         if holdout.as_ref().is_some_and(|h| !h.finds_something()) {
             warn("hold-out: the model finds nothing on it: val alone decides".to_owned());
         }
@@ -118,11 +112,7 @@ impl<'a> Gate<'a> {
     }
 
     fn passes(&self, kept: &RatioInterval) -> bool {
-        let share = if self.recipe.strict {
-            kept.lower
-        } else {
-            kept.ratio
-        };
+        let share = if self.recipe.strict { kept.lower } else { kept.ratio };
         share >= self.recipe.keep
     }
 }

@@ -47,13 +47,8 @@ pub fn compress_detector(
         engine: run.engine,
         progress: &progress,
     };
-    let mut pruner = Pruner {
-        observation,
-        recipe: &recipe.prune,
-        source: &source,
-        run,
-        study: None,
-    };
+    let mut pruner =
+        Pruner { observation, recipe: &recipe.prune, source: &source, run, study: None };
     let mut candidates: Vec<Candidate> = Vec::new();
     let budgets = recipe.prune.budgets();
     for (i, &budget) in budgets.iter().enumerate() {
@@ -73,9 +68,7 @@ pub fn compress_detector(
         }
         if is_new && !is_last {
             let who = candidate.attempt.ratio.map_or("hold-out", |_| "gate");
-            (run.log)(&format!(
-                "{who}: too much was lost, trying again with less pruning"
-            ));
+            (run.log)(&format!("{who}: too much was lost, trying again with less pruning"));
         }
     }
     package::package(gate, candidates, recipe, data, &source, run)
@@ -113,9 +106,7 @@ impl Pruner<'_> {
             (run.log)(&format!("prune: {budget}, by {}", options.criterion.name));
             let study = match &mut self.study {
                 Some(study) => study,
-                None => self
-                    .study
-                    .insert(PruneStudy::new(self.observation, &options)?),
+                None => self.study.insert(PruneStudy::new(self.observation, &options)?),
             };
             let pruned = study.prune(budget)?;
             check_bad_images(pruned.bad_images.len(), self.observation.images.len())?;
@@ -168,15 +159,11 @@ fn quantize(
             model: Model::new(pruned.model.graph(run.dir)?, &source.head),
             ..*observation
         };
-        let options = QuantizeOptions {
-            target: recipe.target,
-            calibrator,
-            budget: QuantizeBudget::Normal,
-        };
+        let options =
+            QuantizeOptions { target: recipe.target, calibrator, budget: QuantizeBudget::Normal };
         let quantized = quantize_detector(&observation, &options)?;
         check_bad_images(quantized.bad_images.len(), images)?;
-        run.dir
-            .write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;
+        run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;
         let bytes = onnx::encode(&quantized.graph)?;
         let file = format!("{folder}/{MODEL}");
         Ok(QuantizedModel {

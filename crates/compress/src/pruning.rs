@@ -73,9 +73,8 @@ impl<'a> PruneStudy<'a> {
         let Observation { model, engine, .. } = observation;
         quant::check_float(model.graph)?;
         let groups = prune::analyse(model.graph)?;
-        let (images, bad_images) = observation
-            .images
-            .readable(model.input.images(), engine.threads)?;
+        let (images, bad_images) =
+            observation.images.readable(model.input.images(), engine.threads)?;
         let (fitted, held_out) = hold_out(&images);
         let record = DenseRecord::new(&observation, &fitted, 0)?;
         Ok(Self {
@@ -248,11 +247,7 @@ fn hold_out(images: &ImageSet) -> (ImageSet, ImageSet) {
     let (mut fitted, mut held_out) = (Vec::new(), Vec::new());
     for (i, path) in images.paths.iter().enumerate() {
         let is_held_out = i % stride == stride - 1 && held_out.len() < count;
-        let part = if is_held_out {
-            &mut held_out
-        } else {
-            &mut fitted
-        };
+        let part = if is_held_out { &mut held_out } else { &mut fitted };
         part.push(path.clone());
     }
     if fitted.is_empty() {

@@ -106,19 +106,12 @@ impl PruneRecipe {
 
     /// How channels are chosen and repaired, whatever is tried.
     pub(crate) fn without_budgets(&self) -> Self {
-        Self {
-            macs: vec![],
-            keep_contribution: vec![],
-            ..self.clone()
-        }
+        Self { macs: vec![], keep_contribution: vec![], ..self.clone() }
     }
 
     /// Shares of the MACs to remove: what is asked, and less where that costs too much.
     pub fn removing_macs(options: PruneOptions, share: f64) -> Self {
-        Self {
-            macs: back_off(share),
-            ..Self::new(options)
-        }
+        Self { macs: back_off(share), ..Self::new(options) }
     }
 
     /// Shares of each group's contribution to keep: what is asked, and more where that costs too much.
@@ -168,19 +161,13 @@ pub struct GateRecipe {
 
 impl Default for QuantizeRecipe {
     fn default() -> Self {
-        Self {
-            target: &quant::BUILTIN,
-            calibrator: &quant::AUTO,
-        }
+        Self { target: &quant::BUILTIN, calibrator: &quant::AUTO }
     }
 }
 
 impl Default for GateRecipe {
     fn default() -> Self {
-        Self {
-            keep: 0.95,
-            strict: false,
-        }
+        Self { keep: 0.95, strict: false }
     }
 }
 
@@ -220,14 +207,9 @@ impl Recipe {
     /// # Errors
     /// `Read` when it is not there; `Record` when it is none, or says what cannot be, with the key or the line.
     pub fn read(path: &Path) -> Result<Self, CompressError> {
-        let text = fs::read_to_string(path).map_err(|cause| CompressError::Read {
-            path: path.to_owned(),
-            cause,
-        })?;
-        let refuse = |reason: String| CompressError::Record {
-            path: path.to_owned(),
-            reason,
-        };
+        let text = fs::read_to_string(path)
+            .map_err(|cause| CompressError::Read { path: path.to_owned(), cause })?;
+        let refuse = |reason: String| CompressError::Record { path: path.to_owned(), reason };
         let recipe: Self = toml::from_str(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map_or(1, |before| before.matches('\n').count() + 1);
@@ -243,9 +225,7 @@ impl Recipe {
     /// `Setting`, with the key; `NoAttempts`.
     pub fn check(&self) -> Result<(), CompressError> {
         let p = &self.prune;
-        p.macs
-            .iter()
-            .try_for_each(|&v| share("prune.macs", v, 0.0..1.0))?;
+        p.macs.iter().try_for_each(|&v| share("prune.macs", v, 0.0..1.0))?;
         let kept = |&v: &f64| share("prune.keep_contribution", v, 0.0..=1.0);
         p.keep_contribution.iter().try_for_each(kept)?;
         share("prune.shallow_ratio", p.shallow_ratio, 0.0..=1.0)?;
@@ -253,11 +233,7 @@ impl Recipe {
         share("gate.keep", self.gate.keep, 0.0..=1.0)?;
         count("prune.round_to", p.round_to, 1..=65_535)?;
         count("prune.floor", p.floor, 1..=65_535)?;
-        count(
-            "images.calibration",
-            self.images.calibration as usize,
-            1..=usize::MAX,
-        )?;
+        count("images.calibration", self.images.calibration as usize, 1..=usize::MAX)?;
         for side in self.imgsz.into_iter().flatten() {
             count("imgsz", side, 32..=8192)?;
         }
@@ -302,11 +278,7 @@ fn count(
         usize::MAX => format!("a whole number from {}", range.start()),
         end => format!("a whole number from {} to {end}", range.start()),
     };
-    Err(CompressError::Setting {
-        key,
-        expected,
-        found: found.to_string(),
-    })
+    Err(CompressError::Setting { key, expected, found: found.to_string() })
 }
 
 /// The parser's message in words that a reader of TOML knows.
@@ -344,14 +316,8 @@ mod tests {
         let recipe: PruneRecipe = toml::from_str(written).unwrap();
         let options = recipe.options();
         assert_eq!(options.criterion, PruneOptions::default().criterion);
-        assert_eq!(
-            options.repair,
-            BTreeSet::from([RepairStep::Absorb, RepairStep::Match])
-        );
-        assert_eq!(
-            (options.limits.round_to, options.limits.shallow_ratio),
-            (16, 0.2)
-        );
+        assert_eq!(options.repair, BTreeSet::from([RepairStep::Absorb, RepairStep::Match]));
+        assert_eq!((options.limits.round_to, options.limits.shallow_ratio), (16, 0.2));
         let expected = [PruneBudget::Contribution(0.9), PruneBudget::Macs(0.1)];
         assert_eq!(recipe.budgets(), expected);
         assert!(toml::from_str::<PruneRecipe>("repair = [\"magic\"]").is_err());
@@ -367,23 +333,13 @@ mod tests {
             data: "data.yaml".into(),
             seed: 7,
             isa: "avx2".to_owned(),
-            images: Sampling {
-                split: "train".to_owned(),
-                calibration: 100,
-                holdout: 50,
-            },
-            prune: PruneRecipe {
-                macs: vec![0.3, 0.0],
-                ..PruneRecipe::default()
-            },
+            images: Sampling { split: "train".to_owned(), calibration: 100, holdout: 50 },
+            prune: PruneRecipe { macs: vec![0.3, 0.0], ..PruneRecipe::default() },
             quantize: QuantizeRecipe {
                 target: &quant::BUILTIN,
                 calibrator: ir::named("percentile").expect("listed"),
             },
-            gate: GateRecipe {
-                keep: 0.95,
-                strict: false,
-            },
+            gate: GateRecipe { keep: 0.95, strict: false },
         }
     }
 
@@ -413,38 +369,18 @@ mod tests {
     fn recipe_that_says_what_cannot_be_is_refused_by_key_in_plain_words() {
         let written = recipe().to_toml().expect("plain values");
         for (from, to, words) in [
-            (
-                "keep = 0.95",
-                "keep = nan",
-                &["gate.keep", "0 to 1", "NaN"][..],
-            ),
+            ("keep = 0.95", "keep = nan", &["gate.keep", "0 to 1", "NaN"][..]),
             ("keep = 0.95", "keep = -0.1", &["gate.keep", "-0.1"]),
             ("keep = 0.95", "keep = 1.5", &["gate.keep", "1.5"]),
             ("keep = 0.95", "keep = inf", &["gate.keep", "inf"]),
             ("    0.3,\n", "    1.0,\n", &["prune.macs", "below 1"]),
             ("    0.3,\n", "    nan,\n", &["prune.macs", "NaN"]),
-            (
-                "calibration = 100",
-                "calibration = 0",
-                &["images.calibration"],
-            ),
-            (
-                "calibration = 100",
-                "calibration = -4",
-                &["line", "whole number"],
-            ),
+            ("calibration = 100", "calibration = 0", &["images.calibration"]),
+            ("calibration = 100", "calibration = -4", &["line", "whole number"]),
             ("round_to = 8", "round_to = 0", &["prune.round_to"]),
-            (
-                "floor = 8",
-                "floor = 8\nflor = 8",
-                &["line", "unknown key `flor`"],
-            ),
+            ("floor = 8", "floor = 8\nflor = 8", &["line", "unknown key `flor`"]),
             ("seed = 7", "seed = \"7\"", &["line", "whole number"]),
-            (
-                "percentile",
-                "guess",
-                &["calibrator", "guess", "percentile"],
-            ),
+            ("percentile", "guess", &["calibrator", "guess", "percentile"]),
             ("family = \"v8\"", "family = \"v99\"", &["family", "v99"]),
             ("seed = 7\n", "", &["missing key `seed`"]),
         ] {

@@ -122,11 +122,7 @@ pub fn recover_detector(
         steps: options.steps,
     };
     let mut adam = Adam::new(&course.weights, BETAS);
-    let mut best = RecoveryPoint {
-        step: 0,
-        loss: None,
-        held_out: course.held_out_loss()?,
-    };
+    let mut best = RecoveryPoint { step: 0, loss: None, held_out: course.held_out_loss()? };
     progress(&best);
     let (mut curve, mut kept) = (vec![best], course.weights.clone());
     let every = options.steps.div_ceil(CHECKS).max(1);
@@ -201,11 +197,8 @@ impl<'a> Course<'a> {
         let teacher_raw = subject.teacher.head.raw(&teacher)?;
         let distillation = Distillation::new(&student_raw, &teacher_raw)?;
         let trunk = trunk_of(&student, &student_raw.outputs)?;
-        let teacher_plan = Plan::compile(
-            &trunk_of(&teacher, &teacher_raw.outputs)?,
-            &[],
-            &engine.options,
-        )?;
+        let teacher_plan =
+            Plan::compile(&trunk_of(&teacher, &teacher_raw.outputs)?, &[], &engine.options)?;
         let teacher_plan = Arc::new(teacher_plan);
         let teachers = (0..engine.threads).map(|_| Session::new(&teacher_plan, 1));
         let failed = |e| CompressError::training(0, e);
@@ -225,10 +218,7 @@ impl<'a> Course<'a> {
             held_out: Vec::new(),
             held_out_objects: 1.0,
         };
-        let picks = held_out.paths.into_iter().map(|path| Pick {
-            path,
-            is_mirrored: false,
-        });
+        let picks = held_out.paths.into_iter().map(|path| Pick { path, is_mirrored: false });
         course.held_out = course.examples(picks.collect())?;
         course.held_out_objects = course.objects(&course.held_out);
         Ok(course)
@@ -240,12 +230,8 @@ impl<'a> Course<'a> {
         for rate in RATES {
             self.weights = start.to_vec();
             let mut adam = Adam::new(&self.weights, BETAS);
-            let schedule = Schedule {
-                peak: rate,
-                rest: REST,
-                warm_up: WARM_UP,
-                steps: TRIAL_STEPS,
-            };
+            let schedule =
+                Schedule { peak: rate, rest: REST, warm_up: WARM_UP, steps: TRIAL_STEPS };
             for step in 0..TRIAL_STEPS {
                 self.step(step, &mut adam, schedule.rate(step))?;
             }
@@ -267,10 +253,7 @@ impl<'a> Course<'a> {
         let images: Vec<&[f32]> = examples.iter().map(|e| e.image.as_slice()).collect();
         let batch = self.trainer.gradients(&images, &|image, raw| {
             let Loss { value, gradients } = distillation.loss(raw, teacher(image), objects);
-            OutputGradients {
-                loss: value,
-                gradients,
-            }
+            OutputGradients { loss: value, gradients }
         });
         let mut batch = batch.map_err(failed)?;
         clip(&mut batch.gradients, LONGEST);
@@ -286,10 +269,7 @@ impl<'a> Course<'a> {
             let mut order: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
             order.sort_unstable();
             let (key, image) = order[at % count];
-            Pick {
-                path: self.training.paths[image].clone(),
-                is_mirrored: key & 1 == 1,
-            }
+            Pick { path: self.training.paths[image].clone(), is_mirrored: key & 1 == 1 }
         };
         (step * batch..(step + 1) * batch).map(pick).collect()
     }
@@ -301,9 +281,7 @@ impl<'a> Course<'a> {
             let mut planes = set.planes(&pick.path, input)?.0;
             let mut image = planes.swap_remove(0);
             if pick.is_mirrored {
-                image
-                    .chunks_exact_mut(input.size_px[1])
-                    .for_each(<[f32]>::reverse);
+                image.chunks_exact_mut(input.size_px[1]).for_each(<[f32]>::reverse);
             }
             let teacher = raw_outputs(session, &image)?;
             Ok(Example { image, teacher })
@@ -314,9 +292,7 @@ impl<'a> Course<'a> {
 
     /// How many objects the teacher sees in some images.
     fn objects(&self, examples: &[Example]) -> f64 {
-        let objects = examples
-            .iter()
-            .map(|e| self.distillation.weight(&e.teacher));
+        let objects = examples.iter().map(|e| self.distillation.weight(&e.teacher));
         objects.sum::<f64>().max(1.0)
     }
 
@@ -330,9 +306,7 @@ impl<'a> Course<'a> {
         let mut sessions: Vec<Session> = sessions.collect::<Result<_, _>>()?;
         let losses = parallel_map_with(&mut sessions, &self.held_out, |session, example| {
             let raw = raw_outputs(session, &example.image)?;
-            let loss = self
-                .distillation
-                .loss(&raw, &example.teacher, self.held_out_objects);
+            let loss = self.distillation.loss(&raw, &example.teacher, self.held_out_objects);
             Ok(loss.value)
         });
         let losses: Vec<f64> = losses.into_iter().collect::<Result<_, CompressError>>()?;
@@ -360,10 +334,7 @@ fn trunk_of(graph: &Graph, outputs: &[ValueId]) -> Result<Graph, CompressError> 
 fn split(images: &ImageSet, seed: u64) -> Result<(ImageSet, ImageSet), CompressError> {
     let [least, most] = HELD_OUT;
     if images.len() < 2 * least {
-        return Err(CompressError::FewImages {
-            expected: 2 * least,
-            found: images.len(),
-        });
+        return Err(CompressError::FewImages { expected: 2 * least, found: images.len() });
     }
     let held_out = images.sample((images.len() / HELD_OUT_SHARE).clamp(least, most), seed);
     let rest = images.paths.iter().filter(|p| !held_out.paths.contains(p));

@@ -19,11 +19,6 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// A run that tells nobody.
     pub fn quiet(dir: &'a RunDir, engine: Engine) -> Self {
-        Self {
-            dir,
-            engine,
-            log: &|_| (),
-            progress: &|_, _| (),
-        }
+        Self { dir, engine, log: &|_| (), progress: &|_, _| () }
     }
 }

@@ -77,9 +77,7 @@ impl RunDir {
     /// As [`RunDir::create`]; `NotARun` for an empty folder too.
     pub fn open(path: &Path) -> Result<Self, CompressError> {
         if !Self::is_run(path) {
-            return Err(CompressError::NotARun {
-                path: path.to_owned(),
-            });
+            return Err(CompressError::NotARun { path: path.to_owned() });
         }
         Self::lock(path)
     }
@@ -92,17 +90,13 @@ impl RunDir {
     fn lock(path: &Path) -> Result<Self, CompressError> {
         let failed = |source| write_error(path, source);
         if !Self::is_run(path) && fs::read_dir(path).map_err(failed)?.next().is_some() {
-            return Err(CompressError::Occupied {
-                path: path.to_owned(),
-            });
+            return Err(CompressError::Occupied { path: path.to_owned() });
         }
         let mut options = OpenOptions::new();
         let options = options.read(true).append(true).create(true);
         let mut marker = options.open(path.join(MARKER)).map_err(failed)?;
         marker.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => CompressError::RunInUse {
-                path: path.to_owned(),
-            },
+            TryLockError::WouldBlock => CompressError::RunInUse { path: path.to_owned() },
             TryLockError::Error(source) => failed(source),
         })?;
         if marker.metadata().map_err(failed)?.len() == 0 {
@@ -144,13 +138,9 @@ impl RunDir {
     /// Whether a file in that folder, there or not, has a name of the run's own.
     pub fn owns(run: &Path, file: &Path) -> bool {
         let real = |path: &Path| fs::canonicalize(path).ok();
-        let folder = file.parent().map(|folder| {
-            if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            }
-        });
+        let folder = file
+            .parent()
+            .map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
         let inside = folder.and_then(real).zip(file.file_name());
         let relative = inside.zip(real(run)).and_then(|((folder, name), run)| {
             let relative = folder.join(name).strip_prefix(run).ok()?.to_owned();
@@ -228,14 +218,9 @@ impl RunDir {
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, CompressError> {
         let path = self.file(name);
         let text = fs::read_to_string(&path);
-        let text = text.map_err(|cause| CompressError::Read {
-            path: path.clone(),
-            cause,
-        })?;
-        serde_json::from_str(&text).map_err(|error| CompressError::Record {
-            path,
-            reason: error.to_string(),
-        })
+        let text = text.map_err(|cause| CompressError::Read { path: path.clone(), cause })?;
+        serde_json::from_str(&text)
+            .map_err(|error| CompressError::Record { path, reason: error.to_string() })
     }
 
     /// Copies a file of the folder.
@@ -282,11 +267,8 @@ impl RunDir {
         let written = std::mem::take(&mut *guard(&self.written));
         let digest = |name: String| file_digest(&self.file(&name)).map(|digest| (name, digest));
         let files = written.into_iter().map(digest);
-        let finished = Finished {
-            key,
-            files: files.collect::<Result<_, CompressError>>()?,
-            result,
-        };
+        let finished =
+            Finished { key, files: files.collect::<Result<_, CompressError>>()?, result };
         self.write_json(&record, &finished)?;
         Ok(finished.result)
     }
@@ -317,10 +299,7 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn write_error(path: &Path, cause: io::Error) -> CompressError {
-    CompressError::Write {
-        path: path.to_owned(),
-        cause,
-    }
+    CompressError::Write { path: path.to_owned(), cause }
 }
 
 #[cfg(test)]
@@ -385,10 +364,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("model.onnx"), "mine").expect("writable");
         let refused = RunDir::create(folder.path(), false).expect_err("occupied");
-        assert!(
-            matches!(refused, CompressError::Occupied { .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, CompressError::Occupied { .. }), "{refused}");
         assert_eq!(fs::read_dir(folder.path()).expect("listable").count(), 1);
     }
 }

@@ -29,13 +29,8 @@ impl Source {
         data: &Splits,
     ) -> Result<Self, CompressError> {
         let head = families::identify(graph, recipe.family)?;
-        let reading = (
-            &recipe.model_sha256,
-            recipe.family,
-            &recipe.anchors,
-            recipe.imgsz,
-            &recipe.isa,
-        );
+        let reading =
+            (&recipe.model_sha256, recipe.family, &recipe.anchors, recipe.imgsz, &recipe.isa);
         Ok(Self {
             model: StoredModel::source(graph, recipe)?,
             key: stage_key("source", &reading)?,

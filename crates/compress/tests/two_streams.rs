@@ -58,34 +58,20 @@ fn images(seed: u64) -> Vec<Tensor> {
 fn relative_error(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.shape(), expected.shape());
     let (found, expected) = (found.to_f64().unwrap(), expected.to_f64().unwrap());
-    let wrong: f64 = found
-        .iter()
-        .zip(&expected)
-        .map(|(f, e)| (f - e).abs())
-        .sum();
+    let wrong: f64 = found.iter().zip(&expected).map(|(f, e)| (f - e).abs()).sum();
     wrong / expected.iter().map(|e| e.abs()).sum::<f64>()
 }
 
 fn run(graph: &Graph, inputs: &[Tensor]) -> Tensor {
     let plan = Arc::new(Plan::compile(graph, &[], &PlanOptions::default()).unwrap());
-    let data: Vec<&[f32]> = inputs
-        .iter()
-        .map(|t| t.as_slice::<f32>().unwrap())
-        .collect();
-    Session::new(&plan, 1)
-        .unwrap()
-        .run(&data)
-        .unwrap()
-        .remove(0)
+    let data: Vec<&[f32]> = inputs.iter().map(|t| t.as_slice::<f32>().unwrap()).collect();
+    Session::new(&plan, 1).unwrap().run(&data).unwrap().remove(0)
 }
 
 /// Channels 0 and 2 of every group.
 fn pruned(graph: &Graph) -> Graph {
     let groups = analyse(graph).unwrap();
-    let chosen = groups
-        .prunable()
-        .map(|g| (g.name.clone(), vec![0, 2]))
-        .collect();
+    let chosen = groups.prunable().map(|g| (g.name.clone(), vec![0, 2])).collect();
     let plan = PrunePlan::new(graph, &groups, chosen).unwrap();
     prune::apply(graph, &groups, &plan).unwrap()
 }
@@ -94,11 +80,7 @@ fn pruned(graph: &Graph) -> Graph {
 fn analyse_of_two_streams_couples_what_is_added_and_not_what_is_joined() {
     let graph = detector();
     let groups = analyse(&graph).unwrap();
-    let roots = |name: &str| {
-        groups
-            .get(name)
-            .map(|g| (g.roots.len(), g.width(), g.is_prunable()))
-    };
+    let roots = |name: &str| groups.get(name).map(|g| (g.roots.len(), g.width(), g.is_prunable()));
     assert_eq!(roots("visible.stem1"), Some((1, 8, true)));
     assert_eq!(roots("infrared.stem5"), Some((1, 8, true)));
     assert_eq!(roots("visible.deep3"), Some((2, 12, true)));
@@ -132,11 +114,8 @@ fn apply_to_two_streams_cuts_both_and_the_engine_runs_it() {
 fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
     let graph = pruned(&detector());
     let mut ranges: BTreeMap<ValueId, Range> = BTreeMap::new();
-    let sites: Vec<ValueId> = quantization_points(&graph, &BUILTIN)
-        .unwrap()
-        .iter()
-        .map(|s| s.range_of)
-        .collect();
+    let sites: Vec<ValueId> =
+        quantization_points(&graph, &BUILTIN).unwrap().iter().map(|s| s.range_of).collect();
     for seed in 0..4 {
         let inputs = images(seed);
         let mut values = interpreter::run_all(&graph, &inputs).unwrap();
@@ -146,10 +125,7 @@ fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
             let lo = x.iter().fold(0.0f64, |m, &x| m.min(x)) as f32;
             let hi = x.iter().fold(0.0f64, |m, &x| m.max(x)) as f32;
             let range = Range::new(lo, hi);
-            ranges
-                .entry(*v)
-                .and_modify(|r| *r = r.union(range))
-                .or_insert(range);
+            ranges.entry(*v).and_modify(|r| *r = r.union(range)).or_insert(range);
         }
     }
     let pixels = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
@@ -161,10 +137,7 @@ fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
     let error = relative_error(&run(&quantized, &inputs), &real);
     assert!(error < 0.05, "{error}");
     // The file carries both inputs.
-    let again = onnx::parse(
-        &onnx::encode(&quantized).unwrap(),
-        None,
-        &onnx::LoadOptions::default(),
-    );
+    let again =
+        onnx::parse(&onnx::encode(&quantized).unwrap(), None, &onnx::LoadOptions::default());
     assert!(relative_error(&run(&again.unwrap(), &inputs), &real) < 0.05);
 }

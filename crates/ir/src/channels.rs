@@ -22,11 +22,7 @@ pub struct PortAxis {
 impl Port {
     /// One of its axes, from the first index on.
     pub fn axis(self, axis: usize) -> PortAxis {
-        PortAxis {
-            port: self,
-            axis,
-            start: 0,
-        }
+        PortAxis { port: self, axis, start: 0 }
     }
 }
 
@@ -114,10 +110,7 @@ impl Channels {
             len,
             block: 1,
         };
-        self.links.push(ChannelLink {
-            a: span(a),
-            b: span(b),
-        });
+        self.links.push(ChannelLink { a: span(a), b: span(b) });
         self
     }
 

@@ -56,10 +56,7 @@ const CODES: &[(DataType, i32, usize, &str)] = &[
 impl DataType {
     /// The type behind an ONNX code; unknown codes become [`DataType::Other`].
     pub fn from_onnx(code: i32) -> Self {
-        CODES
-            .iter()
-            .find(|c| c.1 == code)
-            .map_or(DataType::Other(code), |c| c.0)
+        CODES.iter().find(|c| c.1 == code).map_or(DataType::Other(code), |c| c.0)
     }
 
     /// The ONNX code of this type.
@@ -77,10 +74,7 @@ impl DataType {
 
     /// Whether the type is a floating-point type.
     pub fn is_float(self) -> bool {
-        matches!(
-            self,
-            DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16
-        )
+        matches!(self, DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16)
     }
 }
 

@@ -29,10 +29,7 @@ pub struct Edit {
 impl Graph {
     /// An empty edit of this graph.
     pub fn edit(&self) -> Edit {
-        Edit {
-            changes: Vec::new(),
-            next: self.next,
-        }
+        Edit { changes: Vec::new(), next: self.next }
     }
 
     /// Applies an edit: wiring is checked, dead nodes and values go, types are inferred anew. On error nothing changes.
@@ -63,12 +60,7 @@ impl Edit {
         let id = ValueId(self.fresh());
         self.changes.push(Change::Value(
             id,
-            Value {
-                name: name.to_owned(),
-                ty,
-                constant,
-                parameter: None,
-            },
+            Value { name: name.to_owned(), ty, constant, parameter: None },
         ));
         id
     }
@@ -105,10 +97,8 @@ impl Edit {
         inputs: &[ValueId],
         outputs: &[(&str, Option<TensorType>)],
     ) -> Vec<ValueId> {
-        let outputs: Vec<ValueId> = outputs
-            .iter()
-            .map(|(name, ty)| self.value(name, ty.clone(), None))
-            .collect();
+        let outputs: Vec<ValueId> =
+            outputs.iter().map(|(name, ty)| self.value(name, ty.clone(), None)).collect();
         let id = NodeId(self.fresh());
         let node = Node {
             name: name.to_owned(),
@@ -222,11 +212,7 @@ impl Edit {
             Change::Value(v, content) => Change::Value(value(v), content),
             Change::Node(id, n) => {
                 let (inputs, outputs) = (all(n.inputs), all(n.outputs));
-                let n = Node {
-                    inputs,
-                    outputs,
-                    ..n
-                };
+                let n = Node { inputs, outputs, ..n };
                 Change::Node(node(id), n)
             }
             Change::Input(v) => Change::Input(value(v)),
@@ -293,10 +279,7 @@ impl Edit {
                     });
                 }
                 Change::SetType(v, ty) => {
-                    graph
-                        .values
-                        .entry(v)
-                        .and_modify(|value| value.ty = Some(ty));
+                    graph.values.entry(v).and_modify(|value| value.ty = Some(ty));
                 }
                 Change::Remove(n) => drop(graph.nodes.remove(&n)),
             }
@@ -341,10 +324,7 @@ fn replace(graph: &mut Graph, readers: &mut Readers, old: ValueId, new: ValueId)
             *v = new;
         }
     }
-    let (a, b) = (
-        graph.values[&old].name.clone(),
-        graph.values[&new].name.clone(),
-    );
+    let (a, b) = (graph.values[&old].name.clone(), graph.values[&new].name.clone());
     for (id, name) in [(old, b), (new, a)] {
         graph.values.get_mut(&id).expect("both were just read").name = name;
     }

@@ -8,33 +8,17 @@ use thiserror::Error;
 #[allow(missing_docs)]
 pub enum OpError {
     #[error("expected {expected} inputs, found {found}")]
-    InputCount {
-        expected: &'static str,
-        found: usize,
-    },
+    InputCount { expected: &'static str, found: usize },
     #[error("expected {expected} outputs, found {found}")]
     OutputCount { expected: usize, found: usize },
     #[error("input {input}: expected rank {expected}, found shape {found:?}")]
-    Rank {
-        input: usize,
-        expected: &'static str,
-        found: Vec<usize>,
-    },
+    Rank { input: usize, expected: &'static str, found: Vec<usize> },
     #[error("input {input}, axis {axis}: expected length {expected}, found {found}")]
-    AxisLength {
-        input: usize,
-        axis: usize,
-        expected: usize,
-        found: usize,
-    },
+    AxisLength { input: usize, axis: usize, expected: usize, found: usize },
     #[error("axis {axis} is outside a tensor of rank {rank}")]
     Axis { axis: i64, rank: usize },
     #[error("index {index} is outside axis {axis} of length {length}")]
-    Index {
-        axis: usize,
-        index: i64,
-        length: usize,
-    },
+    Index { axis: usize, index: i64, length: usize },
     #[error("shapes {a:?} and {b:?} do not broadcast")]
     Broadcast { a: Vec<usize>, b: Vec<usize> },
     #[error("expected elements of type {expected}, found {found}")]
@@ -44,19 +28,11 @@ pub enum OpError {
     #[error("shape {shape:?} is too large")]
     TooLarge { shape: Vec<usize> },
     #[error("shape {shape:?} needs {expected} elements, found {found}")]
-    ElementCount {
-        shape: Vec<usize>,
-        expected: usize,
-        found: usize,
-    },
+    ElementCount { shape: Vec<usize>, expected: usize, found: usize },
     #[error("attribute `{name}` is missing")]
     MissingAttribute { name: &'static str },
     #[error("attribute `{name}`: expected {expected}, found {found}")]
-    Attribute {
-        name: String,
-        expected: &'static str,
-        found: String,
-    },
+    Attribute { name: String, expected: &'static str, found: String },
     #[error("attribute `{name}` is not known for this operator")]
     UnknownAttribute { name: String },
     #[error("{feature} is not supported")]
@@ -64,11 +40,7 @@ pub enum OpError {
     #[error("scale of channel {channel} must be finite and positive, found {found}")]
     BadScale { channel: usize, found: f32 },
     #[error("zero_point {found} of channel {channel} is outside {dtype}")]
-    BadZeroPoint {
-        channel: usize,
-        found: i32,
-        dtype: DataType,
-    },
+    BadZeroPoint { channel: usize, found: i32, dtype: DataType },
     #[error("input {input} must be constant and is computed from the model's input")]
     NotStatic { input: usize },
     #[error("the operator is not known to yoloslim and cannot be executed")]
@@ -81,12 +53,7 @@ pub enum OpError {
 #[allow(missing_docs)]
 pub enum IrError {
     #[error("node `{node}` ({op_type}) with inputs {inputs}: {cause}")]
-    Op {
-        node: String,
-        op_type: String,
-        inputs: String,
-        cause: Box<OpError>,
-    },
+    Op { node: String, op_type: String, inputs: String, cause: Box<OpError> },
     #[error("node `{node}` is part of a cycle")]
     Cycle { node: String },
     #[error("value `{value}` is used by `{by}` but nothing produces it")]
@@ -98,16 +65,9 @@ pub enum IrError {
     )]
     UnknownType { value: String },
     #[error("input `{input}`: expected {expected}, found {found}")]
-    InputType {
-        input: String,
-        expected: String,
-        found: String,
-    },
+    InputType { input: String, expected: String, found: String },
     #[error("the graph has {expected} inputs, {found} were given")]
     InputCount { expected: usize, found: usize },
     #[error("rewrite `{rewrite}`: {cause}")]
-    Rewrite {
-        rewrite: &'static str,
-        cause: Box<IrError>,
-    },
+    Rewrite { rewrite: &'static str, cause: Box<IrError> },
 }

@@ -8,10 +8,7 @@ pub const POINTER: &str =
 
 /// Whether a file that begins like this is a pointer.
 pub fn is_pointer(start: &[u8]) -> bool {
-    [
-        "version https://git-lfs.github.com/spec/",
-        "version https://hawser.github.com/spec/",
-    ]
-    .iter()
-    .any(|line| start.starts_with(line.as_bytes()))
+    ["version https://git-lfs.github.com/spec/", "version https://hawser.github.com/spec/"]
+        .iter()
+        .any(|line| start.starts_with(line.as_bytes()))
 }

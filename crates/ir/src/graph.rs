@@ -69,10 +69,7 @@ pub struct Graph {
 impl Graph {
     /// An empty graph of the given opset.
     pub fn new(opset: i64) -> Self {
-        Self {
-            opset,
-            ..Self::default()
-        }
+        Self { opset, ..Self::default() }
     }
 
     /// Nodes in execution order.
@@ -107,10 +104,7 @@ impl Graph {
 
     /// The value of that name.
     pub fn value_named(&self, name: &str) -> Option<ValueId> {
-        self.values
-            .iter()
-            .find(|(_, v)| v.name == name)
-            .map(|(id, _)| *id)
+        self.values.iter().find(|(_, v)| v.name == name).map(|(id, _)| *id)
     }
 
     /// Inputs of the model.
@@ -144,9 +138,7 @@ impl Graph {
     /// `UnknownType` downstream of an operator that yoloslim does not know.
     pub fn ty(&self, id: ValueId) -> Result<&TensorType, IrError> {
         let value = &self.values[&id];
-        value.ty.as_ref().ok_or_else(|| IrError::UnknownType {
-            value: value.name.clone(),
-        })
+        value.ty.as_ref().ok_or_else(|| IrError::UnknownType { value: value.name.clone() })
     }
 
     /// Every value's consumers as (node, input position), in execution order.
@@ -167,16 +159,8 @@ impl Graph {
     pub fn shapes(&self, id: NodeId) -> Result<Shapes<'_>, IrError> {
         let node = self.node(id);
         Ok(Shapes {
-            inputs: node
-                .inputs
-                .iter()
-                .map(|&v| self.ty(v))
-                .collect::<Result<_, _>>()?,
-            outputs: node
-                .outputs
-                .iter()
-                .map(|&v| self.ty(v))
-                .collect::<Result<_, _>>()?,
+            inputs: node.inputs.iter().map(|&v| self.ty(v)).collect::<Result<_, _>>()?,
+            outputs: node.outputs.iter().map(|&v| self.ty(v)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -194,19 +178,14 @@ impl Graph {
     /// Number of learned parameters: weights, biases, and scale and shift of normalising nodes.
     pub fn params(&self) -> u64 {
         let mut seen = BTreeSet::new();
-        self.nodes()
-            .map(|(id, _)| self.node_params(id, &mut seen))
-            .sum()
+        self.nodes().map(|(id, _)| self.node_params(id, &mut seen)).sum()
     }
 
     /// Number of learned parameters of a node that no node counted into `seen` shares.
     pub fn node_params(&self, id: NodeId, seen: &mut BTreeSet<ValueId>) -> u64 {
         let node = self.node(id);
         let learned = node.op.learned_inputs().filter_map(|i| node.inputs.get(i));
-        learned
-            .filter(|v| seen.insert(**v))
-            .map(|&v| self.parameter_elements(v))
-            .sum()
+        learned.filter(|v| seen.insert(**v)).map(|&v| self.parameter_elements(v)).sum()
     }
 
     fn parameter_elements(&self, v: ValueId) -> u64 {
@@ -233,9 +212,7 @@ impl Graph {
             for v in &node.outputs {
                 let taken = self.producers.insert(*v, id).is_some();
                 if taken || self.values[v].elements().is_some() || given.contains(v) {
-                    return Err(IrError::TwoProducers {
-                        value: self.values[v].name.clone(),
-                    });
+                    return Err(IrError::TwoProducers { value: self.values[v].name.clone() });
                 }
             }
         }
@@ -257,41 +234,26 @@ impl Graph {
         by: &str,
     ) -> Result<(), IrError> {
         let Some(value) = self.values.get(&v) else {
-            return Err(IrError::Undefined {
-                value: format!("{v:?}"),
-                by: by.to_owned(),
-            });
+            return Err(IrError::Undefined { value: format!("{v:?}"), by: by.to_owned() });
         };
         if value.elements().is_some() || self.producers.contains_key(&v) || given.contains(&v) {
             return Ok(());
         }
-        Err(IrError::Undefined {
-            value: value.name.clone(),
-            by: by.to_owned(),
-        })
+        Err(IrError::Undefined { value: value.name.clone(), by: by.to_owned() })
     }
 
     /// Opaque nodes stay even when nothing reads them: what they do is not known.
     fn drop_dead(&mut self) {
         let mut live: BTreeSet<NodeId> = BTreeSet::new();
-        let mut todo: Vec<NodeId> = self
-            .outputs
-            .iter()
-            .filter_map(|v| self.producers.get(v).copied())
-            .collect();
+        let mut todo: Vec<NodeId> =
+            self.outputs.iter().filter_map(|v| self.producers.get(v).copied()).collect();
         todo.extend(
-            self.nodes
-                .iter()
-                .filter(|(_, n)| matches!(n.op, Op::Opaque(_)))
-                .map(|(id, _)| *id),
+            self.nodes.iter().filter(|(_, n)| matches!(n.op, Op::Opaque(_))).map(|(id, _)| *id),
         );
         while let Some(id) = todo.pop() {
             if live.insert(id) {
                 todo.extend(
-                    self.nodes[&id]
-                        .inputs
-                        .iter()
-                        .filter_map(|v| self.producers.get(v).copied()),
+                    self.nodes[&id].inputs.iter().filter_map(|v| self.producers.get(v).copied()),
                 );
             }
         }
@@ -300,12 +262,7 @@ impl Graph {
         self.producers.retain(|_, n| live.contains(n));
         let mut used: BTreeSet<ValueId> =
             self.inputs.iter().chain(&self.outputs).copied().collect();
-        used.extend(
-            self.nodes
-                .values()
-                .flat_map(|n| n.inputs.iter().chain(&n.outputs))
-                .copied(),
-        );
+        used.extend(self.nodes.values().flat_map(|n| n.inputs.iter().chain(&n.outputs)).copied());
         self.values.retain(|v, _| used.contains(v));
     }
 
@@ -326,9 +283,7 @@ impl Graph {
                 match done.get(&id) {
                     Some(true) => continue,
                     Some(false) => {
-                        return Err(IrError::Cycle {
-                            node: self.nodes[&id].name.clone(),
-                        });
+                        return Err(IrError::Cycle { node: self.nodes[&id].name.clone() });
                     }
                     None => {}
                 }
@@ -341,9 +296,7 @@ impl Graph {
                     match done.get(&p) {
                         Some(true) => {}
                         Some(false) => {
-                            return Err(IrError::Cycle {
-                                node: self.nodes[&p].name.clone(),
-                            });
+                            return Err(IrError::Cycle { node: self.nodes[&p].name.clone() });
                         }
                         None => stack.push((p, false)),
                     }
@@ -359,18 +312,13 @@ impl Graph {
             if matches!(node.op, Op::Opaque(_)) {
                 continue;
             }
-            let types: Option<Vec<&TensorType>> = node
-                .inputs
-                .iter()
-                .map(|v| self.values[v].ty.as_ref())
-                .collect();
+            let types: Option<Vec<&TensorType>> =
+                node.inputs.iter().map(|v| self.values[v].ty.as_ref()).collect();
             let inferred = match types {
                 None => vec![None; node.outputs.len()],
                 Some(types) => {
-                    let out = node
-                        .op
-                        .infer(&types)
-                        .map_err(|source| self.op_error(node, source))?;
+                    let out =
+                        node.op.infer(&types).map_err(|source| self.op_error(node, source))?;
                     if out.len() < node.outputs.len() {
                         let source = crate::OpError::OutputCount {
                             expected: out.len(),

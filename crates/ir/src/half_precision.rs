@@ -28,9 +28,8 @@ pub fn to_f16(graph: &Graph) -> Result<Graph, IrError> {
         }
         let inputs: Vec<ValueId> = node.inputs.iter().map(|v| new[v]).collect();
         let values = node.outputs.iter().map(|&v| graph.value(v));
-        let outputs: Vec<_> = values
-            .map(|v| (v.name.as_str(), v.ty.as_ref().map(narrow_type)))
-            .collect();
+        let outputs: Vec<_> =
+            values.map(|v| (v.name.as_str(), v.ty.as_ref().map(narrow_type))).collect();
         let op = match &node.op {
             Op::Cast(Cast { to: DataType::F32 }) => Cast { to: DataType::F16 }.into(),
             other => other.clone(),
@@ -143,9 +142,7 @@ fn narrow(tensor: &Tensor) -> Result<Tensor, OpError> {
     let values = tensor.to_f64()?;
     let largest = f64::from(half::f16::MAX);
     if values.iter().any(|v| v.is_finite() && v.abs() > largest) {
-        return Err(OpError::Unsupported {
-            feature: "a constant beyond 65504 in 16-bit floats",
-        });
+        return Err(OpError::Unsupported { feature: "a constant beyond 65504 in 16-bit floats" });
     }
     Tensor::from_f64(DataType::F16, tensor.shape(), &values)
 }
@@ -173,11 +170,7 @@ mod tests {
             assert_eq!(half.ty(id).expect("known").dtype, DataType::F16);
         }
         let k = half.value_named("k").expect("it is kept");
-        let value = half
-            .constant(k)
-            .expect("constant")
-            .to_f64()
-            .expect("numbers");
+        let value = half.constant(k).expect("constant").to_f64().expect("numbers");
         assert!((value[0] - 0.1).abs() < 1e-4);
     }
 

@@ -33,11 +33,7 @@ pub fn named<T: Named>(name: &str) -> Result<&'static T, UnknownName> {
     found.ok_or_else(|| UnknownName {
         kind: T::KIND,
         found: name.to_owned(),
-        expected: T::LIST
-            .iter()
-            .map(|row| row.name())
-            .collect::<Vec<_>>()
-            .join(", "),
+        expected: T::LIST.iter().map(|row| row.name()).collect::<Vec<_>>().join(", "),
     })
 }
 

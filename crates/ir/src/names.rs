@@ -12,10 +12,7 @@ pub struct UniqueNames {
 impl UniqueNames {
     /// These names are taken.
     pub fn new(used: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            used: used.into_iter().collect(),
-            next: BTreeMap::new(),
-        }
+        Self { used: used.into_iter().collect(), next: BTreeMap::new() }
     }
 
     /// The name itself where it is free, else with the lowest free number behind it; it is taken from now on.

@@ -218,10 +218,7 @@ pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
 /// A possibly negative axis as an index.
 pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, OpError> {
     let wrapped = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(wrapped)
-        .ok()
-        .filter(|&a| a < rank)
-        .ok_or(OpError::Axis { axis, rank })
+    usize::try_from(wrapped).ok().filter(|&a| a < rank).ok_or(OpError::Axis { axis, rank })
 }
 
 /// Checks the number of inputs.
@@ -233,10 +230,7 @@ pub(crate) fn expect_inputs<T>(
     if allowed.contains(&inputs.len()) {
         Ok(())
     } else {
-        Err(OpError::InputCount {
-            expected,
-            found: inputs.len(),
-        })
+        Err(OpError::InputCount { expected, found: inputs.len() })
     }
 }
 
@@ -255,20 +249,15 @@ pub(crate) fn expect_shape(
     }
     match expected.iter().zip(found).position(|(a, b)| a != b) {
         None => Ok(()),
-        Some(axis) => Err(OpError::AxisLength {
-            input,
-            axis,
-            expected: expected[axis],
-            found: found[axis],
-        }),
+        Some(axis) => {
+            Err(OpError::AxisLength { input, axis, expected: expected[axis], found: found[axis] })
+        }
     }
 }
 
 /// What is said of gradients that are met where files are read: only differentiating a graph makes them.
 pub(crate) fn gradient_in_a_file() -> OpError {
-    OpError::Unsupported {
-        feature: "an operator of gradients in a file",
-    }
+    OpError::Unsupported { feature: "an operator of gradients in a file" }
 }
 
 /// Links every axis of the first input to the same axis of the first output.
@@ -278,9 +267,7 @@ pub(crate) fn pass_through(shapes: &Shapes<'_>) -> Channels {
     shape
         .iter()
         .enumerate()
-        .fold(Channels::none(), |c, (a, &len)| {
-            c.link(Input(0).axis(a), Output(0).axis(a), len)
-        })
+        .fold(Channels::none(), |c, (a, &len)| c.link(Input(0).axis(a), Output(0).axis(a), len))
 }
 
 /// Links every axis of each input to the output's, where it is not broadcast: a broadcast axis of length 1 has no

@@ -14,10 +14,7 @@ pub struct PixelGrid {
 
 impl PixelGrid {
     /// Every pixel.
-    pub const WHOLE: Self = Self {
-        start: [0, 0],
-        steps: [1, 1],
-    };
+    pub const WHOLE: Self = Self { start: [0, 0], steps: [1, 1] };
 
     /// These pixels of what a Slice takes of an image, as pixels of that image; `None` where the Slice takes other axes
     /// than rows and columns, or runs backwards.

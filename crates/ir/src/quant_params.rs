@@ -53,27 +53,14 @@ impl QuantParams {
     ) -> Result<Self, OpError> {
         let (lo, hi) = integer_range(dtype).ok_or(OpError::UnsupportedDType { found: dtype })?;
         if let Some(channel) = scale.iter().position(|s| !(s.is_finite() && *s > 0.0)) {
-            return Err(OpError::BadScale {
-                channel,
-                found: scale[channel],
-            });
+            return Err(OpError::BadScale { channel, found: scale[channel] });
         }
-        if let Some(channel) = zero_point
-            .iter()
-            .position(|&z| i64::from(z) < lo || i64::from(z) > hi)
+        if let Some(channel) =
+            zero_point.iter().position(|&z| i64::from(z) < lo || i64::from(z) > hi)
         {
-            return Err(OpError::BadZeroPoint {
-                channel,
-                found: zero_point[channel],
-                dtype,
-            });
+            return Err(OpError::BadZeroPoint { channel, found: zero_point[channel], dtype });
         }
-        Ok(Self {
-            scale,
-            zero_point,
-            axis,
-            dtype,
-        })
+        Ok(Self { scale, zero_point, axis, dtype })
     }
 
     /// Scales, one or one a channel.
@@ -105,12 +92,7 @@ impl QuantParams {
     pub fn take(&self, kept: &[usize]) -> Self {
         let pick = |i: &usize| (self.scale[*i], self.zero_point[*i]);
         let (scale, zero_point) = kept.iter().map(pick).unzip();
-        Self {
-            scale,
-            zero_point,
-            axis: self.axis,
-            dtype: self.dtype,
-        }
+        Self { scale, zero_point, axis: self.axis, dtype: self.dtype }
     }
 
     /// A number, quantized: ties to even, saturated.

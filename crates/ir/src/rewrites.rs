@@ -61,12 +61,7 @@ pub struct Applied {
 /// As [`apply`].
 pub fn apply_on_request(graph: &mut Graph, names: &[String]) -> Result<Vec<Applied>, IrError> {
     let asked = |r: &&Rewrite| names.iter().any(|name| name == r.name);
-    let apply = |r: &Rewrite| {
-        Ok(Applied {
-            rewrite: r.name,
-            places: apply(graph, r)?,
-        })
-    };
+    let apply = |r: &Rewrite| Ok(Applied { rewrite: r.name, places: apply(graph, r)? });
     ON_REQUEST.iter().filter(asked).map(apply).collect()
 }
 
@@ -92,10 +87,9 @@ pub fn apply(graph: &mut Graph, rewrite: &Rewrite) -> Result<usize, IrError> {
         if places == 0 {
             return Ok(count);
         }
-        graph.apply(edit).map_err(|e| IrError::Rewrite {
-            rewrite: rewrite.name,
-            cause: Box::new(e),
-        })?;
+        graph
+            .apply(edit)
+            .map_err(|e| IrError::Rewrite { rewrite: rewrite.name, cause: Box::new(e) })?;
         count += places;
     }
 }

@@ -47,11 +47,7 @@ pub fn subgraph(
             map.insert(*v, known);
             read.push(known);
         }
-        let names: Vec<&str> = node
-            .outputs
-            .iter()
-            .map(|v| graph.value(*v).name.as_str())
-            .collect();
+        let names: Vec<&str> = node.outputs.iter().map(|v| graph.value(*v).name.as_str()).collect();
         let outputs = edit.node(&node.name, node.op.clone(), &read, &names);
         map.extend(node.outputs.iter().copied().zip(outputs));
     }

@@ -26,12 +26,8 @@ impl Tail {
 /// Walks back from the outputs to the last convolutions. The projection of a distribution (DFL, arXiv:2006.04388: a
 /// convolution to one channel behind a Softmax) belongs to the tail.
 pub fn find_tail(graph: &Graph) -> Tail {
-    let mut tail = Tail {
-        output_convs: vec![],
-        nodes: BTreeSet::new(),
-        widths: vec![],
-        dfl_bins: None,
-    };
+    let mut tail =
+        Tail { output_convs: vec![], nodes: BTreeSet::new(), widths: vec![], dfl_bins: None };
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     let mut todo: Vec<ValueId> = graph.outputs().to_vec();
     while let Some(value) = todo.pop() {
@@ -54,11 +50,7 @@ pub fn find_tail(graph: &Graph) -> Tail {
         }
     }
     tail.output_convs.sort();
-    tail.widths = tail
-        .output_convs
-        .iter()
-        .map(|id| width(graph, *id))
-        .collect();
+    tail.widths = tail.output_convs.iter().map(|id| width(graph, *id)).collect();
     tail
 }
 

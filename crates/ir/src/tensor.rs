@@ -19,10 +19,7 @@ pub struct TensorType {
 impl TensorType {
     /// A tensor type.
     pub fn new(dtype: DataType, shape: impl Into<Vec<usize>>) -> Self {
-        Self {
-            dtype,
-            shape: shape.into(),
-        }
+        Self { dtype, shape: shape.into() }
     }
 
     /// Number of axes.
@@ -51,9 +48,7 @@ pub fn elements(shape: &[usize]) -> Result<usize, OpError> {
         .iter()
         .try_fold(1usize, |n, &d| n.checked_mul(d))
         .filter(|&n| n <= MAX_ELEMENTS)
-        .ok_or_else(|| OpError::TooLarge {
-            shape: shape.to_vec(),
-        })
+        .ok_or_else(|| OpError::TooLarge { shape: shape.to_vec() })
 }
 
 /// A Rust type that can be the element of a [`Tensor`].
@@ -153,32 +148,19 @@ impl Tensor {
         let shape = shape.into();
         let expected = elements(&shape)?;
         if data.len() != expected && !matches!(data, TensorData::Other { .. }) {
-            return Err(OpError::ElementCount {
-                shape,
-                expected,
-                found: data.len(),
-            });
+            return Err(OpError::ElementCount { shape, expected, found: data.len() });
         }
-        Ok(Self {
-            shape,
-            data: Arc::new(data),
-        })
+        Ok(Self { shape, data: Arc::new(data) })
     }
 
     /// A tensor of rank 0.
     pub fn scalar<T: Element>(value: T) -> Self {
-        Self {
-            shape: vec![],
-            data: Arc::new(T::wrap(vec![value])),
-        }
+        Self { shape: vec![], data: Arc::new(T::wrap(vec![value])) }
     }
 
     /// A tensor of rank 1.
     pub fn vector<T: Element>(values: Vec<T>) -> Self {
-        Self {
-            shape: vec![values.len()],
-            data: Arc::new(T::wrap(values)),
-        }
+        Self { shape: vec![values.len()], data: Arc::new(T::wrap(values)) }
     }
 
     /// Length of each axis.
@@ -216,10 +198,7 @@ impl Tensor {
     /// # Errors
     /// `DType` when the tensor holds another type.
     pub fn as_slice<T: Element>(&self) -> Result<&[T], OpError> {
-        T::slice(&self.data).ok_or(OpError::DType {
-            expected: T::DTYPE,
-            found: self.dtype(),
-        })
+        T::slice(&self.data).ok_or(OpError::DType { expected: T::DTYPE, found: self.dtype() })
     }
 
     /// The same elements under another shape.
@@ -230,16 +209,9 @@ impl Tensor {
         let shape = shape.into();
         let expected = elements(&shape)?;
         if expected != self.len() {
-            return Err(OpError::ElementCount {
-                shape,
-                expected,
-                found: self.len(),
-            });
+            return Err(OpError::ElementCount { shape, expected, found: self.len() });
         }
-        Ok(Self {
-            shape,
-            data: Arc::clone(&self.data),
-        })
+        Ok(Self { shape, data: Arc::clone(&self.data) })
     }
 
     /// Every element as f64 (booleans as 0 and 1).
@@ -262,10 +234,7 @@ impl Tensor {
             TensorData::U64(v) => v.iter().map(|&x| x as f64).collect(),
             TensorData::Bool(v) => v.iter().map(|&x| f64::from(u8::from(x))).collect(),
             TensorData::Other { .. } => {
-                return Err(OpError::DType {
-                    expected: DataType::F64,
-                    found: self.dtype(),
-                });
+                return Err(OpError::DType { expected: DataType::F64, found: self.dtype() });
             }
         })
     }
@@ -286,10 +255,7 @@ impl Tensor {
             TensorData::U64(v) => v.iter().map(|&x| x as i64).collect(),
             TensorData::Bool(v) => v.iter().map(|&x| i64::from(x)).collect(),
             _ => {
-                return Err(OpError::DType {
-                    expected: DataType::I64,
-                    found: self.dtype(),
-                });
+                return Err(OpError::DType { expected: DataType::I64, found: self.dtype() });
             }
         })
     }
@@ -318,10 +284,7 @@ impl Tensor {
             DataType::U64 => TensorData::U64(v.iter().map(|&x| x as u64).collect()),
             DataType::Bool => TensorData::Bool(v.iter().map(|&x| x != 0.0).collect()),
             DataType::Other(_) => {
-                return Err(OpError::DType {
-                    expected: DataType::F64,
-                    found: dtype,
-                });
+                return Err(OpError::DType { expected: DataType::F64, found: dtype });
             }
         };
         Self::from_data(shape, data)
@@ -332,23 +295,17 @@ impl Tensor {
     /// # Errors
     /// `Axis` when there is no such axis, `Index` when an index is out of range.
     pub fn take(&self, axis: usize, indices: &[usize]) -> Result<Self, OpError> {
-        let &len = self.shape.get(axis).ok_or(OpError::Axis {
-            axis: axis as i64,
-            rank: self.shape.len(),
-        })?;
+        let &len = self
+            .shape
+            .get(axis)
+            .ok_or(OpError::Axis { axis: axis as i64, rank: self.shape.len() })?;
         if let Some(&index) = indices.iter().find(|&&i| i >= len) {
-            return Err(OpError::Index {
-                axis,
-                index: index as i64,
-                length: len,
-            });
+            return Err(OpError::Index { axis, index: index as i64, length: len });
         }
         let outer: usize = self.shape[..axis].iter().product();
         let inner: usize = self.shape[axis + 1..].iter().product();
         let picks = (0..outer).flat_map(|o| {
-            indices
-                .iter()
-                .flat_map(move |&i| (o * len + i) * inner..(o * len + i + 1) * inner)
+            indices.iter().flat_map(move |&i| (o * len + i) * inner..(o * len + i + 1) * inner)
         });
         let mut shape = self.shape.clone();
         shape[axis] = indices.len();

@@ -4,21 +4,12 @@ use ir::{DataType, Graph, IrError, OpError, Tensor, TensorType, interpreter, rew
 
 fn ramp(shape: &[usize], step: f32) -> Tensor {
     let n: usize = shape.iter().product();
-    Tensor::new(
-        shape,
-        (0..n).map(|i| (i % 17) as f32 * step - 0.4).collect(),
-    )
-    .expect("shape and data agree")
+    Tensor::new(shape, (0..n).map(|i| (i % 17) as f32 * step - 0.4).collect())
+        .expect("shape and data agree")
 }
 
 fn conv(group: usize) -> Conv {
-    Conv {
-        kernel_shape: [3, 3],
-        strides: [1, 1],
-        dilations: [1, 1],
-        pads: [1; 4],
-        group,
-    }
+    Conv { kernel_shape: [3, 3], strides: [1, 1], dilations: [1, 1], pads: [1; 4], group }
 }
 
 /// conv → BatchNorm → x * sigmoid(x), as a checkpoint with BatchNorm kept exports it.
@@ -100,10 +91,7 @@ fn fold_batch_normalization_when_the_convolution_is_read_twice_leaves_it() {
     let mut e = graph.edit();
     e.output(y);
     graph.apply(e).unwrap();
-    assert_eq!(
-        rewrites::apply(&mut graph, &rewrites::FOLD_BATCH_NORMALIZATION).unwrap(),
-        0
-    );
+    assert_eq!(rewrites::apply(&mut graph, &rewrites::FOLD_BATCH_NORMALIZATION).unwrap(), 0);
 }
 
 #[test]
@@ -127,21 +115,13 @@ fn apply_of_channels_that_do_not_fit_names_node_axis_and_counts() {
     let y = e.node("stem", conv(1), &[x, w], &["y"])[0];
     e.output(y);
     let text = graph.apply(e).unwrap_err().to_string();
-    assert!(
-        text.contains("stem") && text.contains("axis 1: expected length 3, found 4"),
-        "{text}"
-    );
+    assert!(text.contains("stem") && text.contains("axis 1: expected length 3, found 4"), "{text}");
 }
 
 #[test]
 fn tensor_of_an_impossible_shape_is_refused_without_allocation() {
     let huge = Tensor::new(vec![1usize << 20, 1 << 20], Vec::<f32>::new());
-    assert_eq!(
-        huge.unwrap_err(),
-        OpError::TooLarge {
-            shape: vec![1 << 20, 1 << 20]
-        }
-    );
+    assert_eq!(huge.unwrap_err(), OpError::TooLarge { shape: vec![1 << 20, 1 << 20] });
 }
 
 #[test]
@@ -157,13 +137,8 @@ fn parameter_is_known_but_nothing_is_folded_into_it() {
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
     let weight = e.constant("weight", ramp(&[3, 2, 1, 1], 0.5));
-    let conv = Conv {
-        kernel_shape: [1, 1],
-        strides: [1, 1],
-        dilations: [1, 1],
-        pads: [0; 4],
-        group: 1,
-    };
+    let conv =
+        Conv { kernel_shape: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0; 4], group: 1 };
     let y = e.node("conv", conv, &[x, weight], &["y"])[0];
     let statistics = ["scale", "bias", "mean", "var"].map(|name| e.constant(name, ramp(&[3], 0.1)));
     let inputs: Vec<_> = [y].into_iter().chain(statistics).collect();

@@ -70,13 +70,7 @@ fn focus_in_any_order_becomes_one_convolution() {
             assert_eq!(one.node_count(), 2);
             assert_eq!(one.macs(), graph.macs());
             let input = [ramp(&[1, 3, SIDES[0], SIDES[1]])];
-            let run = |g: &Graph| {
-                interpreter::run(g, &input)
-                    .unwrap()
-                    .remove(0)
-                    .to_f64()
-                    .unwrap()
-            };
+            let run = |g: &Graph| interpreter::run(g, &input).unwrap().remove(0).to_f64().unwrap();
             for (a, b) in run(&one).iter().zip(run(&graph)) {
                 assert!((a - b).abs() < 1e-5, "{order:?}: {a} instead of {b}");
             }
@@ -96,22 +90,10 @@ fn focus_with_a_corner_missing_is_left() {
 fn hard_swish_replaces_every_silu_and_stays_near_it() {
     let graph = focus([[0, 0], [1, 0], [0, 1], [1, 1]], false);
     let mut cheap = graph.clone();
-    assert_eq!(
-        rewrites::apply(&mut cheap, &rewrites::HARD_SWISH).unwrap(),
-        1
-    );
-    assert_eq!(
-        rewrites::apply(&mut cheap, &rewrites::HARD_SWISH).unwrap(),
-        0
-    );
+    assert_eq!(rewrites::apply(&mut cheap, &rewrites::HARD_SWISH).unwrap(), 1);
+    assert_eq!(rewrites::apply(&mut cheap, &rewrites::HARD_SWISH).unwrap(), 0);
     let input = [ramp(&[1, 3, SIDES[0], SIDES[1]])];
-    let run = |g: &Graph| {
-        interpreter::run(g, &input)
-            .unwrap()
-            .remove(0)
-            .to_f64()
-            .unwrap()
-    };
+    let run = |g: &Graph| interpreter::run(g, &input).unwrap().remove(0).to_f64().unwrap();
     let pairs: Vec<(f64, f64)> = run(&cheap).into_iter().zip(run(&graph)).collect();
     assert!(pairs.iter().all(|(a, b)| (a - b).abs() < 0.143));
     assert!(pairs.iter().any(|(a, b)| a != b));
@@ -124,18 +106,9 @@ fn picking() -> Graph {
     let boxes = e.input("boxes", TensorType::new(DataType::F32, [1, 20, 4]));
     let scores = e.input("scores", TensorType::new(DataType::F32, [1, 20, 3]));
     let scores = e.node("sigmoid", UnaryKind::Sigmoid, &[scores], &["s"])[0];
-    let best = Reduce {
-        kind: ReduceKind::Max,
-        axes: vec![2],
-        keepdims: false,
-    };
+    let best = Reduce { kind: ReduceKind::Max, axes: vec![2], keepdims: false };
     let best = e.node("best", best, &[scores], &["best"])[0];
-    let first = TopK {
-        k: 5,
-        axis: 1,
-        largest: true,
-        sorted: true,
-    };
+    let first = TopK { k: 5, axis: 1, largest: true, sorted: true };
     let top = e.node("top", first, &[best], &["score", "index"]);
     let flat = e.node("flat", Reshape { shape: vec![5] }, &[top[1]], &["flat"])[0];
     let boxes = e.node("pick", Gather { axis: 1 }, &[boxes, flat], &["picked"])[0];
@@ -173,12 +146,7 @@ fn dense_output_holds_what_was_picked_from() {
 /// Corners of boxes for suppression, and half the scores: neither is what the model's own output holds.
 fn suppressed(e: &mut Edit, rows: ValueId, op_type: &str) {
     let half = |e: &mut Edit, start: usize, len: usize| {
-        let ranges = vec![SliceRange {
-            axis: 2,
-            start,
-            len,
-            step: 1,
-        }];
+        let ranges = vec![SliceRange { axis: 2, start, len, step: 1 }];
         e.node("part", Slice { ranges }, &[rows], &["part"])[0]
     };
     let (boxes, scores) = (half(e, 0, 4), half(e, 4, 3));
@@ -201,10 +169,8 @@ fn joined(e: &mut Edit, channels_last: bool) -> ValueId {
     let mut parts = vec![];
     for name in ["near", "far"] {
         let of = |channels: usize| TensorType::new(DataType::F32, [1, channels, 6]);
-        let pair = [
-            e.input(&format!("{name}.boxes"), of(4)),
-            e.input(&format!("{name}.scores"), of(3)),
-        ];
+        let pair =
+            [e.input(&format!("{name}.boxes"), of(4)), e.input(&format!("{name}.scores"), of(3))];
         parts.push(pair);
     }
     let (outer, inner) = if channels_last { (1, 2) } else { (2, 1) };

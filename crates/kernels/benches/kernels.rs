@@ -36,14 +36,8 @@ const LAYERS: &[Layer] = &[
     layer("128->255 k1 40", [128, 255], [1, 1], 40),
     layer("128->256 k3 s2 20", [128, 256], [3, 2], 20),
     layer("384->256 k1 20", [384, 256], [1, 1], 20),
-    Layer {
-        group: 64,
-        ..layer("depthwise 64 k3 80", [64, 64], [3, 1], 80)
-    },
-    Layer {
-        group: 64,
-        ..layer("depthwise 64 k5 s2 80", [64, 64], [5, 2], 80)
-    },
+    Layer { group: 64, ..layer("depthwise 64 k3 80", [64, 64], [3, 1], 80) },
+    Layer { group: 64, ..layer("depthwise 64 k5 s2 80", [64, 64], [5, 2], 80) },
 ];
 
 const fn layer(
@@ -52,14 +46,7 @@ const fn layer(
     [kernel, stride]: [usize; 2],
     size: usize,
 ) -> Layer {
-    Layer {
-        name,
-        channels,
-        kernel,
-        stride,
-        size,
-        group: 1,
-    }
+    Layer { name, channels, kernel, stride, size, group: 1 }
 }
 
 impl Layer {
@@ -105,16 +92,8 @@ impl Layer {
 /// Each case on each instruction set, by name.
 fn on_every_isa<T>(cases: &'static [T], name: fn(&T) -> &str) -> Vec<Case<T>> {
     let isas = Isa::available();
-    let pairs = isas
-        .iter()
-        .flat_map(|&isa| cases.iter().map(move |case| (isa, case)));
-    pairs
-        .map(|(isa, case)| Case {
-            text: format!("{isa}: {}", name(case)),
-            isa,
-            case,
-        })
-        .collect()
+    let pairs = isas.iter().flat_map(|&isa| cases.iter().map(move |case| (isa, case)));
+    pairs.map(|(isa, case)| Case { text: format!("{isa}: {}", name(case)), isa, case }).collect()
 }
 
 struct Case<T: 'static> {
@@ -157,30 +136,19 @@ impl Machine {
     }
 }
 
-const PARAMS: U8Params = U8Params {
-    scale: 0.05,
-    zero_point: 6,
-};
+const PARAMS: U8Params = U8Params { scale: 0.05, zero_point: 6 };
 
 #[divan::bench(args = on_every_isa(LAYERS, |layer| layer.name))]
 fn conv(bencher: Bencher, case: &Case<Layer>) {
     let layer = case.case;
     let (x, y, len) = layer.views();
-    let spec = ConvSpec {
-        geometry: layer.geometry(),
-        weight: vec![0.01; layer.weights()],
-        bias: None,
-    };
+    let spec =
+        ConvSpec { geometry: layer.geometry(), weight: vec![0.01; layer.weights()], bias: None };
     let conv = PackedConv::new(&spec, case.isa).expect("a valid layer");
-    let epilogue = Epilogue {
-        activation: Activation::Silu,
-        ..Epilogue::default()
-    };
+    let epilogue = Epilogue { activation: Activation::Silu, ..Epilogue::default() };
     let mut machine = Machine::new(case.isa, len, 0);
     let mut ctx = machine.context();
-    bencher
-        .counter(layer.macs())
-        .bench_local(|| conv2d(&mut ctx, &conv, &x, &y, &epilogue));
+    bencher.counter(layer.macs()).bench_local(|| conv2d(&mut ctx, &conv, &x, &y, &epilogue));
 }
 
 #[divan::bench(args = on_every_isa(LAYERS, |layer| layer.name))]
@@ -196,19 +164,11 @@ fn qconv(bencher: Bencher, case: &Case<Layer>) {
         multiplier: vec![1e-4; m],
     };
     let conv = PackedQConv::new(&spec, case.isa).expect("a valid layer");
-    let y = QOut::U8 {
-        view,
-        params: PARAMS,
-    };
-    let epilogue = QEpilogue {
-        activation: QActivation::Silu,
-        ..QEpilogue::default()
-    };
+    let y = QOut::U8 { view, params: PARAMS };
+    let epilogue = QEpilogue { activation: QActivation::Silu, ..QEpilogue::default() };
     let mut machine = Machine::new(case.isa, 0, len);
     let mut ctx = machine.context();
-    bencher
-        .counter(layer.macs())
-        .bench_local(|| qconv2d(&mut ctx, &conv, &x, &y, &epilogue));
+    bencher.counter(layer.macs()).bench_local(|| qconv2d(&mut ctx, &conv, &x, &y, &epilogue));
 }
 
 /// Rows, depth and columns of a product of matrices.
@@ -218,14 +178,8 @@ struct Product {
 }
 
 const PRODUCTS: &[Product] = &[
-    Product {
-        name: "attention 400 x 32 x 400",
-        shape: [400, 32, 400],
-    },
-    Product {
-        name: "attention 64 x 400 x 400",
-        shape: [64, 400, 400],
-    },
+    Product { name: "attention 400 x 32 x 400", shape: [400, 32, 400] },
+    Product { name: "attention 64 x 400 x 400", shape: [64, 400, 400] },
 ];
 
 impl Product {
@@ -252,25 +206,15 @@ fn product(bencher: Bencher, case: &Case<Product>) {
     let [a, b, y] = case.case.views();
     let mut machine = Machine::new(case.isa, case.case.len(), 0);
     let mut ctx = machine.context();
-    bencher
-        .counter(case.case.macs())
-        .bench_local(|| matmul(&mut ctx, &a, &b, &y));
+    bencher.counter(case.case.macs()).bench_local(|| matmul(&mut ctx, &a, &b, &y));
 }
 
 #[divan::bench(args = on_every_isa(PRODUCTS, |product| product.name))]
 fn q_product(bencher: Bencher, case: &Case<Product>) {
     let [a, b, y] = case.case.views();
-    let [a, b] = [a, b].map(|view| U8View {
-        view,
-        params: PARAMS,
-    });
-    let y = QOut::U8 {
-        view: y,
-        params: PARAMS,
-    };
+    let [a, b] = [a, b].map(|view| U8View { view, params: PARAMS });
+    let y = QOut::U8 { view: y, params: PARAMS };
     let mut machine = Machine::new(case.isa, 0, case.case.len());
     let mut ctx = machine.context();
-    bencher
-        .counter(case.case.macs())
-        .bench_local(|| q_matmul(&mut ctx, &a, &b, &y));
+    bencher.counter(case.case.macs()).bench_local(|| q_matmul(&mut ctx, &a, &b, &y));
 }

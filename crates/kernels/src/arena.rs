@@ -43,15 +43,9 @@ impl<T: Element> Arena<T> {
         let bytes = len.saturating_mul(size_of::<T>());
         let count = bytes.div_ceil(64);
         let mut lines = Vec::new();
-        lines
-            .try_reserve_exact(count)
-            .map_err(|_| KernelError::Memory { bytes })?;
+        lines.try_reserve_exact(count).map_err(|_| KernelError::Memory { bytes })?;
         lines.resize(count, Line([0; 64]));
-        Ok(Arena {
-            lines,
-            len,
-            element: PhantomData,
-        })
+        Ok(Arena { lines, len, element: PhantomData })
     }
 
     /// Number of elements.
@@ -152,18 +146,11 @@ impl<T: Element> Arena<T> {
         if view.shape.contains(&0) {
             return Ok(());
         }
-        let axis = (0..view.shape.len())
-            .rev()
-            .find(|&i| view.strides[i] == 1 && view.shape[i] > 1);
+        let axis = (0..view.shape.len()).rev().find(|&i| view.strides[i] == 1 && view.shape[i] > 1);
         let run = axis.map_or(1, |i| view.shape[i]);
-        let heads = axis.map_or(*view, |i| View {
-            shape: view.shape.with(i, 1),
-            ..*view
-        });
+        let heads = axis.map_or(*view, |i| View { shape: view.shape.with(i, 1), ..*view });
         let data = self.as_slice();
-        each_coordinate(&heads, |coordinates, at| {
-            f(coordinates, &data[at..at + run])
-        });
+        each_coordinate(&heads, |coordinates, at| f(coordinates, &data[at..at + run]));
         Ok(())
     }
 }
@@ -190,11 +177,7 @@ fn each_row(view: &View, mut f: impl FnMut(Run)) {
         Some(&len) => (len, view.strides[last]),
         None => (1, 1),
     };
-    let order: &[usize] = if last == 3 {
-        &[0, 2, 1]
-    } else {
-        &[0, 1, 2, 3, 4]
-    };
+    let order: &[usize] = if last == 3 { &[0, 2, 1] } else { &[0, 1, 2, 3, 4] };
     let order = &order[..last];
     let picked = |dims: &Dims| {
         let mut picked = [0; MAX_RANK];
@@ -203,20 +186,12 @@ fn each_row(view: &View, mut f: impl FnMut(Run)) {
         }
         Dims::new(&picked[..order.len()])
     };
-    let heads = |v: &View| View {
-        offset: v.offset,
-        shape: picked(&v.shape),
-        strides: picked(&v.strides),
-    };
+    let heads =
+        |v: &View| View { offset: v.offset, shape: picked(&v.shape), strides: picked(&v.strides) };
     let strides = heads(&View::contiguous(0, &view.shape)).strides;
     each_coordinate(&heads(view), |coordinates, at| {
         let indices = coordinates.iter().zip(strides.iter());
-        f(Run {
-            at,
-            first: indices.map(|(c, s)| c * s).sum(),
-            len,
-            step,
-        });
+        f(Run { at, first: indices.map(|(c, s)| c * s).sum(), len, step });
     });
 }
 

@@ -13,11 +13,7 @@ pub(crate) fn check_length(
     if found == expected {
         return Ok(());
     }
-    Err(KernelError::Length {
-        operand,
-        expected,
-        found,
-    })
+    Err(KernelError::Length { operand, expected, found })
 }
 
 impl View {
@@ -27,24 +23,14 @@ impl View {
     /// `Index` when the axis or the range does not exist.
     pub fn slice(&self, axis: usize, start: usize, len: usize) -> Result<View, KernelError> {
         let Some(&available) = self.shape.get(axis) else {
-            return Err(KernelError::Index {
-                operand: "axis",
-                index: axis,
-                len: self.shape.len(),
-            });
+            return Err(KernelError::Index { operand: "axis", index: axis, len: self.shape.len() });
         };
         if start.checked_add(len).is_none_or(|end| end > available) {
             let index = start.saturating_add(len);
-            return Err(KernelError::Index {
-                operand: "slice",
-                index,
-                len: available,
-            });
+            return Err(KernelError::Index { operand: "slice", index, len: available });
         }
         Ok(View {
-            offset: self
-                .offset
-                .saturating_add(start.saturating_mul(self.strides[axis])),
+            offset: self.offset.saturating_add(start.saturating_mul(self.strides[axis])),
             shape: self.shape.with(axis, len),
             ..*self
         })
@@ -68,11 +54,7 @@ impl View {
             shape = shape.with(axis, length);
             strides = strides.with(axis, self.strides[from]);
         }
-        Ok(View {
-            offset: self.offset,
-            shape,
-            strides,
-        })
+        Ok(View { offset: self.offset, shape, strides })
     }
 
     pub(crate) fn check_rank(
@@ -83,16 +65,9 @@ impl View {
         if self.shape.len() == expected && self.strides.len() == expected {
             return Ok(());
         }
-        let found = if self.shape.len() == expected {
-            self.strides.len()
-        } else {
-            self.shape.len()
-        };
-        Err(KernelError::Rank {
-            operand,
-            expected,
-            found,
-        })
+        let found =
+            if self.shape.len() == expected { self.strides.len() } else { self.shape.len() };
+        Err(KernelError::Rank { operand, expected, found })
     }
 
     pub(crate) fn check_bounds(
@@ -103,12 +78,7 @@ impl View {
         self.check_rank(operand, self.shape.len())?;
         let (first, end) = self.range();
         if end > len as i128 {
-            Err(KernelError::OutOfBounds {
-                operand,
-                first,
-                end,
-                len,
-            })
+            Err(KernelError::OutOfBounds { operand, first, end, len })
         } else {
             Ok(())
         }
@@ -158,12 +128,7 @@ impl View {
         if self.shape[1] <= 1 || self.strides[1] == 1 {
             return Ok(());
         }
-        Err(KernelError::Stride {
-            operand,
-            axis: 1,
-            expected: 1,
-            found: self.strides[1],
-        })
+        Err(KernelError::Stride { operand, axis: 1, expected: 1, found: self.strides[1] })
     }
 
     /// The view with its halo: bounds checked at both ends, and room for the halo between rows and images.
@@ -185,24 +150,12 @@ impl View {
                 .filter(|&length| length <= isize::MAX as usize)
                 .ok_or(KernelError::Reach { operand, axis })
         };
-        let shape = self
-            .shape
-            .with(2, grown(2, top, bottom)?)
-            .with(3, grown(3, left, right)?);
-        let wide = View {
-            offset: first.max(0) as usize,
-            shape,
-            strides: self.strides,
-        };
+        let shape = self.shape.with(2, grown(2, top, bottom)?).with(3, grown(3, left, right)?);
+        let wide = View { offset: first.max(0) as usize, shape, strides: self.strides };
         let (start, end) = wide.range();
         let end = end - start + first;
         if first < 0 || end > len as i128 {
-            return Err(KernelError::OutOfBounds {
-                operand,
-                first,
-                end,
-                len,
-            });
+            return Err(KernelError::OutOfBounds { operand, first, end, len });
         }
         self.check_halo_room(operand, 3, left.max(right), wide.shape[2])?;
         self.check_halo_room(operand, 2, top.max(bottom), wide.shape[0])?;
@@ -223,12 +176,7 @@ impl View {
         if halo == 0 || lines <= 1 || self.strides[outer] as i128 >= at_least {
             return Ok(());
         }
-        Err(KernelError::HaloStride {
-            operand,
-            axis: outer,
-            at_least,
-            found: self.strides[outer],
-        })
+        Err(KernelError::HaloStride { operand, axis: outer, at_least, found: self.strides[outer] })
     }
 
     /// That the output shares no element with the input: their element ranges are disjoint, or both have channels side
@@ -242,11 +190,7 @@ impl View {
         if a1 <= b0 || b1 <= a0 || windows_disjoint(self, input) {
             return Ok(());
         }
-        Err(KernelError::Overlap {
-            operand,
-            output: Box::new(*self),
-            input: Box::new(*input),
-        })
+        Err(KernelError::Overlap { operand, output: Box::new(*self), input: Box::new(*input) })
     }
 }
 
@@ -257,9 +201,7 @@ impl View {
 fn windows_disjoint(a: &View, b: &View) -> bool {
     let axes = |v: &View| {
         let (shape, strides) = (v.shape, v.strides);
-        (0..shape.len())
-            .filter(move |&i| shape[i] > 1)
-            .map(move |i| (strides[i], shape[i]))
+        (0..shape.len()).filter(move |&i| shape[i] > 1).map(move |i| (strides[i], shape[i]))
     };
     let candidates = || axes(a).chain(axes(b)).map(|(stride, _)| stride);
     candidates().filter(|&period| period > 1).any(|period| {
@@ -292,19 +234,10 @@ mod tests {
 
     #[test]
     fn concat_slices_neighbouring_are_disjoint_and_overlapping_are_not() {
-        assert_eq!(
-            slice(0, 8, 24).check_disjoint("x", &slice(8, 16, 24)),
-            Ok(())
-        );
+        assert_eq!(slice(0, 8, 24).check_disjoint("x", &slice(8, 16, 24)), Ok(()));
+        assert!(slice(0, 9, 24).check_disjoint("x", &slice(8, 16, 24)).is_err());
         assert!(
-            slice(0, 9, 24)
-                .check_disjoint("x", &slice(8, 16, 24))
-                .is_err()
-        );
-        assert!(
-            slice(20, 8, 24)
-                .check_disjoint("x", &slice(0, 8, 24))
-                .is_err(),
+            slice(20, 8, 24).check_disjoint("x", &slice(0, 8, 24)).is_err(),
             "wraps into the next pixel"
         );
     }
@@ -324,24 +257,10 @@ mod tests {
 
     #[test]
     fn output_with_repeated_elements_is_refused() {
-        let view = View {
-            offset: 0,
-            shape: [2, 3].into(),
-            strides: [0, 1].into(),
-        };
-        assert!(matches!(
-            view.check_output(100),
-            Err(KernelError::SelfOverlap { .. })
-        ));
-        let view = View {
-            offset: 0,
-            shape: [2, 3].into(),
-            strides: [2, 1].into(),
-        };
-        assert!(matches!(
-            view.check_output(100),
-            Err(KernelError::SelfOverlap { .. })
-        ));
+        let view = View { offset: 0, shape: [2, 3].into(), strides: [0, 1].into() };
+        assert!(matches!(view.check_output(100), Err(KernelError::SelfOverlap { .. })));
+        let view = View { offset: 0, shape: [2, 3].into(), strides: [2, 1].into() };
+        assert!(matches!(view.check_output(100), Err(KernelError::SelfOverlap { .. })));
     }
 
     #[test]
@@ -355,10 +274,6 @@ mod tests {
             strides: [usize::MAX; 6].into(),
         };
         assert!(huge.check_bounds("x", usize::MAX).is_err());
-        assert!(
-            View::contiguous(0, &[usize::MAX; 6])
-                .check_bounds("x", 10)
-                .is_err()
-        );
+        assert!(View::contiguous(0, &[usize::MAX; 6]).check_bounds("x", 10).is_err());
     }
 }

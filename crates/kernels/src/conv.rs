@@ -31,11 +31,7 @@ pub struct Epilogue {
 
 impl Default for Epilogue {
     fn default() -> Epilogue {
-        Epilogue {
-            activation: Activation::Identity,
-            residual: None,
-            fake_quantize: None,
-        }
+        Epilogue { activation: Activation::Identity, residual: None, fake_quantize: None }
     }
 }
 

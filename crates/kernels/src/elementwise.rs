@@ -67,9 +67,7 @@ pub enum BinaryOp {
 
 fn erf(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.327_591_1 * f64::from(x.abs()));
-    let p = 1.061_405_429f64
-        .mul_add(t, -1.453_152_027)
-        .mul_add(t, 1.421_413_741);
+    let p = 1.061_405_429f64.mul_add(t, -1.453_152_027).mul_add(t, 1.421_413_741);
     let p = p.mul_add(t, -0.284_496_736).mul_add(t, 0.254_829_592) * t;
     let y = 1.0 - p * (-f64::from(x) * f64::from(x)).exp();
     y.copysign(f64::from(x)) as f32

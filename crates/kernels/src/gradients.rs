@@ -31,8 +31,7 @@ impl Activation {
             }
             Activation::HardSwish => {
                 let line = x.fma(x.constant(1.0 / 3.0), x.constant(0.5));
-                x.abs()
-                    .select_lt(x.constant(3.0), line, zero.select_lt(x, one, zero))
+                x.abs().select_lt(x.constant(3.0), line, zero.select_lt(x, one, zero))
             }
             Activation::HardSigmoid { alpha, beta } => {
                 let line = x.fma(x.constant(alpha), x.constant(beta));

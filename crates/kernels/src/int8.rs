@@ -31,10 +31,7 @@ impl U8Params {
         if self.scale.is_finite() && self.scale >= f32::MIN_POSITIVE {
             Ok(())
         } else {
-            Err(KernelError::Scale {
-                operand,
-                found: self.scale,
-            })
+            Err(KernelError::Scale { operand, found: self.scale })
         }
     }
 
@@ -51,9 +48,7 @@ impl U8Params {
         // As the vector conversions: what no i32 holds, downwards or NaN, is the smallest i32.
         let steps = if steps < STEPS_MAX { steps } else { STEPS_MAX };
         let steps = steps.round_ties_even() as i32;
-        steps
-            .saturating_add(i32::from(self.zero_point))
-            .clamp(0, 255) as u8
+        steps.saturating_add(i32::from(self.zero_point)).clamp(0, 255) as u8
     }
 }
 
@@ -69,10 +64,7 @@ pub struct U8View {
 impl U8View {
     /// The view's values, which mean what `params` says.
     pub fn new(view: &View, params: U8Params) -> U8View {
-        U8View {
-            view: *view,
-            params,
-        }
+        U8View { view: *view, params }
     }
 }
 

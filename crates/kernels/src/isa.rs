@@ -198,10 +198,7 @@ pub(crate) struct F32Layout {
 
 impl F32Layout {
     const fn new<V: F32Vector>() -> F32Layout {
-        F32Layout {
-            lanes: V::LANES,
-            tiles: V::TILES,
-        }
+        F32Layout { lanes: V::LANES, tiles: V::TILES }
     }
 }
 

@@ -17,20 +17,10 @@ pub fn matmul(ctx: &mut Context, a: &View, b: &View, y: &View) -> Result<(), Ker
     let rank = y.shape.len();
     let depth = a.shape[rank - 1];
     let batches = y.shape[..rank - 2].iter().product::<usize>();
-    let job = Job {
-        base: Base(ctx.f32_arena.as_mut_ptr()),
-        isa: ctx.isa,
-        a,
-        b,
-        y,
-        rank,
-        depth,
-    };
+    let job = Job { base: Base(ctx.f32_arena.as_mut_ptr()), isa: ctx.isa, a, b, y, rank, depth };
     let nr = job.panel_width();
     let panels = y.shape[rank - 1].div_ceil(nr);
-    ctx.pool.run(batches * panels, &|task| {
-        job.panel(task / panels, task % panels * nr, nr)
-    });
+    ctx.pool.run(batches * panels, &|task| job.panel(task / panels, task % panels * nr, nr));
     Ok(())
 }
 
@@ -41,11 +31,7 @@ pub fn matmul(ctx: &mut Context, a: &View, b: &View, y: &View) -> Result<(), Ker
 pub(crate) fn check_matrices(a: &View, b: &View, y: &View) -> Result<(), KernelError> {
     let rank = y.shape.len();
     if rank < 2 {
-        return Err(KernelError::Rank {
-            operand: "y",
-            expected: 2,
-            found: rank,
-        });
+        return Err(KernelError::Rank { operand: "y", expected: 2, found: rank });
     }
     a.check_rank("a", rank)?;
     b.check_rank("b", rank)?;
@@ -89,9 +75,7 @@ impl Job<'_> {
         let scratch = unsafe {
             let scratch = scratch.as_mut_ptr();
             (&raw mut (*scratch).rest).write_bytes(0, 1);
-            (&raw mut (*scratch).columns)
-                .cast::<f32>()
-                .write_bytes(0, used);
+            (&raw mut (*scratch).columns).cast::<f32>().write_bytes(0, used);
             &mut *scratch
         };
         for piece in (0..self.depth.max(1)).step_by(DEPTH) {

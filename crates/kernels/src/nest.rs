@@ -29,10 +29,7 @@ pub(crate) struct Bases {
 
 impl Bases {
     pub(crate) fn new(ctx: &mut Context) -> Bases {
-        Bases {
-            f32s: Base(ctx.f32_arena.as_mut_ptr()),
-            u8s: Base(ctx.u8_arena.as_mut_ptr()),
-        }
+        Bases { f32s: Base(ctx.f32_arena.as_mut_ptr()), u8s: Base(ctx.u8_arena.as_mut_ptr()) }
     }
 }
 
@@ -223,12 +220,7 @@ fn run_parts<const N: usize, R: Sync>(
     };
     let (bases, isa) = (Bases::new(ctx), ctx.isa);
     ctx.pool.run(nest.tasks(), &|task| {
-        let part = Part {
-            nest,
-            row,
-            bases,
-            task,
-        };
+        let part = Part { nest, row, bases, task };
         run(isa, &part);
     });
 }

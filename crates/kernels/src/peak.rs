@@ -24,9 +24,7 @@ impl F32Body for Loop {
                 }
             }
             let mut lanes = [0.0f32; 16];
-            acc.into_iter()
-                .fold(term, |a, b| a.add(b))
-                .store(lanes.as_mut_ptr());
+            acc.into_iter().fold(term, |a, b| a.add(b)).store(lanes.as_mut_ptr());
             self.sum.set(lanes[0]);
         }
     }
@@ -35,16 +33,10 @@ impl F32Body for Loop {
 /// Runs `rounds` of independent multiply-adds in registers; returns how many floating-point operations that was and a
 /// value that depends on all of them.
 pub fn fma_loop(isa: Isa, rounds: usize) -> (u64, f32) {
-    let body = Loop {
-        rounds,
-        sum: Cell::new(0.0),
-    };
+    let body = Loop { rounds, sum: Cell::new(0.0) };
     // SAFETY: the body has no pointers of its caller's.
     unsafe { isa.run_f32(&body) };
-    (
-        (2 * CHAINS * rounds * isa.f32().lanes) as u64,
-        body.sum.get(),
-    )
+    ((2 * CHAINS * rounds * isa.f32().lanes) as u64, body.sum.get())
 }
 
 /// Each of `M` times `K` blocks of four with each of `N` times `K` vectors of weights, `K` summed together.
@@ -85,10 +77,7 @@ impl<const M: usize, const N: usize, const K: usize> I32Body for DotLoop<M, N, K
 
 impl<const M: usize, const N: usize, const K: usize> DotLoop<M, N, K> {
     fn repeat(isa: Isa, rounds: usize) -> (u64, i32) {
-        let body = DotLoop::<M, N, K> {
-            rounds,
-            sum: Cell::new(0),
-        };
+        let body = DotLoop::<M, N, K> { rounds, sum: Cell::new(0) };
         // SAFETY: the body has no pointers of its caller's.
         unsafe { isa.run_i32(&body) };
         let operations = 2 * 4 * M * N * K * rounds * isa.int8().lanes;

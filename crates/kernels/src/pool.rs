@@ -48,10 +48,7 @@ impl Shared {
         {
             return;
         }
-        if self
-            .gate
-            .compare_exchange(gate, gate + 2, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
+        if self.gate.compare_exchange(gate, gate + 2, Ordering::Acquire, Ordering::Relaxed).is_err()
         {
             return;
         }
@@ -133,11 +130,7 @@ impl ThreadPool {
                 builder.spawn(move || shared.worker()).ok()
             })
             .collect();
-        ThreadPool {
-            shared,
-            workers,
-            owner: Mutex::new(()),
-        }
+        ThreadPool { shared, workers, owner: Mutex::new(()) }
     }
 
     /// Threads that take tasks, the caller's own included.

@@ -57,11 +57,7 @@ impl F32Body for Lanes {
 pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(), KernelError> {
     x.check_shape("x", &y.shape)?;
     if axis >= y.shape.len() {
-        return Err(KernelError::Index {
-            operand: "axis",
-            index: axis,
-            len: y.shape.len(),
-        });
+        return Err(KernelError::Index { operand: "axis", index: axis, len: y.shape.len() });
     }
     ctx.check_f32(y, &[("x", x)], true)?;
     if y.elements() == 0 {
@@ -74,38 +70,34 @@ pub fn softmax(ctx: &mut Context, x: &View, y: &View, axis: usize) -> Result<(),
     let lanes = across.map_or(1, |i| y.shape[i]);
     let outer = || (0..rank).filter(move |&i| i != axis && Some(i) != across);
     // Chunks of lanes and of outer positions, of about 16k elements.
-    let lane_chunk = (16384 / y.shape[axis])
-        .max(16)
-        .next_multiple_of(16)
-        .min(lanes);
+    let lane_chunk = (16384 / y.shape[axis]).max(16).next_multiple_of(16).min(lanes);
     let chunks = lanes.div_ceil(lane_chunk);
     let positions: usize = outer().map(|i| y.shape[i]).product();
     let per_task = (16384 / (lane_chunk * y.shape[axis])).max(1);
     let isa = ctx.isa;
-    ctx.pool
-        .run((positions * chunks).div_ceil(per_task), &|task| {
-            for unit in task * per_task..((task + 1) * per_task).min(positions * chunks) {
-                let (mut position, first) = (unit / chunks, unit % chunks * lane_chunk);
-                let (mut from, mut to) = (x.offset + first, y.offset + first);
-                for i in outer().rev() {
-                    let index = position % y.shape[i];
-                    position /= y.shape[i];
-                    from += index * x.strides[i];
-                    to += index * y.strides[i];
-                }
-                let body = Lanes {
-                    base,
-                    x: from,
-                    y: to,
-                    lanes: lane_chunk.min(lanes - first),
-                    len: y.shape[axis],
-                    x_step: x.strides[axis],
-                    y_step: y.strides[axis],
-                };
-                // SAFETY: views and instruction set are checked; units are disjoint.
-                unsafe { isa.run_f32(&body) };
+    ctx.pool.run((positions * chunks).div_ceil(per_task), &|task| {
+        for unit in task * per_task..((task + 1) * per_task).min(positions * chunks) {
+            let (mut position, first) = (unit / chunks, unit % chunks * lane_chunk);
+            let (mut from, mut to) = (x.offset + first, y.offset + first);
+            for i in outer().rev() {
+                let index = position % y.shape[i];
+                position /= y.shape[i];
+                from += index * x.strides[i];
+                to += index * y.strides[i];
             }
-        });
+            let body = Lanes {
+                base,
+                x: from,
+                y: to,
+                lanes: lane_chunk.min(lanes - first),
+                len: y.shape[axis],
+                x_step: x.strides[axis],
+                y_step: y.strides[axis],
+            };
+            // SAFETY: views and instruction set are checked; units are disjoint.
+            unsafe { isa.run_f32(&body) };
+        }
+    });
     Ok(())
 }
 
@@ -193,11 +185,7 @@ pub fn softmax_mean(
 ) -> Result<(), KernelError> {
     let rank = y.shape.len();
     if axis >= rank || axis >= x.shape.len() {
-        return Err(KernelError::Index {
-            operand: "axis",
-            index: axis,
-            len: rank,
-        });
+        return Err(KernelError::Index { operand: "axis", index: axis, len: rank });
     }
     x.check_shape("x", &y.shape.with(axis, x.shape[axis]))?;
     y.check_shape("y", &y.shape.with(axis, 1))?;

@@ -33,9 +33,7 @@ struct PoolRow<'a> {
 pub(crate) fn taps(start: isize, kernel: usize, dilation: usize, len: usize) -> (usize, usize) {
     let d = dilation as isize;
     let first = if start < 0 { (-start + d - 1) / d } else { 0 };
-    let end = (len as isize - start + d - 1)
-        .div_euclid(d)
-        .clamp(0, kernel as isize);
+    let end = (len as isize - start + d - 1).div_euclid(d).clamp(0, kernel as isize);
     (first.min(end) as usize, end as usize)
 }
 
@@ -75,11 +73,7 @@ impl F32Body for PoolRow<'_> {
                                 + iw * x.strides[3]
                                 + c;
                             let value = load_part::<V>(self.base.at(at), left);
-                            sum = if self.average {
-                                sum.add(value)
-                            } else {
-                                sum.max(value)
-                            };
+                            sum = if self.average { sum.add(value) } else { sum.max(value) };
                         }
                     }
                     if self.average {
@@ -96,9 +90,7 @@ impl F32Body for PoolRow<'_> {
 /// That every position a window can reach, and sums of two of them, fit an `isize`.
 fn check_reach(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
     for axis in 0..2 {
-        let last = y.shape[axis + 2]
-            .saturating_sub(1)
-            .saturating_mul(pool.strides[axis]);
+        let last = y.shape[axis + 2].saturating_sub(1).saturating_mul(pool.strides[axis]);
         let reach = pool.kernel[axis]
             .saturating_mul(pool.dilations[axis])
             .saturating_add(last)
@@ -106,10 +98,7 @@ fn check_reach(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
             .saturating_add(pool.pads[axis])
             .saturating_add(pool.pads[axis + 2]);
         if reach > isize::MAX as usize / 2 {
-            return Err(KernelError::Reach {
-                operand: "x",
-                axis: axis + 2,
-            });
+            return Err(KernelError::Reach { operand: "x", axis: axis + 2 });
         }
     }
     Ok(())
@@ -119,11 +108,9 @@ fn check_reach(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
 pub(crate) fn check_pool(x: &View, y: &View, pool: &Pool) -> Result<(), KernelError> {
     x.check_nhwc("x")?;
     y.check_nhwc("y")?;
-    for (parameter, values) in [
-        ("kernel", pool.kernel),
-        ("strides", pool.strides),
-        ("dilations", pool.dilations),
-    ] {
+    for (parameter, values) in
+        [("kernel", pool.kernel), ("strides", pool.strides), ("dilations", pool.dilations)]
+    {
         if values.contains(&0) {
             return Err(KernelError::Zero { parameter });
         }
@@ -146,14 +133,7 @@ fn pool(
     }
     let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        let row = PoolRow {
-            pool,
-            base,
-            x,
-            y,
-            row,
-            average,
-        };
+        let row = PoolRow { pool, base, x, y, row, average };
         // SAFETY: the views are checked; rows are disjoint.
         unsafe { isa.run_f32(&row) };
     });
@@ -196,11 +176,7 @@ pub(crate) fn check_resize(
         check_length(operand, y.shape[axis], map.len())?;
         let len = x.shape[axis];
         if let Some(&index) = map.iter().find(|&&i| i >= len) {
-            return Err(KernelError::Index {
-                operand,
-                index,
-                len,
-            });
+            return Err(KernelError::Index { operand, index, len });
         }
     }
     Ok(())
@@ -241,10 +217,7 @@ pub(crate) fn pick_pixels<T: Element>(
         let from = x.offset + image * x.strides[0] + map_h[oh] * x.strides[2];
         let to = y.offset + image * y.strides[0] + oh * y.strides[2];
         for (ow, &iw) in map_w.iter().enumerate() {
-            let (from, to) = (
-                base.at(from + iw * x.strides[3]),
-                base.at(to + ow * y.strides[3]),
-            );
+            let (from, to) = (base.at(from + iw * x.strides[3]), base.at(to + ow * y.strides[3]));
             // SAFETY: views and maps are checked, x and y are disjoint, rows are disjoint.
             unsafe { std::ptr::copy_nonoverlapping(from, to, y.shape[1]) };
         }

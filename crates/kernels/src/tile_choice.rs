@@ -24,10 +24,7 @@ fn choose(
     let group = &panels[..panels.len() / geometry.group];
     let widest = group.iter().map(|panel| panel.vectors).max().unwrap_or(1);
     let pixels = tile_pixels[widest - 1];
-    let widths: Vec<String> = group
-        .iter()
-        .map(|panel| panel.vectors.to_string())
-        .collect();
+    let widths: Vec<String> = group.iter().map(|panel| panel.vectors.to_string()).collect();
     TileChoice {
         pixels,
         channels: widest * lanes,
@@ -78,9 +75,5 @@ impl PackedQConv {
 }
 
 fn depthwise(pixels: usize, channels: usize) -> TileChoice {
-    TileChoice {
-        pixels,
-        channels,
-        why: "every channel by itself".to_owned(),
-    }
+    TileChoice { pixels, channels, why: "every channel by itself".to_owned() }
 }

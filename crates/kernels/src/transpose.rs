@@ -79,14 +79,7 @@ pub(crate) fn run(ctx: &mut Context, x: &View, y: &View) -> bool {
         return false;
     }
     let pieces = y.shape[along].div_ceil(PIECE);
-    let job = &Job {
-        base: Base(ctx.f32_arena.as_mut_ptr()),
-        x,
-        y,
-        along,
-        across,
-        pieces,
-    };
+    let job = &Job { base: Base(ctx.f32_arena.as_mut_ptr()), x, y, along, across, pieces };
     let isa = ctx.isa;
     let outer = y.elements() / (y.shape[along] * y.shape[across]);
     ctx.pool.run(outer * pieces, &|task| {

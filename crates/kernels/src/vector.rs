@@ -194,13 +194,7 @@ pub(crate) struct Pixels {
 #[inline(always)]
 pub(crate) unsafe fn load_part<V: F32Vector>(from: *const f32, n: usize) -> V {
     // SAFETY: the caller's.
-    unsafe {
-        if n >= V::LANES {
-            V::load(from)
-        } else {
-            V::load_first(from, n)
-        }
-    }
+    unsafe { if n >= V::LANES { V::load(from) } else { V::load_first(from, n) } }
 }
 
 /// The counterpart of [`load_part`].
@@ -210,13 +204,7 @@ pub(crate) unsafe fn load_part<V: F32Vector>(from: *const f32, n: usize) -> V {
 #[inline(always)]
 pub(crate) unsafe fn store_part<V: F32Vector>(value: V, to: *mut f32, n: usize) {
     // SAFETY: the caller's.
-    unsafe {
-        if n >= V::LANES {
-            value.store(to)
-        } else {
-            value.store_first(to, n)
-        }
-    }
+    unsafe { if n >= V::LANES { value.store(to) } else { value.store_first(to, n) } }
 }
 
 /// One u8 value per lane of the first `min(LANES, n)` lanes; the rest are zero.
@@ -226,11 +214,5 @@ pub(crate) unsafe fn store_part<V: F32Vector>(value: V, to: *mut f32, n: usize) 
 #[inline(always)]
 pub(crate) unsafe fn from_u8_part<V: I32Vector>(from: *const u8, n: usize) -> V {
     // SAFETY: the caller's.
-    unsafe {
-        if n >= V::F::LANES {
-            V::from_u8(from)
-        } else {
-            V::from_u8_first(from, n)
-        }
-    }
+    unsafe { if n >= V::F::LANES { V::from_u8(from) } else { V::from_u8_first(from, n) } }
 }

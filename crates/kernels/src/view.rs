@@ -20,10 +20,7 @@ impl Dims {
     pub fn new(values: &[usize]) -> Dims {
         let mut data = [0; MAX_RANK];
         data[..values.len()].copy_from_slice(values);
-        Dims {
-            len: values.len() as u8,
-            data,
-        }
+        Dims { len: values.len() as u8, data }
     }
 
     /// The same values with one replaced.
@@ -78,11 +75,7 @@ impl View {
             strides = strides.with(axis, stride);
             stride = stride.saturating_mul(shape[axis]);
         }
-        View {
-            offset,
-            shape,
-            strides,
-        }
+        View { offset, shape, strides }
     }
 
     /// An NHWC view of shape `[N, C, H, W]` without gaps.
@@ -107,13 +100,9 @@ impl View {
             return (first, first);
         }
         // Far beyond any arena the products saturate.
-        let span = self
-            .shape
-            .iter()
-            .zip(self.strides.iter())
-            .fold(0i128, |span, (&d, &s)| {
-                span.saturating_add(((d - 1) as i128).saturating_mul(s as i128))
-            });
+        let span = self.shape.iter().zip(self.strides.iter()).fold(0i128, |span, (&d, &s)| {
+            span.saturating_add(((d - 1) as i128).saturating_mul(s as i128))
+        });
         (first, first.saturating_add(span).saturating_add(1))
     }
 }

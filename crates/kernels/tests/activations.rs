@@ -26,10 +26,7 @@ fn run(activation: QActivation, y: U8Params, multiplier: &[f32], isa: Isa) -> Ve
         multiplier: multiplier.to_vec(),
     };
     let conv = PackedQConv::new(&spec, isa).expect("valid");
-    let (x, to) = (
-        View::nhwc(0, [1, 1, 1, 256]),
-        View::nhwc(256, [1, CHANNELS, 1, 256]),
-    );
+    let (x, to) = (View::nhwc(0, [1, 1, 1, 256]), View::nhwc(256, [1, CHANNELS, 1, 256]));
     let mut quantized = Arena::<u8>::new(256 * (1 + CHANNELS)).expect("a small arena");
     let all: Vec<u8> = (0..=255).collect();
     quantized.write(&x, &all).expect("fits");
@@ -39,14 +36,8 @@ fn run(activation: QActivation, y: U8Params, multiplier: &[f32], isa: Isa) -> Ve
         pool: &ThreadPool::new(1),
         isa,
     };
-    let out = QOut::U8 {
-        view: to,
-        params: y,
-    };
-    let epilogue = QEpilogue {
-        activation,
-        ..QEpilogue::default()
-    };
+    let out = QOut::U8 { view: to, params: y };
+    let epilogue = QEpilogue { activation, ..QEpilogue::default() };
     qconv2d(&mut ctx, &conv, &x, &out, &epilogue).expect("valid");
     let by_pixel = View::contiguous(256, &[256 * CHANNELS]);
     quantized.read(&by_pixel).expect("fits")
@@ -55,14 +46,10 @@ fn run(activation: QActivation, y: U8Params, multiplier: &[f32], isa: Isa) -> Ve
 #[test]
 fn activation_at_any_scale_is_within_a_step() {
     for scale in [1e-30, 1e-13, 1e-8, 1e-4, 0.04, 1e4, 1e8, 1e13, 1e30] {
-        let y = U8Params {
-            scale,
-            zero_point: 100,
-        };
+        let y = U8Params { scale, zero_point: 100 };
         // Arguments of a few units beside those of a few steps.
-        let multiplier: Vec<f32> = (0..CHANNELS)
-            .map(|m| [0.15, scale][m % 2] * (1.0 + m as f32))
-            .collect();
+        let multiplier: Vec<f32> =
+            (0..CHANNELS).map(|m| [0.15, scale][m % 2] * (1.0 + m as f32)).collect();
         for (activation, sigmoid) in [(QActivation::Silu, false), (QActivation::Sigmoid, true)] {
             let scalar = run(activation, y, &multiplier, Isa::scalar());
             for (i, &found) in scalar.iter().enumerate() {
@@ -74,10 +61,7 @@ fn activation_at_any_scale_is_within_a_step() {
                 let off = (f64::from(found) - q.clamp(0.0, 255.0)).abs();
                 // What 1e-4 is a step of, 1.8e-5 moves; what 1e-8 is a step of, the pieces are too coarse for.
                 let near = scale > 1e-5 || value.abs() > 1e-4 || x.abs() < 1e-4;
-                assert!(
-                    off <= 1.0 || !near,
-                    "{activation:?} of {x} at {scale}: {found} for {q}"
-                );
+                assert!(off <= 1.0 || !near, "{activation:?} of {x} at {scale}: {found} for {q}");
             }
             for isa in Isa::available() {
                 let found = run(activation, y, &multiplier, isa);

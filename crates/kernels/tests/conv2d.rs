@@ -37,63 +37,29 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for m in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 65, 80, 255] {
         cases.push(case([5, m], [3, 7], 3));
-        cases.push(Case {
-            around: [3, 5],
-            ..case([9, m], [4, 13], 1)
-        });
+        cases.push(Case { around: [3, 5], ..case([9, m], [4, 13], 1) });
     }
     for width in [1, 3, 5, 6, 7, 9, 10, 12, 13, 14, 15, 20, 28, 29] {
         for m in [16, 32, 48, 64] {
-            cases.push(Case {
-                around: [1, 1],
-                ..case([4, m], [2, width], 3)
-            });
+            cases.push(Case { around: [1, 1], ..case([4, m], [2, width], 3) });
         }
     }
-    cases.push(Case {
-        strides: [2; 2],
-        pads: [2; 4],
-        ..case([3, 16], [16, 20], 6)
-    });
-    cases.push(Case {
-        strides: [2; 2],
-        ..case([3, 24], [15, 17], 3)
-    });
+    cases.push(Case { strides: [2; 2], pads: [2; 4], ..case([3, 16], [16, 20], 6) });
+    cases.push(Case { strides: [2; 2], ..case([3, 24], [15, 17], 3) });
     cases.push(Case {
         strides: [2, 1],
         dilations: [2; 2],
         pads: [2, 1, 0, 3],
         ..case([8, 40], [11, 12], 3)
     });
-    cases.push(Case {
-        pads: [1, 0, 2, 1],
-        around: [8, 16],
-        ..case([8, 16], [9, 9], 3)
-    });
-    cases.push(Case {
-        kernel: [1, 5],
-        pads: [0, 2, 0, 2],
-        ..case([6, 10], [5, 8], 1)
-    });
-    cases.push(Case {
-        strides: [2; 2],
-        pads: [0; 4],
-        ..case([6, 10], [6, 8], 1)
-    });
+    cases.push(Case { pads: [1, 0, 2, 1], around: [8, 16], ..case([8, 16], [9, 9], 3) });
+    cases.push(Case { kernel: [1, 5], pads: [0, 2, 0, 2], ..case([6, 10], [5, 8], 1) });
+    cases.push(Case { strides: [2; 2], pads: [0; 4], ..case([6, 10], [6, 8], 1) });
     cases.push(case([16, 64], [21, 23], 1));
-    for (channels, group) in [
-        ([8, 8], 8),
-        ([17, 17], 17),
-        ([40, 40], 40),
-        ([8, 16], 8),
-        ([12, 18], 3),
-        ([64, 64], 2),
-    ] {
-        cases.push(Case {
-            group,
-            around: [3, 2],
-            ..case(channels, [6, 7], 3)
-        });
+    for (channels, group) in
+        [([8, 8], 8), ([17, 17], 17), ([40, 40], 40), ([8, 16], 8), ([12, 18], 3), ([64, 64], 2)]
+    {
+        cases.push(Case { group, around: [3, 2], ..case(channels, [6, 7], 3) });
         cases.push(Case {
             group,
             strides: [2; 2],
@@ -127,10 +93,7 @@ impl Case {
                 pads: self.pads,
                 group: self.group,
             },
-            weight: noise(
-                self.channels[1] * inner * self.kernel[0] * self.kernel[1],
-                1,
-            ),
+            weight: noise(self.channels[1] * inner * self.kernel[0] * self.kernel[1], 1),
             bias: Some(noise(self.channels[1], 2)),
         }
     }
@@ -220,10 +183,7 @@ impl Case {
             pool: &pool,
             isa,
         };
-        let epilogue = Epilogue {
-            residual: residual.then_some(r),
-            ..*epilogue
-        };
+        let epilogue = Epilogue { residual: residual.then_some(r), ..*epilogue };
         conv2d(&mut ctx, &conv, &x, &y, &epilogue).unwrap_or_else(|e| panic!("{self:?}: {e}"));
         (arena, y)
     }
@@ -236,10 +196,7 @@ fn conv2d_equals_the_naive_one_on_every_isa() {
         let expected = case.naive(&x);
         let residual = noise(expected.len(), 4);
         for isa in Isa::available() {
-            let epilogue = Epilogue {
-                activation: Activation::Silu,
-                ..Epilogue::default()
-            };
+            let epilogue = Epilogue { activation: Activation::Silu, ..Epilogue::default() };
             let (plain, y) = case.run(isa, 1, &Epilogue::default(), false);
             let (full, _) = case.run(isa, 1, &epilogue, true);
             let (plain, full) = (plain.read(&y).expect("read"), full.read(&y).expect("read"));
@@ -289,26 +246,15 @@ fn conv2d_gives_the_same_bits_on_one_and_two_threads() {
     for case in [
         case([16, 64], [40, 40], 3),
         case([32, 255], [30, 31], 1),
-        Case {
-            group: 24,
-            ..case([24, 24], [40, 40], 3)
-        },
+        Case { group: 24, ..case([24, 24], [40, 40], 3) },
     ] {
         for isa in Isa::available() {
-            let epilogue = Epilogue {
-                activation: Activation::Silu,
-                ..Epilogue::default()
-            };
+            let epilogue = Epilogue { activation: Activation::Silu, ..Epilogue::default() };
             let results: Vec<Vec<u32>> = [1, 2]
                 .into_iter()
                 .map(|threads| {
                     let (arena, y) = case.run(isa, threads, &epilogue, true);
-                    arena
-                        .read(&y)
-                        .expect("read")
-                        .into_iter()
-                        .map(f32::to_bits)
-                        .collect()
+                    arena.read(&y).expect("read").into_iter().map(f32::to_bits).collect()
                 })
                 .collect();
             assert_eq!(results[0], results[1], "{isa} {case:?}");
@@ -318,28 +264,13 @@ fn conv2d_gives_the_same_bits_on_one_and_two_threads() {
 
 #[test]
 fn conv2d_fake_quantize_gives_steps_of_the_scale() {
-    let q = FakeQuantize {
-        scale: 0.07,
-        zero_point: 3.0,
-        q_min: 0.0,
-        q_max: 255.0,
-    };
+    let q = FakeQuantize { scale: 0.07, zero_point: 3.0, q_min: 0.0, q_max: 255.0 };
     let case = case([4, 19], [5, 6], 3);
     for isa in Isa::available() {
         let (plain, y) = case.run(isa, 1, &Epilogue::default(), false);
-        let (quantized, _) = case.run(
-            isa,
-            1,
-            &Epilogue {
-                fake_quantize: Some(q),
-                ..Epilogue::default()
-            },
-            false,
-        );
-        let (plain, quantized) = (
-            plain.read(&y).expect("read"),
-            quantized.read(&y).expect("read"),
-        );
+        let (quantized, _) =
+            case.run(isa, 1, &Epilogue { fake_quantize: Some(q), ..Epilogue::default() }, false);
+        let (plain, quantized) = (plain.read(&y).expect("read"), quantized.read(&y).expect("read"));
         for (x, found) in plain.into_iter().zip(quantized) {
             let step = ((x / q.scale).round_ties_even() + q.zero_point).clamp(q.q_min, q.q_max);
             assert_eq!(found, (step - q.zero_point) * q.scale, "{isa} {x}");
@@ -366,18 +297,12 @@ fn conv2d_bad_views_are_typed_errors() {
         conv2d(&mut ctx, &conv, &at_start, &y, &epilogue),
         Err(KernelError::OutOfBounds { .. })
     ));
-    let over_x = View {
-        offset: x.offset,
-        ..y
-    };
+    let over_x = View { offset: x.offset, ..y };
     assert!(matches!(
         conv2d(&mut ctx, &conv, &x, &over_x, &epilogue),
         Err(KernelError::Overlap { .. })
     ));
-    let short = View {
-        shape: Dims::new(&[1, 8, 4, 5]),
-        ..y
-    };
+    let short = View { shape: Dims::new(&[1, 8, 4, 5]), ..y };
     assert!(matches!(
         conv2d(&mut ctx, &conv, &x, &short, &epilogue),
         Err(KernelError::Shape { .. })
@@ -387,47 +312,25 @@ fn conv2d_bad_views_are_typed_errors() {
         conv2d(&mut ctx, &conv, &x, &beyond, &epilogue),
         Err(KernelError::OutOfBounds { .. })
     ));
-    let short_bias = ConvSpec {
-        bias: Some(vec![0.0]),
-        ..case.spec()
-    };
+    let short_bias = ConvSpec { bias: Some(vec![0.0]), ..case.spec() };
     assert!(matches!(
         PackedConv::new(&short_bias, Isa::scalar()),
-        Err(KernelError::Length {
-            operand: "bias",
-            ..
-        })
+        Err(KernelError::Length { operand: "bias", .. })
     ));
 }
 
 #[test]
 fn conv2d_hostile_attributes_are_typed_errors() {
-    let plain = ConvGeometry {
-        kernel: [4, 1],
-        pads: [0; 4],
-        ..case([1, 1], [5, 5], 1).spec().geometry
-    };
+    let plain =
+        ConvGeometry { kernel: [4, 1], pads: [0; 4], ..case([1, 1], [5, 5], 1).spec().geometry };
     let cases = [
         // Three times this dilation wraps to 2, so the window would seem 3 high.
-        ConvGeometry {
-            dilations: [6_148_914_691_236_517_206, 1],
-            ..plain
-        },
-        ConvGeometry {
-            pads: [usize::MAX, 0, 2, 0],
-            ..plain
-        },
-        ConvGeometry {
-            pads: [0, usize::MAX - 5, 0, 6],
-            ..plain
-        },
+        ConvGeometry { dilations: [6_148_914_691_236_517_206, 1], ..plain },
+        ConvGeometry { pads: [usize::MAX, 0, 2, 0], ..plain },
+        ConvGeometry { pads: [0, usize::MAX - 5, 0, 6], ..plain },
     ];
     for geometry in cases {
-        let spec = ConvSpec {
-            geometry,
-            weight: vec![1.0; 4],
-            bias: None,
-        };
+        let spec = ConvSpec { geometry, weight: vec![1.0; 4], bias: None };
         let conv = PackedConv::new(&spec, Isa::scalar()).expect("valid");
         let pool = ThreadPool::new(1);
         let mut arena = Arena::new(200).expect("a small arena");
@@ -479,18 +382,10 @@ fn halo_without_room_between_rows_or_images_is_a_typed_error() {
 
 #[test]
 fn repack_equals_packing_anew_on_every_isa() {
-    let inside = |channels, group| Case {
-        group,
-        pads: [0; 4],
-        ..case(channels, [5, 5], 3)
-    };
+    let inside = |channels, group| Case { group, pads: [0; 4], ..case(channels, [5, 5], 3) };
     for case in [inside([20, 70], 1), inside([12, 8], 2), inside([8, 8], 8)] {
         let first = case.spec();
-        let second = ConvSpec {
-            weight: noise(first.weight.len(), 7),
-            bias: None,
-            ..first.clone()
-        };
+        let second = ConvSpec { weight: noise(first.weight.len(), 7), bias: None, ..first.clone() };
         for isa in Isa::available() {
             let (x, y, len) = (
                 View::nhwc(4096, [1, case.channels[0], 5, 5]),
@@ -499,9 +394,7 @@ fn repack_equals_packing_anew_on_every_isa() {
             );
             let outputs = |conv: &PackedConv| {
                 let mut arena = Arena::new(len).expect("a small arena");
-                arena
-                    .write(&x, &noise(x.elements(), 3))
-                    .expect("x lies in the arena");
+                arena.write(&x, &noise(x.elements(), 3)).expect("x lies in the arena");
                 let mut ctx = Context {
                     f32_arena: &mut arena,
                     u8_arena: &mut Arena::new(0).expect("a small arena"),

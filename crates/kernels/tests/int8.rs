@@ -6,18 +6,9 @@ use kernels::{
     quantize_nchw, write_pixels,
 };
 
-const A: U8Params = U8Params {
-    scale: 0.02,
-    zero_point: 120,
-};
-const B: U8Params = U8Params {
-    scale: 0.05,
-    zero_point: 3,
-};
-const Y: U8Params = U8Params {
-    scale: 0.043,
-    zero_point: 77,
-};
+const A: U8Params = U8Params { scale: 0.02, zero_point: 120 };
+const B: U8Params = U8Params { scale: 0.05, zero_point: 3 };
+const Y: U8Params = U8Params { scale: 0.043, zero_point: 77 };
 
 fn noise(n: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
@@ -61,12 +52,7 @@ fn everywhere(f: &dyn Fn(&mut Context)) -> (Arena<u8>, Arena<f32>) {
             quantized.write(&whole, &noisy).expect("fits");
             arena.write(&whole, &values).expect("fits");
             let pool = ThreadPool::new(threads);
-            f(&mut Context {
-                f32_arena: &mut arena,
-                u8_arena: &mut quantized,
-                pool: &pool,
-                isa,
-            });
+            f(&mut Context { f32_arena: &mut arena, u8_arena: &mut quantized, pool: &pool, isa });
             match &first {
                 None => first = Some((quantized, arena)),
                 Some((expected, f32s)) => {
@@ -87,11 +73,7 @@ const LEN: usize = 1 << 17;
 /// A slice of NHWC pixels at `offset`.
 fn slice(offset: usize, shape: [usize; 4], pixel: usize) -> View {
     let [_, _, h, w] = shape;
-    View {
-        offset,
-        shape: shape.into(),
-        strides: [h * w * pixel, 1, w * pixel, pixel].into(),
-    }
+    View { offset, shape: shape.into(), strides: [h * w * pixel, 1, w * pixel, pixel].into() }
 }
 
 const SHAPES: [([usize; 4], usize); 6] = [
@@ -112,10 +94,8 @@ fn q_copy_with_and_without_table_moves_values() {
             for y in [y, View::contiguous(60_000, &shape), x] {
                 let (quantized, _) = everywhere(&|ctx| q_copy(ctx, &x, &y, map).expect("valid"));
                 let before = everywhere(&|_| ()).0.read(&x).expect("fits");
-                let expected: Vec<u8> = before
-                    .iter()
-                    .map(|&c| map.map_or(c, |table| table[usize::from(c)]))
-                    .collect();
+                let expected: Vec<u8> =
+                    before.iter().map(|&c| map.map_or(c, |table| table[usize::from(c)])).collect();
                 assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
             }
         }
@@ -130,20 +110,11 @@ fn quantize_and_dequantize_equal_the_plain_computation() {
             (View::contiguous(5, &shape), slice(9, shape, pixel)),
         ] {
             let (quantized, f32s) = everywhere(&|ctx| quantize(ctx, &x, &y, Y).expect("valid"));
-            let expected: Vec<u8> = f32s
-                .read(&x)
-                .expect("fits")
-                .iter()
-                .map(|&v| q(Y, v))
-                .collect();
+            let expected: Vec<u8> = f32s.read(&x).expect("fits").iter().map(|&v| q(Y, v)).collect();
             assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
             let (quantized, f32s) = everywhere(&|ctx| dequantize(ctx, &y, A, &x).expect("valid"));
-            let expected: Vec<f32> = quantized
-                .read(&y)
-                .expect("fits")
-                .iter()
-                .map(|&c| real(A, c))
-                .collect();
+            let expected: Vec<f32> =
+                quantized.read(&y).expect("fits").iter().map(|&c| real(A, c)).collect();
             assert_eq!(f32s.read(&x).expect("fits"), expected, "{shape:?}");
         }
     }
@@ -165,10 +136,7 @@ fn quantize_extreme_values_clamp_alike() {
         -1e9,
         5e8,
     ];
-    let params = U8Params {
-        scale: 1.0,
-        zero_point: 10,
-    };
+    let params = U8Params { scale: 1.0, zero_point: 10 };
     let all = View::contiguous(0, &[values.len()]);
     let padded = View::contiguous(0, &[24]);
     for repeat in [1, 2] {
@@ -188,10 +156,8 @@ fn quantize_extreme_values_clamp_alike() {
 fn quantize_nchw_and_write_pixels_store_nhwc() {
     for (shape, pixel) in SHAPES {
         let y = slice(9, shape, pixel);
-        let values: Vec<f32> = noise(y.elements(), 8)
-            .iter()
-            .map(|&v| f32::from(v) * 0.04 - 3.0)
-            .collect();
+        let values: Vec<f32> =
+            noise(y.elements(), 8).iter().map(|&v| f32::from(v) * 0.04 - 3.0).collect();
         let (quantized, _) = everywhere(&|ctx| quantize_nchw(ctx, &values, &y, Y).expect("valid"));
         let expected: Vec<u8> = values.iter().map(|&v| q(Y, v)).collect();
         assert_eq!(quantized.read(&y).expect("fits"), expected, "{shape:?}");
@@ -211,19 +177,11 @@ fn q_binary_equals_the_plain_computation() {
         for b in [slice(80_000, shape, pixel), channel] {
             for op in [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul] {
                 let (quantized, _) = everywhere(&|ctx| {
-                    q_binary(
-                        ctx,
-                        op,
-                        &U8View::new(&a, A),
-                        &U8View::new(&b, B),
-                        &U8View::new(&y, Y),
-                    )
-                    .expect("valid")
+                    q_binary(ctx, op, &U8View::new(&a, A), &U8View::new(&b, B), &U8View::new(&y, Y))
+                        .expect("valid")
                 });
-                let (left, right) = (
-                    quantized.read(&a).expect("fits"),
-                    quantized.read(&b).expect("fits"),
-                );
+                let (left, right) =
+                    (quantized.read(&a).expect("fits"), quantized.read(&b).expect("fits"));
                 let expected: Vec<u8> = left
                     .iter()
                     .zip(right)
@@ -238,11 +196,7 @@ fn q_binary_equals_the_plain_computation() {
                         q(Y, value)
                     })
                     .collect();
-                assert_eq!(
-                    quantized.read(&y).expect("fits"),
-                    expected,
-                    "{op:?} {shape:?}"
-                );
+                assert_eq!(quantized.read(&y).expect("fits"), expected, "{op:?} {shape:?}");
             }
         }
     }
@@ -292,11 +246,7 @@ fn q_max_pool_equals_the_plain_computation() {
                     expected.push(top);
                 }
             }
-            assert_eq!(
-                quantized.read(&y).expect("fits"),
-                expected,
-                "{pool:?} {shape:?}"
-            );
+            assert_eq!(quantized.read(&y).expect("fits"), expected, "{pool:?} {shape:?}");
         }
     }
 }
@@ -305,10 +255,8 @@ fn q_max_pool_equals_the_plain_computation() {
 fn q_resize_nearest_picks_pixels() {
     for (shape, pixel) in SHAPES {
         let [n, c, h, w] = shape;
-        let (map_h, map_w): (Vec<usize>, Vec<usize>) = (
-            (0..2 * h).map(|i| i / 2).collect(),
-            (0..w + 3).map(|i| i * w / (w + 3)).collect(),
-        );
+        let (map_h, map_w): (Vec<usize>, Vec<usize>) =
+            ((0..2 * h).map(|i| i / 2).collect(), (0..w + 3).map(|i| i * w / (w + 3)).collect());
         let x = slice(5, shape, pixel);
         let y = slice(60_000, [n, c, map_h.len(), map_w.len()], pixel + 2);
         let (quantized, _) =
@@ -336,11 +284,7 @@ fn q_fill_halo_fills_the_halo_alone() {
             shape: shape.into(),
             strides: [(h + 3) * row, 1, row, pixel].into(),
         };
-        let whole = View {
-            offset: 7,
-            shape: [n, c, h + 3, w + 4].into(),
-            strides: x.strides,
-        };
+        let whole = View { offset: 7, shape: [n, c, h + 3, w + 4].into(), strides: x.strides };
         let (quantized, _) = everywhere(&|ctx| q_fill_halo(ctx, &x, halo, 42).expect("valid"));
         let (mut expected, _) = everywhere(&|_| ());
         let inside = expected.read(&x).expect("fits");
@@ -362,26 +306,12 @@ fn q_matmul_equals_the_plain_computation() {
         [1, 9, 300, 40],
     ] {
         let a = View::contiguous(3, &[batches, m, k]);
-        let transposed = View {
-            offset: 3,
-            shape: a.shape,
-            strides: [m * k, 1, m].into(),
-        };
+        let transposed = View { offset: 3, shape: a.shape, strides: [m * k, 1, m].into() };
         let b = View::contiguous(40_000, &[batches, k, n]);
-        let b_transposed = View {
-            offset: 40_000,
-            shape: b.shape,
-            strides: [k * n, 1, k].into(),
-        };
+        let b_transposed = View { offset: 40_000, shape: b.shape, strides: [k * n, 1, k].into() };
         let y = View::contiguous(90_000, &[batches, m, n]);
         for (a, b) in [(a, b), (transposed, b_transposed)] {
-            let out = QOut::U8 {
-                view: y,
-                params: U8Params {
-                    scale: 0.5,
-                    zero_point: 100,
-                },
-            };
+            let out = QOut::U8 { view: y, params: U8Params { scale: 0.5, zero_point: 100 } };
             let (quantized, _) = everywhere(&|ctx| {
                 q_matmul(ctx, &U8View::new(&a, A), &U8View::new(&b, B), &out).expect("valid")
             });
@@ -389,14 +319,9 @@ fn q_matmul_equals_the_plain_computation() {
             let (_, f32s) = everywhere(&|ctx| {
                 q_matmul(ctx, &U8View::new(&a, A), &U8View::new(&b, B), &float).expect("valid")
             });
-            let (left, right) = (
-                quantized.read(&a).expect("fits"),
-                quantized.read(&b).expect("fits"),
-            );
-            let (found, f32s) = (
-                quantized.read(&y).expect("fits"),
-                f32s.read(&y).expect("fits"),
-            );
+            let (left, right) =
+                (quantized.read(&a).expect("fits"), quantized.read(&b).expect("fits"));
+            let (found, f32s) = (quantized.read(&y).expect("fits"), f32s.read(&y).expect("fits"));
             for i in 0..batches * m * n {
                 let (batch, row, column) = (i / (m * n), i / n % m, i % n);
                 let sum: i32 = (0..k)
@@ -419,10 +344,7 @@ fn q_matmul_equals_the_plain_computation() {
 fn parameters_with_a_bad_scale_are_refused() {
     let view = View::contiguous(0, &[4]);
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
-        let bad = U8Params {
-            scale,
-            zero_point: 0,
-        };
+        let bad = U8Params { scale, zero_point: 0 };
         everywhere(&|ctx| {
             let refused = |result: Result<(), KernelError>| {
                 assert!(matches!(result, Err(KernelError::Scale { .. })), "{scale}");

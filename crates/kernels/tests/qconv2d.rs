@@ -44,71 +44,36 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for m in [1, 7, 8, 15, 16, 17, 31, 32, 33, 48, 64, 65, 80, 255] {
         cases.push(case([5, m], [3, 7], 3));
-        cases.push(Case {
-            around: [3, 5],
-            ..case([9, m], [4, 13], 1)
-        });
+        cases.push(Case { around: [3, 5], ..case([9, m], [4, 13], 1) });
     }
     for width in [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 20, 23, 24, 25, 29] {
         for m in [16, 32, 48, 64] {
-            cases.push(Case {
-                around: [1, 1],
-                ..case([4, m], [2, width], 3)
-            });
+            cases.push(Case { around: [1, 1], ..case([4, m], [2, width], 3) });
         }
     }
     for channels in [1, 2, 3, 4, 6, 7, 8] {
         cases.push(case([channels, 20], [6, 9], 3));
         cases.push(case([channels, 20], [6, 9], 1));
-        cases.push(Case {
-            around: [2, 1],
-            ..case([channels, 20], [6, 9], 3)
-        });
+        cases.push(Case { around: [2, 1], ..case([channels, 20], [6, 9], 3) });
     }
-    cases.push(Case {
-        strides: [2; 2],
-        pads: [2; 4],
-        images: 2,
-        ..case([3, 16], [16, 20], 6)
-    });
-    cases.push(Case {
-        strides: [2; 2],
-        ..case([3, 24], [15, 17], 3)
-    });
+    cases.push(Case { strides: [2; 2], pads: [2; 4], images: 2, ..case([3, 16], [16, 20], 6) });
+    cases.push(Case { strides: [2; 2], ..case([3, 24], [15, 17], 3) });
     cases.push(Case {
         strides: [2, 1],
         dilations: [2; 2],
         pads: [2, 1, 0, 3],
         ..case([8, 40], [11, 12], 3)
     });
-    cases.push(Case {
-        pads: [1, 0, 2, 1],
-        around: [8, 16],
-        ..case([8, 16], [9, 9], 3)
-    });
-    cases.push(Case {
-        kernel: [1, 5],
-        pads: [0, 2, 0, 2],
-        ..case([6, 10], [5, 8], 1)
-    });
-    cases.push(Case {
-        strides: [2; 2],
-        pads: [0; 4],
-        ..case([6, 10], [6, 8], 1)
-    });
-    cases.push(Case {
-        images: 2,
-        ..case([16, 64], [21, 23], 1)
-    });
+    cases.push(Case { pads: [1, 0, 2, 1], around: [8, 16], ..case([8, 16], [9, 9], 3) });
+    cases.push(Case { kernel: [1, 5], pads: [0, 2, 0, 2], ..case([6, 10], [5, 8], 1) });
+    cases.push(Case { strides: [2; 2], pads: [0; 4], ..case([6, 10], [6, 8], 1) });
+    cases.push(Case { images: 2, ..case([16, 64], [21, 23], 1) });
     cases.push(case([64, 64], [12, 20], 3));
     // Weights of which some, and all, blocks of four can be summed in 16 bits.
     for singles in [2, 3, 5] {
         for channels in [4, 5, 9, 16, 30] {
             for m in [7, 16, 24] {
-                cases.push(Case {
-                    singles,
-                    ..case([channels, m], [4, 7], 3)
-                });
+                cases.push(Case { singles, ..case([channels, m], [4, 7], 3) });
                 cases.push(Case {
                     singles,
                     strides: [1, 2],
@@ -117,18 +82,11 @@ fn cases() -> Vec<Case> {
                     around: [3, 2],
                     ..case([channels, m], [5, 9], 3)
                 });
-                cases.push(Case {
-                    singles,
-                    ..case([channels, m], [5, 9], 1)
-                });
+                cases.push(Case { singles, ..case([channels, m], [5, 9], 1) });
             }
         }
     }
-    cases.push(Case {
-        singles: 3,
-        group: 3,
-        ..case([24, 30], [6, 7], 3)
-    });
+    cases.push(Case { singles: 3, group: 3, ..case([24, 30], [6, 7], 3) });
     for (channels, group) in [
         ([8, 8], 8),
         ([17, 17], 17),
@@ -140,11 +98,7 @@ fn cases() -> Vec<Case> {
         ([64, 64], 2),
     ] {
         for kernel in [3, 5] {
-            cases.push(Case {
-                group,
-                around: [3, 2],
-                ..case(channels, [6, 7], kernel)
-            });
+            cases.push(Case { group, around: [3, 2], ..case(channels, [6, 7], kernel) });
         }
         cases.push(Case {
             group,
@@ -153,11 +107,7 @@ fn cases() -> Vec<Case> {
             images: 2,
             ..case(channels, [9, 11], 3)
         });
-        cases.push(Case {
-            group,
-            strides: [2; 2],
-            ..case(channels, [10, 13], 3)
-        });
+        cases.push(Case { group, strides: [2; 2], ..case(channels, [10, 13], 3) });
     }
     cases
 }
@@ -197,10 +147,7 @@ impl Case {
             },
             weight: weight.into_iter().map(|w| w as i8 / self.singles).collect(),
             x_zero_point: X_ZERO,
-            bias: noise(m, 2)
-                .iter()
-                .map(|&b| (f32::from(b) - 128.0) * 0.01)
-                .collect(),
+            bias: noise(m, 2).iter().map(|&b| (f32::from(b) - 128.0) * 0.01).collect(),
             // Reals of a standard deviation of about 3.
             multiplier: (0..m)
                 .map(|m| 3.0 / (5500.0 * (depth as f32).sqrt()) * (1.0 + m as f32 * 0.01))
@@ -233,12 +180,7 @@ impl Case {
         let x = view(self.channels[0], self.image, self.pads);
         let y = view(self.channels[1], self.output(), [0; 4]);
         let residual = view(self.channels[1], self.output(), [0; 4]);
-        Views {
-            x,
-            y,
-            residual,
-            quantized: start,
-        }
+        Views { x, y, residual, quantized: start }
     }
 
     /// Sums in `[N, M, OH, OW]` order.
@@ -286,42 +228,22 @@ struct Variant {
     float: bool,
 }
 
-const Y: U8Params = U8Params {
-    scale: 0.041,
-    zero_point: 9,
-};
-const RESIDUAL: U8Params = U8Params {
-    scale: 0.013,
-    zero_point: 120,
-};
+const Y: U8Params = U8Params { scale: 0.041, zero_point: 9 };
+const RESIDUAL: U8Params = U8Params { scale: 0.013, zero_point: 120 };
 
 fn variants() -> Vec<Variant> {
-    let plain = |activation| Variant {
-        activation,
-        table: None,
-        residual: false,
-        float: false,
-    };
+    let plain = |activation| Variant { activation, table: None, residual: false, float: false };
     let table = U8Table {
-        x: U8Params {
-            scale: 0.1,
-            zero_point: 130,
-        },
+        x: U8Params { scale: 0.1, zero_point: 130 },
         map: std::array::from_fn(|i| (i * i / 300) as u8),
-        y: U8Params {
-            scale: 0.05,
-            zero_point: 20,
-        },
+        y: U8Params { scale: 0.05, zero_point: 20 },
     };
     let mut variants: Vec<Variant> = [
         QActivation::Silu,
         QActivation::Identity,
         QActivation::Relu,
         QActivation::LeakyRelu { alpha: 0.1 },
-        QActivation::Clip {
-            min: -0.5,
-            max: 6.0,
-        },
+        QActivation::Clip { min: -0.5, max: 6.0 },
         QActivation::HardSwish,
         QActivation::Sigmoid,
     ]
@@ -329,25 +251,11 @@ fn variants() -> Vec<Variant> {
     .map(plain)
     .collect();
     for activation in [QActivation::Silu, QActivation::Identity] {
-        variants.push(Variant {
-            residual: true,
-            ..plain(activation)
-        });
-        variants.push(Variant {
-            residual: true,
-            float: true,
-            ..plain(activation)
-        });
+        variants.push(Variant { residual: true, ..plain(activation) });
+        variants.push(Variant { residual: true, float: true, ..plain(activation) });
     }
-    variants.push(Variant {
-        table: Some(table.clone()),
-        ..plain(QActivation::Identity)
-    });
-    variants.push(Variant {
-        table: Some(table),
-        residual: true,
-        ..plain(QActivation::Identity)
-    });
+    variants.push(Variant { table: Some(table.clone()), ..plain(QActivation::Identity) });
+    variants.push(Variant { table: Some(table), residual: true, ..plain(QActivation::Identity) });
     variants
 }
 
@@ -380,44 +288,26 @@ fn run(case: &Case, variant: &Variant, isa: Isa, threads: usize) -> (Vec<u8>, Ve
     let mut quantized = Arena::<u8>::new(views.quantized).expect("a small arena");
     let whole = View::contiguous(0, &[views.quantized]);
     quantized.fill(&whole, CANARY).expect("fits");
-    quantized
-        .write(&views.x, &noise(views.x.elements(), 3))
-        .expect("fits");
-    quantized
-        .write(&views.residual, &noise(views.y.elements(), 4))
-        .expect("fits");
+    quantized.write(&views.x, &noise(views.x.elements(), 3)).expect("fits");
+    quantized.write(&views.residual, &noise(views.y.elements(), 4)).expect("fits");
     let float = View::nhwc(2, std::array::from_fn(|i| views.y.shape[i]));
     let mut arena = Arena::<f32>::new(views.y.elements() + 4).expect("a small arena");
     let conv = PackedQConv::new(&case.spec(), isa).expect("valid");
     let pool = ThreadPool::new(threads);
-    let mut ctx = Context {
-        f32_arena: &mut arena,
-        u8_arena: &mut quantized,
-        pool: &pool,
-        isa,
-    };
+    let mut ctx = Context { f32_arena: &mut arena, u8_arena: &mut quantized, pool: &pool, isa };
     q_fill_halo(&mut ctx, &views.x, case.pads, X_ZERO).expect("fits");
     let out = if variant.float {
         QOut::F32 { view: float }
     } else {
-        QOut::U8 {
-            view: views.y,
-            params: Y,
-        }
+        QOut::U8 { view: views.y, params: Y }
     };
     let epilogue = QEpilogue {
         activation: variant.activation,
         table: variant.table.as_ref(),
-        residual: variant.residual.then_some(U8View {
-            view: views.residual,
-            params: RESIDUAL,
-        }),
+        residual: variant.residual.then_some(U8View { view: views.residual, params: RESIDUAL }),
     };
     qconv2d(&mut ctx, &conv, &views.x, &out, &epilogue).expect("valid");
-    (
-        quantized.read(&whole).expect("fits"),
-        arena.read(&float).expect("fits"),
-    )
+    (quantized.read(&whole).expect("fits"), arena.read(&float).expect("fits"))
 }
 
 #[test]
@@ -433,9 +323,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
         for variant in variants() {
             let (all, f32s) = run(&case, &variant, Isa::scalar(), 1);
             let mut arena = Arena::<u8>::new(all.len()).expect("a small arena");
-            arena
-                .write(&View::contiguous(0, &[all.len()]), &all)
-                .expect("fits");
+            arena.write(&View::contiguous(0, &[all.len()]), &all).expect("fits");
             let found = arena.read(&views.y).expect("fits");
             for (i, &sum) in sums.iter().enumerate() {
                 let m = i / plane % case.channels[1];
@@ -458,10 +346,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
             }
         }
     }
-    assert!(
-        off * 2000 < quantized,
-        "{off} of {quantized} quantized differ"
-    );
+    assert!(off * 2000 < quantized, "{off} of {quantized} quantized differ");
 }
 
 #[test]
@@ -511,12 +396,8 @@ fn qconv2d_around_its_output_leaves_everything() {
                 strides: views.x.strides,
             };
             expected.fill(&halo, X_ZERO).expect("fits");
-            expected
-                .write(&views.x, &noise(views.x.elements(), 3))
-                .expect("fits");
-            expected
-                .write(&views.residual, &noise(views.y.elements(), 4))
-                .expect("fits");
+            expected.write(&views.x, &noise(views.x.elements(), 3)).expect("fits");
+            expected.write(&views.residual, &noise(views.y.elements(), 4)).expect("fits");
             expected.fill(&views.y, 0).expect("fits");
             assert_eq!(
                 before.read(&whole).expect("fits"),
@@ -529,21 +410,14 @@ fn qconv2d_around_its_output_leaves_everything() {
 
 #[test]
 fn qconv2d_largest_values_and_weights_do_not_saturate() {
-    let case = Case {
-        pads: [0; 4],
-        ..case([16, 64], [1, 9], 1)
-    };
+    let case = Case { pads: [0; 4], ..case([16, 64], [1, 9], 1) };
     let views = case.views();
     let y = View::nhwc(0, [1, 64, 1, 9]);
     // What two blocks of four have of one sign in two neighbouring weights each: 128 is the most that an i16 holds with 255.
     for (most, sign) in (124..=132).flat_map(|most| [(most, 1), (most, -1)]) {
         let draws = noise(64 * 8, most as u32);
         let weights = draws.iter().enumerate().flat_map(|(i, &draw)| {
-            let both = if i / 2 % 2 == 0 {
-                most / 2
-            } else {
-                most - most / 2
-            };
+            let both = if i / 2 % 2 == 0 { most / 2 } else { most - most / 2 };
             let one = i32::from(draw) % (both + 1);
             [one, both - one].map(|w| (sign * w) as i8)
         });
@@ -567,12 +441,8 @@ fn qconv2d_largest_values_and_weights_do_not_saturate() {
                 Arena::new(views.quantized).expect("a small arena"),
             );
             quantized.fill(&views.x, 255).expect("fits");
-            let mut ctx = Context {
-                f32_arena: &mut arena,
-                u8_arena: &mut quantized,
-                pool: &pool,
-                isa,
-            };
+            let mut ctx =
+                Context { f32_arena: &mut arena, u8_arena: &mut quantized, pool: &pool, isa };
             let out = QOut::F32 { view: y };
             qconv2d(&mut ctx, &conv, &views.x, &out, &QEpilogue::default()).expect("valid");
             assert!(arena.read(&y).expect("fits") == expected, "{isa}, {most}");
@@ -590,23 +460,11 @@ fn qconv2d_bad_arguments_are_typed_errors() {
     };
     assert!(matches!(
         change(|spec| spec.bias.truncate(3)),
-        Some(KernelError::Length {
-            operand: "bias",
-            ..
-        })
+        Some(KernelError::Length { operand: "bias", .. })
     ));
-    assert!(matches!(
-        change(|spec| spec.weight.truncate(3)),
-        Some(KernelError::Length { .. })
-    ));
-    assert!(matches!(
-        change(|spec| spec.geometry.strides[1] = 0),
-        Some(KernelError::Zero { .. })
-    ));
-    assert!(matches!(
-        change(|spec| spec.geometry.group = 3),
-        Some(KernelError::Groups { .. })
-    ));
+    assert!(matches!(change(|spec| spec.weight.truncate(3)), Some(KernelError::Length { .. })));
+    assert!(matches!(change(|spec| spec.geometry.strides[1] = 0), Some(KernelError::Zero { .. })));
+    assert!(matches!(change(|spec| spec.geometry.group = 3), Some(KernelError::Groups { .. })));
     for value in [f32::NAN, f32::INFINITY] {
         let mut spec = case.spec();
         spec.multiplier[2] = value;
@@ -629,41 +487,14 @@ fn qconv2d_bad_arguments_are_typed_errors() {
         isa: Isa::scalar(),
     };
     let mut run = |x: &View, y: QOut| qconv2d(&mut ctx, &conv, x, &y, &QEpilogue::default()).err();
-    let good = QOut::U8 {
-        view: views.y,
-        params: Y,
-    };
+    let good = QOut::U8 { view: views.y, params: Y };
     assert_eq!(run(&views.x, good), None);
-    let no_scale = QOut::U8 {
-        view: views.y,
-        params: U8Params { scale: 0.0, ..Y },
-    };
-    assert!(matches!(
-        run(&views.x, no_scale),
-        Some(KernelError::Scale { .. })
-    ));
-    let onto_x = QOut::U8 {
-        view: View {
-            offset: views.x.offset,
-            ..views.y
-        },
-        params: Y,
-    };
-    assert!(matches!(
-        run(&views.x, onto_x),
-        Some(KernelError::Overlap { .. })
-    ));
-    let without_halo = View {
-        offset: 0,
-        ..views.x
-    };
-    assert!(matches!(
-        run(&without_halo, good),
-        Some(KernelError::OutOfBounds { .. })
-    ));
+    let no_scale = QOut::U8 { view: views.y, params: U8Params { scale: 0.0, ..Y } };
+    assert!(matches!(run(&views.x, no_scale), Some(KernelError::Scale { .. })));
+    let onto_x = QOut::U8 { view: View { offset: views.x.offset, ..views.y }, params: Y };
+    assert!(matches!(run(&views.x, onto_x), Some(KernelError::Overlap { .. })));
+    let without_halo = View { offset: 0, ..views.x };
+    assert!(matches!(run(&without_halo, good), Some(KernelError::OutOfBounds { .. })));
     let small = QOut::F32 { view: views.y };
-    assert!(matches!(
-        run(&views.x, small),
-        Some(KernelError::OutOfBounds { .. })
-    ));
+    assert!(matches!(run(&views.x, small), Some(KernelError::OutOfBounds { .. })));
 }

@@ -49,9 +49,7 @@ fn gelu(x: f64) -> f64 {
         _ if i % 2 == 1 => 4.0,
         _ => 2.0,
     };
-    let sum: f64 = (0..=steps)
-        .map(|i| weight(i) * density(i as f64 * width))
-        .sum();
+    let sum: f64 = (0..=steps).map(|i| weight(i) * density(i as f64 * width)).sum();
     x * (0.5 + sum * width / 3.0)
 }
 
@@ -60,30 +58,17 @@ fn unary_equals_the_definition() {
     type Definition = fn(f64) -> f64;
     let ops: &[(UnaryOp, Definition)] = &[
         (UnaryOp::Activation(Activation::Relu), |x| x.max(0.0)),
-        (
-            UnaryOp::Activation(Activation::LeakyRelu { alpha: 0.5 }),
-            |x| if x < 0.0 { 0.5 * x } else { x },
-        ),
+        (UnaryOp::Activation(Activation::LeakyRelu { alpha: 0.5 }), |x| {
+            if x < 0.0 { 0.5 * x } else { x }
+        }),
         (UnaryOp::Activation(Activation::Sigmoid), sigmoid),
         (UnaryOp::Activation(Activation::Silu), |x| x * sigmoid(x)),
-        (UnaryOp::Activation(Activation::HardSwish), |x| {
-            x * (x / 6.0 + 0.5).clamp(0.0, 1.0)
+        (UnaryOp::Activation(Activation::HardSwish), |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        (UnaryOp::Activation(Activation::HardSigmoid { alpha: 0.25, beta: 0.5 }), |x| {
+            (0.25 * x + 0.5).clamp(0.0, 1.0)
         }),
-        (
-            UnaryOp::Activation(Activation::HardSigmoid {
-                alpha: 0.25,
-                beta: 0.5,
-            }),
-            |x| (0.25 * x + 0.5).clamp(0.0, 1.0),
-        ),
         (UnaryOp::Activation(Activation::Tanh), f64::tanh),
-        (
-            UnaryOp::Activation(Activation::Clip {
-                min: -1.0,
-                max: 2.0,
-            }),
-            |x| x.clamp(-1.0, 2.0),
-        ),
+        (UnaryOp::Activation(Activation::Clip { min: -1.0, max: 2.0 }), |x| x.clamp(-1.0, 2.0)),
         (UnaryOp::Exp, f64::exp),
         (UnaryOp::Neg, |x| -x),
         (UnaryOp::Reciprocal, |x| 1.0 / x),
@@ -97,32 +82,19 @@ fn unary_equals_the_definition() {
         (UnaryOp::GeluTanh, |x| {
             0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
         }),
-        (UnaryOp::Elu { alpha: 0.5 }, |x| {
-            if x < 0.0 { 0.5 * x.exp_m1() } else { x }
-        }),
+        (UnaryOp::Elu { alpha: 0.5 }, |x| if x < 0.0 { 0.5 * x.exp_m1() } else { x }),
         (UnaryOp::Identity, |x| x),
     ];
     for &(op, definition) in ops {
         for (n, step) in [(1, 1), (15, 1), (16, 1), (17, 1), (37, 3), (9001, 1)] {
             with(n * step * 2, &mut |ctx| {
-                let x = View {
-                    offset: 0,
-                    shape: Dims::new(&[n]),
-                    strides: Dims::new(&[step]),
-                };
-                let y = View {
-                    offset: n * step,
-                    ..x
-                };
+                let x = View { offset: 0, shape: Dims::new(&[n]), strides: Dims::new(&[step]) };
+                let y = View { offset: n * step, ..x };
                 let values = noise(n, 7);
                 ctx.f32_arena.write(&x, &values).expect("write");
                 unary(ctx, op, &x, &y).expect("unary");
                 for (x, y) in values.iter().zip(ctx.f32_arena.read(&y).expect("read")) {
-                    near(
-                        y,
-                        definition(f64::from(*x)),
-                        &format!("{op:?} {} {x}", ctx.isa),
-                    );
+                    near(y, definition(f64::from(*x)), &format!("{op:?} {} {x}", ctx.isa));
                 }
             });
         }
@@ -148,22 +120,12 @@ fn unary_extremes_stay_finite_or_right() {
     let y = View { offset: 16, ..view };
     for (op, f) in [
         (UnaryOp::Exp, f32::exp as fn(f32) -> f32),
-        (UnaryOp::Activation(Activation::Sigmoid), |x| {
-            1.0 / (1.0 + (-x).exp())
-        }),
+        (UnaryOp::Activation(Activation::Sigmoid), |x| 1.0 / (1.0 + (-x).exp())),
         (UnaryOp::Activation(Activation::Silu), |x| {
-            if x < -1000.0 {
-                0.0
-            } else {
-                x / (1.0 + (-x).exp())
-            }
+            if x < -1000.0 { 0.0 } else { x / (1.0 + (-x).exp()) }
         }),
         (UnaryOp::Activation(Activation::HardSwish), |x| {
-            if x < -3.0 {
-                0.0
-            } else {
-                x * (x / 6.0 + 0.5).min(1.0)
-            }
+            if x < -3.0 { 0.0 } else { x * (x / 6.0 + 0.5).min(1.0) }
         }),
         (UnaryOp::Activation(Activation::Tanh), f32::tanh),
     ] {
@@ -193,24 +155,12 @@ fn binary_broadcasts_by_zero_strides_and_runs_in_place() {
     ] {
         with(2000, &mut |ctx| {
             let a = View::nhwc(0, [1, c, h, w]);
-            let b = View {
-                offset: 1000,
-                shape: a.shape,
-                strides: Dims::new(&[0, 1, 0, 0]),
-            };
+            let b = View { offset: 1000, shape: a.shape, strides: Dims::new(&[0, 1, 0, 0]) };
             let (av, bv) = (noise(c * h * w, 1), noise(c, 2));
             ctx.f32_arena.write(&a, &av).expect("write");
-            ctx.f32_arena
-                .write(&View::contiguous(1000, &[c]), &bv)
-                .expect("write");
+            ctx.f32_arena.write(&View::contiguous(1000, &[c]), &bv).expect("write");
             binary(ctx, op, &a, &b, &a).expect("binary");
-            for (i, y) in ctx
-                .f32_arena
-                .read(&a)
-                .expect("read")
-                .into_iter()
-                .enumerate()
-            {
+            for (i, y) in ctx.f32_arena.read(&a).expect("read").into_iter().enumerate() {
                 assert_eq!(y, f(av[i], bv[i / (h * w)]), "{op:?} {}", ctx.isa);
             }
         });
@@ -243,9 +193,7 @@ fn copy_changes_the_layout() {
 fn read_of_a_view_that_repeats_its_last_axis_gives_each_element_again() {
     with(16, &mut |ctx| {
         let column = View::contiguous(2, &[3, 1]);
-        ctx.f32_arena
-            .write(&column, &[1.0, 2.0, 3.0])
-            .expect("write");
+        ctx.f32_arena.write(&column, &[1.0, 2.0, 3.0]).expect("write");
         let repeated = View {
             shape: kernels::Dims::new(&[3, 2]),
             strides: kernels::Dims::new(&[1, 0]),
@@ -254,14 +202,7 @@ fn read_of_a_view_that_repeats_its_last_axis_gives_each_element_again() {
         let found = ctx.f32_arena.read(&repeated).expect("read");
         assert_eq!(found, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
         let short = ctx.f32_arena.read_into(&repeated, &mut [0.0; 5]);
-        assert!(matches!(
-            short,
-            Err(KernelError::Length {
-                expected: 6,
-                found: 5,
-                ..
-            })
-        ));
+        assert!(matches!(short, Err(KernelError::Length { expected: 6, found: 5, .. })));
     });
 }
 
@@ -278,10 +219,7 @@ fn pools_clamp_their_window_to_the_image() {
         let oh = (h + pads[0] + pads[2] - kernel) / stride + 1;
         let ow = (w + pads[1] + pads[3] - kernel) / stride + 1;
         with(4000, &mut |ctx| {
-            let (x, y) = (
-                View::nhwc(0, [1, c, h, w]),
-                View::nhwc(2000, [1, c, oh, ow]),
-            );
+            let (x, y) = (View::nhwc(0, [1, c, h, w]), View::nhwc(2000, [1, c, oh, ow]));
             let values = noise(c * h * w, 5);
             ctx.f32_arena.write(&x, &values).expect("write");
             let window = Pool {
@@ -338,11 +276,7 @@ fn resize_and_halo_move_pixels() {
         let before = ctx.f32_arena.read(&x).expect("read");
         resize_nearest(ctx, &x, &y, &[0, 0, 1, 1], &[0, 0, 1, 1]).expect("resize");
         fill_halo(ctx, &y, [1; 4], 9.0).expect("halo");
-        let wide = View {
-            offset: 100,
-            shape: Dims::new(&[1, 5, 6, 6]),
-            strides: y.strides,
-        };
+        let wide = View { offset: 100, shape: Dims::new(&[1, 5, 6, 6]), strides: y.strides };
         let all = ctx.f32_arena.read(&wide).expect("read");
         for c in 0..5 {
             for (i, j) in (0..36).map(|p| (p / 6, p % 6)) {
@@ -357,16 +291,9 @@ fn resize_and_halo_move_pixels() {
         }
         assert!(matches!(
             resize_nearest(ctx, &x, &y, &[0, 0, 1, 2], &[0; 4]),
-            Err(KernelError::Index {
-                index: 2,
-                len: 2,
-                ..
-            })
+            Err(KernelError::Index { index: 2, len: 2, .. })
         ));
-        assert!(matches!(
-            fill_halo(ctx, &x, [1; 4], 0.0),
-            Err(KernelError::OutOfBounds { .. })
-        ));
+        assert!(matches!(fill_halo(ctx, &x, [1; 4], 0.0), Err(KernelError::OutOfBounds { .. })));
     });
 }
 
@@ -376,11 +303,7 @@ fn softmax_sums_to_one_along_any_axis() {
         for axis in 0..4 {
             for nhwc in [false, true] {
                 with(8000, &mut |ctx| {
-                    let x = if nhwc {
-                        View::nhwc(0, shape)
-                    } else {
-                        View::contiguous(0, &shape)
-                    };
+                    let x = if nhwc { View::nhwc(0, shape) } else { View::contiguous(0, &shape) };
                     let y = View { offset: 4000, ..x };
                     let values = noise(x.elements(), 3);
                     ctx.f32_arena.write(&x, &values).expect("write");
@@ -402,12 +325,7 @@ fn softmax_sums_to_one_along_any_axis() {
 
 #[test]
 fn matmul_equals_the_sums_in_any_layout() {
-    for (batch, m, k, n) in [
-        (1, 1, 1, 1),
-        (2, 7, 5, 17),
-        (3, 15, 33, 65),
-        (1, 40, 16, 100),
-    ] {
+    for (batch, m, k, n) in [(1, 1, 1, 1), (2, 7, 5, 17), (3, 15, 33, 65), (1, 40, 16, 100)] {
         for transposed in [false, true] {
             with(30_000, &mut |ctx| {
                 let a = View::contiguous(0, &[batch, m, k]);
@@ -418,21 +336,12 @@ fn matmul_equals_the_sums_in_any_layout() {
                 let y = View::contiguous(20_000, &[batch, m, n]);
                 let av = noise(a.elements(), 1);
                 ctx.f32_arena
-                    .write(
-                        &View::contiguous(10_000, &[batch * k * n]),
-                        &noise(batch * k * n, 2),
-                    )
+                    .write(&View::contiguous(10_000, &[batch * k * n]), &noise(batch * k * n, 2))
                     .expect("write");
                 ctx.f32_arena.write(&a, &av).expect("write");
                 let bv = ctx.f32_arena.read(&b).expect("read");
                 matmul(ctx, &a, &b, &y).expect("matmul");
-                for (at, v) in ctx
-                    .f32_arena
-                    .read(&y)
-                    .expect("read")
-                    .into_iter()
-                    .enumerate()
-                {
+                for (at, v) in ctx.f32_arena.read(&y).expect("read").into_iter().enumerate() {
                     let (p, i, j) = (at / (m * n), at / n % m, at % n);
                     let sum: f64 = (0..k)
                         .map(|l| {
@@ -481,35 +390,14 @@ fn pools_and_halos_hostile_sizes_are_typed_errors() {
         let (x, y) = (View::nhwc(0, [1, 1, 4, 4]), View::nhwc(50, [1, 1, 3, 3]));
         for n in huge {
             for window in [
-                Pool {
-                    kernel: [n, 2],
-                    ..plain
-                },
-                Pool {
-                    strides: [1, n],
-                    ..plain
-                },
-                Pool {
-                    dilations: [n, 1],
-                    ..plain
-                },
-                Pool {
-                    pads: [0, n, 0, 0],
-                    ..plain
-                },
-                Pool {
-                    pads: [0, 0, n, 0],
-                    ..plain
-                },
+                Pool { kernel: [n, 2], ..plain },
+                Pool { strides: [1, n], ..plain },
+                Pool { dilations: [n, 1], ..plain },
+                Pool { pads: [0, n, 0, 0], ..plain },
+                Pool { pads: [0, 0, n, 0], ..plain },
             ] {
-                assert!(matches!(
-                    max_pool(ctx, &x, &y, &window),
-                    Err(KernelError::Reach { .. })
-                ));
-                assert!(matches!(
-                    avg_pool(ctx, &x, &y, &window),
-                    Err(KernelError::Reach { .. })
-                ));
+                assert!(matches!(max_pool(ctx, &x, &y, &window), Err(KernelError::Reach { .. })));
+                assert!(matches!(avg_pool(ctx, &x, &y, &window), Err(KernelError::Reach { .. })));
             }
             assert!(fill_halo(ctx, &x, [n, n, 0, 0], 0.0).is_err());
             assert!(fill_halo(ctx, &x, [0, 0, n, n], 0.0).is_err());
@@ -527,11 +415,7 @@ fn arena_write_puts_every_value_where_read_finds_it() {
         .and_then(|v| v.slice(3, 1, 5))
         .expect("within");
     let turned = nhwc.permute(&[0, 3, 1, 2]).expect("four axes");
-    let one = View {
-        shape: [2, 3, 1, 1].into(),
-        strides: [3, 1, 0, usize::MAX].into(),
-        offset: 5,
-    };
+    let one = View { shape: [2, 3, 1, 1].into(), strides: [3, 1, 0, usize::MAX].into(), offset: 5 };
     let views = [
         nhwc,
         part,
@@ -539,9 +423,7 @@ fn arena_write_puts_every_value_where_read_finds_it() {
         one,
         View::contiguous(9, &[2, 3, 4, 5]),
         View::contiguous(9, &[2, 3, 2, 2, 3, 2]),
-        View::contiguous(9, &[3, 4, 5])
-            .permute(&[2, 0, 1])
-            .expect("three axes"),
+        View::contiguous(9, &[3, 4, 5]).permute(&[2, 0, 1]).expect("three axes"),
         View::contiguous(9, &[11]),
         View::contiguous(9, &[]),
         View::contiguous(9, &[0, 3]),
@@ -563,32 +445,18 @@ fn arena_write_puts_every_value_where_read_finds_it() {
 fn matmul_deeper_than_a_piece_equals_naive() {
     with(3 * 1100 + 1100 * 18 + 54, &mut |ctx| {
         let (m, k, n) = (3, 1100, 18);
-        let (a, b) = (
-            View::contiguous(0, &[m, k]),
-            View::contiguous(m * k, &[k, n]),
-        );
+        let (a, b) = (View::contiguous(0, &[m, k]), View::contiguous(m * k, &[k, n]));
         let y = View::contiguous(m * k + k * n, &[m, n]);
         let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0;
-        let (left, right): (Vec<f32>, Vec<f32>) = (
-            (0..m * k).map(value).collect(),
-            (0..k * n).map(|i| value(i + 7)).collect(),
-        );
+        let (left, right): (Vec<f32>, Vec<f32>) =
+            ((0..m * k).map(value).collect(), (0..k * n).map(|i| value(i + 7)).collect());
         ctx.f32_arena.write(&a, &left).expect("fits");
         ctx.f32_arena.write(&b, &right).expect("fits");
         matmul(ctx, &a, &b, &y).expect("valid");
-        for (i, found) in ctx
-            .f32_arena
-            .read(&y)
-            .expect("fits")
-            .into_iter()
-            .enumerate()
-        {
+        for (i, found) in ctx.f32_arena.read(&y).expect("fits").into_iter().enumerate() {
             let terms = (0..k).map(|j| left[i / n * k + j] * right[j * n + i % n]);
             let expected: f64 = terms.map(f64::from).sum();
-            assert!(
-                (f64::from(found) - expected).abs() < 1e-3,
-                "{found} {expected}"
-            );
+            assert!((f64::from(found) - expected).abs() < 1e-3, "{found} {expected}");
         }
     });
 }

@@ -52,41 +52,26 @@ impl Cholesky {
             let end = (first + BLOCK).min(n);
             let (known, mut rest) = b.view_mut().split_at(Axis(0), first);
             let mut part = block_mut(rest.view_mut(), 0..end - first, 0..columns);
-            general_mat_mul(
-                -1.0,
-                &block(l.view(), first..end, 0..first),
-                &known,
-                1.0,
-                &mut part,
-            );
+            general_mat_mul(-1.0, &block(l.view(), first..end, 0..first), &known, 1.0, &mut part);
             for i in 0..end - first {
                 let (above, mut row) = part.view_mut().split_at(Axis(0), i);
                 for (k, x) in above.rows().into_iter().enumerate() {
                     row.row_mut(0).scaled_add(-l[[first + i, first + k]], &x);
                 }
-                row.row_mut(0)
-                    .mapv_inplace(|v| v / l[[first + i, first + i]]);
+                row.row_mut(0).mapv_inplace(|v| v / l[[first + i, first + i]]);
             }
         }
         for &first in starts.iter().rev() {
             let end = (first + BLOCK).min(n);
             let (mut head, known) = b.view_mut().split_at(Axis(0), end);
             let mut part = block_mut(head.view_mut(), first..end, 0..columns);
-            general_mat_mul(
-                -1.0,
-                &block(l.view(), end..n, first..end).t(),
-                &known,
-                1.0,
-                &mut part,
-            );
+            general_mat_mul(-1.0, &block(l.view(), end..n, first..end).t(), &known, 1.0, &mut part);
             for i in (0..end - first).rev() {
                 let (mut row, below) = part.view_mut().split_at(Axis(0), i + 1);
                 for (k, x) in below.rows().into_iter().enumerate() {
-                    row.row_mut(i)
-                        .scaled_add(-l[[first + i + 1 + k, first + i]], &x);
+                    row.row_mut(i).scaled_add(-l[[first + i + 1 + k, first + i]], &x);
                 }
-                row.row_mut(i)
-                    .mapv_inplace(|v| v / l[[first + i, first + i]]);
+                row.row_mut(i).mapv_inplace(|v| v / l[[first + i, first + i]]);
             }
         }
     }
@@ -123,19 +108,12 @@ mod tests {
     #[test]
     fn inverse_of_a_positive_matrix_times_it_is_one() {
         let n = 150;
-        let b = Array2::from_shape_fn((n, n), |(i, j)| {
-            (((i * 31 + j * 17) % 101) as f64 / 50.0).sin()
-        });
+        let b =
+            Array2::from_shape_fn((n, n), |(i, j)| (((i * 31 + j * 17) % 101) as f64 / 50.0).sin());
         let a = b.dot(&b.t()) + Array2::<f64>::eye(n) * 0.5;
-        let inverse = Cholesky::factor(a.clone())
-            .expect("positive definite")
-            .inverse();
+        let inverse = Cholesky::factor(a.clone()).expect("positive definite").inverse();
         let error = (a.dot(&inverse) - Array2::<f64>::eye(n)).mapv(f64::abs);
-        assert!(
-            error.iter().all(|e| *e < 1e-8),
-            "{:?}",
-            error.iter().cloned().fold(0.0, f64::max)
-        );
+        assert!(error.iter().all(|e| *e < 1e-8), "{:?}", error.iter().cloned().fold(0.0, f64::max));
     }
 
     #[test]

@@ -71,10 +71,7 @@ impl Compensation {
 
     /// The inverse of the block of the inverse; `None` when the columns are gone.
     fn block(&self, columns: &[usize]) -> Option<Array2<f64>> {
-        let block = self
-            .inverse
-            .select(Axis(0), columns)
-            .select(Axis(1), columns);
+        let block = self.inverse.select(Axis(0), columns).select(Axis(1), columns);
         Some(Cholesky::factor(block)?.inverse())
     }
 
@@ -87,10 +84,7 @@ impl Compensation {
             let weight = &block(self.weight.view(), rows, 0..self.mean.len()) * deviation;
             let lost = (&dense.weight - &weight).dot(&ArrayView1::from(&self.mean));
             let bias = dense.bias.iter().zip(&lost).map(|(b, l)| b + l);
-            Linear {
-                bias: bias.collect(),
-                weight,
-            }
+            Linear { bias: bias.collect(), weight }
         };
         self.dense.iter().zip(&self.deviations).map(layer).collect()
     }

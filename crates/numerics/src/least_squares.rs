@@ -36,10 +36,7 @@ pub fn least_squares(
 ) -> Linear {
     let mean = means(&x);
     let x = centred(&x, &mean);
-    let moments = Moments {
-        covariance: cross(&x, &x, threads, true),
-        mean,
-    };
+    let moments = Moments { covariance: cross(&x, &x, threads, true), mean };
     let target_mean = means(&target);
     let target = centred(&target, &target_mean);
     let given = cross(&target, &x, threads, false);
@@ -109,10 +106,8 @@ mod tests {
     fn least_squares_without_a_column_that_the_others_span_is_exact() {
         let (x, dense) = (rows(), dense());
         let kept = [0, 1, 2];
-        let pruned = Linear {
-            weight: dense.weight.select(Axis(1), &kept),
-            bias: dense.bias.clone(),
-        };
+        let pruned =
+            Linear { weight: dense.weight.select(Axis(1), &kept), bias: dense.bias.clone() };
         let seen = x.select(Axis(1), &kept);
         let target = outputs(&dense, &x);
         let fitted = least_squares(&pruned, seen.view(), target.view(), 1e-7, 2);

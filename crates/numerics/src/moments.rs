@@ -23,12 +23,9 @@ pub struct Moments {
 pub(crate) fn means(rows: &ArrayView2<'_, f32>) -> Vec<f64> {
     let mut mean = vec![0.0; rows.ncols()];
     for row in rows.rows() {
-        mean.iter_mut()
-            .zip(row)
-            .for_each(|(m, &x)| *m += f64::from(x));
+        mean.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x));
     }
-    mean.iter_mut()
-        .for_each(|m| *m /= rows.nrows().max(1) as f64);
+    mean.iter_mut().for_each(|m| *m /= rows.nrows().max(1) as f64);
     mean
 }
 
@@ -69,22 +66,14 @@ fn add_cross(
         .collect();
     let out = Mutex::new(out.view_mut());
     parallel_map(threads, blocks, |(i, j)| {
-        let (i, j) = (
-            i * COLUMNS..((i + 1) * COLUMNS).min(m),
-            j * COLUMNS..((j + 1) * COLUMNS).min(n),
-        );
+        let (i, j) =
+            (i * COLUMNS..((i + 1) * COLUMNS).min(m), j * COLUMNS..((j + 1) * COLUMNS).min(n));
         let mut sum = Array2::<f64>::zeros((i.len(), j.len()));
         let mut part = Array2::<f32>::zeros((i.len(), j.len()));
         for first in (0..a.nrows()).step_by(ROWS) {
             let rows = first..(first + ROWS).min(a.nrows());
             let left = block(a.view(), rows.clone(), i.clone());
-            general_mat_mul(
-                1.0,
-                &left.t(),
-                &block(b.view(), rows, j.clone()),
-                0.0,
-                &mut part,
-            );
+            general_mat_mul(1.0, &left.t(), &block(b.view(), rows, j.clone()), 0.0, &mut part);
             sum.zip_mut_with(&part, |s, &p| *s += f64::from(p));
         }
         let mut out = out.lock().expect("no thread panics with the lock held");
@@ -174,13 +163,7 @@ mod tests {
         let mean = wide.mean_axis(ndarray::Axis(0)).unwrap();
         let centred = &wide - &mean;
         let covariance = centred.t().dot(&centred) / 300.0;
-        assert!(
-            found
-                .mean
-                .iter()
-                .zip(&mean)
-                .all(|(f, m)| (f - m).abs() < 1e-5)
-        );
+        assert!(found.mean.iter().zip(&mean).all(|(f, m)| (f - m).abs() < 1e-5));
         let wrong = (&found.covariance - &covariance).mapv(f64::abs);
         let worst = wrong.iter().copied().fold(0.0, f64::max);
         assert!(worst < 1e-4 * covariance[[0, 0]], "{worst}");

@@ -42,12 +42,7 @@ pub struct Activations<'a> {
 impl<'a> Activations<'a> {
     /// Of images, all of them readable; nothing is known yet.
     pub fn new(input: &'a ModelInput, images: ImageSet, engine: Engine) -> Self {
-        Self {
-            input,
-            known: vec![Known::new(); images.len()],
-            images,
-            engine,
-        }
+        Self { input, known: vec![Known::new(); images.len()], images, engine }
     }
 
     /// Forgets everything.

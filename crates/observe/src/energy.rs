@@ -77,10 +77,7 @@ fn sockets(hwmon: &Path) -> Vec<Counter> {
         }
         let path = PathBuf::from(format!("{sensor}_input"));
         read(&path)?;
-        Some(Counter {
-            path,
-            wraps_at_uj: None,
-        })
+        Some(Counter { path, wraps_at_uj: None })
     });
     sensors.collect()
 }
@@ -141,11 +138,7 @@ mod tests {
     fn meter_of_sensors_counts_sockets_alone() {
         let sys = tempfile::tempdir().expect("writable");
         let sensor = |file: &str, label: &str, uj: &str| {
-            put(
-                sys.path(),
-                &format!("class/hwmon/{file}_label"),
-                &format!("{label}\n"),
-            );
+            put(sys.path(), &format!("class/hwmon/{file}_label"), &format!("{label}\n"));
             put(sys.path(), &format!("class/hwmon/{file}_input"), uj);
         };
         sensor("hwmon0/energy1", "Ecore000", "5");

@@ -38,10 +38,7 @@ impl ImageSet {
 
     /// Other images in the same folders.
     pub fn with(&self, paths: Vec<PathBuf>) -> Self {
-        Self {
-            paths,
-            streams: self.streams.clone(),
-        }
+        Self { paths, streams: self.streams.clone() }
     }
 
     /// `count` of the images, sampled by `seed`, in the order of the set; all of them where there are no more.
@@ -102,13 +99,8 @@ impl ImageSet {
             }
         }
         if bad.len() == self.len() {
-            let reason = bad
-                .first()
-                .map_or("there are none".to_owned(), ToString::to_string);
-            return Err(ObserveError::NoImages {
-                images: bad.len(),
-                reason,
-            });
+            let reason = bad.first().map_or("there are none".to_owned(), ToString::to_string);
+            return Err(ObserveError::NoImages { images: bad.len(), reason });
         }
         Ok(bad)
     }

@@ -63,9 +63,8 @@ impl Measured {
     ) -> Result<Self, ObserveError> {
         let mut session = Session::new(plan, threads)?;
         let elements = graph.inputs().iter().map(|&v| Ok(graph.ty(v)?.elements()));
-        let inputs: Vec<Vec<f32>> = elements
-            .map(|n| n.map(noise))
-            .collect::<Result<_, ir::IrError>>()?;
+        let inputs: Vec<Vec<f32>> =
+            elements.map(|n| n.map(noise)).collect::<Result<_, ir::IrError>>()?;
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         Ok(Self::of_runs(runs, || session.run(&inputs).map(|_| ()))?)
     }
@@ -133,9 +132,7 @@ impl Warmth {
         }
         self.stretch.sort_by(f64::total_cmp);
         let median = self.stretch[self.stretch.len() / 2];
-        let fell = self
-            .best_ms
-            .is_none_or(|best| median < best * (1.0 - Self::FALL));
+        let fell = self.best_ms.is_none_or(|best| median < best * (1.0 - Self::FALL));
         self.flat = if fell { 0 } else { self.flat + 1 };
         self.best_ms = Some(self.best_ms.map_or(median, |best| best.min(median)));
         self.stretch.clear();
@@ -173,17 +170,12 @@ fn metered<E>(
         warmup_runs: 0,
     };
     let energy_j = spent_j.map(|sum| sum / f64::from(runs));
-    Ok(Measured {
-        latency,
-        energy_j: energy_j.filter(|j| *j > 0.0),
-    })
+    Ok(Measured { latency, energy_j: energy_j.filter(|j| *j > 0.0) })
 }
 
 /// Numbers in 0..1 that look like pixels to the kernels: no zeros, no denormals.
 pub fn noise(n: usize) -> Vec<f32> {
-    (0..n as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32)
-        .collect()
+    (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32).collect()
 }
 
 #[cfg(test)]
@@ -209,10 +201,7 @@ mod tests {
         let runs = runs_until_warm(falling);
         assert!(runs > 300, "{runs} runs");
         let steady = runs_until_warm(|_| 1.1);
-        assert!(
-            (150..300).contains(&steady),
-            "{steady} runs: four stretches of 50 ms"
-        );
+        assert!((150..300).contains(&steady), "{steady} runs: four stretches of 50 ms");
         assert_eq!(runs_until_warm(|_| 20.0), 20, "four stretches of five runs");
     }
 

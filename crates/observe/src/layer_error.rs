@@ -69,21 +69,14 @@ fn pairs(first: &Graph, second: &Graph) -> Vec<Pair> {
     let convs = first.nodes().filter(|(_, n)| matches!(n.op, Op::Conv(_)));
     let pair = |n: &ir::Node| {
         let value = layer_value(first, n);
-        Some(Pair {
-            layer: n.name.clone(),
-            first: value,
-            second: counterpart(value)?,
-        })
+        Some(Pair { layer: n.name.clone(), first: value, second: counterpart(value)? })
     };
     convs.filter_map(|(_, n)| pair(n)).collect()
 }
 
 /// A session in which every value can be observed: quantization is imitated in float.
 fn session(graph: &Graph, values: &[ValueId], engine: Engine) -> Result<Session, ObserveError> {
-    let options = PlanOptions {
-        integer: false,
-        ..engine.options
-    };
+    let options = PlanOptions { integer: false, ..engine.options };
     let plan = Arc::new(Plan::compile(graph, values, &options)?);
     Ok(Session::new(&plan, engine.threads)?)
 }
@@ -115,27 +108,23 @@ pub fn layer_errors(
     for (done, path) in observation.images.paths.iter().enumerate() {
         let planes = observation.images.planes(path, observation.model.input)?;
         let mut expected = BTreeMap::new();
-        sessions
-            .0
-            .run_observed(&planes.slices(), &mut |v, observed| {
-                expected.insert(v, observed.to_tensor()?);
-                Ok(())
-            })?;
-        sessions
-            .1
-            .run_observed(&planes.slices(), &mut |v, observed| {
-                let (x, y) = (&expected[&first_of[&v]], observed.to_tensor()?);
-                if x.shape() != y.shape() {
-                    return Ok(());
-                }
-                if let (Ok(x), Ok(y)) = (x.to_f64(), y.to_f64()) {
-                    let pairs = x.iter().zip(&y);
-                    let sum = sums.entry(first_of[&v]).or_default();
-                    sum.difference += pairs.map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
-                    sum.whole += x.iter().map(|x| x * x).sum::<f64>();
-                }
-                Ok(())
-            })?;
+        sessions.0.run_observed(&planes.slices(), &mut |v, observed| {
+            expected.insert(v, observed.to_tensor()?);
+            Ok(())
+        })?;
+        sessions.1.run_observed(&planes.slices(), &mut |v, observed| {
+            let (x, y) = (&expected[&first_of[&v]], observed.to_tensor()?);
+            if x.shape() != y.shape() {
+                return Ok(());
+            }
+            if let (Ok(x), Ok(y)) = (x.to_f64(), y.to_f64()) {
+                let pairs = x.iter().zip(&y);
+                let sum = sums.entry(first_of[&v]).or_default();
+                sum.difference += pairs.map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
+                sum.whole += x.iter().map(|x| x * x).sum::<f64>();
+            }
+            Ok(())
+        })?;
         (observation.progress)(done + 1);
     }
     let channels = |graph: &Graph, v: ValueId| -> Result<usize, ObserveError> {
@@ -181,10 +170,7 @@ pub fn histograms(
     for_each_run(&mut |v, xs| {
         let end = ends.entry(v).or_insert((f32::INFINITY, f32::NEG_INFINITY));
         let (low, high) = *end;
-        *end = (
-            xs.iter().copied().fold(low, f32::min),
-            xs.iter().copied().fold(high, f32::max),
-        );
+        *end = (xs.iter().copied().fold(low, f32::min), xs.iter().copied().fold(high, f32::max));
     })?;
     let mut counts: BTreeMap<ValueId, Vec<u64>> = BTreeMap::new();
     for_each_run(&mut |v, xs| {
@@ -198,12 +184,7 @@ pub fn histograms(
     })?;
     let histogram = |v: &ValueId| {
         let (min, max) = *ends.get(v)?;
-        Some(Histogram {
-            value: graph.value(*v).name.clone(),
-            min,
-            max,
-            counts: counts.remove(v)?,
-        })
+        Some(Histogram { value: graph.value(*v).name.clone(), min, max, counts: counts.remove(v)? })
     };
     Ok(values.iter().filter_map(histogram).collect())
 }

@@ -28,11 +28,7 @@ pub struct Model<'a> {
 impl<'a> Model<'a> {
     /// A graph whose head was recognised.
     pub fn new(graph: &'a Graph, head: &'a Head) -> Self {
-        Self {
-            graph,
-            input: &head.input,
-            decoder: Some(&head.decoder),
-        }
+        Self { graph, input: &head.input, decoder: Some(&head.decoder) }
     }
 }
 

@@ -24,10 +24,7 @@ impl Labelled {
     ///
     /// Source: Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69, 2015, on the
     /// narrowness of percentile intervals: `1.96 sqrt((n - 1) / n)` in place of the t quantile of `n - 1`.
-    pub const LEAST: Self = Self {
-        images: 20,
-        objects: 50,
-    };
+    pub const LEAST: Self = Self { images: 20, objects: 50 };
 
     /// Whether that is enough.
     pub fn is_enough(self) -> bool {
@@ -38,10 +35,7 @@ impl Labelled {
 impl From<&Dataset> for Labelled {
     fn from(dataset: &Dataset) -> Self {
         let labels = dataset.images.iter().map(|i| i.labels.len());
-        Self {
-            images: labels.clone().filter(|n| *n > 0).count(),
-            objects: labels.sum(),
-        }
+        Self { images: labels.clone().filter(|n| *n > 0).count(), objects: labels.sum() }
     }
 }
 
@@ -66,11 +60,7 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self {
-            split: "train".to_owned(),
-            calibration: 100,
-            holdout: 100,
-        }
+        Self { split: "train".to_owned(), calibration: 100, holdout: 100 }
     }
 }
 
@@ -104,9 +94,7 @@ impl Splits {
         let judging: BTreeSet<&PathBuf> = val.images.iter().map(|i| &i.path).collect();
         train.images.retain(|i| !judging.contains(&i.path));
         if train.images.is_empty() {
-            return Err(ObserveError::NothingLeft {
-                split: split.clone(),
-            });
+            return Err(ObserveError::NothingLeft { split: split.clone() });
         }
         let streams = train.streams.clone();
         let all: Vec<ImageItem> = train.images.clone();
@@ -115,10 +103,7 @@ impl Splits {
             None => (None, all),
         };
         let asked = sampling.calibration as usize;
-        let rest = ImageSet {
-            paths: rest.into_iter().map(|i| i.path).collect(),
-            streams,
-        };
+        let rest = ImageSet { paths: rest.into_iter().map(|i| i.path).collect(), streams };
         let calibration = rest.sample(asked, seed);
         if calibration.len() < asked {
             warnings.push(format!(
@@ -126,12 +111,7 @@ impl Splits {
                 calibration.len(),
             ));
         }
-        Ok(Self {
-            calibration,
-            holdout,
-            val,
-            warnings,
-        })
+        Ok(Self { calibration, holdout, val, warnings })
     }
 }
 
@@ -178,17 +158,14 @@ fn remove_copies(train: &mut Dataset, split: &str, val: &Dataset) -> Vec<String>
     let all: Vec<&Path> = judging.iter().chain(&own).map(PathBuf::as_path).collect();
     let first = first_of_content(&all);
     let mut own = first.iter().enumerate().skip(known);
-    train
-        .images
-        .retain(|_| own.next().is_some_and(|(at, first)| at == *first));
+    train.images.retain(|_| own.next().is_some_and(|(at, first)| at == *first));
     let shared = first.iter().skip(known).filter(|first| **first < known);
     let shared = shared.count();
     let repeated = before - train.images.len() - shared;
     let mut sentences = Vec::new();
-    for (count, what) in [
-        (shared, "images of the split that judges too"),
-        (repeated, "copies of others of it"),
-    ] {
+    for (count, what) in
+        [(shared, "images of the split that judges too"), (repeated, "copies of others of it")]
+    {
         if count > 0 {
             sentences.push(format!(
                 "{count} of {before} images of `{split}` are {what}, by their content: left out"
@@ -203,20 +180,11 @@ fn remove_copies(train: &mut Dataset, split: &str, val: &Dataset) -> Vec<String>
 ///
 /// Images are compared by their content, whatever they are called and wherever they lie.
 pub fn copies(images: &ImageSet, split: &str, other: &str, others: &[PathBuf]) -> Vec<String> {
-    let all: Vec<&Path> = others
-        .iter()
-        .chain(&images.paths)
-        .map(PathBuf::as_path)
-        .collect();
+    let all: Vec<&Path> = others.iter().chain(&images.paths).map(PathBuf::as_path).collect();
     let first = first_of_content(&all);
     let own = first.iter().enumerate().skip(others.len());
-    let shared = own
-        .clone()
-        .filter(|(_, first)| **first < others.len())
-        .count();
-    let repeated = own
-        .filter(|(at, first)| *at != **first && **first >= others.len())
-        .count();
+    let shared = own.clone().filter(|(_, first)| **first < others.len()).count();
+    let repeated = own.filter(|(at, first)| *at != **first && **first >= others.len()).count();
     let total = images.len();
     let mut sentences = Vec::new();
     if shared > 0 {

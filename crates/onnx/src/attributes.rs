@@ -36,12 +36,7 @@ fn kind_of(a: &AttributeProto) -> i32 {
 /// What is wrong with a tensor attribute.
 pub(crate) fn decode(node: &NodeProto, folder: &Folder) -> Result<Attributes, OnnxError> {
     let named = |a: &AttributeProto| Ok((a.name().to_owned(), decode_one(a, folder)?));
-    Ok(Attributes::new(
-        node.attribute
-            .iter()
-            .map(named)
-            .collect::<Result<Vec<_>, OnnxError>>()?,
-    ))
+    Ok(Attributes::new(node.attribute.iter().map(named).collect::<Result<Vec<_>, OnnxError>>()?))
 }
 
 fn decode_one(a: &AttributeProto, folder: &Folder) -> Result<Attribute, OnnxError> {
@@ -49,9 +44,10 @@ fn decode_one(a: &AttributeProto, folder: &Folder) -> Result<Attribute, OnnxErro
         kind::FLOAT => Attribute::Float(a.f()),
         kind::INT => Attribute::Int(a.i()),
         kind::STRING => Attribute::String(a.s().to_vec()),
-        kind::TENSOR => a.t.as_ref().map_or(Ok(Attribute::Other), |t| {
-            tensors::decode(t, folder).map(Attribute::Tensor)
-        })?,
+        kind::TENSOR => a
+            .t
+            .as_ref()
+            .map_or(Ok(Attribute::Other), |t| tensors::decode(t, folder).map(Attribute::Tensor))?,
         kind::FLOATS => Attribute::Floats(a.floats.clone()),
         kind::INTS => Attribute::Ints(a.ints.clone()),
         kind::STRINGS => Attribute::Strings(a.strings.clone()),
@@ -64,10 +60,7 @@ fn decode_one(a: &AttributeProto, folder: &Folder) -> Result<Attribute, OnnxErro
 /// # Errors
 /// As [`tensors::encode`].
 pub(crate) fn encode(name: &str, attribute: &Attribute) -> Result<AttributeProto, OnnxError> {
-    let mut a = AttributeProto {
-        name: Some(name.to_owned()),
-        ..AttributeProto::default()
-    };
+    let mut a = AttributeProto { name: Some(name.to_owned()), ..AttributeProto::default() };
     let code = match attribute {
         Attribute::Float(v) => {
             a.f = Some(*v);

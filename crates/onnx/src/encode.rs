@@ -16,9 +16,8 @@ const MAX_FILE_BYTES: usize = i32::MAX as usize;
 /// # Errors
 /// `TooLarge` for more than a protobuf message may hold, `Decode` when an opaque node's bytes are none.
 pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
-    let constants = graph
-        .values()
-        .filter_map(|(_, v)| v.ty.as_ref().filter(|_| v.elements().is_some()));
+    let constants =
+        graph.values().filter_map(|(_, v)| v.ty.as_ref().filter(|_| v.elements().is_some()));
     let found = constants.fold(0usize, |n, t| {
         let size = t.dtype.size_bytes().unwrap_or(0);
         n.saturating_add(t.elements().saturating_mul(size))
@@ -28,9 +27,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         return Err(OnnxError::TooLarge { expected, found });
     }
     let mut writer = Writer::new(graph)?;
-    let initializers = graph
-        .values()
-        .filter_map(|(id, v)| Some((id, v.elements()?)));
+    let initializers = graph.values().filter_map(|(id, v)| Some((id, v.elements()?)));
     for (id, tensor) in initializers {
         let proto = tensors::encode(Some(&writer.names[&id]), tensor)?;
         writer.initializers.push(proto);
@@ -40,11 +37,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     }
     let info = |v: &ValueId| types::declare(&writer.names[v], graph.value(*v).ty.as_ref());
     let file = GraphProto {
-        name: Some(if graph.name.is_empty() {
-            "model".to_owned()
-        } else {
-            graph.name.clone()
-        }),
+        name: Some(if graph.name.is_empty() { "model".to_owned() } else { graph.name.clone() }),
         input: graph.inputs().iter().map(info).collect(),
         output: graph.outputs().iter().map(info).collect(),
         node: writer.nodes,
@@ -54,10 +47,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     let model = envelope(graph, file);
     let found = model.encoded_len();
     if found > MAX_FILE_BYTES {
-        return Err(OnnxError::TooLarge {
-            expected: MAX_FILE_BYTES,
-            found,
-        });
+        return Err(OnnxError::TooLarge { expected: MAX_FILE_BYTES, found });
     }
     Ok(model.encode_to_vec())
 }
@@ -68,17 +58,12 @@ fn envelope(graph: &Graph, file: GraphProto) -> ModelProto {
         key: Some(k.clone()),
         value: Some(v.clone()),
     };
-    let domain = |(d, v): (&str, i64)| OperatorSetIdProto {
-        domain: Some(d.to_owned()),
-        version: Some(v),
-    };
+    let domain =
+        |(d, v): (&str, i64)| OperatorSetIdProto { domain: Some(d.to_owned()), version: Some(v) };
     let others = graph.domains.iter().map(|(d, &v)| (d.as_str(), v));
     ModelProto {
         ir_version: Some(opsets::ir_version(graph.opset)),
-        opset_import: std::iter::once(("", graph.opset))
-            .chain(others)
-            .map(domain)
-            .collect(),
+        opset_import: std::iter::once(("", graph.opset)).chain(others).map(domain).collect(),
         producer_name: Some("yoloslim".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         graph: Some(file),
@@ -108,27 +93,17 @@ impl Writer {
         let mut inner = BTreeSet::new();
         for (_, node) in graph.nodes() {
             if let Op::Opaque(op) = &node.op {
-                inner.extend(subgraphs::inner_names(&NodeProto::decode(
-                    op.proto.as_slice(),
-                )?));
+                inner.extend(subgraphs::inner_names(&NodeProto::decode(op.proto.as_slice())?));
             }
         }
         let own = graph.values().map(|(_, v)| v.name.clone());
         let mut used = UniqueNames::new(own.chain(inner.iter().cloned()));
-        let boundary: BTreeSet<ValueId> = graph
-            .inputs()
-            .iter()
-            .chain(graph.outputs())
-            .copied()
-            .collect();
+        let boundary: BTreeSet<ValueId> =
+            graph.inputs().iter().chain(graph.outputs()).copied().collect();
         let mut names = BTreeMap::new();
         for (id, value) in graph.values() {
             let clashes = inner.contains(&value.name) && !boundary.contains(&id);
-            let name = if clashes {
-                used.unique(&value.name)
-            } else {
-                value.name.clone()
-            };
+            let name = if clashes { used.unique(&value.name) } else { value.name.clone() };
             names.insert(id, name);
         }
         let opset = graph.opset;
@@ -148,20 +123,16 @@ impl Writer {
         if let Op::Opaque(op) = &node.op {
             return self.opaque(node, op);
         }
-        let lowered = node
-            .op
-            .lower(self.opset, node.inputs.len(), node.outputs.len())
-            .unwrap_or_default();
+        let lowered =
+            node.op.lower(self.opset, node.inputs.len(), node.outputs.len()).unwrap_or_default();
         if lowered.is_empty() {
             return Err(OnnxError::Unsupported {
                 feature: "writing the operator",
                 name: node.op.op_type().to_owned(),
             });
         }
-        let base = node
-            .outputs
-            .first()
-            .map_or_else(|| node.name.clone(), |v| self.names[v].clone());
+        let base =
+            node.outputs.first().map_or_else(|| node.name.clone(), |v| self.names[v].clone());
         let mut temporaries = BTreeMap::new();
         let last = lowered.len().saturating_sub(1);
         for (i, part) in lowered.iter().enumerate() {
@@ -224,17 +195,13 @@ impl Writer {
     }
 
     fn constant(&mut self, base: &str, suffix: &str, tensor: &Tensor) -> Result<String, OnnxError> {
-        let key = (
-            tensor.dtype().to_onnx(),
-            tensor.shape().to_vec(),
-            tensors::to_raw(tensor.data()),
-        );
+        let key =
+            (tensor.dtype().to_onnx(), tensor.shape().to_vec(), tensors::to_raw(tensor.data()));
         if let Some(name) = self.shared.get(&key) {
             return Ok(name.clone());
         }
         let name = self.used.unique(&format!("{base}_{suffix}"));
-        self.initializers
-            .push(tensors::encode(Some(&name), tensor)?);
+        self.initializers.push(tensors::encode(Some(&name), tensor)?);
         self.shared.insert(key, name.clone());
         Ok(name)
     }

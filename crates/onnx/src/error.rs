@@ -9,15 +9,9 @@ use thiserror::Error;
 #[allow(missing_docs)]
 pub enum OnnxError {
     #[error("{}: {cause}", path.display())]
-    File {
-        path: PathBuf,
-        cause: Box<OnnxError>,
-    },
+    File { path: PathBuf, cause: Box<OnnxError> },
     #[error("cannot read {}: {cause}", path.display())]
-    Read {
-        path: PathBuf,
-        cause: std::io::Error,
-    },
+    Read { path: PathBuf, cause: std::io::Error },
     #[error("{}", ir::git_lfs::POINTER)]
     GitLfsPointer,
     #[error("not an ONNX model, or a truncated one: {0}")]
@@ -29,70 +23,33 @@ pub enum OnnxError {
     #[error(
         "input `{input}`: its shape {shape:?} holds {found} elements ({bytes} bytes), more than the {allowed} that are allowed; pass a smaller --imgsz, or export the model with a smaller one"
     )]
-    InputTooLarge {
-        input: String,
-        shape: Vec<usize>,
-        found: u128,
-        bytes: u128,
-        allowed: u128,
-    },
+    InputTooLarge { input: String, shape: Vec<usize>, found: u128, bytes: u128, allowed: u128 },
     #[error(
         "opset of the default domain: expected {first} to {last}, found {found}; export the model with one of those, such as 17"
     )]
-    Opset {
-        first: i64,
-        last: i64,
-        found: String,
-    },
+    Opset { first: i64, last: i64, found: String },
     #[error("{feature} `{name}` is not supported")]
     Unsupported { feature: &'static str, name: String },
     #[error("tensor `{tensor}`: its shape {dims:?} needs {expected} bytes, found {found}")]
-    TensorBytes {
-        tensor: String,
-        dims: Vec<i64>,
-        expected: u128,
-        found: u128,
-    },
+    TensorBytes { tensor: String, dims: Vec<i64>, expected: u128, found: u128 },
     #[error("tensor `{tensor}`: axis {axis} has the length {found}")]
-    TensorDim {
-        tensor: String,
-        axis: usize,
-        found: i64,
-    },
+    TensorDim { tensor: String, axis: usize, found: i64 },
     #[error("tensor `{tensor}`: {cause}")]
     Tensor { tensor: String, cause: OpError },
     #[error("tensor `{tensor}`: external data `{location}` must lie inside the model's folder")]
     ExternalOutside { tensor: String, location: String },
     #[error("tensor `{tensor}`: external data `{location}` cannot be read: {cause}")]
-    ExternalRead {
-        tensor: String,
-        location: String,
-        cause: std::io::Error,
-    },
+    ExternalRead { tensor: String, location: String, cause: std::io::Error },
     #[error(
         "tensor `{tensor}`: external data `{location}`: bytes {offset}..{end} are asked for, the file has {file_bytes}"
     )]
-    ExternalRange {
-        tensor: String,
-        location: String,
-        offset: u64,
-        end: u128,
-        file_bytes: u64,
-    },
+    ExternalRange { tensor: String, location: String, offset: u64, end: u128, file_bytes: u64 },
     #[error(
         "tensor `{tensor}`: with it, external data of {found} bytes are asked for, more than the {allowed} that files of this size may give: its tensors overlap"
     )]
-    ExternalOverlap {
-        tensor: String,
-        found: u64,
-        allowed: u64,
-    },
+    ExternalOverlap { tensor: String, found: u64, allowed: u64 },
     #[error("tensor `{tensor}`: external data key `{key}`: expected a number, found `{found}`")]
-    ExternalKey {
-        tensor: String,
-        key: String,
-        found: String,
-    },
+    ExternalKey { tensor: String, key: String, found: String },
     #[error("node `{node}` is part of a cycle")]
     Cycle { node: String },
     #[error("value `{value}` is used by `{by}` but nothing produces it")]
@@ -100,12 +57,7 @@ pub enum OnnxError {
     #[error("value `{value}` has two producers")]
     TwoProducers { value: String },
     #[error("node `{node}` ({op_type}) with inputs {inputs}: {cause}")]
-    Node {
-        node: String,
-        op_type: String,
-        inputs: String,
-        cause: Box<OpError>,
-    },
+    Node { node: String, op_type: String, inputs: String, cause: Box<OpError> },
     #[error(
         "node `{node}` ({op_type}) of opset {found} cannot be kept as it is: {op_type} changed in opset {since}, and opset {expected} is the lowest that is written; it is kept without being understood: {reason}; export the model with opset {expected} or higher"
     )]
@@ -130,11 +82,7 @@ pub enum OnnxError {
     #[error(
         "input `{input}` has the static image size {found:?} (height, width), --imgsz asks for {expected:?}"
     )]
-    StaticImgsz {
-        input: String,
-        expected: [usize; 2],
-        found: [usize; 2],
-    },
+    StaticImgsz { input: String, expected: [usize; 2], found: [usize; 2] },
     #[error("the encoded model needs {found} bytes, a protobuf file may have {expected}")]
     TooLarge { expected: usize, found: usize },
     #[error(transparent)]

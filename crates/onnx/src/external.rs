@@ -31,10 +31,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// The folder; without one, external data is refused.
     pub(crate) fn new(path: Option<&Path>) -> Self {
-        Self {
-            path: path.map(Path::to_owned),
-            ..Self::default()
-        }
+        Self { path: path.map(Path::to_owned), ..Self::default() }
     }
 
     /// The tensor that was read of these bytes before, or else what `read` gives.
@@ -80,10 +77,7 @@ impl Folder {
         let end = u128::from(offset) + u128::from(length);
         if end > u128::from(file_bytes) {
             let mut start = Vec::new();
-            (&file)
-                .take(64)
-                .read_to_end(&mut start)
-                .map_err(unreadable)?;
+            (&file).take(64).read_to_end(&mut start).map_err(unreadable)?;
             if git_lfs::is_pointer(&start) {
                 return Err(unreadable(std::io::Error::other(git_lfs::POINTER)));
             }
@@ -102,9 +96,7 @@ impl Folder {
         self.count(proto, length)?;
         file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
         let mut bytes = Vec::new();
-        file.take(length)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        file.take(length).read_to_end(&mut bytes).map_err(unreadable)?;
         Ok(bytes)
     }
 
@@ -120,25 +112,14 @@ impl Folder {
             cause,
         };
         let relative = Path::new(location);
-        let inside = relative
-            .components()
-            .all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+        let inside =
+            relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
         let folder = self.path.as_deref();
-        let folder = folder
-            .filter(|_| inside && !location.is_empty())
-            .ok_or_else(outside)?;
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
+        let folder = folder.filter(|_| inside && !location.is_empty()).ok_or_else(outside)?;
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let root = folder.canonicalize().map_err(unreadable)?;
         let path = root.join(relative).canonicalize().map_err(unreadable)?;
-        if path.starts_with(&root) && path.is_file() {
-            Ok(path)
-        } else {
-            Err(outside())
-        }
+        if path.starts_with(&root) && path.is_file() { Ok(path) } else { Err(outside()) }
     }
 
     /// Counts what is read: a file of a few megabytes could state a thousand tensors that each take all of it.
@@ -151,11 +132,7 @@ impl Folder {
         if found <= allowed {
             return Ok(());
         }
-        Err(OnnxError::ExternalOverlap {
-            tensor: proto.name().to_owned(),
-            found,
-            allowed,
-        })
+        Err(OnnxError::ExternalOverlap { tensor: proto.name().to_owned(), found, allowed })
     }
 }
 

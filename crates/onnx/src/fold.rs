@@ -33,10 +33,7 @@ impl FoldBudget {
 
     /// Takes what a constant needs; false, and nothing is taken, where too little is left.
     pub(crate) fn take(&self, types: &[TensorType], work: u64) -> bool {
-        let bytes = |t: &TensorType| {
-            t.elements()
-                .saturating_mul(t.dtype.size_bytes().unwrap_or(0))
-        };
+        let bytes = |t: &TensorType| t.elements().saturating_mul(t.dtype.size_bytes().unwrap_or(0));
         let wanted = types.iter().fold(0usize, |n, t| n.saturating_add(bytes(t)));
         let left = self.bytes.get().checked_sub(wanted);
         let work_left = self.work.get().checked_sub(work);
@@ -61,12 +58,8 @@ pub(crate) enum Folded {
 
 /// Whether folding may make tensors of these types of those.
 pub(crate) fn is_small(inputs: &[&TensorType], outputs: &[TensorType]) -> bool {
-    let made = outputs
-        .iter()
-        .fold(0usize, |n, t| n.saturating_add(t.elements()));
-    let given = inputs
-        .iter()
-        .fold(0usize, |n, t| n.saturating_add(t.elements()));
+    let made = outputs.iter().fold(0usize, |n, t| n.saturating_add(t.elements()));
+    let given = inputs.iter().fold(0usize, |n, t| n.saturating_add(t.elements()));
     let floats = inputs.iter().all(|t| t.dtype.is_float());
     made.max(given) <= MAX_MADE_ELEMENTS
         || (floats && made <= given && given <= MAX_FOLDED_ELEMENTS)
@@ -87,11 +80,7 @@ pub(crate) fn fold(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
         "Size" => known_type(spec).map(|t| Tensor::scalar(t.elements() as i64)),
         "Identity" => return Ok(Folded::Alias),
         "Dropout" => {
-            return Ok(if is_inference_dropout(spec)? {
-                Folded::Alias
-            } else {
-                Folded::Not
-            });
+            return Ok(if is_inference_dropout(spec)? { Folded::Alias } else { Folded::Not });
         }
         "Cast" | "CastLike" => return cast(spec),
         "ConstantOfShape" => constant_of_shape(spec)?,
@@ -137,20 +126,16 @@ fn shape(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
     let start = bound(a.int("start")?.unwrap_or(0));
     let end = bound(a.int("end")?.unwrap_or(rank));
     let dims = ty.shape.get(start..end).unwrap_or_default();
-    Ok(Some(Tensor::vector(
-        dims.iter().map(|&d| d as i64).collect(),
-    )))
+    Ok(Some(Tensor::vector(dims.iter().map(|&d| d as i64).collect())))
 }
 
 /// The mask has a meaning only in training; a node whose mask is read is left alone.
 fn is_inference_dropout(spec: &NodeSpec<'_>) -> Result<bool, OpError> {
     let training = match spec.input(2) {
         None => false,
-        Some(mode) => mode
-            .constant
-            .map(Tensor::to_i64)
-            .transpose()?
-            .is_none_or(|v| v.iter().any(|&x| x != 0)),
+        Some(mode) => {
+            mode.constant.map(Tensor::to_i64).transpose()?.is_none_or(|v| v.iter().any(|&x| x != 0))
+        }
     };
     Ok(spec.outputs == 1 && !training)
 }
@@ -172,11 +157,8 @@ fn constant_of_shape(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
     if !shape_is_small(&shape) {
         return Ok(None);
     }
-    let value = spec
-        .attributes
-        .clone()
-        .tensor("value")?
-        .unwrap_or_else(|| Tensor::vector(vec![0f32]));
+    let value =
+        spec.attributes.clone().tensor("value")?.unwrap_or_else(|| Tensor::vector(vec![0f32]));
     if value.dtype().size_bytes().is_none() || value.len() != 1 {
         return Err(OpError::Attribute {
             name: "value".to_owned(),
@@ -191,11 +173,7 @@ fn constant_of_shape(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
 fn lengths(shape: &Tensor) -> Result<Vec<usize>, OpError> {
     let dims = shape.to_i64()?;
     let length = |(axis, &d): (usize, &i64)| {
-        usize::try_from(d).map_err(|_| OpError::Index {
-            axis,
-            index: d,
-            length: 0,
-        })
+        usize::try_from(d).map_err(|_| OpError::Index { axis, index: d, length: 0 })
     };
     dims.iter().enumerate().map(length).collect()
 }
@@ -206,19 +184,13 @@ fn range(spec: &NodeSpec<'_>) -> Result<Option<Tensor>, OpError> {
         return Ok(None);
     };
     let first = |t: &Tensor| {
-        let missing = OpError::ElementCount {
-            shape: vec![],
-            expected: 1,
-            found: t.len(),
-        };
+        let missing = OpError::ElementCount { shape: vec![], expected: 1, found: t.len() };
         t.to_f64()?.first().copied().ok_or(missing)
     };
     let (from, to, step) = (first(start)?, first(limit)?, first(delta)?);
     let count = ((to - from) / step).ceil().max(0.0);
     if !count.is_finite() || step == 0.0 {
-        return Err(OpError::Unsupported {
-            feature: "a Range without end",
-        });
+        return Err(OpError::Unsupported { feature: "a Range without end" });
     }
     if count > MAX_MADE_ELEMENTS as f64 {
         return Ok(None);
@@ -238,9 +210,5 @@ fn expand(spec: &NodeSpec<'_>) -> Result<Folded, OpError> {
         let mut pairs = target.iter().zip(&ty.shape[skip..]);
         pairs.all(|(&to, &from)| to == 1 || to == from)
     });
-    Ok(if is_within {
-        Folded::Alias
-    } else {
-        Folded::Not
-    })
+    Ok(if is_within { Folded::Alias } else { Folded::Not })
 }

@@ -113,9 +113,9 @@ fn one_image(graph: &mut Graph) -> Result<(), OnnxError> {
     let edit = Batch { graph, batch }.edit().map_err(refuse)?;
     single.apply(edit).map_err(|e| refuse(e.to_string()))?;
     check(graph, &single, batch).map_err(refuse)?;
-    single.notes.push(format!(
-        "the file takes {batch} images at once: it is run, and written, with one"
-    ));
+    single
+        .notes
+        .push(format!("the file takes {batch} images at once: it is run, and written, with one"));
     if let Some(stated) = single.metadata.get_mut("batch") {
         *stated = "1".to_owned();
     }
@@ -200,10 +200,7 @@ impl Batch<'_> {
                     Some(axis)
                 }
             };
-            axes.extend(
-                axis.into_iter()
-                    .flat_map(|a| node.outputs.iter().map(move |v| (*v, a))),
-            );
+            axes.extend(axis.into_iter().flat_map(|a| node.outputs.iter().map(move |v| (*v, a))));
         }
         Ok(edit)
     }

@@ -29,10 +29,8 @@ pub struct LoadOptions {
 /// # Errors
 /// `File`, which names the path and what is wrong; `Read` when the file cannot be read.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
-    let bytes = std::fs::read(path).map_err(|cause| OnnxError::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let bytes =
+        std::fs::read(path).map_err(|cause| OnnxError::Read { path: path.to_owned(), cause })?;
     let file_bytes = bytes.len();
     if git_lfs::is_pointer(&bytes) {
         return Err(OnnxError::File {
@@ -51,10 +49,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         Some(asked) => match ir::whole_imgsz(asked, USUAL_STRIDE_PX) {
             (_, None) => Err(error),
             (size, Some(note)) => {
-                let whole = LoadOptions {
-                    imgsz: Some(size),
-                    ..options.clone()
-                };
+                let whole = LoadOptions { imgsz: Some(size), ..options.clone() };
                 let mut graph = read(&whole).map_err(|_| error)?;
                 graph.notes.push(note);
                 Ok(graph)
@@ -62,18 +57,13 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
         },
         None => Err(error),
     });
-    parsed.map_err(|cause| OnnxError::File {
-        path: path.to_owned(),
-        cause: Box::new(cause),
-    })
+    parsed.map_err(|cause| OnnxError::File { path: path.to_owned(), cause: Box::new(cause) })
 }
 
 /// Files beside a model that hold its external data, as it names them; none for a file that is no model.
 pub fn external_files(path: &Path) -> Vec<PathBuf> {
     let bytes = std::fs::read(path).unwrap_or_default();
-    let graph = ModelProto::decode(Bytes::from(bytes))
-        .ok()
-        .and_then(|m| m.graph);
+    let graph = ModelProto::decode(Bytes::from(bytes)).ok().and_then(|m| m.graph);
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = BTreeSet::new();
     let attributes = graph.iter().flat_map(|g| &g.node);
@@ -110,11 +100,8 @@ fn graph_of(
         return Err(OnnxError::NoOutputs);
     }
     check_supported(&model, &file)?;
-    let metadata: BTreeMap<String, String> = model
-        .metadata_props
-        .iter()
-        .map(|e| (e.key().to_owned(), e.value().to_owned()))
-        .collect();
+    let metadata: BTreeMap<String, String> =
+        model.metadata_props.iter().map(|e| (e.key().to_owned(), e.value().to_owned())).collect();
     let folder = Folder::new(folder);
     let stated = metadata.get("imgsz").and_then(|text| stated_imgsz(text));
     let stride = metadata.get("stride");
@@ -123,10 +110,8 @@ fn graph_of(
     let whole = options.imgsz.filter(|_| dynamic);
     let whole = whole.map(|asked| ir::whole_imgsz(asked, stride));
     let note = whole.clone().and_then(|(_, note)| note);
-    let options = &LoadOptions {
-        imgsz: whole.map(|(size, _)| size).or(options.imgsz),
-        ..options.clone()
-    };
+    let options =
+        &LoadOptions { imgsz: whole.map(|(size, _)| size).or(options.imgsz), ..options.clone() };
     let mut sweep = Sweep {
         folder: &folder,
         opset,
@@ -137,12 +122,7 @@ fn graph_of(
         names: names(&file),
         dequantized: BTreeMap::new(),
     };
-    sweep.declared = file
-        .value_info
-        .iter()
-        .chain(&file.output)
-        .filter_map(declared)
-        .collect();
+    sweep.declared = file.value_info.iter().chain(&file.output).filter_map(declared).collect();
     let initializers = std::mem::take(&mut file.initializer);
     let inputs = given_values(&mut sweep, initializers, &file.input, options, stated)?;
     let given: BTreeSet<String> = sweep.slots.keys().cloned().collect();
@@ -201,11 +181,8 @@ fn names(file: &GraphProto) -> UniqueNames {
 
 /// A graph has no room for functions and sparse constants; dropping them would write a broken file.
 fn check_supported(model: &ModelProto, file: &GraphProto) -> Result<(), OnnxError> {
-    let functions: BTreeSet<(&str, &str)> = model
-        .functions
-        .iter()
-        .map(|f| (f.domain(), f.name()))
-        .collect();
+    let functions: BTreeSet<(&str, &str)> =
+        model.functions.iter().map(|f| (f.domain(), f.name())).collect();
     if let Some(node) = file.node.iter().find(|n| calls_function(n, &functions)) {
         return Err(OnnxError::Unsupported {
             feature: "the model-local function",
@@ -214,10 +191,7 @@ fn check_supported(model: &ModelProto, file: &GraphProto) -> Result<(), OnnxErro
     }
     if let Some(sparse) = file.sparse_initializer.first() {
         let name = sparse.values.as_ref().map_or("", |v| v.name()).to_owned();
-        return Err(OnnxError::Unsupported {
-            feature: "the sparse initializer",
-            name,
-        });
+        return Err(OnnxError::Unsupported { feature: "the sparse initializer", name });
     }
     Ok(())
 }
@@ -243,15 +217,10 @@ fn given_values(
         let tensor = tensors::decode(&proto, sweep.folder)?;
         if sweep
             .slots
-            .insert(
-                proto.name().to_owned(),
-                Slot::constant(proto.name(), tensor),
-            )
+            .insert(proto.name().to_owned(), Slot::constant(proto.name(), tensor))
             .is_some()
         {
-            return Err(OnnxError::TwoProducers {
-                value: proto.name().to_owned(),
-            });
+            return Err(OnnxError::TwoProducers { value: proto.name().to_owned() });
         }
     }
     let mut inputs: Vec<String> = Vec::new();
@@ -259,18 +228,12 @@ fn given_values(
     for info in given {
         let name = info.name();
         if let Some(tensor) = options.constants.get(name) {
-            sweep
-                .slots
-                .insert(name.to_owned(), Slot::constant(name, tensor.clone()));
+            sweep.slots.insert(name.to_owned(), Slot::constant(name, tensor.clone()));
         } else if !seen.insert(name) {
-            return Err(OnnxError::TwoProducers {
-                value: name.to_owned(),
-            });
+            return Err(OnnxError::TwoProducers { value: name.to_owned() });
         } else if !sweep.slots.contains_key(name) {
             let ty = types::input_type(info, options.imgsz, stated_imgsz)?;
-            sweep
-                .slots
-                .insert(name.to_owned(), Slot::computed(name, Some(ty)));
+            sweep.slots.insert(name.to_owned(), Slot::computed(name, Some(ty)));
             inputs.push(name.to_owned());
         }
     }
@@ -286,10 +249,7 @@ fn build(
 ) -> Result<(), OnnxError> {
     let names: Vec<String> = outputs.iter().map(|o| o.name().to_owned()).collect();
     let renamed = settle_outputs(&mut sweep, &names)?;
-    let mut values = Values {
-        edit: graph.edit(),
-        ids: BTreeMap::new(),
-    };
+    let mut values = Values { edit: graph.edit(), ids: BTreeMap::new() };
     for name in inputs {
         if let Some(ty) = sweep.slots[name].ty.clone() {
             let id = values.edit.input(name, ty);
@@ -302,9 +262,8 @@ fn build(
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let outputs = node.outputs.iter();
         let outputs = outputs.map(|(name, ty)| (renamed.get(name).unwrap_or(name), ty));
-        let outputs: Vec<(&str, _)> = outputs
-            .map(|(name, ty)| (name.as_str(), ty.clone()))
-            .collect();
+        let outputs: Vec<(&str, _)> =
+            outputs.map(|(name, ty)| (name.as_str(), ty.clone())).collect();
         let made = (values.edit).node_typed(&node.name, node.op, &inputs, &outputs);
         let names = node.outputs.into_iter().map(|(name, _)| name);
         values.ids.extend(names.zip(made));
@@ -348,11 +307,8 @@ fn settle_outputs(
     sweep: &mut Sweep<'_>,
     names: &[String],
 ) -> Result<BTreeMap<String, String>, OnnxError> {
-    let computed: BTreeSet<String> = sweep
-        .planned
-        .iter()
-        .flat_map(|p| p.outputs.iter().map(|(n, _)| n.clone()))
-        .collect();
+    let computed: BTreeSet<String> =
+        sweep.planned.iter().flat_map(|p| p.outputs.iter().map(|(n, _)| n.clone())).collect();
     let outputs: BTreeSet<&String> = names.iter().collect();
     let mut renamed = BTreeMap::new();
     for name in names {

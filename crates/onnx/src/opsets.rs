@@ -73,8 +73,7 @@ impl Upgrade<'_> {
             for (index, inner) in body.node.iter_mut().enumerate() {
                 let name = topology::node_name(inner, index);
                 for (name, tensor) in self.node(inner, &name)? {
-                    body.initializer
-                        .push(tensors::encode(Some(&name), &tensor)?);
+                    body.initializer.push(tensors::encode(Some(&name), &tensor)?);
                 }
             }
         }
@@ -192,9 +191,7 @@ for name, found in sorted(versions.items()):
             return;
         };
         let listed = CHANGED.iter().filter(|(op, ..)| *op != BY_TEXT);
-        let listed: Vec<String> = listed
-            .map(|(op, since, _)| format!("{op} {since}"))
-            .collect();
+        let listed: Vec<String> = listed.map(|(op, since, _)| format!("{op} {since}")).collect();
         let found = String::from_utf8_lossy(&run.stdout).into_owned();
         assert_eq!(listed, found.lines().collect::<Vec<_>>());
     }

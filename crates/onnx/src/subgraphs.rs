@@ -5,30 +5,20 @@ use crate::{OnnxError, tensors};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute
-        .iter()
-        .flat_map(|a| a.g.iter().chain(&a.graphs))
+    node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }
 
 pub(crate) fn bodies_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
-    node.attribute
-        .iter_mut()
-        .flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))
+    node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))
 }
 
 fn locals(graph: &GraphProto) -> BTreeSet<String> {
     let inputs = graph.input.iter().map(|v| v.name().to_owned());
     let constants = graph.initializer.iter().map(|t| t.name().to_owned());
-    let sparse = graph
-        .sparse_initializer
-        .iter()
-        .filter_map(|s| Some(s.values.as_ref()?.name().to_owned()));
+    let sparse =
+        graph.sparse_initializer.iter().filter_map(|s| Some(s.values.as_ref()?.name().to_owned()));
     let computed = graph.node.iter().flat_map(|n| n.output.iter().cloned());
-    inputs
-        .chain(constants)
-        .chain(sparse)
-        .chain(computed)
-        .collect()
+    inputs.chain(constants).chain(sparse).chain(computed).collect()
 }
 
 /// Names that a node's graphs take from outside.
@@ -36,15 +26,9 @@ pub(crate) fn captures(node: &NodeProto) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for graph in bodies(node) {
         let own = locals(graph);
-        let read = graph
-            .node
-            .iter()
-            .flat_map(|n| n.input.iter().cloned().chain(captures(n)));
+        let read = graph.node.iter().flat_map(|n| n.input.iter().cloned().chain(captures(n)));
         let results = graph.output.iter().map(|v| v.name().to_owned());
-        names.extend(
-            read.chain(results)
-                .filter(|n| !n.is_empty() && !own.contains(n)),
-        );
+        names.extend(read.chain(results).filter(|n| !n.is_empty() && !own.contains(n)));
     }
     names
 }

@@ -29,20 +29,12 @@ pub(crate) struct Slot {
 impl Slot {
     /// A constant of that name.
     pub(crate) fn constant(name: &str, tensor: Tensor) -> Self {
-        Self {
-            name: name.to_owned(),
-            ty: Some(tensor.ty()),
-            constant: Some(tensor),
-        }
+        Self { name: name.to_owned(), ty: Some(tensor.ty()), constant: Some(tensor) }
     }
 
     /// A computed value of that name.
     pub(crate) fn computed(name: &str, ty: Option<TensorType>) -> Self {
-        Self {
-            name: name.to_owned(),
-            ty,
-            constant: None,
-        }
+        Self { name: name.to_owned(), ty, constant: None }
     }
 }
 
@@ -86,11 +78,7 @@ impl Sweep<'_> {
             Quantized::Not => {}
         }
         if !opsets::is_default(node.domain()) {
-            return self.opaque(
-                node,
-                name,
-                format!("its domain `{}` is not known", node.domain()),
-            );
+            return self.opaque(node, name, format!("its domain `{}` is not known", node.domain()));
         }
         let spec = self.spec(node)?;
         match fold(&spec).map_err(|e| self.node_error(node, &name, e))? {
@@ -99,8 +87,7 @@ impl Sweep<'_> {
                     && self.budget.take(&[tensor.ty()], tensor.len() as u64) =>
             {
                 let output = &node.output[0];
-                self.slots
-                    .insert(output.clone(), Slot::constant(output, tensor));
+                self.slots.insert(output.clone(), Slot::constant(output, tensor));
                 return Ok(());
             }
             Folded::Alias if !node.input.is_empty() && !node.output.is_empty() => {
@@ -137,10 +124,7 @@ impl Sweep<'_> {
     fn spec<'n>(&'n self, node: &'n NodeProto) -> Result<NodeSpec<'n>, OnnxError> {
         let input = |name: &String| {
             let slot = self.slots.get(name).filter(|_| !name.is_empty())?;
-            Some(InputSpec {
-                ty: slot.ty.as_ref(),
-                constant: slot.constant.as_ref(),
-            })
+            Some(InputSpec { ty: slot.ty.as_ref(), constant: slot.constant.as_ref() })
         };
         Ok(NodeSpec {
             op_type: node.op_type(),
@@ -193,25 +177,17 @@ impl Sweep<'_> {
         let slot = |&position: &usize| {
             let name = node.input.get(position);
             let slot = name.and_then(|n| self.slots.get(n));
-            slot.ok_or(OpError::InputCount {
-                expected: "more",
-                found: position,
-            })
+            slot.ok_or(OpError::InputCount { expected: "more", found: position })
         };
         parsed.inputs.iter().map(slot).collect()
     }
 
     /// Computes a node now, where that is within the budget.
     fn fold_known(&self, op: &Op, slots: &[&Slot], outputs: &[TensorType]) -> Option<Vec<Tensor>> {
-        let constants: Vec<&Tensor> = slots
-            .iter()
-            .map(|s| s.constant.as_ref())
-            .collect::<Option<_>>()?;
+        let constants: Vec<&Tensor> =
+            slots.iter().map(|s| s.constant.as_ref()).collect::<Option<_>>()?;
         let given: Vec<TensorType> = constants.iter().map(|t| t.ty()).collect();
-        let shapes = Shapes {
-            inputs: given.iter().collect(),
-            outputs: outputs.iter().collect(),
-        };
+        let shapes = Shapes { inputs: given.iter().collect(), outputs: outputs.iter().collect() };
         let within = self.budget.take(outputs, work(op, &shapes));
         within.then(|| op.forward(&constants).ok()).flatten()
     }
@@ -220,14 +196,9 @@ impl Sweep<'_> {
     fn opaque(&mut self, node: &NodeProto, name: String, reason: String) -> Result<(), OnnxError> {
         let mut kept = node.clone();
         subgraphs::embed(&mut kept, self.folder)?;
-        let mut upgrade = Upgrade {
-            opset: self.opset,
-            names: &mut self.names,
-            reason: &reason,
-        };
+        let mut upgrade = Upgrade { opset: self.opset, names: &mut self.names, reason: &reason };
         for (name, tensor) in upgrade.node(&mut kept, &name)? {
-            self.slots
-                .insert(name.clone(), Slot::constant(&name, tensor));
+            self.slots.insert(name.clone(), Slot::constant(&name, tensor));
         }
         let op_type = kept.op_type().to_owned();
         let inputs = topology::reads(&kept)
@@ -235,23 +206,11 @@ impl Sweep<'_> {
             .filter_map(|n| Some(self.slots.get(n)?.name.clone()))
             .collect();
         let named = node.output.iter().filter(|o| !o.is_empty());
-        let outputs = named
-            .map(|o| (o.clone(), self.declared.get(o).cloned()))
-            .collect();
+        let outputs = named.map(|o| (o.clone(), self.declared.get(o).cloned())).collect();
         kept.domain = kept.domain.filter(|d| !opsets::is_default(d));
         let domain = kept.domain.clone().unwrap_or_default();
-        let op = Opaque {
-            op_type,
-            domain,
-            reason,
-            proto: kept.encode_to_vec(),
-        };
-        self.plan(Planned {
-            name,
-            op: op.into(),
-            inputs,
-            outputs,
-        });
+        let op = Opaque { op_type, domain, reason, proto: kept.encode_to_vec() };
+        self.plan(Planned { name, op: op.into(), inputs, outputs });
         Ok(())
     }
 
@@ -269,25 +228,14 @@ impl Sweep<'_> {
             ..NodeProto::default()
         };
         let Some(ty) = &source.ty else {
-            let node = NodeProto {
-                op_type: Some("Identity".to_owned()),
-                ..node
-            };
+            let node = NodeProto { op_type: Some("Identity".to_owned()), ..node };
             return self.opaque(&node, name, "the type of its input is not known".to_owned());
         };
         let perm = ir::Attribute::Ints((0..ty.rank() as i64).collect());
         let attributes = ir::Attributes::new([("perm".to_owned(), perm)]);
-        let inputs = vec![Some(InputSpec {
-            ty: Some(ty),
-            constant: None,
-        })];
-        let spec = NodeSpec {
-            op_type: "Transpose",
-            opset: self.opset,
-            inputs,
-            outputs: 1,
-            attributes,
-        };
+        let inputs = vec![Some(InputSpec { ty: Some(ty), constant: None })];
+        let spec =
+            NodeSpec { op_type: "Transpose", opset: self.opset, inputs, outputs: 1, attributes };
         match Op::parse(spec).map_err(|e| self.node_error(&node, &name, e))? {
             Some(parsed) => self.known(&node, name, parsed),
             None => self.opaque(&node, name, "the operator is not known".to_owned()),
@@ -296,8 +244,7 @@ impl Sweep<'_> {
 
     fn plan(&mut self, planned: Planned) {
         for (output, ty) in &planned.outputs {
-            self.slots
-                .insert(output.clone(), Slot::computed(output, ty.clone()));
+            self.slots.insert(output.clone(), Slot::computed(output, ty.clone()));
         }
         self.planned.push(planned);
     }
@@ -308,10 +255,7 @@ impl Sweep<'_> {
             (_, Some(ty)) => ty.to_string(),
             (_, None) => "unknown".to_owned(),
         };
-        let inputs = format!(
-            "({})",
-            node.input.iter().map(ty).collect::<Vec<_>>().join(", ")
-        );
+        let inputs = format!("({})", node.input.iter().map(ty).collect::<Vec<_>>().join(", "));
         OnnxError::Node {
             node: name.to_owned(),
             op_type: node.op_type().to_owned(),
@@ -325,34 +269,18 @@ impl Sweep<'_> {
 fn infer(op: &Op, inputs: &[&TensorType], outputs: usize) -> Result<Vec<TensorType>, OpError> {
     let types = op.infer(inputs)?;
     if types.len() < outputs {
-        return Err(OpError::OutputCount {
-            expected: types.len(),
-            found: outputs,
-        });
+        return Err(OpError::OutputCount { expected: types.len(), found: outputs });
     }
     Ok(types)
 }
 
 /// Names of an operator's outputs; one that the file leaves out in the middle gets a name.
 fn output_names(node: &NodeProto, name: &str) -> Vec<String> {
-    let count = node
-        .output
-        .iter()
-        .rposition(|o| !o.is_empty())
-        .map_or(0, |i| i + 1);
+    let count = node.output.iter().rposition(|o| !o.is_empty()).map_or(0, |i| i + 1);
     let named = |(i, o): (usize, &String)| {
-        if o.is_empty() {
-            format!("{name}_unused_{i}")
-        } else {
-            o.clone()
-        }
+        if o.is_empty() { format!("{name}_unused_{i}") } else { o.clone() }
     };
-    node.output
-        .iter()
-        .take(count)
-        .enumerate()
-        .map(named)
-        .collect()
+    node.output.iter().take(count).enumerate().map(named).collect()
 }
 
 /// Whether a node is worth computing now. QuantizeLinear and DequantizeLinear stay: they carry a quantized model's
@@ -375,7 +303,5 @@ fn work(op: &Op, shapes: &Shapes<'_>) -> u64 {
         _ => [0; 2],
     };
     let taps = (taps[0] as u64).saturating_mul(taps[1] as u64);
-    elements
-        .saturating_add(op.macs(shapes))
-        .saturating_add(made.saturating_mul(taps))
+    elements.saturating_add(op.macs(shapes)).saturating_add(made.saturating_mul(taps))
 }

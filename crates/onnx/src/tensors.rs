@@ -29,10 +29,7 @@ fn decode_one(proto: &TensorProto, folder: &Folder) -> Result<Tensor, OnnxError>
         None => {
             let mut carried = proto.clone();
             embed(&mut carried, folder)?;
-            TensorData::Other {
-                data_type: proto.data_type(),
-                proto: carried.encode_to_vec(),
-            }
+            TensorData::Other { data_type: proto.data_type(), proto: carried.encode_to_vec() }
         }
         Some(size) => {
             let expected = expected_bytes(proto, size);
@@ -42,20 +39,14 @@ fn decode_one(proto: &TensorProto, folder: &Folder) -> Result<Tensor, OnnxError>
                     from_raw(dtype, &raw)
                 }
                 None => {
-                    check_bytes(
-                        proto,
-                        expected,
-                        typed_len(proto, dtype) as u128 * size as u128,
-                    )?;
+                    check_bytes(proto, expected, typed_len(proto, dtype) as u128 * size as u128)?;
                     from_typed(dtype, proto)
                 }
             }
         }
     };
-    Tensor::from_data(shape, data).map_err(|cause| OnnxError::Tensor {
-        tensor: proto.name().to_owned(),
-        cause,
-    })
+    Tensor::from_data(shape, data)
+        .map_err(|cause| OnnxError::Tensor { tensor: proto.name().to_owned(), cause })
 }
 
 /// Writes a tensor as little-endian `raw_data`; a carried tensor as it was read, under the new name.
@@ -86,9 +77,8 @@ pub(crate) fn embed(proto: &mut TensorProto, folder: &Folder) -> Result<(), Onnx
         return Ok(());
     }
     shape_of(proto)?;
-    let expected = DataType::from_onnx(proto.data_type())
-        .size_bytes()
-        .map(|s| expected_bytes(proto, s));
+    let expected =
+        DataType::from_onnx(proto.data_type()).size_bytes().map(|s| expected_bytes(proto, s));
     let raw = raw_bytes(proto, folder, expected)?.map(Cow::into_owned);
     proto.raw_data = raw.map(Bytes::from);
     proto.external_data.clear();
@@ -108,10 +98,7 @@ fn shape_of(proto: &TensorProto) -> Result<Vec<usize>, OnnxError> {
 }
 
 fn expected_bytes(proto: &TensorProto, size: usize) -> u128 {
-    proto
-        .dims
-        .iter()
-        .fold(size as u128, |n, &d| n.saturating_mul(d as u128))
+    proto.dims.iter().fold(size as u128, |n, &d| n.saturating_mul(d as u128))
 }
 
 fn raw_bytes<'a>(
@@ -152,21 +139,14 @@ fn from_typed(dtype: DataType, p: &TensorProto) -> TensorData {
         DataType::U8 => TensorData::U8(narrow.map(|&v| v as u8).collect()),
         DataType::U16 => TensorData::U16(narrow.map(|&v| v as u16).collect()),
         DataType::Bool => TensorData::Bool(narrow.map(|&v| v != 0).collect()),
-        DataType::Other(data_type) => TensorData::Other {
-            data_type,
-            proto: p.encode_to_vec(),
-        },
+        DataType::Other(data_type) => TensorData::Other { data_type, proto: p.encode_to_vec() },
     }
 }
 
 fn from_raw(dtype: DataType, raw: &[u8]) -> TensorData {
     macro_rules! read {
         ($ty:ty) => {
-            raw.as_chunks()
-                .0
-                .iter()
-                .map(|c| <$ty>::from_le_bytes(*c))
-                .collect()
+            raw.as_chunks().0.iter().map(|c| <$ty>::from_le_bytes(*c)).collect()
         };
     }
     match dtype {
@@ -183,10 +163,7 @@ fn from_raw(dtype: DataType, raw: &[u8]) -> TensorData {
         DataType::U32 => TensorData::U32(read!(u32)),
         DataType::U64 => TensorData::U64(read!(u64)),
         DataType::Bool => TensorData::Bool(raw.iter().map(|&v| v != 0).collect()),
-        DataType::Other(data_type) => TensorData::Other {
-            data_type,
-            proto: raw.to_vec(),
-        },
+        DataType::Other(data_type) => TensorData::Other { data_type, proto: raw.to_vec() },
     }
 }
 

@@ -14,12 +14,7 @@ pub(crate) fn node_name(node: &NodeProto, index: usize) -> String {
 
 /// Everything a node reads, its graphs' captures included; repeated and left-out inputs as they stand.
 pub(crate) fn reads(node: &NodeProto) -> Vec<String> {
-    node.input
-        .iter()
-        .filter(|n| !n.is_empty())
-        .cloned()
-        .chain(captures(node))
-        .collect()
+    node.input.iter().filter(|n| !n.is_empty()).cloned().chain(captures(node)).collect()
 }
 
 /// Indices of the nodes such that producers come first; a file in order keeps its order.
@@ -31,9 +26,7 @@ pub(crate) fn sort(nodes: &[NodeProto], given: &BTreeSet<String>) -> Result<Vec<
     for (i, node) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if given.contains(output) || producers.insert(output, i).is_some() {
-                return Err(OnnxError::TwoProducers {
-                    value: output.clone(),
-                });
+                return Err(OnnxError::TwoProducers { value: output.clone() });
             }
         }
     }
@@ -50,10 +43,7 @@ pub(crate) fn sort(nodes: &[NodeProto], given: &BTreeSet<String>) -> Result<Vec<
                 }
                 None if given.contains(&name) => {}
                 None => {
-                    return Err(OnnxError::Undefined {
-                        value: name,
-                        by: node_name(node, i),
-                    });
+                    return Err(OnnxError::Undefined { value: name, by: node_name(node, i) });
                 }
             }
         }
@@ -75,9 +65,7 @@ pub(crate) fn sort(nodes: &[NodeProto], given: &BTreeSet<String>) -> Result<Vec<
         None => Ok(order),
         Some(start) => {
             let on_cycle = walk_to_cycle(start, &needs, &missing);
-            Err(OnnxError::Cycle {
-                node: node_name(&nodes[on_cycle], on_cycle),
-            })
+            Err(OnnxError::Cycle { node: node_name(&nodes[on_cycle], on_cycle) })
         }
     }
 }
@@ -87,11 +75,7 @@ fn walk_to_cycle(start: usize, needs: &[BTreeSet<usize>], missing: &[usize]) -> 
     let mut seen = BTreeSet::new();
     let mut at = start;
     while seen.insert(at) {
-        at = needs[at]
-            .iter()
-            .copied()
-            .find(|&p| missing[p] > 0)
-            .unwrap_or(at);
+        at = needs[at].iter().copied().find(|&p| missing[p] > 0).unwrap_or(at);
     }
     at
 }

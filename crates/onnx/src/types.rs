@@ -13,10 +13,7 @@ pub(crate) fn static_type(info: &ValueInfoProto) -> Option<TensorType> {
     let dims = &tensor.shape.as_ref()?.dim;
     let lengths = dims.iter().map(|d| length(d, dims.len() == 4));
     let shape = lengths.collect::<Option<Vec<_>>>()?;
-    Some(TensorType::new(
-        DataType::from_onnx(tensor.elem_type()),
-        shape,
-    ))
+    Some(TensorType::new(DataType::from_onnx(tensor.elem_type()), shape))
 }
 
 /// A length; negative numbers are what exporters write where they do not know it, and of images so is 0.
@@ -27,38 +24,21 @@ fn length(dim: &Dimension, is_image: bool) -> Option<usize> {
 
 /// A type as the file declares it; `None` declares only the name.
 pub(crate) fn declare(name: &str, ty: Option<&TensorType>) -> ValueInfoProto {
-    let dim = |&d: &usize| Dimension {
-        dim_value: Some(d as i64),
-        ..Dimension::default()
-    };
+    let dim = |&d: &usize| Dimension { dim_value: Some(d as i64), ..Dimension::default() };
     let tensor = |t: &TensorType| TensorTypeProto {
         elem_type: Some(t.dtype.to_onnx()),
-        shape: Some(TensorShapeProto {
-            dim: t.shape.iter().map(dim).collect(),
-        }),
+        shape: Some(TensorShapeProto { dim: t.shape.iter().map(dim).collect() }),
     };
-    let ty = ty.map(|t| TypeProto {
-        tensor_type: Some(tensor(t)),
-        ..TypeProto::default()
-    });
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: ty,
-        ..ValueInfoProto::default()
-    }
+    let ty = ty.map(|t| TypeProto { tensor_type: Some(tensor(t)), ..TypeProto::default() });
+    ValueInfoProto { name: Some(name.to_owned()), r#type: ty, ..ValueInfoProto::default() }
 }
 
 /// Whether an image's height and width are both open.
 pub(crate) fn has_open_sides(info: &ValueInfoProto) -> bool {
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let dims = tensor
-        .and_then(|t| t.shape.as_ref())
-        .map(|s| s.dim.as_slice());
-    let open: Vec<bool> = dims
-        .unwrap_or_default()
-        .iter()
-        .map(|d| length(d, true).is_none())
-        .collect();
+    let dims = tensor.and_then(|t| t.shape.as_ref()).map(|s| s.dim.as_slice());
+    let open: Vec<bool> =
+        dims.unwrap_or_default().iter().map(|d| length(d, true).is_none()).collect();
     matches!(open.as_slice(), [_, _, true, true] | [_, true, true, false])
 }
 
@@ -75,9 +55,7 @@ pub(crate) fn input_type(
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let (tensor, shape) = tensor
         .and_then(|t| Some((t, t.shape.as_ref()?)))
-        .ok_or_else(|| OnnxError::InputType {
-            input: info.name().to_owned(),
-        })?;
+        .ok_or_else(|| OnnxError::InputType { input: info.name().to_owned() })?;
     let is_image = shape.dim.len() == 4;
     let lengths = shape.dim.iter().map(|d| length(d, is_image));
     let mut lengths: Vec<Option<usize>> = lengths.collect();

@@ -7,15 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Operators that reading a file folds away.
-const FOLDED: &[&str] = &[
-    "Constant",
-    "Shape",
-    "Size",
-    "Identity",
-    "Dropout",
-    "ConstantOfShape",
-    "Range",
-];
+const FOLDED: &[&str] =
+    &["Constant", "Shape", "Size", "Identity", "Dropout", "ConstantOfShape", "Range"];
 /// Operators of which the package has no case of opset 9 or later.
 const WITHOUT_CASE: &[&str] = &["Xor"];
 /// What the script may say of a case it does not write.
@@ -84,12 +77,8 @@ fn tensors(path: &Path) -> Vec<(String, Tensor)> {
         }
         read => read.unwrap(),
     };
-    let named = |v: &ir::ValueId| {
-        (
-            graph.value(*v).name.clone(),
-            graph.constant(*v).unwrap().clone(),
-        )
-    };
+    let named =
+        |v: &ir::ValueId| (graph.value(*v).name.clone(), graph.constant(*v).unwrap().clone());
     graph.outputs().iter().map(named).collect()
 }
 
@@ -213,11 +202,7 @@ fn run(case: &Case, folder: &Path, live: usize) -> Result<Outcome, OnnxError> {
 fn outcome(case: &Case, folder: &Path) -> (Outcome, bool) {
     if !case.unreadable.is_empty() {
         let known = UNREADABLE.contains(&case.unreadable.as_str());
-        let outcome = if known {
-            Outcome::Skipped
-        } else {
-            Outcome::Failed
-        };
+        let outcome = if known { Outcome::Skipped } else { Outcome::Failed };
         return (outcome(case.unreadable.clone()), false);
     }
     let attempt = |live| {
@@ -246,9 +231,8 @@ struct Tally {
 /// The interpreter's name, if it has the package.
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let present = Command::new(&python)
-        .args(["-c", "import numpy, onnx.backend.test.loader"])
-        .output();
+    let present =
+        Command::new(&python).args(["-c", "import numpy, onnx.backend.test.loader"]).output();
     if !present.is_ok_and(|o| o.status.success()) {
         println!("skipped: node tests of the onnx package (not importable by {python})");
         return None;
@@ -258,12 +242,7 @@ fn python() -> Option<String> {
 
 fn write_cases(python: &str, op_types: &BTreeSet<&str>, folder: &Path) -> Vec<Case> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backend_cases.py");
-    let run = Command::new(python)
-        .arg(&script)
-        .arg(folder)
-        .args(op_types)
-        .output()
-        .unwrap();
+    let run = Command::new(python).arg(&script).arg(folder).args(op_types).output().unwrap();
     let stderr = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{stderr}");
     cases(&std::fs::read_to_string(folder.join("cases.tsv")).unwrap())
@@ -309,35 +288,22 @@ fn load_and_run_node_tests_of_the_onnx_package_give_the_expected_outputs() {
         "{} cases: {passed} passed ({passed_live} with a live input too), skipped {skipped:?}",
         cases.len()
     );
-    assert!(
-        failures.is_empty(),
-        "{} failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
-    let unproven: Vec<&str> = op_types
-        .into_iter()
-        .filter(|o| tallies.get(o).is_none_or(|t| t.passed == 0))
-        .collect();
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    let unproven: Vec<&str> =
+        op_types.into_iter().filter(|o| tallies.get(o).is_none_or(|t| t.passed == 0)).collect();
     assert_eq!(unproven, WITHOUT_CASE);
     check_rewritten(&python, folder.path());
 }
 
 /// Lets ONNX Runtime run what was written, where it is installed.
 fn check_rewritten(python: &str, folder: &Path) {
-    let present = Command::new(python)
-        .args(["-c", "import onnxruntime"])
-        .output();
+    let present = Command::new(python).args(["-c", "import onnxruntime"]).output();
     if !present.is_ok_and(|o| o.status.success()) {
         println!("skipped: rewritten node tests in ONNX Runtime (not importable by {python})");
         return;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backend_rewritten.py");
-    let run = Command::new(python)
-        .arg(&script)
-        .arg(folder)
-        .output()
-        .unwrap();
+    let run = Command::new(python).arg(&script).arg(folder).output().unwrap();
     println!("{}", String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success());
     assert_eq!(String::from_utf8_lossy(&run.stdout), "");

@@ -97,9 +97,6 @@ fn parse_of_ten_thousand_mutations_neither_panics_nor_takes_much_memory() {
     }
     let run = RUN.load(Ordering::Relaxed);
     println!("{MUTATIONS} mutations, {models} of them still models, {run} run by the kernels");
-    assert!(
-        models > MUTATIONS / 100,
-        "mutations reach what is behind the first check"
-    );
+    assert!(models > MUTATIONS / 100, "mutations reach what is behind the first check");
     assert!(run > MUTATIONS / 100, "mutations reach the kernels");
 }

@@ -73,20 +73,14 @@ fn parse_of_a_fixed_batch_takes_one_image_and_says_so() {
 fn parse_of_a_batch_whose_images_are_told_apart_says_what_to_do() {
     let told = read(&of_four(|e, x| plus(e, x, true))).unwrap_err();
     let told = told.to_string();
-    assert!(
-        told.contains("batch of 4 is fixed") && told.contains("dynamic batch"),
-        "{told}"
-    );
+    assert!(told.contains("batch of 4 is fixed") && told.contains("dynamic batch"), "{told}");
 }
 
 /// The tiny detector that takes its images in another form.
 fn taking(dtype: DataType, shape: [usize; 4], is_last: bool) -> Graph {
     let mut graph = tiny::detector();
     let image = graph.inputs()[0];
-    let (stem, _) = graph
-        .nodes()
-        .find(|(_, n)| n.inputs.contains(&image))
-        .unwrap();
+    let (stem, _) = graph.nodes().find(|(_, n)| n.inputs.contains(&image)).unwrap();
     let mut edit = graph.edit();
     edit.set_type(image, TensorType::new(dtype, shape));
     let mut x = image;
@@ -108,19 +102,13 @@ fn taking(dtype: DataType, shape: [usize; 4], is_last: bool) -> Graph {
 fn parse_of_bytes_or_channels_last_takes_an_f32_image_and_says_so() {
     let (first, last) = ([1, 3, SIDE, SIDE], [1, SIDE, SIDE, 3]);
     let plain = run(&read(&tiny::detector()).unwrap());
-    for (dtype, shape, is_last) in [
-        (DataType::U8, first, false),
-        (DataType::U8, last, true),
-        (DataType::F32, last, true),
-    ] {
+    for (dtype, shape, is_last) in
+        [(DataType::U8, first, false), (DataType::U8, last, true), (DataType::F32, last, true)]
+    {
         let graph = read(&taking(dtype, shape, is_last)).unwrap();
         let ty = graph.ty(graph.inputs()[0]).unwrap();
         assert_eq!(*ty, TensorType::new(DataType::F32, first));
-        assert!(
-            graph.notes[0].contains("input images is"),
-            "{:?}",
-            graph.notes
-        );
+        assert!(graph.notes[0].contains("input images is"), "{:?}", graph.notes);
         assert_eq!(run(&graph), plain, "{dtype:?} {shape:?}");
     }
     assert!(read(&tiny::detector()).unwrap().notes.is_empty());

@@ -11,12 +11,7 @@ const MODELS: u64 = 1000;
 
 /// One model for each seed, of every opset from 9 to 24.
 fn made(seed: u64) -> Model {
-    random_model(
-        seed,
-        3 + (seed % 9) as usize,
-        9 + (seed % 16) as i64,
-        RECIPES,
-    )
+    random_model(seed, 3 + (seed % 9) as usize, 9 + (seed % 16) as i64, RECIPES)
 }
 
 /// Operators with all their parameters, and the types of the model's outputs.
@@ -30,13 +25,9 @@ fn facts(graph: &ir::Graph) -> (Vec<Op>, Vec<Option<TensorType>>) {
 
 #[test]
 fn random_models_hold_every_operator() {
-    let used: BTreeSet<&str> = (0..MODELS)
-        .flat_map(|seed| made(seed).nodes)
-        .map(|n| n.op)
-        .collect();
-    let missing: Vec<&str> = ir::ops::op_types()
-        .filter(|op| !used.contains(op))
-        .collect();
+    let used: BTreeSet<&str> =
+        (0..MODELS).flat_map(|seed| made(seed).nodes).map(|n| n.op).collect();
+    let missing: Vec<&str> = ir::ops::op_types().filter(|op| !used.contains(op)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -60,9 +51,7 @@ fn random_model_written_reads_back_as_the_same_graph() {
 
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let present = Command::new(&python)
-        .args(["-c", "import numpy, onnx, onnxruntime"])
-        .output();
+    let present = Command::new(&python).args(["-c", "import numpy, onnx, onnxruntime"]).output();
     if !present.is_ok_and(|o| o.status.success()) {
         println!("skipped: comparison with ONNX Runtime (not importable by {python})");
         return None;
@@ -82,23 +71,14 @@ fn random_model_written_computes_the_same_in_onnx_runtime() {
         std::fs::write(at("after"), encode(&graph).unwrap()).unwrap();
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compare_many.py");
-    let run = Command::new(python)
-        .arg(script)
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    let (out, errors) = (
-        String::from_utf8_lossy(&run.stdout),
-        String::from_utf8_lossy(&run.stderr),
-    );
+    let run = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    let (out, errors) =
+        (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{errors}");
     println!("{out}");
     let (failures, summary): (Vec<&str>, Vec<&str>) =
         out.lines().partition(|l| !l.starts_with("compared "));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     let compared: u64 = summary[0]["compared ".len()..].trim().parse().unwrap();
-    assert!(
-        compared * 10 > MODELS * 9,
-        "ONNX Runtime runs {compared} of {MODELS}"
-    );
+    assert!(compared * 10 > MODELS * 9, "ONNX Runtime runs {compared} of {MODELS}");
 }

@@ -12,9 +12,7 @@ fn models() -> Vec<PathBuf> {
         .flatten()
         .flatten()
         .map(|e| e.path());
-    let mut models: Vec<_> = files
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .collect();
+    let mut models: Vec<_> = files.filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
     models.sort();
     if models.is_empty() {
         println!("skipped: round trips (no ../shared/assets)");
@@ -45,31 +43,19 @@ fn encode_every_model_reads_back_the_same() {
             before.params()
         );
         assert!(before.macs() > 0 && before.params() > 0, "{name}");
-        assert_eq!(
-            (before.macs(), before.params()),
-            (after.macs(), after.params()),
-            "{name}"
-        );
+        assert_eq!((before.macs(), before.params()), (after.macs(), after.params()), "{name}");
         assert_eq!(before.node_count(), after.node_count(), "{name}");
         assert_eq!(before.metadata, after.metadata, "{name}");
-        let opaque = before
-            .nodes()
-            .find(|(_, n)| matches!(n.op, ir::Op::Opaque(_)));
+        let opaque = before.nodes().find(|(_, n)| matches!(n.op, ir::Op::Opaque(_)));
         assert!(opaque.is_none(), "{name}: {opaque:?}");
-        assert_eq!(
-            std::fs::read(&path).unwrap(),
-            onnx::encode(&after).unwrap(),
-            "{name}"
-        );
+        assert_eq!(std::fs::read(&path).unwrap(), onnx::encode(&after).unwrap(), "{name}");
     }
 }
 
 /// The interpreter that has ONNX Runtime, if one has.
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let present = Command::new(&python)
-        .args(["-c", "import numpy, onnxruntime"])
-        .output();
+    let present = Command::new(&python).args(["-c", "import numpy, onnxruntime"]).output();
     if !present.is_ok_and(|o| o.status.success()) {
         println!("skipped: comparison with ONNX Runtime (not importable by {python})");
         return None;
@@ -80,12 +66,7 @@ fn python() -> Option<String> {
 /// The largest difference of two files' outputs in ONNX Runtime, against the largest output.
 fn difference(python: &str, before: &Path, after: &Path) -> f64 {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compare_with_onnxruntime.py");
-    let run = Command::new(python)
-        .arg(&script)
-        .arg(before)
-        .arg(after)
-        .output()
-        .unwrap();
+    let run = Command::new(python).arg(&script).arg(before).arg(after).output().unwrap();
     let stderr = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{}: {stderr}", before.display());
     let difference = String::from_utf8_lossy(&run.stdout).trim().parse().unwrap();

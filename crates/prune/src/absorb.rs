@@ -85,10 +85,8 @@ fn repaired_bias(pruned: &Graph, id: NodeId, gain: &[f64]) -> Result<Tensor, Pru
     };
     let sum: Vec<f64> = old.iter().zip(gain).map(|(b, g)| b + g).collect();
     let dtype = pruned.ty(node.inputs[1])?.dtype;
-    Tensor::from_f64(dtype, vec![sum.len()], &sum).map_err(|cause| PruneError::Tensor {
-        value: node.name.clone(),
-        cause,
-    })
+    Tensor::from_f64(dtype, vec![sum.len()], &sum)
+        .map_err(|cause| PruneError::Tensor { value: node.name.clone(), cause })
 }
 
 fn constant<'a>(graph: &'a Graph, node: &Node, value: ValueId) -> Result<&'a Tensor, PruneError> {
@@ -100,8 +98,7 @@ fn constant<'a>(graph: &'a Graph, node: &Node, value: ValueId) -> Result<&'a Ten
 }
 
 fn elements(graph: &Graph, value: ValueId, tensor: &Tensor) -> Result<Vec<f64>, PruneError> {
-    tensor.to_f64().map_err(|cause| PruneError::Tensor {
-        value: graph.value(value).name.clone(),
-        cause,
-    })
+    tensor
+        .to_f64()
+        .map_err(|cause| PruneError::Tensor { value: graph.value(value).name.clone(), cause })
 }

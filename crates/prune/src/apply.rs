@@ -28,10 +28,9 @@ pub fn apply(graph: &Graph, groups: &Groups, plan: &PrunePlan) -> Result<Graph, 
         let Some(tensor) = &value.constant else {
             continue;
         };
-        if let Some(cut) = cut_tensor(tensor, id, &kept).map_err(|cause| PruneError::Tensor {
-            value: value.name.clone(),
-            cause,
-        })? {
+        if let Some(cut) = cut_tensor(tensor, id, &kept)
+            .map_err(|cause| PruneError::Tensor { value: value.name.clone(), cause })?
+        {
             edit.set_constant(id, cut);
         }
     }
@@ -53,9 +52,7 @@ fn check_layers(graph: &Graph, groups: &Groups, plan: &PrunePlan) -> Result<(), 
     let mut differing = names.filter(|n| own.layers.get(*n) != plan.layers.get(*n));
     match differing.next() {
         None => Ok(()),
-        Some(layer) => Err(PruneError::PlanMismatch {
-            layer: layer.clone(),
-        }),
+        Some(layer) => Err(PruneError::PlanMismatch { layer: layer.clone() }),
     }
 }
 
@@ -80,8 +77,7 @@ fn node_axes(node: &Node, kept: &BTreeMap<Member, Vec<usize>>) -> KeptAxes {
     for (port, &value) in inputs.chain(outputs) {
         let first = Member { value, axis: 0 };
         let of_value = kept.range(first..).take_while(|(m, _)| m.value == value);
-        axes.0
-            .extend(of_value.map(|(m, indices)| ((port, m.axis), indices.clone())));
+        axes.0.extend(of_value.map(|(m, indices)| ((port, m.axis), indices.clone())));
     }
     axes
 }
@@ -100,10 +96,7 @@ pub(crate) fn rename_kept(graph: &mut Graph, from: &str, to: &str) -> Result<(),
 }
 
 fn bad_metadata(found: String) -> PruneError {
-    PruneError::Metadata {
-        key: KEPT_KEY,
-        found,
-    }
+    PruneError::Metadata { key: KEPT_KEY, found }
 }
 
 fn kept(graph: &Graph) -> Result<BTreeMap<String, Vec<usize>>, PruneError> {

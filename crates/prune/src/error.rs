@@ -14,11 +14,7 @@ pub enum PruneError {
     #[error("group `{group}` cannot be pruned: {reason}")]
     FrozenGroup { group: String, reason: String },
     #[error("group `{group}` has {width} channels; channel {channel} is outside or listed twice")]
-    BadChannel {
-        group: String,
-        channel: usize,
-        width: usize,
-    },
+    BadChannel { group: String, channel: usize, width: usize },
     #[error("the plan removes all {width} channels of group `{group}`")]
     NothingLeft { group: String, width: usize },
     #[error("the plan was made for another graph: layer `{layer}` differs")]
@@ -34,23 +30,11 @@ pub enum PruneError {
     #[error("weight `{weight}` holds a number that is not finite")]
     NotFinite { weight: String },
     #[error("group `{group}`: expected {expected} scores of importance, found {found}")]
-    ImportanceLength {
-        group: String,
-        expected: usize,
-        found: usize,
-    },
+    ImportanceLength { group: String, expected: usize, found: usize },
     #[error("`{name}` must be {expected}, found {found}")]
-    Limit {
-        name: &'static str,
-        expected: &'static str,
-        found: f64,
-    },
+    Limit { name: &'static str, expected: &'static str, found: f64 },
     #[error("value `{value}`: expected {expected} means, found {found}")]
-    MeansLength {
-        value: String,
-        expected: usize,
-        found: usize,
-    },
+    MeansLength { value: String, expected: usize, found: usize },
     #[error("metadata `{key}` does not describe this graph: {found}")]
     Metadata { key: &'static str, found: String },
     #[error("tensor `{value}`: {cause}")]

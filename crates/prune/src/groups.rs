@@ -54,14 +54,8 @@ impl DependencyGroup {
 
     /// Rows of a root's weight, for each channel.
     pub fn rows(&self, root: &Root) -> impl Iterator<Item = &[usize]> {
-        let member = Member {
-            value: root.weight,
-            axis: root.axis,
-        };
-        let at = self
-            .members
-            .binary_search(&member)
-            .expect("a root is a member of its group");
+        let member = Member { value: root.weight, axis: root.axis };
+        let at = self.members.binary_search(&member).expect("a root is a member of its group");
         self.channels.iter().map(move |c| c[at].as_slice())
     }
 }
@@ -114,11 +108,7 @@ fn roots(graph: &Graph) -> Vec<Root> {
             continue;
         };
         if let Some(&weight) = node.inputs.get(weight) {
-            roots.push(Root {
-                node: id,
-                weight,
-                axis,
-            });
+            roots.push(Root { node: id, weight, axis });
         }
     }
     roots
@@ -145,10 +135,7 @@ fn collect(graph: &Graph, mut variables: Variables) -> Groups {
         let head = variables.find(i);
         if heads.contains(&head) {
             let place = variables.places[i];
-            let member = Member {
-                value: place.value,
-                axis: place.axis,
-            };
+            let member = Member { value: place.value, axis: place.axis };
             let class = classes.entry(head).or_default();
             class.entry(member).or_default().push(place.index);
         }
@@ -187,11 +174,8 @@ fn collect(graph: &Graph, mut variables: Variables) -> Groups {
 
 /// Sorts groups by their first root and its rows, and names them.
 fn order(graph: &Graph, groups: &mut [DependencyGroup]) {
-    let positions: BTreeMap<NodeId, usize> = graph
-        .nodes()
-        .enumerate()
-        .map(|(i, (id, _))| (id, i))
-        .collect();
+    let positions: BTreeMap<NodeId, usize> =
+        graph.nodes().enumerate().map(|(i, (id, _))| (id, i)).collect();
     let last = positions.len().max(2) - 1;
     for group in groups.iter_mut() {
         let root = group.roots[0];
@@ -210,13 +194,7 @@ fn order(graph: &Graph, groups: &mut [DependencyGroup]) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for group in groups {
         let name = &graph.node(group.roots[0].node).name;
-        let numbered = (1..).map(|i| {
-            if i == 1 {
-                name.clone()
-            } else {
-                format!("{name}#{i}")
-            }
-        });
+        let numbered = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}#{i}") });
         let mut free = numbered.filter(|n| !taken.contains(n));
         group.name = free.next().expect("a free number exists");
         taken.insert(group.name.clone());

@@ -18,12 +18,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            round_to: 8,
-            floor: 8,
-            shallow_ratio: 0.2,
-            deep_ratio: 0.875,
-        }
+        Self { round_to: 8, floor: 8, shallow_ratio: 0.2, deep_ratio: 0.875 }
     }
 }
 
@@ -33,20 +28,13 @@ impl Limits {
     /// # Errors
     /// `Limit`, with the number.
     pub fn check(&self) -> Result<(), PruneError> {
-        let shares = [
-            ("shallow_ratio", self.shallow_ratio),
-            ("deep_ratio", self.deep_ratio),
-        ];
+        let shares = [("shallow_ratio", self.shallow_ratio), ("deep_ratio", self.deep_ratio)];
         for (name, found) in shares {
             check_share(name, found)?;
         }
         for (name, n) in [("round_to", self.round_to), ("floor", self.floor)] {
             if n == 0 {
-                return Err(PruneError::Limit {
-                    name,
-                    expected: "positive",
-                    found: 0.0,
-                });
+                return Err(PruneError::Limit { name, expected: "positive", found: 0.0 });
             }
         }
         Ok(())
@@ -61,9 +49,7 @@ impl Limits {
 
     /// The number of channels to remove, given how many were asked for.
     fn rounded(&self, width: usize, removed: usize) -> usize {
-        let left = (width - removed)
-            .div_ceil(self.round_to)
-            .saturating_mul(self.round_to);
+        let left = (width - removed).div_ceil(self.round_to).saturating_mul(self.round_to);
         width - left.max(self.floor).min(width)
     }
 }
@@ -76,11 +62,7 @@ pub fn check_share(name: &'static str, found: f64) -> Result<(), PruneError> {
     if (0.0..=1.0).contains(&found) {
         return Ok(());
     }
-    Err(PruneError::Limit {
-        name,
-        expected: "between 0 and 1",
-        found,
-    })
+    Err(PruneError::Limit { name, expected: "between 0 and 1", found })
 }
 
 /// A group's channels, the least important first.

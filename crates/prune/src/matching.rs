@@ -23,11 +23,7 @@ impl OutputStatistics {
                 1.0
             }
         };
-        self.deviation
-            .iter()
-            .zip(&dense.deviation)
-            .map(gain)
-            .collect()
+        self.deviation.iter().zip(&dense.deviation).map(gain).collect()
     }
 }
 
@@ -59,11 +55,7 @@ pub fn match_batch_norm(
         let spread = (variance[c] + epsilon) / (gain * gain) - epsilon;
         (shifted, spread.max(0.0))
     };
-    now.gains(dense)
-        .into_iter()
-        .enumerate()
-        .map(matched)
-        .unzip()
+    now.gains(dense).into_iter().enumerate().map(matched).unzip()
 }
 
 #[cfg(test)]
@@ -72,18 +64,12 @@ mod tests {
     use ndarray::array;
 
     fn spread(mean: &[f64], deviation: &[f64]) -> OutputStatistics {
-        OutputStatistics {
-            mean: mean.to_vec(),
-            deviation: deviation.to_vec(),
-        }
+        OutputStatistics { mean: mean.to_vec(), deviation: deviation.to_vec() }
     }
 
     #[test]
     fn match_layer_gives_outputs_the_dense_mean_and_deviation() {
-        let layer = Linear {
-            weight: array![[2.0], [1.0]],
-            bias: vec![1.0, 0.5],
-        };
+        let layer = Linear { weight: array![[2.0], [1.0]], bias: vec![1.0, 0.5] };
         // The input is 0 or 1 equally often.
         let now = spread(&[2.0, 1.0], &[1.0, 0.5]);
         let dense = spread(&[-3.0, 4.0], &[2.0, 0.25]);
@@ -97,10 +83,7 @@ mod tests {
 
     #[test]
     fn match_layer_of_a_constant_channel_shifts_it_alone() {
-        let layer = Linear {
-            weight: array![[2.0]],
-            bias: vec![1.0],
-        };
+        let layer = Linear { weight: array![[2.0]], bias: vec![1.0] };
         let matched = match_layer(&layer, &spread(&[1.0], &[0.0]), &spread(&[5.0], &[3.0]));
         assert_eq!(matched.weight, layer.weight);
         assert_eq!(matched.bias, [5.0]);
@@ -109,10 +92,7 @@ mod tests {
     #[test]
     fn match_batch_norm_is_match_layer_behind_the_norm() {
         let (mean, variance, epsilon) = ([0.3, -1.0], [0.5, 2.0], 1e-3);
-        let (now, dense) = (
-            spread(&[0.1, 2.0], &[0.4, 1.0]),
-            spread(&[0.2, 1.5], &[0.6, 0.8]),
-        );
+        let (now, dense) = (spread(&[0.1, 2.0], &[0.4, 1.0]), spread(&[0.2, 1.5], &[0.6, 0.8]));
         let (m, v) = match_batch_norm(&mean, &variance, epsilon, &now, &dense);
         for c in 0..2 {
             for y in [-1.0, 0.0, 2.5] {

@@ -32,10 +32,7 @@ impl PrunePlan {
         }
         let kept = kept_axes(graph, groups, &plan)?;
         for root in groups.groups.iter().flat_map(|g| &g.roots) {
-            let member = Member {
-                value: root.weight,
-                axis: root.axis,
-            };
+            let member = Member { value: root.weight, axis: root.axis };
             if let Some(rows) = kept.get(&member) {
                 let name = graph.value(root.weight).name.clone();
                 plan.layers.insert(name, rows.clone());
@@ -63,9 +60,7 @@ pub(crate) fn kept_axes(
 ) -> Result<BTreeMap<Member, Vec<usize>>, PruneError> {
     let mut gone: BTreeMap<Member, BTreeSet<usize>> = BTreeMap::new();
     for (name, channels) in &plan.removed {
-        let unknown = || PruneError::UnknownGroup {
-            group: name.clone(),
-        };
+        let unknown = || PruneError::UnknownGroup { group: name.clone() };
         let group = groups.get(name).ok_or_else(unknown)?;
         let width = group.width();
         if let Some(reason) = &group.frozen {
@@ -77,28 +72,20 @@ pub(crate) fn kept_axes(
         let mut seen = BTreeSet::new();
         for &channel in channels {
             if channel >= width || !seen.insert(channel) {
-                return Err(PruneError::BadChannel {
-                    group: name.clone(),
-                    channel,
-                    width,
-                });
+                return Err(PruneError::BadChannel { group: name.clone(), channel, width });
             }
             for (member, indices) in group.members.iter().zip(&group.channels[channel]) {
                 gone.entry(*member).or_default().extend(indices);
             }
         }
         if seen.len() == width {
-            return Err(PruneError::NothingLeft {
-                group: name.clone(),
-                width,
-            });
+            return Err(PruneError::NothingLeft { group: name.clone(), width });
         }
     }
     let survivors = |(member, gone): (Member, BTreeSet<usize>)| {
         let shape = &graph.ty(member.value)?.shape;
-        let mismatch = || PruneError::PlanMismatch {
-            layer: graph.value(member.value).name.clone(),
-        };
+        let mismatch =
+            || PruneError::PlanMismatch { layer: graph.value(member.value).name.clone() };
         let len = shape.get(member.axis).copied().ok_or_else(mismatch)?;
         Ok((member, (0..len).filter(|i| !gone.contains(i)).collect()))
     };

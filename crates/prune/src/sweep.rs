@@ -55,17 +55,10 @@ pub(crate) fn consumers(
 ) -> Vec<(NodeId, Vec<Vec<usize>>)> {
     let columns_read = |(&node, observed): (&NodeId, &LayerStatistics)| {
         let value = graph.node(node).inputs[1];
-        let at = group
-            .members
-            .binary_search(&Member { value, axis: 1 })
-            .ok()?;
+        let at = group.members.binary_search(&Member { value, axis: 1 }).ok()?;
         let taps = observed.taps;
-        let columns = |c: &Vec<Vec<usize>>| {
-            c[at]
-                .iter()
-                .flat_map(|i| i * taps..(i + 1) * taps)
-                .collect()
-        };
+        let columns =
+            |c: &Vec<Vec<usize>>| c[at].iter().flat_map(|i| i * taps..(i + 1) * taps).collect();
         Some((node, group.channels.iter().map(columns).collect()))
     };
     statistics.iter().filter_map(columns_read).collect()
@@ -149,10 +142,8 @@ impl<'a> PruningSweep<'a> {
             for (&node, all) in c.nodes.iter().zip(c.compensation.layers()) {
                 let kept = |i: &usize| !gone.contains(i);
                 let kept: Vec<usize> = (0..all.weight.ncols()).filter(kept).collect();
-                let mut layer = Linear {
-                    weight: all.weight.select(Axis(1), &kept),
-                    bias: all.bias,
-                };
+                let mut layer =
+                    Linear { weight: all.weight.select(Axis(1), &kept), bias: all.bias };
                 // Channels of a residual connection may be read and written by the same convolution.
                 let weight = graph.node(node).inputs[1];
                 if let Some(rows) = plan.layers.get(&graph.value(weight).name) {
@@ -172,12 +163,10 @@ impl<'a> PruningSweep<'a> {
 pub fn layer(graph: &Graph, id: NodeId) -> Result<Linear, PruneError> {
     let node = graph.node(id);
     let constant = |value| {
-        let tensor = graph
-            .constant(value)
-            .ok_or_else(|| PruneError::WeightNotConstant {
-                node: node.name.clone(),
-                weight: graph.value(value).name.clone(),
-            })?;
+        let tensor = graph.constant(value).ok_or_else(|| PruneError::WeightNotConstant {
+            node: node.name.clone(),
+            weight: graph.value(value).name.clone(),
+        })?;
         let elements = tensor.to_f64().map_err(|cause| PruneError::Tensor {
             value: graph.value(value).name.clone(),
             cause,
@@ -204,16 +193,11 @@ pub fn set_layer(graph: &mut Graph, id: NodeId, layer: &Linear) -> Result<(), Pr
     let node = graph.node(id).clone();
     let old = graph.ty(node.inputs[1])?.clone();
     let tensor = |shape: Vec<usize>, elements: &[f64]| {
-        Tensor::from_f64(old.dtype, shape, elements).map_err(|cause| PruneError::Tensor {
-            value: node.name.clone(),
-            cause,
-        })
+        Tensor::from_f64(old.dtype, shape, elements)
+            .map_err(|cause| PruneError::Tensor { value: node.name.clone(), cause })
     };
     let weight = layer.weight.as_standard_layout();
-    let weight = tensor(
-        old.shape.clone(),
-        weight.as_slice().expect("the layout is standard"),
-    )?;
+    let weight = tensor(old.shape.clone(), weight.as_slice().expect("the layout is standard"))?;
     let bias = tensor(vec![layer.bias.len()], &layer.bias)?;
     let readers = graph.consumers();
     let mut edit = graph.edit();

@@ -33,8 +33,7 @@ impl Variables {
             let mut axes = Vec::new();
             for (axis, &len) in ty.shape.iter().enumerate() {
                 axes.push((all.places.len(), len));
-                all.places
-                    .extend((0..len).map(|index| Place { value, axis, index }));
+                all.places.extend((0..len).map(|index| Place { value, axis, index }));
             }
             all.axes.insert(value, axes);
         }
@@ -76,10 +75,7 @@ impl Variables {
 
     fn span(&self, node: &Node, span: &Span) -> Option<usize> {
         let (first, len) = self.axis(port_value(node, span.port)?, span.axis)?;
-        let end = span
-            .len
-            .checked_mul(span.block)
-            .and_then(|n| n.checked_add(span.start));
+        let end = span.len.checked_mul(span.block).and_then(|n| n.checked_add(span.start));
         (end? <= len).then_some(first + span.start)
     }
 
@@ -126,16 +122,8 @@ impl Variables {
             }
             linked.extend([(link.a.port, link.a.axis), (link.b.port, link.b.axis)]);
         }
-        let inputs = node
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (Port::Input(i), *v));
-        let outputs = node
-            .outputs
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (Port::Output(i), *v));
+        let inputs = node.inputs.iter().enumerate().map(|(i, v)| (Port::Input(i), *v));
+        let outputs = node.outputs.iter().enumerate().map(|(i, v)| (Port::Output(i), *v));
         for (port, value) in inputs.chain(outputs) {
             let rank = self.axes.get(&value).map_or(0, Vec::len);
             for axis in (0..rank).filter(|a| !linked.contains(&(port, *a))) {
@@ -162,10 +150,7 @@ fn graph_shapes<'a>(graph: &'a Graph, node: &Node) -> Option<ir::Shapes<'a>> {
     let types = |values: &[ValueId]| -> Option<Vec<&'a ir::TensorType>> {
         values.iter().map(|v| graph.value(*v).ty.as_ref()).collect()
     };
-    Some(ir::Shapes {
-        inputs: types(&node.inputs)?,
-        outputs: types(&node.outputs)?,
-    })
+    Some(ir::Shapes { inputs: types(&node.inputs)?, outputs: types(&node.outputs)? })
 }
 
 pub(crate) fn port_value(node: &Node, port: Port) -> Option<ValueId> {

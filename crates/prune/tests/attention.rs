@@ -34,10 +34,7 @@ fn reshape(n: &mut Net, x: ValueId, shape: &[usize]) -> ValueId {
 }
 
 fn split(n: &mut Net, x: ValueId, axis: usize, sizes: &[usize]) -> Vec<ValueId> {
-    let split = Split {
-        axis,
-        sizes: sizes.to_vec(),
-    };
+    let split = Split { axis, sizes: sizes.to_vec() };
     n.many(split, &[x], sizes.len())
 }
 
@@ -50,10 +47,7 @@ fn attention(n: &mut Net, x: ValueId, heads: usize) -> ValueId {
     let perm = vec![0, 1, 3, 2];
     let q = n.named("turn", Transpose { perm: perm.clone() }, &[parts[0]]);
     let scores = n.named("scores", MatMul::default(), &[q, parts[1]]);
-    let softmax = Softmax {
-        axis: 3,
-        coerced: vec![],
-    };
+    let softmax = Softmax { axis: 3, coerced: vec![] };
     let weights = n.named("softmax", softmax, &[scores]);
     let weights = n.named("turn", Transpose { perm }, &[weights]);
     let mixed = n.named("mixed", MatMul::default(), &[parts[2], weights]);
@@ -83,34 +77,18 @@ fn c2psa(n: &mut Net, x: ValueId, heads: usize) -> ValueId {
 fn excited(n: &mut Net, x: ValueId, heads: usize) -> ValueId {
     let c = 4 * heads;
     let x = block(n, "first", x, [3, c]);
-    let mean = |axes: Vec<usize>, keepdims| Reduce {
-        kind: ReduceKind::Mean,
-        axes,
-        keepdims,
-    };
+    let mean = |axes: Vec<usize>, keepdims| Reduce { kind: ReduceKind::Mean, axes, keepdims };
     let gate = n.named("pool", mean(vec![2, 3], true), &[x]);
     let gate = block(n, "squeeze", gate, [c, 3]);
     let gate = conv(n, "excite", gate, [3, c], 1);
     let gate = n.named("sigmoid", UnaryKind::Sigmoid, &[gate]);
     let x = n.named("mul", BinaryKind::Mul, &[x, gate]);
     let x = n.named("pool", mean(vec![2, 3], false), &[x]);
-    let gemm = Gemm {
-        alpha: 1.0,
-        beta: 1.0,
-        trans_a: false,
-        trans_b: true,
-        is_weighted: true,
-    };
-    let (w, b) = (
-        n.parameter("parameter", &[5, c], 1.0),
-        n.parameter("parameter", &[5], 1.0),
-    );
+    let gemm = Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true, is_weighted: true };
+    let (w, b) = (n.parameter("parameter", &[5, c], 1.0), n.parameter("parameter", &[5], 1.0));
     let x = n.named("hidden", gemm, &[x, w, b]);
     let x = n.named("relu", UnaryKind::Relu, &[x]);
-    let (w, b) = (
-        n.parameter("parameter", &[4, 5], 1.0),
-        n.parameter("parameter", &[4], 1.0),
-    );
+    let (w, b) = (n.parameter("parameter", &[4, 5], 1.0), n.parameter("parameter", &[4], 1.0));
     n.named("linear", gemm, &[x, w, b])
 }
 
@@ -130,9 +108,7 @@ fn build(block: Block, heads: usize) -> Graph {
 fn random_plan(graph: &Graph, groups: &Groups, random: &mut Rng) -> PrunePlan {
     let some = |g: &prune::DependencyGroup| {
         let all = 0..g.width();
-        let mut gone: Vec<usize> = all
-            .filter(|_| random.next_u64().is_multiple_of(3))
-            .collect();
+        let mut gone: Vec<usize> = all.filter(|_| random.next_u64().is_multiple_of(3)).collect();
         gone.truncate(g.width() - 1);
         (g.name.clone(), gone)
     };
@@ -176,16 +152,10 @@ fn analyse_of_attention_freezes_its_heads_and_leaves_what_is_around_them() {
     let reason = named("qkv").and_then(|g| g.frozen.as_ref()).unwrap();
     assert!(reason.to_string().contains("fixed meaning"), "{reason}");
     // The attention's result joins the shortcut around it.
-    let halves: Vec<_> = groups
-        .prunable()
-        .filter(|g| g.name.starts_with("first"))
-        .collect();
+    let halves: Vec<_> = groups.prunable().filter(|g| g.name.starts_with("first")).collect();
     assert_eq!(halves.iter().map(|g| g.width()).collect::<Vec<_>>(), [8, 8]);
     let names = |g: &prune::DependencyGroup| {
-        g.roots
-            .iter()
-            .map(|r| graph.node(r.node).name.clone())
-            .collect::<Vec<_>>()
+        g.roots.iter().map(|r| graph.node(r.node).name.clone()).collect::<Vec<_>>()
     };
     assert!(names(halves[1]).iter().any(|n| n.starts_with("proj")));
 }

@@ -5,12 +5,7 @@ use prune::criteria::{BN_GAMMA, L1, L2};
 use prune::{Groups, Limits, PruneError, analyse, apply, choose_contribution};
 
 /// The deepest groups may lose half of their channels.
-const HALVES: Limits = Limits {
-    round_to: 8,
-    floor: 8,
-    shallow_ratio: 0.2,
-    deep_ratio: 0.5,
-};
+const HALVES: Limits = Limits { round_to: 8, floor: 8, shallow_ratio: 0.2, deep_ratio: 0.5 };
 
 /// Eight convolutions of 64 channels whose filters differ in size.
 fn tower() -> Graph {
@@ -31,18 +26,8 @@ fn tower() -> Graph {
             .collect();
         let w = Tensor::new([64, from, 1, 1], data).unwrap();
         let w = e.constant(&format!("w{layer}"), w);
-        let y = e.node(
-            &format!("conv{layer}"),
-            conv,
-            &[x, w],
-            &[&format!("y{layer}")],
-        )[0];
-        x = e.node(
-            &format!("act{layer}"),
-            UnaryKind::Silu,
-            &[y],
-            &[&format!("z{layer}")],
-        )[0];
+        let y = e.node(&format!("conv{layer}"), conv, &[x, w], &[&format!("y{layer}")])[0];
+        x = e.node(&format!("act{layer}"), UnaryKind::Silu, &[y], &[&format!("z{layer}")])[0];
         from = 64;
     }
     e.output(x);
@@ -100,28 +85,10 @@ fn choose_contribution_with_numbers_out_of_range_is_refused() {
     let importance = (L1.score)(&graph, &groups, &Default::default()).unwrap();
     let fine = Limits::default();
     let cases = [
-        (
-            Limits {
-                shallow_ratio: f64::NAN,
-                ..fine
-            },
-            0.9,
-        ),
-        (
-            Limits {
-                round_to: 0,
-                ..fine
-            },
-            0.9,
-        ),
+        (Limits { shallow_ratio: f64::NAN, ..fine }, 0.9),
+        (Limits { round_to: 0, ..fine }, 0.9),
         (Limits { floor: 0, ..fine }, 0.9),
-        (
-            Limits {
-                deep_ratio: -0.1,
-                ..fine
-            },
-            0.9,
-        ),
+        (Limits { deep_ratio: -0.1, ..fine }, 0.9),
         (fine, 1.5),
         (fine, f64::NAN),
     ];
@@ -138,10 +105,7 @@ fn bn_gamma_without_batch_normalization_is_refused() {
     let graph = tower();
     let groups = analyse(&graph).unwrap();
     let refused = (BN_GAMMA.score)(&graph, &groups, &Default::default());
-    assert!(matches!(
-        refused,
-        Err(PruneError::NoBatchNormalization { .. })
-    ));
+    assert!(matches!(refused, Err(PruneError::NoBatchNormalization { .. })));
 }
 
 #[test]
@@ -150,10 +114,8 @@ fn layers_of_a_group_are_who_writes_and_who_reads_it_with_the_macs_of_both() {
     let groups = analyse(&graph).unwrap();
     let first = groups.get("conv0").unwrap();
     let layers = first.layers(&graph);
-    let told: Vec<(&str, f64, f64)> = layers
-        .iter()
-        .map(|l| (graph.node(l.node).name.as_str(), l.writes, l.reads))
-        .collect();
+    let told: Vec<(&str, f64, f64)> =
+        layers.iter().map(|l| (graph.node(l.node).name.as_str(), l.writes, l.reads)).collect();
     assert_eq!(told, [("conv0", 1.0, 0.0), ("conv1", 0.0, 1.0)]);
     assert_eq!(first.macs(&graph), 64 * (3 * 64 + 64 * 64));
 }

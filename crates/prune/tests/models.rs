@@ -115,10 +115,7 @@ fn apply_to_models_gives_valid_smaller_graphs() {
             if importance.values().flatten().any(|s| s.is_infinite()) {
                 continue;
             }
-            let limits = Limits {
-                deep_ratio: 0.5,
-                ..Limits::default()
-            };
+            let limits = Limits { deep_ratio: 0.5, ..Limits::default() };
             let plan = choose_contribution(&graph, &groups, &importance, &limits, 0.8).unwrap();
             let pruned = apply(&graph, &groups, &plan).unwrap();
             let share = |new: u64, old: u64| 100.0 * new as f64 / old as f64;
@@ -142,11 +139,8 @@ const PLANS: u64 = 200;
 /// The network up to the head's output convolutions, for a smaller input.
 fn shrunk(graph: &Graph) -> Graph {
     let last = last_convolutions(graph);
-    let outputs: Vec<ValueId> = graph
-        .nodes()
-        .filter(|(_, n)| last.contains(&n.name))
-        .map(|(_, n)| n.outputs[0])
-        .collect();
+    let outputs: Vec<ValueId> =
+        graph.nodes().filter(|(_, n)| last.contains(&n.name)).map(|(_, n)| n.outputs[0]).collect();
     let mut needed: BTreeSet<NodeId> = BTreeSet::new();
     let mut todo = outputs.clone();
     while let Some(v) = todo.pop() {
@@ -183,11 +177,7 @@ fn shrunk(graph: &Graph) -> Graph {
             _ => {}
         }
         let inputs: Vec<ValueId> = node.inputs.iter().map(|v| map[v]).collect();
-        let names: Vec<&str> = node
-            .outputs
-            .iter()
-            .map(|v| graph.value(*v).name.as_str())
-            .collect();
+        let names: Vec<&str> = node.outputs.iter().map(|v| graph.value(*v).name.as_str()).collect();
         let made = edit.node(&node.name, op, &inputs, &names);
         map.extend(node.outputs.iter().copied().zip(made));
     }

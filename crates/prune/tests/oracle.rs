@@ -57,10 +57,7 @@ fn c3(n: &mut Net, x: ValueId) -> ValueId {
 
 fn c2f(n: &mut Net, x: ValueId) -> ValueId {
     let s = conv(n, x, [3, 12], 1);
-    let split = Split {
-        axis: 1,
-        sizes: vec![6, 6],
-    };
+    let split = Split { axis: 1, sizes: vec![6, 6] };
     let halves = n.many(split, &[s], 2);
     let m = n.bottleneck(halves[1], 6);
     let c = n.concat(1, &[halves[0], halves[1], m]);
@@ -70,14 +67,7 @@ fn c2f(n: &mut Net, x: ValueId) -> ValueId {
 
 fn c2f_slices(n: &mut Net, x: ValueId) -> ValueId {
     let s = conv(n, x, [3, 12], 1);
-    let range = |start| Slice {
-        ranges: vec![SliceRange {
-            axis: 1,
-            start,
-            len: 6,
-            step: 1,
-        }],
-    };
+    let range = |start| Slice { ranges: vec![SliceRange { axis: 1, start, len: 6, step: 1 }] };
     let a = n.named("slice", range(0), &[s]);
     let b = n.named("slice", range(6), &[s]);
     let m = n.bottleneck(b, 6);
@@ -141,12 +131,8 @@ fn scaled_blocks(n: &mut Net, x: ValueId) -> ValueId {
     let a = conv(n, x, [3, 6], 1);
     let scale = n.parameter("layer_scale", &[6, 1, 1], 2.0);
     let b = n.named("mul", BinaryKind::Mul, &[a, scale]);
-    let apart = Reshape {
-        shape: vec![1, 3, 2, 6, 6],
-    };
-    let joined = Reshape {
-        shape: vec![1, 6, 6, 6],
-    };
+    let apart = Reshape { shape: vec![1, 3, 2, 6, 6] };
+    let joined = Reshape { shape: vec![1, 6, 6, 6] };
     let c = n.named("reshape", apart, &[b]);
     let c = n.named("sigmoid", UnaryKind::Sigmoid, &[c]);
     let d = n.named("reshape", joined, &[c]);
@@ -259,22 +245,13 @@ fn analyse_of_a_detection_tail_freezes_its_convolutions() {
         let boxes = plain(n, a, [8, 16], 1);
         let classes = plain(n, a, [8, 4], 1);
         let y = n.concat(1, &[boxes, classes]);
-        let flat = Reshape {
-            shape: vec![1, 20, 36],
-        };
+        let flat = Reshape { shape: vec![1, 20, 36] };
         let y = n.named("reshape", flat, &[y]);
-        let split = Split {
-            axis: 1,
-            sizes: vec![16, 4],
-        };
+        let split = Split { axis: 1, sizes: vec![16, 4] };
         let parts = n.edit.node("split", split, &[y], &["boxes", "scores"]);
-        let apart = Reshape {
-            shape: vec![1, 4, 4, 36],
-        };
+        let apart = Reshape { shape: vec![1, 4, 4, 36] };
         let b = n.named("dfl", apart, &[parts[0]]);
-        let whole = Reshape {
-            shape: vec![1, 16, 36],
-        };
+        let whole = Reshape { shape: vec![1, 16, 36] };
         let b = n.named("whole", whole, &[b]);
         n.concat(1, &[b, parts[1]])
     };
@@ -283,10 +260,7 @@ fn analyse_of_a_detection_tail_freezes_its_convolutions() {
     let prunable: Vec<&str> = groups.prunable().map(|g| g.name.as_str()).collect();
     assert_eq!(prunable, ["conv1"]);
     for name in ["conv3", "conv4"] {
-        assert_eq!(
-            groups.get(name).unwrap().frozen,
-            Some(FreezeReason::ModelBoundary)
-        );
+        assert_eq!(groups.get(name).unwrap().frozen, Some(FreezeReason::ModelBoundary));
     }
     let refused = PrunePlan::new(&graph, &groups, [("conv3".to_owned(), vec![0])].into());
     assert!(matches!(refused, Err(PruneError::FrozenGroup { .. })));
@@ -325,15 +299,9 @@ fn apply_twice_records_rows_of_the_original() {
     let plan = PrunePlan::new(&once, &groups, removed.into()).unwrap();
     let twice = apply(&once, &groups, &plan).unwrap();
     assert_eq!(twice.metadata[prune::KEPT_KEY], r#"{"conv1.weight":[2,4]}"#);
-    let member = Member {
-        value: twice.value_named("conv1.weight").unwrap(),
-        axis: 0,
-    };
+    let member = Member { value: twice.value_named("conv1.weight").unwrap(), axis: 0 };
     let dense = graph.constant(member.value).unwrap();
-    assert_eq!(
-        twice.constant(member.value).unwrap(),
-        &dense.take(0, &[2, 4]).unwrap()
-    );
+    assert_eq!(twice.constant(member.value).unwrap(), &dense.take(0, &[2, 4]).unwrap());
 }
 
 #[test]
@@ -342,28 +310,13 @@ fn plan_that_does_not_fit_is_refused() {
     let groups = analyse(&graph).unwrap();
     let new =
         |name: &str, c: Vec<usize>| PrunePlan::new(&graph, &groups, [(name.to_owned(), c)].into());
-    assert!(matches!(
-        new("none", vec![0]),
-        Err(PruneError::UnknownGroup { .. })
-    ));
-    assert!(matches!(
-        new("conv1", vec![6]),
-        Err(PruneError::BadChannel { channel: 6, .. })
-    ));
-    assert!(matches!(
-        new("conv1", vec![1, 1]),
-        Err(PruneError::BadChannel { channel: 1, .. })
-    ));
-    assert!(matches!(
-        new("conv1", (0..6).collect()),
-        Err(PruneError::NothingLeft { .. })
-    ));
+    assert!(matches!(new("none", vec![0]), Err(PruneError::UnknownGroup { .. })));
+    assert!(matches!(new("conv1", vec![6]), Err(PruneError::BadChannel { channel: 6, .. })));
+    assert!(matches!(new("conv1", vec![1, 1]), Err(PruneError::BadChannel { channel: 1, .. })));
+    assert!(matches!(new("conv1", (0..6).collect()), Err(PruneError::NothingLeft { .. })));
     let mut foreign = new("conv1", vec![2]).unwrap();
     foreign.layers.insert("conv1.weight".into(), vec![0]);
-    assert!(matches!(
-        apply(&graph, &groups, &foreign),
-        Err(PruneError::PlanMismatch { .. })
-    ));
+    assert!(matches!(apply(&graph, &groups, &foreign), Err(PruneError::PlanMismatch { .. })));
 }
 
 #[test]
@@ -376,12 +329,7 @@ fn absorb_means_of_constant_channels_keeps_the_function() {
     };
     let mut graph = build(block);
     let weight = graph.value_named("conv1.weight").unwrap();
-    let mut data = graph
-        .constant(weight)
-        .unwrap()
-        .as_slice::<f32>()
-        .unwrap()
-        .to_vec();
+    let mut data = graph.constant(weight).unwrap().as_slice::<f32>().unwrap().to_vec();
     data[..2 * 27].fill(0.0);
     let mut edit = graph.edit();
     edit.set_constant(weight, Tensor::new([6, 3, 3, 3], data).unwrap());
@@ -398,11 +346,7 @@ fn absorb_means_of_constant_channels_keeps_the_function() {
     let plan = PrunePlan::new(&graph, &groups, [("conv1".to_owned(), vec![0, 1])].into()).unwrap();
     let repaired = absorb_means(&graph, &groups, &plan, &means).unwrap();
     let dense = interpreter::run(&graph, &input).unwrap();
-    assert_close(
-        &interpreter::run(&repaired, &input).unwrap(),
-        &dense,
-        "repaired",
-    );
+    assert_close(&interpreter::run(&repaired, &input).unwrap(), &dense, "repaired");
     let short = means.into_keys().map(|v| (v, vec![0.0])).collect();
     assert!(matches!(
         absorb_means(&graph, &groups, &plan, &short),
@@ -418,13 +362,8 @@ fn quantized(n: &mut Net, x: ValueId) -> ValueId {
     let scale: Vec<f32> = (1..7).map(|i| i as f32 / 100.0).collect();
     let params = QuantParams::per_channel(0, scale, vec![0; 6], DataType::I8).unwrap();
     let weight = n.named("dequantize", DequantizeLinear { params }, &[quantized]);
-    let conv = Conv {
-        kernel_shape: [1; 2],
-        strides: [1; 2],
-        dilations: [1; 2],
-        pads: [0; 4],
-        group: 1,
-    };
+    let conv =
+        Conv { kernel_shape: [1; 2], strides: [1; 2], dilations: [1; 2], pads: [0; 4], group: 1 };
     let y = n.named("conv", conv, &[x, weight]);
     plain(n, y, [6, 4], 1)
 }
@@ -438,11 +377,7 @@ fn apply_to_dequantized_weights_cuts_their_scales() {
     let pruned = apply(&graph, &groups, &plan).unwrap();
     let input = [tensor(&[1, 3, 6, 6], 5, 2.0)];
     let expected = interpreter::run(&with_zero_columns(&graph, &groups, &plan), &input).unwrap();
-    assert_close(
-        &interpreter::run(&pruned, &input).unwrap(),
-        &expected,
-        "quantized",
-    );
+    assert_close(&interpreter::run(&pruned, &input).unwrap(), &expected, "quantized");
     let refused = (L1.score)(&graph, &groups, &Default::default());
     assert!(matches!(refused, Err(PruneError::WeightNotConstant { .. })));
 }

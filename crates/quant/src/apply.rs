@@ -22,13 +22,8 @@ pub fn apply(graph: &Graph, plan: &QuantPlan) -> Result<Graph, QuantError> {
         return Ok(quantized);
     }
     upgrade(&mut quantized)?;
-    let mut writer = Writer {
-        region: &region,
-        plan,
-        edit: graph.edit(),
-        written: 0,
-        real: BTreeMap::new(),
-    };
+    let mut writer =
+        Writer { region: &region, plan, edit: graph.edit(), written: 0, real: BTreeMap::new() };
     writer.activations()?;
     writer.silu();
     writer.weights()?;
@@ -44,10 +39,7 @@ fn upgrade(graph: &mut Graph) -> Result<(), QuantError> {
         return Ok(());
     }
     if let Some((_, node)) = graph.nodes().find(|(_, n)| matches!(n.op, Op::Opaque(_))) {
-        return Err(QuantError::Opset {
-            found: graph.opset,
-            node: node.name.clone(),
-        });
+        return Err(QuantError::Opset { found: graph.opset, node: node.name.clone() });
     }
     graph.opset = 13;
     Ok(())
@@ -57,9 +49,7 @@ fn upgrade(graph: &mut Graph) -> Result<(), QuantError> {
 fn share_constants(graph: &Graph) -> Edit {
     let mut edit = graph.edit();
     let mut first: Vec<(ValueId, &Tensor)> = Vec::new();
-    let constants = graph
-        .values()
-        .filter_map(|(v, value)| Some((v, value.constant.as_ref()?)));
+    let constants = graph.values().filter_map(|(v, value)| Some((v, value.constant.as_ref()?)));
     for (v, tensor) in constants.filter(|(v, _)| !graph.outputs().contains(v)) {
         match first.iter().find(|(_, t)| same_bits(t, tensor)) {
             Some(&(kept, _)) => edit.replace_uses(v, kept),
@@ -73,10 +63,9 @@ fn share_constants(graph: &Graph) -> Edit {
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {
     match (a.data(), b.data()) {
         _ if a.shape() != b.shape() => false,
-        (TensorData::F32(a), TensorData::F32(b)) => a
-            .iter()
-            .map(|x| x.to_bits())
-            .eq(b.iter().map(|x| x.to_bits())),
+        (TensorData::F32(a), TensorData::F32(b)) => {
+            a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+        }
         (TensorData::F64(_) | TensorData::F16(_) | TensorData::BF16(_), _) => false,
         (a, b) => a == b,
     }
@@ -100,17 +89,13 @@ impl Writer<'_> {
     fn dequantize(&mut self, q: ValueId, params: &QuantParams) -> ValueId {
         let name = format!("d{}", self.written);
         self.written += 1;
-        let op = DequantizeLinear {
-            params: params.clone(),
-        };
+        let op = DequantizeLinear { params: params.clone() };
         self.edit.node(&name, op, &[q], &[&name])[0]
     }
 
     fn round_trip(&mut self, v: ValueId, params: &QuantParams) -> ValueId {
         let name = format!("q{}", self.written);
-        let op = QuantizeLinear {
-            params: params.clone(),
-        };
+        let op = QuantizeLinear { params: params.clone() };
         let q = self.edit.node(&name, op, &[v], &[&name])[0];
         self.dequantize(q, params)
     }
@@ -121,28 +106,20 @@ impl Writer<'_> {
             .region
             .graph
             .constant(v)
-            .ok_or_else(|| QuantError::NotConstant {
-                value: value.clone(),
-            })?;
+            .ok_or_else(|| QuantError::NotConstant { value: value.clone() })?;
         let q = quantized(&value, tensor, params)?;
         let q = self.edit.constant(&format!("q{}", self.written), q);
         Ok(self.dequantize(q, params))
     }
 
     fn activations(&mut self) -> Result<(), QuantError> {
-        let named: BTreeMap<&str, ValueId> = self
-            .region
-            .graph
-            .values()
-            .map(|(v, x)| (x.name.as_str(), v))
-            .collect();
+        let named: BTreeMap<&str, ValueId> =
+            self.region.graph.values().map(|(v, x)| (x.name.as_str(), v)).collect();
         let mut planned = BTreeMap::new();
         for (name, params) in &self.plan.activations {
             let &v = named
                 .get(name.as_str())
-                .ok_or_else(|| QuantError::UnknownValue {
-                    value: name.clone(),
-                })?;
+                .ok_or_else(|| QuantError::UnknownValue { value: name.clone() })?;
             planned.insert(v, checked(name, params)?);
         }
         for (v, params) in planned {

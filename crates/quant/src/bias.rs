@@ -39,15 +39,9 @@ pub fn correct_biases(
                 None => continue,
             },
         };
-        let corrected: Vec<f32> = old
-            .iter()
-            .zip(&shift)
-            .map(|(b, s)| (b - s) as f32)
-            .collect();
-        let named = node
-            .inputs
-            .get(bias)
-            .map_or(format!("{name}_bias"), |&b| graph.value(b).name.clone());
+        let corrected: Vec<f32> = old.iter().zip(&shift).map(|(b, s)| (b - s) as f32).collect();
+        let named =
+            node.inputs.get(bias).map_or(format!("{name}_bias"), |&b| graph.value(b).name.clone());
         let corrected = edit.constant(&format!("{named}_corrected"), Tensor::vector(corrected));
         let mut inputs = node.inputs.clone();
         inputs.truncate(bias);

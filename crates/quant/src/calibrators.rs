@@ -30,13 +30,8 @@ pub struct Alternative {
 }
 
 /// All calibrators.
-pub const CALIBRATORS: &[&Calibrator] = &[
-    &min_max::MIN_MAX,
-    &percentile::PERCENTILE,
-    &mse::MSE,
-    &entropy::ENTROPY,
-    &auto::AUTO,
-];
+pub const CALIBRATORS: &[&Calibrator] =
+    &[&min_max::MIN_MAX, &percentile::PERCENTILE, &mse::MSE, &entropy::ENTROPY, &auto::AUTO];
 
 ir::choices!(Calibrator, "calibrator", CALIBRATORS);
 

@@ -56,10 +56,7 @@ pub fn channel_scales(ranges: &[Range]) -> ChannelScales {
     let width = |r: &Range| r.width().max(1e-6);
     // Noise of a step, relative to the channel's width: `step / (s * width)` squared.
     let noise = |step: f64, s: f64, r: &Range| (step / (s * width(r))).powi(2);
-    let whole = ranges
-        .iter()
-        .copied()
-        .fold(Range::new(0.0, 0.0), Range::union);
+    let whole = ranges.iter().copied().fold(Range::new(0.0, 0.0), Range::union);
     let before: f64 = ranges.iter().map(|r| noise(whole.width(), 1.0, r)).sum();
     let mut best = (before, vec![1.0; ranges.len()]);
     for lower in LOWER_ENDS {
@@ -69,11 +66,7 @@ pub fn channel_scales(ranges: &[Range]) -> ChannelScales {
         };
         let scales: Vec<f64> = ranges.iter().map(factor).collect();
         let step = 1.0 + f64::from(lower);
-        let after = ranges
-            .iter()
-            .zip(&scales)
-            .map(|(r, &s)| noise(step, s, r))
-            .sum();
+        let after = ranges.iter().zip(&scales).map(|(r, &s)| noise(step, s, r)).sum();
         if after < best.0 {
             best = (after, scales);
         }
@@ -103,26 +96,14 @@ pub fn equalize(
     for (&v, scale) in scales {
         let name = &graph.value(v).name;
         if !allowed.contains(&v) {
-            return Err(QuantError::UnknownValue {
-                value: name.clone(),
-            });
+            return Err(QuantError::UnknownValue { value: name.clone() });
         }
         let found = graph.ty(v)?.shape.get(1).copied().unwrap_or(0);
         if found != scale.len() {
             let expected = scale.len();
-            return Err(at(name)(ir::OpError::AxisLength {
-                input: 0,
-                axis: 1,
-                expected,
-                found,
-            }));
+            return Err(at(name)(ir::OpError::AxisLength { input: 0, axis: 1, expected, found }));
         }
-        Equalizer {
-            graph,
-            edit: &mut edit,
-            scale,
-        }
-        .value(v, target)?;
+        Equalizer { graph, edit: &mut edit, scale }.value(v, target)?;
     }
     let mut scaled = graph.clone();
     scaled.apply(edit)?;
@@ -144,30 +125,20 @@ impl Equalizer<'_> {
         let name = &self.graph.value(v).name;
         let scaled = match (&node.op, conv) {
             (
-                Op::Unary(Unary {
-                    kind: UnaryKind::Relu | UnaryKind::LeakyRelu { .. },
-                }),
+                Op::Unary(Unary { kind: UnaryKind::Relu | UnaryKind::LeakyRelu { .. } }),
                 Some(conv),
             ) => {
                 self.scale_conv(conv)?;
                 v
             }
-            (
-                Op::Unary(Unary {
-                    kind: UnaryKind::Silu,
-                }),
-                Some(conv),
-            ) if target.split_silu => {
+            (Op::Unary(Unary { kind: UnaryKind::Silu }), Some(conv)) if target.split_silu => {
                 self.scale_conv(conv)?;
                 let z = node.inputs[0];
                 let gate = self.times(&format!("{name}_gate"), z, &inverse);
                 let sigmoid = format!("{name}_sigmoid");
-                let gate = self
-                    .edit
-                    .node(&sigmoid, UnaryKind::Sigmoid, &[gate], &[&sigmoid])[0];
+                let gate = self.edit.node(&sigmoid, UnaryKind::Sigmoid, &[gate], &[&sigmoid])[0];
                 let product = format!("{name}_scaled");
-                self.edit
-                    .node(&product, BinaryKind::Mul, &[z, gate], &[&product])[0]
+                self.edit.node(&product, BinaryKind::Mul, &[z, gate], &[&product])[0]
             }
             _ => {
                 let scale = self.scale;
@@ -208,15 +179,11 @@ impl Equalizer<'_> {
     /// A new constant: each run of `row` elements multiplied by its factor.
     fn scaled_rows(&mut self, v: ValueId, by: &[f32], row: usize) -> Result<ValueId, QuantError> {
         let name = &self.graph.value(v).name;
-        let tensor = self
-            .graph
-            .constant(v)
-            .expect("checked when the convolution was chosen");
+        let tensor = self.graph.constant(v).expect("checked when the convolution was chosen");
         let elements = tensor.to_f64().map_err(at(name))?;
         let rows = elements.chunks(row.max(1)).zip(by);
-        let scaled: Vec<f64> = rows
-            .flat_map(|(row, &s)| row.iter().map(move |w| w * f64::from(s)))
-            .collect();
+        let scaled: Vec<f64> =
+            rows.flat_map(|(row, &s)| row.iter().map(move |w| w * f64::from(s))).collect();
         let scaled = Tensor::from_f64(tensor.dtype(), tensor.shape(), &scaled).map_err(at(name))?;
         Ok(self.edit.constant(&format!("{name}_scaled"), scaled))
     }
@@ -226,8 +193,7 @@ impl Equalizer<'_> {
         let shape = [1, by.len(), 1, 1];
         let factors = Tensor::new(shape, by.to_vec()).expect("as many factors as the shape says");
         let factors = self.edit.constant(&format!("{name}_factors"), factors);
-        self.edit
-            .node(name, BinaryKind::Mul, &[x, factors], &[name])[0]
+        self.edit.node(name, BinaryKind::Mul, &[x, factors], &[name])[0]
     }
 }
 

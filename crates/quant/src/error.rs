@@ -22,11 +22,7 @@ pub enum QuantError {
     #[error("value `{value}`: range [{min}, {max}] is not finite or not in order")]
     BadRange { value: String, min: f32, max: f32 },
     #[error("weight `{value}`: element {index} is {found}")]
-    NonFiniteWeight {
-        value: String,
-        index: usize,
-        found: f64,
-    },
+    NonFiniteWeight { value: String, index: usize, found: f64 },
     #[error("value `{value}` is planned as a weight and is not a constant")]
     NotConstant { value: String },
     #[error("parameters of value `{value}`: {cause}")]

@@ -48,9 +48,7 @@ impl PatchMoments {
         let extent = |axis: usize, length: usize| {
             let window = self.conv.dilations[axis] * (self.conv.kernel_shape[axis] - 1) + 1;
             let padded = length + self.conv.pads[axis] + self.conv.pads[axis + 2];
-            (padded + 1)
-                .saturating_sub(window)
-                .div_ceil(self.conv.strides[axis])
+            (padded + 1).saturating_sub(window).div_ceil(self.conv.strides[axis])
         };
         let (rows, columns) = (extent(0, height), extent(1, width));
         let positions = rows * columns;
@@ -87,11 +85,7 @@ impl PatchMoments {
             };
             let (y, x) = (place(0, tap / kernel_width), place(1, tap % kernel_width));
             let inside = y < height && x < width;
-            *out = if inside {
-                data[(channel * height + y) * width + x]
-            } else {
-                0.0
-            };
+            *out = if inside { data[(channel * height + y) * width + x] } else { 0.0 };
         }
     }
 
@@ -131,9 +125,7 @@ impl PatchMoments {
         match channels {
             Some(means) if means.len() * taps == self.conv.group * self.size => {
                 let first = group * self.size / taps;
-                (0..self.size)
-                    .map(|i| f64::from(means[first + i / taps]))
-                    .collect()
+                (0..self.size).map(|i| f64::from(means[first + i / taps])).collect()
             }
             _ => self.mean(group),
         }

@@ -24,11 +24,7 @@ pub struct QuantPlan {
 impl QuantPlan {
     /// A plan that leaves everything float.
     pub fn empty(target: &'static Target) -> Self {
-        Self {
-            target,
-            activations: BTreeMap::new(),
-            weights: BTreeMap::new(),
-        }
+        Self { target, activations: BTreeMap::new(), weights: BTreeMap::new() }
     }
 }
 
@@ -76,14 +72,8 @@ fn plan_weights(
         let QuantFacts::Weighted { bias, .. } = node.op.quant_facts() else {
             continue;
         };
-        let bias = node
-            .inputs
-            .get(bias)
-            .and_then(|&b| region.graph.constant(b));
-        let x_scale = plan
-            .activations
-            .get(name(node.inputs[0]))
-            .map(|p| p.scale()[0]);
+        let bias = node.inputs.get(bias).and_then(|&b| region.graph.constant(b));
+        let x_scale = plan.activations.get(name(node.inputs[0])).map(|p| p.scale()[0]);
         let bias = match bias.filter(|_| target.integer_bias) {
             Some(b) => Some(b.to_f64().map_err(at(&node.name))?),
             None => None,
@@ -146,15 +136,10 @@ impl SharedRanges {
     ) -> Result<Self, QuantError> {
         let mut own = BTreeMap::new();
         let consumers = graph.consumers();
-        for v in points
-            .iter()
-            .map(|p| p.range_of)
-            .filter(|v| !graph.inputs().contains(v))
-        {
+        for v in points.iter().map(|p| p.range_of).filter(|v| !graph.inputs().contains(v)) {
             let value = || graph.value(v).name.clone();
-            let &range = ranges
-                .get(&v)
-                .ok_or_else(|| QuantError::MissingRange { value: value() })?;
+            let &range =
+                ranges.get(&v).ok_or_else(|| QuantError::MissingRange { value: value() })?;
             if !range.is_valid() {
                 return Err(QuantError::BadRange {
                     value: value(),
@@ -171,11 +156,7 @@ impl SharedRanges {
     /// The common range; `None` for inputs of the model.
     fn range(&self, v: ValueId) -> Option<Range> {
         let group = self.group.get(&v)?;
-        let members = self
-            .group
-            .iter()
-            .filter(|(_, g)| *g == group)
-            .map(|(m, _)| self.own[m]);
+        let members = self.group.iter().filter(|(_, g)| *g == group).map(|(m, _)| self.own[m]);
         members.reduce(Range::union)
     }
 
@@ -183,11 +164,7 @@ impl SharedRanges {
     fn share(&mut self, region: &Region<'_>, points: &[QuantizationPoint]) -> BTreeSet<ValueId> {
         let planned: BTreeSet<ValueId> = points.iter().map(|p| p.value).collect();
         let mut shared = BTreeSet::new();
-        for output in region
-            .nodes()
-            .flat_map(|(_, n)| &n.outputs)
-            .filter(|v| planned.contains(v))
-        {
+        for output in region.nodes().flat_map(|(_, n)| &n.outputs).filter(|v| planned.contains(v)) {
             let Some(node) = region.joined(*output) else {
                 continue;
             };
@@ -198,10 +175,7 @@ impl SharedRanges {
             let Some(groups) = groups else { continue };
             if self.close(&groups) {
                 let first = *groups.first().expect("a Concat has inputs");
-                self.group
-                    .values_mut()
-                    .filter(|g| groups.contains(g))
-                    .for_each(|g| *g = first);
+                self.group.values_mut().filter(|g| groups.contains(g)).for_each(|g| *g = first);
                 shared.insert(*output);
             }
         }
@@ -215,11 +189,7 @@ impl SharedRanges {
             .filter(|(_, g)| groups.contains(g))
             .map(|(m, _)| self.own[m])
             .collect();
-        let common = members
-            .iter()
-            .copied()
-            .reduce(Range::union)
-            .map_or(0.0, Range::width);
+        let common = members.iter().copied().reduce(Range::union).map_or(0.0, Range::width);
         members.iter().all(|r| common <= SHARE_WITHIN * r.width())
     }
 }

@@ -15,14 +15,8 @@ pub struct QuantizationPoint {
 }
 
 /// What names of operators contain that compute with quantized values, whichever tool they are of.
-const INTEGER_OPERATORS: &[&str] = &[
-    "Quantize",
-    "Dequantize",
-    "QLinear",
-    "QGemm",
-    "Integer",
-    "QAttention",
-];
+const INTEGER_OPERATORS: &[&str] =
+    &["Quantize", "Dequantize", "QLinear", "QGemm", "Integer", "QAttention"];
 
 /// Checks that nothing in a graph is quantized yet: what is can be neither pruned nor quantized again.
 ///
@@ -78,14 +72,15 @@ impl<'a> Region<'a> {
 
     /// Convolutions before the tail whose weight is constant, with the weight's input position.
     pub(crate) fn weighted(&self) -> impl Iterator<Item = (NodeId, &'a Node, usize)> {
-        self.nodes()
-            .filter_map(|(id, node)| match node.op.quant_facts() {
-                // Weights whose output channels are not axis 0 (ConvTranspose, MatMul) stay float.
-                QuantFacts::Weighted {
-                    weight, axis: 0, ..
-                } if self.is_float_constant(node.inputs[weight]) => Some((id, node, weight)),
-                _ => None,
-            })
+        self.nodes().filter_map(|(id, node)| match node.op.quant_facts() {
+            // Weights whose output channels are not axis 0 (ConvTranspose, MatMul) stay float.
+            QuantFacts::Weighted { weight, axis: 0, .. }
+                if self.is_float_constant(node.inputs[weight]) =>
+            {
+                Some((id, node, weight))
+            }
+            _ => None,
+        })
     }
 
     /// Consumers before the tail.
@@ -95,9 +90,7 @@ impl<'a> Region<'a> {
     }
 
     fn is_float_constant(&self, v: ValueId) -> bool {
-        self.graph
-            .constant(v)
-            .is_some_and(|t| t.dtype() == DataType::F32)
+        self.graph.constant(v).is_some_and(|t| t.dtype() == DataType::F32)
     }
 
     fn is_activation(&self, v: ValueId) -> bool {
@@ -128,10 +121,7 @@ impl<'a> Region<'a> {
 
     /// The node that joins its inputs into `v`, if that is what `v` is.
     pub(crate) fn joined(&self, v: ValueId) -> Option<&'a Node> {
-        let id = self
-            .graph
-            .producer(v)
-            .filter(|id| !self.tail.contains(id))?;
+        let id = self.graph.producer(v).filter(|id| !self.tail.contains(id))?;
         let node = self.graph.node(id);
         (node.op.quant_facts() == QuantFacts::JoinsInputs).then_some(node)
     }
@@ -139,10 +129,8 @@ impl<'a> Region<'a> {
     /// What convolutions read, and what is joined into it.
     fn convolution_inputs(&self) -> BTreeSet<ValueId> {
         let mut stored = BTreeSet::new();
-        let mut todo: Vec<ValueId> = self
-            .weighted()
-            .map(|(_, node, _)| self.root(node.inputs[0]))
-            .collect();
+        let mut todo: Vec<ValueId> =
+            self.weighted().map(|(_, node, _)| self.root(node.inputs[0])).collect();
         while let Some(v) = todo.pop() {
             if !self.is_activation(v) || !stored.insert(v) {
                 continue;
@@ -156,9 +144,9 @@ impl<'a> Region<'a> {
 
     fn has_integer_kernel(&self, node: &Node, has_kernel: fn(UnaryKind) -> bool) -> bool {
         match node.op.quant_facts() {
-            QuantFacts::Weighted {
-                weight, axis: 0, ..
-            } => self.is_float_constant(node.inputs[weight]),
+            QuantFacts::Weighted { weight, axis: 0, .. } => {
+                self.is_float_constant(node.inputs[weight])
+            }
             QuantFacts::SharesInput => self.is_activation(node.inputs[0]),
             QuantFacts::JoinsInputs | QuantFacts::ElementWise => {
                 node.inputs.iter().all(|&v| self.is_activation(v))
@@ -177,16 +165,9 @@ impl<'a> Region<'a> {
         fuses: fn(UnaryKind) -> bool,
     ) -> BTreeSet<ValueId> {
         let mut found = BTreeSet::new();
-        for (_, node) in self
-            .nodes()
-            .filter(|(_, n)| self.has_integer_kernel(n, has_kernel))
-        {
+        for (_, node) in self.nodes().filter(|(_, n)| self.has_integer_kernel(n, has_kernel)) {
             found.extend(
-                node.inputs
-                    .iter()
-                    .chain(&node.outputs)
-                    .copied()
-                    .filter(|&v| self.is_activation(v)),
+                node.inputs.iter().chain(&node.outputs).copied().filter(|&v| self.is_activation(v)),
             );
         }
         let is_fused =
@@ -220,9 +201,6 @@ pub(crate) fn region_points(region: &Region<'_>, target: &Target) -> Vec<Quantiz
     };
     values
         .into_iter()
-        .map(|value| QuantizationPoint {
-            value,
-            range_of: region.root(value),
-        })
+        .map(|value| QuantizationPoint { value, range_of: region.root(value) })
         .collect()
 }

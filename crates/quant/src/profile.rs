@@ -87,11 +87,8 @@ impl Profile {
         let share = (100.0 - percentile.clamp(0.0, 100.0)) / 100.0 / ends;
         let dropped = ((self.count as f64 * share) as u64).min(self.count.saturating_sub(1));
         let upper = self.positive.upper_edge(dropped).unwrap_or(0.0);
-        let lower = if one_sided {
-            seen.min
-        } else {
-            -self.negative.upper_edge(dropped).unwrap_or(0.0)
-        };
+        let lower =
+            if one_sided { seen.min } else { -self.negative.upper_edge(dropped).unwrap_or(0.0) };
         Some(Range::new(lower.max(seen.min), upper.min(seen.max)).with_zero())
     }
 

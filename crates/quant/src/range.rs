@@ -70,11 +70,7 @@ impl Range {
     pub fn u8_params(self) -> Result<QuantParams, OpError> {
         let step = (self.width() / 255.0) as f32;
         // A tensor that is 0 everywhere has no width; any scale represents it.
-        let scale = if step < f32::MIN_POSITIVE {
-            1.0 / 255.0
-        } else {
-            step
-        };
+        let scale = if step < f32::MIN_POSITIVE { 1.0 / 255.0 } else { step };
         let zero = (-f64::from(self.with_zero().min) / f64::from(scale)).round_ties_even();
         QuantParams::per_tensor(scale, zero.clamp(0.0, 255.0) as i32, DataType::U8)
     }
@@ -86,14 +82,9 @@ mod tests {
 
     #[test]
     fn u8_params_of_any_range_represent_zero_exactly() {
-        for (min, max) in [
-            (-0.2785, 7.3),
-            (0.5, 2.0),
-            (-4.0, -1.0),
-            (0.0, 0.0),
-            (-1e30, 1e30),
-            (0.0, 1e-40),
-        ] {
+        for (min, max) in
+            [(-0.2785, 7.3), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0), (-1e30, 1e30), (0.0, 1e-40)]
+        {
             let p = Range::new(min, max).u8_params().unwrap();
             assert_eq!(p.dequantize(0, p.quantize(0, 0.0)), 0.0, "[{min}, {max}]");
             for x in [min, max] {

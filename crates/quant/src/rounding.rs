@@ -95,9 +95,7 @@ fn round_tensor(
     let mut shift = vec![0.0; outputs];
     for group in 0..groups {
         let mean = moments.mean_of(group, means);
-        let factors = moments
-            .covariance(group, DAMPING)
-            .and_then(|c| UnitUpper::factor(c, size));
+        let factors = moments.covariance(group, DAMPING).and_then(|c| UnitUpper::factor(c, size));
         let rows = group * outputs / groups..(group + 1) * outputs / groups;
         for (o, shift) in rows.clone().zip(&mut shift[rows]) {
             let row = o * size..(o + 1) * size;

@@ -42,11 +42,7 @@ fn share(graph: &Graph, counts: &dyn Fn(Grid<'_>) -> bool) -> f64 {
             grids.extend(node.outputs.iter().map(|&v| (v, params)));
         }
     }
-    if macs == 0 {
-        0.0
-    } else {
-        macs as f64 / graph.macs() as f64
-    }
+    if macs == 0 { 0.0 } else { macs as f64 / graph.macs() as f64 }
 }
 
 /// The grid on which a node's outputs lie, if they are quantized.

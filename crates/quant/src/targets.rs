@@ -42,11 +42,7 @@ pub const BUILTIN: Target = Target {
 
 /// Our runtime on CPUs without VNNI: there it is exact with any weights, and faster with those of 7 bits, two of whose
 /// products with `u8` values an i16 holds.
-pub const BUILTIN_AVX2: Target = Target {
-    name: "builtin-avx2",
-    largest_weight: 64,
-    ..BUILTIN
-};
+pub const BUILTIN_AVX2: Target = Target { name: "builtin-avx2", largest_weight: 64, ..BUILTIN };
 
 /// ONNX Runtime on CPU: QLinearConv forms only where Q follows Conv at once, and Relu is dropped where the quantized values
 /// after it start at 0.
@@ -55,10 +51,7 @@ pub const ONNXRUNTIME: Target = Target {
     name: "onnxruntime",
     placement: Placement::Operators {
         has_kernel: |kind| {
-            matches!(
-                kind,
-                UnaryKind::Sigmoid | UnaryKind::Silu | UnaryKind::LeakyRelu { .. }
-            )
+            matches!(kind, UnaryKind::Sigmoid | UnaryKind::Silu | UnaryKind::LeakyRelu { .. })
         },
         fuses: |kind| kind == UnaryKind::Relu,
     },
@@ -69,11 +62,8 @@ pub const ONNXRUNTIME: Target = Target {
 
 /// ONNX Runtime on CPUs without VNNI, where two products with weights of 8 bits saturate their sum of 16 bits.
 /// Source: onnxruntime.ai/docs/performance/model-optimizations/quantization.html, `reduce_range`.
-pub const ONNXRUNTIME_AVX2: Target = Target {
-    name: "onnxruntime-avx2",
-    largest_weight: 64,
-    ..ONNXRUNTIME
-};
+pub const ONNXRUNTIME_AVX2: Target =
+    Target { name: "onnxruntime-avx2", largest_weight: 64, ..ONNXRUNTIME };
 
 /// All targets.
 pub const TARGETS: &[&Target] = &[&BUILTIN, &BUILTIN_AVX2, &ONNXRUNTIME, &ONNXRUNTIME_AVX2];

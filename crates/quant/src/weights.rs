@@ -4,10 +4,7 @@ use ir::{DataType, OpError, QuantParams, Tensor};
 
 /// Adds the value's name to a complaint.
 pub(crate) fn at(value: &str) -> impl Fn(OpError) -> QuantError + '_ {
-    |cause| QuantError::Params {
-        value: value.to_owned(),
-        cause: Box::new(cause),
-    }
+    |cause| QuantError::Params { value: value.to_owned(), cause: Box::new(cause) }
 }
 
 /// Largest magnitude in each channel of axis 0.
@@ -73,12 +70,7 @@ pub(crate) fn quantized(
     let channels = params.scale().len();
     let found = tensor.shape().first().copied().unwrap_or(1);
     if let Some(axis) = params.axis().filter(|&a| a != 0 || found != channels) {
-        return Err(at(value)(OpError::AxisLength {
-            input: 0,
-            axis,
-            expected: channels,
-            found,
-        }));
+        return Err(at(value)(OpError::AxisLength { input: 0, axis, expected: channels, found }));
     }
     let elements = tensor.to_f64().map_err(at(value))?;
     let filter = (elements.len() / channels.max(1)).max(1);
@@ -86,14 +78,9 @@ pub(crate) fn quantized(
         .iter()
         .enumerate()
         .map(|(i, &w)| {
-            f64::from(params.quantize(
-                if params.axis().is_some() {
-                    i / filter
-                } else {
-                    0
-                },
-                w as f32,
-            ))
+            f64::from(
+                params.quantize(if params.axis().is_some() { i / filter } else { 0 }, w as f32),
+            )
         })
         .collect();
     Tensor::from_f64(params.dtype(), tensor.shape(), &quantized).map_err(at(value))

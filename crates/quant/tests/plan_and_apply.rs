@@ -23,10 +23,7 @@ fn conv(e: &mut Edit, name: &str, x: ValueId, [o, i, k]: [usize; 3]) -> ValueId 
         .iter()
         .map(|w| (w - 0.45) * 0.8)
         .collect();
-    let w = e.constant(
-        &format!("{name}.w"),
-        Tensor::new([o, i, k, k], weights).unwrap(),
-    );
+    let w = e.constant(&format!("{name}.w"), Tensor::new([o, i, k, k], weights).unwrap());
     let b = e.constant(&format!("{name}.b"), Tensor::vector(noise(o, 3)));
     let op = Conv {
         kernel_shape: [k; 2],
@@ -50,20 +47,12 @@ fn network() -> Graph {
     let x = e.input("images", TensorType::new(DataType::F32, [1, 3, 8, 8]));
     let y = conv(&mut e, "stem", x, [8, 3, 3]);
     let y = silu(&mut e, "stem_act", y);
-    let split = Split {
-        axis: 1,
-        sizes: vec![4, 4],
-    };
+    let split = Split { axis: 1, sizes: vec![4, 4] };
     let halves = e.node("split", split, &[y], &["a", "b"]);
     let z = conv(&mut e, "block", halves[1], [4, 4, 3]);
     let z = silu(&mut e, "block_act", z);
     let z = e.node("add", BinaryKind::Add, &[halves[1], z], &["sum"])[0];
-    let y = e.node(
-        "concat",
-        Concat { axis: 1 },
-        &[halves[0], halves[1], z],
-        &["joined"],
-    )[0];
+    let y = e.node("concat", Concat { axis: 1 }, &[halves[0], halves[1], z], &["joined"])[0];
     let y = conv(&mut e, "merge", y, [8, 12, 1]);
     let y = silu(&mut e, "merge_act", y);
     let pool = MaxPool {
@@ -76,15 +65,7 @@ fn network() -> Graph {
     let p = e.node("pool", pool, &[y], &["pooled"])[0];
     let y = e.node("sppf", Concat { axis: 1 }, &[y, p], &["pyramid"])[0];
     let y = conv(&mut e, "head", y, [4, 16, 1]);
-    let y = e.node(
-        "softmax",
-        Softmax {
-            axis: 1,
-            coerced: vec![],
-        },
-        &[y],
-        &["bins"],
-    )[0];
+    let y = e.node("softmax", Softmax { axis: 1, coerced: vec![] }, &[y], &["bins"])[0];
     let y = conv(&mut e, "dfl", y, [1, 4, 1]);
     let y = e.node("score", UnaryKind::Sigmoid, &[y], &["output0"])[0];
     e.output(y);
@@ -93,10 +74,7 @@ fn network() -> Graph {
 }
 
 fn image() -> Tensor {
-    let pixels = noise(3 * 64, 11)
-        .iter()
-        .map(|x| (x * 255.0).round() / 255.0)
-        .collect();
+    let pixels = noise(3 * 64, 11).iter().map(|x| (x * 255.0).round() / 255.0).collect();
     Tensor::new([1, 3, 8, 8], pixels).unwrap()
 }
 
@@ -121,17 +99,11 @@ fn quantized(graph: &Graph, target: &'static Target) -> (QuantPlan, Graph) {
 }
 
 fn node<'a>(graph: &'a Graph, name: &str) -> &'a Node {
-    graph
-        .nodes()
-        .map(|(_, n)| n)
-        .find(|n| n.name == name)
-        .unwrap()
+    graph.nodes().map(|(_, n)| n).find(|n| n.name == name).unwrap()
 }
 
 fn is_dequantized(graph: &Graph, v: ValueId) -> bool {
-    graph
-        .producer(v)
-        .is_some_and(|id| matches!(graph.node(id).op, Op::DequantizeLinear(_)))
+    graph.producer(v).is_some_and(|id| matches!(graph.node(id).op, Op::DequantizeLinear(_)))
 }
 
 #[test]
@@ -139,9 +111,7 @@ fn apply_on_every_target_stays_close_to_float() {
     let graph = network();
     let head = |g: &Graph| {
         let v = node(g, "head").outputs[0];
-        interpreter::run_all(g, &[image()]).unwrap()[&v]
-            .to_f64()
-            .unwrap()
+        interpreter::run_all(g, &[image()]).unwrap()[&v].to_f64().unwrap()
     };
     let float = head(&graph);
     for target in TARGETS {
@@ -181,19 +151,11 @@ fn apply_on_every_target_gives_convolutions_codes_and_leaves_the_tail_float() {
     for target in TARGETS {
         let (_, q) = quantized(&graph, target);
         let expected = 1.0 - dfl as f64 / graph.macs() as f64;
-        assert!(
-            (int8_macs_share(&q) - expected).abs() < 1e-12,
-            "{}",
-            target.name
-        );
+        assert!((int8_macs_share(&q) - expected).abs() < 1e-12, "{}", target.name);
         assert_eq!(int8_macs_share(&graph), 0.0);
         for name in ["stem", "block", "merge", "head"] {
             let n = node(&q, name);
-            assert!(
-                is_dequantized(&q, n.inputs[1]),
-                "{}: weight of {name}",
-                target.name
-            );
+            assert!(is_dequantized(&q, n.inputs[1]), "{}: weight of {name}", target.name);
             assert_eq!(
                 is_dequantized(&q, n.inputs[2]),
                 target.integer_bias,
@@ -209,13 +171,7 @@ fn apply_on_every_target_gives_convolutions_codes_and_leaves_the_tail_float() {
                 target.name,
                 n.name
             );
-            assert_ne!(
-                n.op.quant_facts(),
-                QuantFacts::Boundary,
-                "{}: {}",
-                target.name,
-                n.name
-            );
+            assert_ne!(n.op.quant_facts(), QuantFacts::Boundary, "{}: {}", target.name, n.name);
         }
     }
 }
@@ -226,10 +182,7 @@ fn plan_for_builtin_has_one_site_for_each_stored_tensor() {
     let (plan, q) = quantized(&graph, &quant::BUILTIN);
     let names: Vec<&str> = plan.activations.keys().map(String::as_str).collect();
     let without_concat: Vec<&str> = names.iter().copied().filter(|n| *n != "joined").collect();
-    assert_eq!(
-        without_concat,
-        ["images", "merge_act.y", "stem_act.y", "sum"]
-    );
+    assert_eq!(without_concat, ["images", "merge_act.y", "stem_act.y", "sum"]);
     assert!(!is_dequantized(&q, node(&q, "stem_act").inputs[0]));
     assert_eq!(node(&q, "stem_act").op.op_type(), "Silu");
 }
@@ -240,19 +193,14 @@ fn plan_for_onnxruntime_quantizes_before_the_activation_and_shares_parameters() 
     let (plan, q) = quantized(&graph, &quant::ONNXRUNTIME);
     let p = |name: &str| plan.activations[name].clone();
     assert_eq!((p("a"), p("b")), (p("stem_act.y"), p("stem_act.y")));
-    assert_eq!(
-        (p("pooled"), p("pyramid")),
-        (p("merge_act.y"), p("merge_act.y"))
-    );
+    assert_eq!((p("pooled"), p("pyramid")), (p("merge_act.y"), p("merge_act.y")));
     assert!(!plan.activations.contains_key("head.y"));
     let mul = node(&q, "stem_act");
     assert_eq!(mul.op.op_type(), "Mul");
     assert!(mul.inputs.iter().all(|&v| is_dequantized(&q, v)));
     assert!(node(&q, "split").outputs.iter().all(|v| {
         let readers = &q.consumers()[v];
-        readers
-            .iter()
-            .all(|(id, _)| matches!(q.node(*id).op, Op::QuantizeLinear(_)))
+        readers.iter().all(|(id, _)| matches!(q.node(*id).op, Op::QuantizeLinear(_)))
     }));
 }
 
@@ -267,11 +215,7 @@ fn plan_where_concat_inputs_are_close_drops_the_concat() {
         ranges.insert(id("joined"), Range::new(-0.2, sum));
         let plan = plan(&graph, &ranges, &pixel_params(), &quant::BUILTIN).unwrap();
         assert_eq!(!plan.activations.contains_key("joined"), dropped, "{sum}");
-        assert_eq!(
-            plan.activations["stem_act.y"] == plan.activations["sum"],
-            dropped,
-            "{sum}"
-        );
+        assert_eq!(plan.activations["stem_act.y"] == plan.activations["sum"], dropped, "{sum}");
         let share = int8_macs_share(&apply(&graph, &plan).unwrap());
         assert!(share > 0.95, "{sum}: {share}");
     }
@@ -285,10 +229,7 @@ fn plan_as_json_reads_back_equal_and_empty_plan_changes_nothing() {
         let (plan, q) = quantized(&graph, target);
         let back: QuantPlan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
         assert_eq!(show(&apply(&graph, &back).unwrap()), show(&q));
-        assert_eq!(
-            show(&apply(&graph, &QuantPlan::empty(target)).unwrap()),
-            show(&graph)
-        );
+        assert_eq!(show(&apply(&graph, &QuantPlan::empty(target)).unwrap()), show(&graph));
     }
 }
 
@@ -298,11 +239,7 @@ fn apply_weights_come_back_within_half_a_step() {
     let (plan, q) = quantized(&graph, &quant::BUILTIN);
     let all = interpreter::run_all(&q, &[image()]).unwrap();
     for name in ["stem", "head"] {
-        let w = graph
-            .constant(node(&graph, name).inputs[1])
-            .unwrap()
-            .to_f64()
-            .unwrap();
+        let w = graph.constant(node(&graph, name).inputs[1]).unwrap().to_f64().unwrap();
         let back = all[&node(&q, name).inputs[1]].to_f64().unwrap();
         let scale = plan.weights[&format!("{name}.w")].scale();
         for (i, (a, b)) in w.iter().zip(back).enumerate() {
@@ -320,39 +257,26 @@ fn plan_of_a_bad_graph_or_range_names_the_culprit() {
     let mut ranges = observed(&graph);
     ranges.remove(&value);
     let missing = plan(&graph, &ranges, &pixel_params(), target);
-    assert_eq!(
-        missing,
-        Err(QuantError::MissingRange {
-            value: "sum".into()
-        })
-    );
+    assert_eq!(missing, Err(QuantError::MissingRange { value: "sum".into() }));
     ranges.insert(value, Range::new(0.0, f32::NAN));
     assert!(matches!(
         plan(&graph, &ranges, &pixel_params(), target),
         Err(QuantError::BadRange { .. })
     ));
     let (good, q) = quantized(&graph, target);
-    assert!(matches!(
-        quantization_points(&q, target),
-        Err(QuantError::AlreadyQuantized { .. })
-    ));
+    assert!(matches!(quantization_points(&q, target), Err(QuantError::AlreadyQuantized { .. })));
     let mut unknown = good.clone();
     unknown.activations.insert("nothing".into(), pixel_params());
     assert_eq!(
         apply(&graph, &unknown).err(),
-        Some(QuantError::UnknownValue {
-            value: "nothing".into()
-        })
+        Some(QuantError::UnknownValue { value: "nothing".into() })
     );
     let written = serde_json::to_string(&good).unwrap();
     let unknown = written.replace("\"builtin\"", "\"other\"");
     assert_ne!(written, unknown);
     assert_eq!(serde_json::from_str::<QuantPlan>(&written).unwrap(), good);
     let error = serde_json::from_str::<QuantPlan>(&unknown).unwrap_err();
-    assert!(
-        error.to_string().contains("unknown target `other`"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("unknown target `other`"), "{error}");
 }
 
 #[test]
@@ -361,19 +285,11 @@ fn quantization_points_with_batch_normalization_left_name_the_node() {
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 2, 4, 4]));
     let p = e.constant("p", Tensor::vector(vec![1.0f32; 2]));
-    let y = e.node(
-        "bn",
-        BatchNormalization { epsilon: 1e-3 },
-        &[x, p, p, p, p],
-        &["y"],
-    )[0];
+    let y = e.node("bn", BatchNormalization { epsilon: 1e-3 }, &[x, p, p, p, p], &["y"])[0];
     e.output(y);
     graph.apply(e).unwrap();
     let error = quantization_points(&graph, &quant::BUILTIN).unwrap_err();
-    assert_eq!(
-        error,
-        QuantError::UnfoldedBatchNormalization { node: "bn".into() }
-    );
+    assert_eq!(error, QuantError::UnfoldedBatchNormalization { node: "bn".into() });
 }
 
 #[test]
@@ -382,36 +298,19 @@ fn plan_where_two_convolutions_share_a_weight_lets_both_biases_fit() {
     let mut e = graph.edit();
     let x = e.input("images", TensorType::new(DataType::F32, [1, 1, 2, 2]));
     let w = e.constant("w", Tensor::new([1, 1, 1, 1], vec![0f32]).unwrap());
-    let op = Conv {
-        kernel_shape: [1; 2],
-        strides: [1; 2],
-        dilations: [1; 2],
-        pads: [0; 4],
-        group: 1,
-    };
+    let op =
+        Conv { kernel_shape: [1; 2], strides: [1; 2], dilations: [1; 2], pads: [0; 4], group: 1 };
     for (name, bias) in [("large", 50f32), ("small", 0.5)] {
         let b = e.constant(name, Tensor::vector(vec![bias]));
         let y = e.node(name, op.clone(), &[x, w, b], &["y"])[0];
         e.output(y);
     }
     graph.apply(e).unwrap();
-    let plan = plan(
-        &graph,
-        &BTreeMap::new(),
-        &pixel_params(),
-        &quant::ONNXRUNTIME,
-    )
-    .unwrap();
+    let plan = plan(&graph, &BTreeMap::new(), &pixel_params(), &quant::ONNXRUNTIME).unwrap();
     let q = apply(&graph, &plan).unwrap();
     let image = Tensor::new([1, 1, 2, 2], vec![0.2f32, 0.4, 0.6, 0.8]).unwrap();
     let y = interpreter::run(&q, &[image]).unwrap();
     for (y, expected) in y.iter().zip([50.0, 0.5]) {
-        assert!(
-            y.to_f64()
-                .unwrap()
-                .iter()
-                .all(|v| (v - expected).abs() < 1e-4),
-            "{y:?}"
-        );
+        assert!(y.to_f64().unwrap().iter().all(|v| (v - expected).abs() < 1e-4), "{y:?}");
     }
 }

@@ -33,10 +33,7 @@ fn models() -> Vec<(&'static str, Normalised)> {
 /// A plan with the same made-up range everywhere: placement is what is tested.
 fn placed(graph: &Graph, target: &'static Target) -> QuantPlan {
     let found = quantization_points(graph, target).unwrap();
-    let ranges = found
-        .iter()
-        .map(|s| (s.range_of, Range::new(-6.0, 6.0)))
-        .collect();
+    let ranges = found.iter().map(|s| (s.range_of, Range::new(-6.0, 6.0))).collect();
     let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
     plan(graph, &ranges, &pixel, target).unwrap()
 }
@@ -81,9 +78,7 @@ fn equalize_on_depthwise_models_keeps_all_macs_in_int8() {
 #[test]
 fn apply_on_real_models_is_loaded_by_onnx_runtime() {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let present = Command::new(&python)
-        .args(["-c", "import onnxruntime"])
-        .output();
+    let present = Command::new(&python).args(["-c", "import onnxruntime"]).output();
     if !present.is_ok_and(|o| o.status.success()) {
         println!("skipped: loading by ONNX Runtime (not importable by {python})");
         return;
@@ -96,16 +91,10 @@ fn apply_on_real_models_is_loaded_by_onnx_runtime() {
             let graph = equalized(&graph, target);
             let quantized = apply(&graph, &placed(&graph, target)).unwrap();
             std::fs::write(&path, encode(&quantized).unwrap()).unwrap();
-            let run = Command::new(&python)
-                .arg(&script)
-                .arg(&path)
-                .arg(target.name)
-                .output()
-                .unwrap();
-            let (out, err) = (
-                String::from_utf8_lossy(&run.stdout),
-                String::from_utf8_lossy(&run.stderr),
-            );
+            let run =
+                Command::new(&python).arg(&script).arg(&path).arg(target.name).output().unwrap();
+            let (out, err) =
+                (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
             print!("{name} {}: {out}", target.name);
             assert!(run.status.success(), "{name} {}: {err}", target.name);
         }

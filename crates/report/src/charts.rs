@@ -79,10 +79,7 @@ pub(crate) fn distribution(distribution: &Distribution) -> Markup {
     const W: f64 = 300.0;
     const H: f64 = 110.0;
     let h = &distribution.histogram;
-    let (low, high) = (
-        h.min.min(distribution.range.0),
-        h.max.max(distribution.range.1),
-    );
+    let (low, high) = (h.min.min(distribution.range.0), h.max.max(distribution.range.1));
     let x = |v: f32| W * f64::from(v - low) / f64::from(high - low).max(1e-30);
     let most = h.counts.iter().copied().max().unwrap_or(1).max(1) as f64;
     let tall = |n: u64| (H - 4.0) * (n as f64).ln_1p() / most.ln_1p();
@@ -91,11 +88,7 @@ pub(crate) fn distribution(distribution: &Distribution) -> Markup {
     let mut path = format!("M{} {}", coordinate(x(h.min)), coordinate(H));
     for (i, &n) in h.counts.iter().enumerate() {
         let y = coordinate(H - tall(n));
-        path += &format!(
-            "L{} {y}L{} {y}",
-            coordinate(x(edge(i))),
-            coordinate(x(edge(i + 1)))
-        );
+        path += &format!("L{} {y}L{} {y}", coordinate(x(edge(i))), coordinate(x(edge(i + 1))));
     }
     path += &format!("L{} {}Z", coordinate(x(h.max)), coordinate(H));
     let (a, b) = distribution.range;
@@ -127,11 +120,7 @@ mod tests {
 
     #[test]
     fn bars_nothing_removed_leaves_the_pale_bar_out() {
-        let layer = |before, after| Channels {
-            layer: "a".to_owned(),
-            before,
-            after,
-        };
+        let layer = |before, after| Channels { layer: "a".to_owned(), before, after };
         let page = channels(&[layer(64, 64), layer(64, 24)]).into_string();
         assert_eq!(page.matches("class=\"pale\"").count(), 1);
         assert!(page.contains("24 / 64") && page.contains("width:37.50%"));

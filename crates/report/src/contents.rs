@@ -167,19 +167,13 @@ fn channels(source: &Graph, pruned: &Graph) -> Vec<Channels> {
     };
     let convs = |graph: &Graph| -> Vec<(String, usize)> {
         let convs = graph.nodes().filter(|(_, n)| matches!(n.op, Op::Conv(_)));
-        convs
-            .map(|(_, n)| (n.name.clone(), width(graph, n)))
-            .collect()
+        convs.map(|(_, n)| (n.name.clone(), width(graph, n))).collect()
     };
     let after = convs(pruned);
     let kept = |layer: &str| after.iter().find(|(n, _)| n == layer).map(|(_, w)| *w);
-    let both = convs(source).into_iter().filter_map(|(layer, before)| {
-        Some(Channels {
-            after: kept(&layer)?,
-            layer,
-            before,
-        })
-    });
+    let both = convs(source)
+        .into_iter()
+        .filter_map(|(layer, before)| Some(Channels { after: kept(&layer)?, layer, before }));
     both.collect()
 }
 
@@ -190,11 +184,7 @@ fn distributions(
     errors: &[LayerError],
 ) -> Result<Vec<Distribution>, ReportError> {
     let is_quantized = |e: &&LayerError| quantized_range(plan, &e.value).is_some();
-    let worst: Vec<&LayerError> = errors
-        .iter()
-        .filter(is_quantized)
-        .take(HISTOGRAMS)
-        .collect();
+    let worst: Vec<&LayerError> = errors.iter().filter(is_quantized).take(HISTOGRAMS).collect();
     let names: Vec<String> = worst.iter().map(|e| e.value.clone()).collect();
     let distribution = |histogram: Histogram| {
         let layer = worst.iter().find(|e| e.value == histogram.value)?;

@@ -64,18 +64,12 @@ mod tests {
     #[test]
     fn short_names_keep_what_tells_layers_apart() {
         for (name, expected) in [
-            (
-                "/model.22/cv3.2/cv3.2.1/conv/Conv",
-                "model.22/cv3.2/cv3.2.1",
-            ),
+            ("/model.22/cv3.2/cv3.2.1/conv/Conv", "model.22/cv3.2/cv3.2.1"),
             ("/model.22/cv3.2/cv3.2.2/Conv", "model.22/cv3.2/cv3.2.2"),
             ("/model.9/cv2/act/Mul_output_0", "model.9/cv2"),
             ("/model.4/cv1/conv/Conv#2", "model.4/cv1#2"),
             ("Conv_283", "Conv_283"),
-            (
-                "/a_very_long_module_name/with/many_parts",
-                "…_module_name/with/many_parts",
-            ),
+            ("/a_very_long_module_name/with/many_parts", "…_module_name/with/many_parts"),
         ] {
             assert_eq!(short_layer_name(name), expected);
         }
@@ -83,12 +77,9 @@ mod tests {
 
     #[test]
     fn percent_only_the_whole_reads_100_percent() {
-        for (of_one, expected) in [
-            (0.0, "0 %"),
-            (1.0, "100 %"),
-            (0.999_99, "99.99 %"),
-            (0.973, "97.30 %"),
-        ] {
+        for (of_one, expected) in
+            [(0.0, "0 %"), (1.0, "100 %"), (0.999_99, "99.99 %"), (0.973, "97.30 %")]
+        {
             assert_eq!(percent(of_one), expected);
         }
     }

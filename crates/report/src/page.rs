@@ -29,12 +29,7 @@ fn section(en: &str, zh: &str, about: Markup, body: Markup) -> Markup {
 
 /// The whole file.
 pub(crate) fn render(r: &Contents) -> Markup {
-    let model = r
-        .recipe
-        .model
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
+    let model = r.recipe.model.file_name().unwrap_or_default().to_string_lossy();
     html! {
         (DOCTYPE)
         html lang="en" data-lang="en" {
@@ -67,28 +62,18 @@ pub(crate) fn render(r: &Contents) -> Markup {
 
 fn verdict(r: &Contents) -> Markup {
     let g = &r.record.gate;
-    let class = if g.passed {
-        "verdict"
-    } else {
-        "verdict failed"
-    };
+    let class = if g.passed { "verdict" } else { "verdict failed" };
     let verdict = if g.passed {
         ("Gate passed", "精度验收通过")
     } else {
         ("Gate failed", "精度验收未通过")
     };
-    let (kept, asked) = (
-        format!("{:.1} %", 100.0 * g.ratio),
-        format!("{:.1} %", 100.0 * g.keep),
-    );
+    let (kept, asked) = (format!("{:.1} %", 100.0 * g.ratio), format!("{:.1} %", 100.0 * g.keep));
     let labelled = r.record.val_labelled;
     let (en, zh) = match g.lower_bound.zip(g.upper_bound) {
         Some((lower, upper)) => {
             let interval = format!("{:.1}–{:.1} %", 100.0 * lower, 100.0 * upper);
-            (
-                format!("95 % interval {interval}"),
-                format!("95 % 置信区间 {interval}"),
-            )
+            (format!("95 % interval {interval}"), format!("95 % 置信区间 {interval}"))
         }
         None => (
             format!("{labelled}: too few to tell how certain that is"),
@@ -108,11 +93,8 @@ fn verdict(r: &Contents) -> Markup {
 fn cards(r: &Contents) -> Markup {
     let (a, b) = (&r.record.baseline, &r.record.quantized);
     let times = |before: f64, after: f64| format!("{:.1}×", before / after.max(1e-12));
-    let latency = a
-        .footprint
-        .latency_ms
-        .zip(b.footprint.latency_ms)
-        .map(|(a, b)| times(a.median, b.median));
+    let latency =
+        a.footprint.latency_ms.zip(b.footprint.latency_ms).map(|(a, b)| times(a.median, b.median));
     let card = |figure: String, en: &str, zh: &str| {
         html! { div class="card" { b { (figure) } (t(en, zh)) } }
     };
@@ -128,38 +110,14 @@ fn cards(r: &Contents) -> Markup {
 }
 
 /// A row: names, how it reads, and the number that the change is made of.
-type Row = (
-    &'static str,
-    &'static str,
-    fn(&StageRecord) -> String,
-    fn(&StageRecord) -> Option<f64>,
-);
+type Row =
+    (&'static str, &'static str, fn(&StageRecord) -> String, fn(&StageRecord) -> Option<f64>);
 
 const ROWS: &[Row] = &[
-    (
-        "File size",
-        "文件大小",
-        |s| mb(s.file_bytes),
-        |s| Some(s.file_bytes as f64),
-    ),
-    (
-        "Parameters",
-        "参数量",
-        |s| count(s.footprint.params),
-        |s| Some(s.footprint.params as f64),
-    ),
-    (
-        "MACs",
-        "MAC 运算量",
-        |s| count(s.footprint.macs),
-        |s| Some(s.footprint.macs as f64),
-    ),
-    (
-        "MACs in INT8",
-        "INT8 的 MAC 占比",
-        |s| percent(s.footprint.int8_macs_share),
-        |_| None,
-    ),
+    ("File size", "文件大小", |s| mb(s.file_bytes), |s| Some(s.file_bytes as f64)),
+    ("Parameters", "参数量", |s| count(s.footprint.params), |s| Some(s.footprint.params as f64)),
+    ("MACs", "MAC 运算量", |s| count(s.footprint.macs), |s| Some(s.footprint.macs as f64)),
+    ("MACs in INT8", "INT8 的 MAC 占比", |s| percent(s.footprint.int8_macs_share), |_| None),
     (
         "Activation memory",
         "激活内存",
@@ -169,9 +127,7 @@ const ROWS: &[Row] = &[
     ("Latency, median", "延迟（中位数）", latency, |s| {
         s.footprint.latency_ms.map(|l| l.median)
     }),
-    ("Energy per image", "每张图像的能耗", energy, |s| {
-        s.footprint.energy_j
-    }),
+    ("Energy per image", "每张图像的能耗", energy, |s| s.footprint.energy_j),
     (
         "mAP 50–95",
         "mAP 50–95",
@@ -187,15 +143,11 @@ const ROWS: &[Row] = &[
 ];
 
 fn latency(s: &StageRecord) -> String {
-    s.footprint
-        .latency_ms
-        .map_or(NOT_KNOWN.to_owned(), |l| format!("{:.1} ms", l.median))
+    s.footprint.latency_ms.map_or(NOT_KNOWN.to_owned(), |l| format!("{:.1} ms", l.median))
 }
 
 fn energy(s: &StageRecord) -> String {
-    s.footprint
-        .energy_j
-        .map_or(NOT_KNOWN.to_owned(), |joules| format!("{joules:.3} J"))
+    s.footprint.energy_j.map_or(NOT_KNOWN.to_owned(), |joules| format!("{joules:.3} J"))
 }
 
 fn before_after(r: &Contents) -> Markup {
@@ -223,18 +175,10 @@ fn before_after(r: &Contents) -> Markup {
 }
 
 fn classes(r: &Contents) -> Markup {
-    let (before, after) = (
-        &r.record.baseline.metrics.coco,
-        &r.record.quantized.metrics.coco,
-    );
+    let (before, after) = (&r.record.baseline.metrics.coco, &r.record.quantized.metrics.coco);
     let pairs = before.per_class.iter().zip(&after.per_class);
-    let rows: Vec<_> = pairs
-        .filter_map(|(a, b)| Some((a, a.map_50_95?, b.map_50_95?)))
-        .collect();
-    let about = t(
-        "mAP 50–95 of every class that has labels.",
-        "每个有标注类别的 mAP 50–95。",
-    );
+    let rows: Vec<_> = pairs.filter_map(|(a, b)| Some((a, a.map_50_95?, b.map_50_95?))).collect();
+    let about = t("mAP 50–95 of every class that has labels.", "每个有标注类别的 mAP 50–95。");
     section(
         "Accuracy by class",
         "各类别精度",
@@ -287,11 +231,7 @@ fn channels(r: &Contents) -> Markup {
     if r.channels.is_empty() {
         return html! {};
     }
-    let removed: usize = r
-        .channels
-        .iter()
-        .map(|c| c.before - c.after.min(c.before))
-        .sum();
+    let removed: usize = r.channels.iter().map(|c| c.before - c.after.min(c.before)).sum();
     let total: usize = r.channels.iter().map(|c| c.before).sum();
     let about = html! {
         span lang="en" { (removed) " of " (total) " output channels were removed. " }
@@ -369,9 +309,7 @@ fn attempts(r: &Contents) -> Markup {
         |v: Option<f64>| v.map_or(NOT_KNOWN.to_owned(), |v| format!("{:.2} %", 100.0 * v));
     let interval = |a: &Attempt| {
         let ends = a.lower_bound.zip(a.upper_bound);
-        ends.map_or(NOT_KNOWN.to_owned(), |(l, u)| {
-            format!("{:.1}–{:.1} %", 100.0 * l, 100.0 * u)
-        })
+        ends.map_or(NOT_KNOWN.to_owned(), |(l, u)| format!("{:.1}–{:.1} %", 100.0 * l, 100.0 * u))
     };
     let about = html! { @match r.record.holdout_images {
         0 => { (t("There is no hold-out: the validation split alone decides.", "没有留出集：仅由验证集决定。")) }
@@ -380,13 +318,8 @@ fn attempts(r: &Contents) -> Markup {
             span lang="zh" { "各次尝试由训练集中留出的 " (held) " 张图像筛选；验证集仅供最终验收使用。" }
         }
     } };
-    let short: Vec<_> = r
-        .record
-        .gate
-        .attempts
-        .iter()
-        .filter_map(|a| Some((a, a.shortfall?)))
-        .collect();
+    let short: Vec<_> =
+        r.record.gate.attempts.iter().filter_map(|a| Some((a, a.shortfall?))).collect();
     section(
         "Attempts",
         "尝试记录",
@@ -414,23 +347,11 @@ fn provenance(r: &Contents) -> Markup {
         ("Model", "模型", c.model.display().to_string()),
         ("SHA-256", "SHA-256", c.model_sha256.clone()),
         ("Data", "数据集", c.data.display().to_string()),
-        (
-            "Calibration images",
-            "校准图像",
-            r.record.calibration_images.to_string(),
-        ),
+        ("Calibration images", "校准图像", r.record.calibration_images.to_string()),
         ("Seed", "随机种子", c.seed.to_string()),
-        (
-            "Pruning criterion",
-            "剪枝准则",
-            c.prune.criterion.name.to_owned(),
-        ),
+        ("Pruning criterion", "剪枝准则", c.prune.criterion.name.to_owned()),
         ("Target", "目标引擎", c.quantize.target.name.to_owned()),
-        (
-            "Calibrator",
-            "校准方法",
-            c.quantize.calibrator.name.to_owned(),
-        ),
+        ("Calibrator", "校准方法", c.quantize.calibrator.name.to_owned()),
         ("Instruction set", "指令集", c.isa.clone()),
         ("yoloslim", "yoloslim", env!("CARGO_PKG_VERSION").to_owned()),
     ];

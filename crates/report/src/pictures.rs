@@ -17,16 +17,11 @@ pub fn drawn(
     image_id: u64,
     dataset: &Dataset,
 ) -> RgbImage {
-    let shown = results
-        .iter()
-        .filter(|r| r.image_id == image_id && r.score >= SHOWN_CONF);
+    let shown = results.iter().filter(|r| r.image_id == image_id && r.score >= SHOWN_CONF);
     let detections: Vec<Detection> = shown
         .map(|r| {
             let [left, top, width, height] = r.bbox;
-            let class = dataset
-                .category_ids
-                .iter()
-                .position(|&c| c == r.category_id);
+            let class = dataset.category_ids.iter().position(|&c| c == r.category_id);
             Detection {
                 bbox: BoxXyxy {
                     left: left as f32,

@@ -23,9 +23,8 @@ pub fn sensitivity_svg(groups: &[GroupSensitivity]) -> String {
     let ticks = (most * 10.0).round() as usize;
     let x = |error: f64| LABEL + PLOT * error.max(0.0) / most;
     let (width, bottom) = (LABEL + PLOT + MARGIN, TOP + ROW * groups.len() as f64);
-    let shares: Vec<f64> = groups
-        .first()
-        .map_or(vec![], |g| g.points.iter().map(|p| p.share).collect());
+    let shares: Vec<f64> =
+        groups.first().map_or(vec![], |g| g.points.iter().map(|p| p.share).collect());
     let strength = |i: usize| coordinate(0.3 + 0.7 * (i + 1) as f64 / shares.len().max(1) as f64);
     let drawing = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {} {}", coordinate(width), coordinate(bottom + 12.0))) role="img" {
@@ -69,11 +68,8 @@ mod tests {
 
     #[test]
     fn sensitivity_svg_draws_a_dot_a_share_and_escapes_names() {
-        let point = |share, removed, output_error| SensitivityPoint {
-            share,
-            removed,
-            output_error,
-        };
+        let point =
+            |share, removed, output_error| SensitivityPoint { share, removed, output_error };
         let group = GroupSensitivity {
             group: "a<b".to_owned(),
             channels: 8,

@@ -61,8 +61,6 @@ fn session(bencher: Bencher, network: &str) {
     let output = graph.ty(graph.outputs()[0]).expect("outputs have types");
     let mut values = vec![0.0; output.elements()];
     bencher.bench_local(|| {
-        session
-            .run_into(&[pixels], &mut [&mut values])
-            .expect("it runs");
+        session.run_into(&[pixels], &mut [&mut values]).expect("it runs");
     });
 }

@@ -14,10 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number = |i: usize, default| arguments.get(i).map_or(Ok(default), |s| s.parse());
     let (threads, runs) = (number(1, 2)?, number(2, 30)?);
     let isa = arguments.get(4).map_or(Ok(Isa::best()), |s| s.parse())?;
-    let options = PlanOptions {
-        isa,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions { isa, ..PlanOptions::default() };
     let start = Instant::now();
     let graph = onnx::load(Path::new(model), &onnx::LoadOptions::default())?;
     let plan = Arc::new(Plan::compile(&graph, &[], &options)?);
@@ -69,10 +66,7 @@ fn list(session: &mut Session, x: &[f32], steps: bool) -> Result<(), Box<dyn Err
     for (step, ms) in &fastest {
         if steps {
             let gops = 2e-6 * step.macs as f64 / ms;
-            println!(
-                "{ms:9.4} ms {gops:7.1} GOP/s {:<28} {}",
-                step.kind, step.name
-            );
+            println!("{ms:9.4} ms {gops:7.1} GOP/s {:<28} {}", step.kind, step.name);
         }
         let kind = by_kind.entry(step.kind.clone()).or_default();
         *kind = (kind.0 + 1, kind.1 + ms, kind.2 + step.macs);

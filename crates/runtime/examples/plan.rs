@@ -13,15 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         integer += if step.is_integer { step.macs } else { 0 };
         println!("{:>12} {:<32} {}", step.macs, step.kind, step.name);
         if let Some(tile) = step.tile {
-            println!(
-                "{:>12} {} x {}: {}",
-                "", tile.pixels, tile.channels, tile.why
-            );
+            println!("{:>12} {} x {}: {}", "", tile.pixels, tile.channels, tile.why);
         }
     }
-    println!(
-        "MACs: {all}, on integers: {integer}; arena: {} bytes",
-        plan.arena_bytes()
-    );
+    println!("MACs: {all}, on integers: {integer}; arena: {} bytes", plan.arena_bytes());
     Ok(())
 }

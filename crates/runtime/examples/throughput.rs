@@ -28,14 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(images)
         };
         let running: Vec<_> = (0..sessions).map(|_| scope.spawn(work)).collect();
-        let done = running
-            .into_iter()
-            .map(|r| r.join().expect("a session's thread ends well"));
+        let done = running.into_iter().map(|r| r.join().expect("a session's thread ends well"));
         done.sum::<Result<usize, _>>()
     })?;
-    println!(
-        "{{\"sessions\": {sessions}, \"images_per_s\": {:.2}}}",
-        images as f64 / seconds
-    );
+    println!("{{\"sessions\": {sessions}, \"images_per_s\": {:.2}}}", images as f64 / seconds);
     Ok(())
 }

@@ -20,9 +20,7 @@ pub(crate) fn quantize(x: f32, params: U8Params) -> u8 {
 
 /// From quantized values to those that stand for the same with other parameters.
 pub(crate) fn requantize(from: U8Params, to: U8Params) -> Table {
-    Arc::new(std::array::from_fn(|q| {
-        quantize(dequantize(q as u8, from), to)
-    }))
+    Arc::new(std::array::from_fn(|q| quantize(dequantize(q as u8, from), to)))
 }
 
 /// f32 to f32.
@@ -32,37 +30,27 @@ pub(crate) fn copy() -> Kernel {
 
 /// Quantized values to the same.
 pub(crate) fn copy_u8() -> Kernel {
-    Kernel::int8("QCopy", |ctx, at| {
-        Ok(kernels::q_copy(ctx, at.x(), at.y(), None)?)
-    })
+    Kernel::int8("QCopy", |ctx, at| Ok(kernels::q_copy(ctx, at.x(), at.y(), None)?))
 }
 
 /// Quantized values to what a table says.
 pub(crate) fn look_up(table: Table) -> Kernel {
-    Kernel::int8("QTable", move |ctx, at| {
-        Ok(kernels::q_copy(ctx, at.x(), at.y(), Some(&table))?)
-    })
+    Kernel::int8("QTable", move |ctx, at| Ok(kernels::q_copy(ctx, at.x(), at.y(), Some(&table))?))
 }
 
 /// f32 to quantized values with these parameters.
 pub(crate) fn to_u8(params: U8Params) -> Kernel {
-    Kernel::f32("Quantize", move |ctx, at| {
-        Ok(kernels::quantize(ctx, at.x(), at.y(), params)?)
-    })
+    Kernel::f32("Quantize", move |ctx, at| Ok(kernels::quantize(ctx, at.x(), at.y(), params)?))
 }
 
 /// Quantized values with these parameters to f32.
 pub(crate) fn to_f32(params: U8Params) -> Kernel {
-    Kernel::f32("Dequantize", move |ctx, at| {
-        Ok(kernels::dequantize(ctx, at.x(), params, at.y())?)
-    })
+    Kernel::f32("Dequantize", move |ctx, at| Ok(kernels::dequantize(ctx, at.x(), params, at.y())?))
 }
 
 /// Zeros around an image.
 pub(crate) fn fill_halo(halo: Halo) -> Kernel {
-    Kernel::f32("FillHalo", move |ctx, at| {
-        Ok(kernels::fill_halo(ctx, at.y(), halo, 0.0)?)
-    })
+    Kernel::f32("FillHalo", move |ctx, at| Ok(kernels::fill_halo(ctx, at.y(), halo, 0.0)?))
 }
 
 /// What stands for zero around an image of quantized values.

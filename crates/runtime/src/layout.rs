@@ -25,11 +25,7 @@ const MAX_RANK: usize = 6;
 
 fn dims(values: &[usize]) -> Result<Dims, KernelError> {
     if values.len() > MAX_RANK {
-        return Err(KernelError::Rank {
-            operand: "view",
-            expected: MAX_RANK,
-            found: values.len(),
-        });
+        return Err(KernelError::Rank { operand: "view", expected: MAX_RANK, found: values.len() });
     }
     Ok(Dims::new(values))
 }
@@ -48,9 +44,7 @@ pub(crate) fn fresh(shape: &[usize], halo: Halo) -> Result<(View, usize), Kernel
     };
     let [top, left, bottom, right] = halo;
     let (rows, columns) = (h + top + bottom, w + left + right);
-    let counted = [n, c, rows, columns]
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d));
+    let counted = [n, c, rows, columns].iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if counted.is_none_or(|n| n > isize::MAX as usize / size_of::<f32>()) {
         let bytes = usize::MAX;
         return Err(KernelError::Memory { bytes });
@@ -101,11 +95,7 @@ pub(crate) fn broadcast(view: &View, shape: &[usize]) -> Result<View, KernelErro
         _ => 0,
     };
     let strides: Vec<usize> = (0..shape.len()).map(stride).collect();
-    Ok(View {
-        offset: view.offset,
-        shape: dims(shape)?,
-        strides: dims(&strides)?,
-    })
+    Ok(View { offset: view.offset, shape: dims(shape)?, strides: dims(&strides)? })
 }
 
 /// The elements that a Slice takes; `None` where it runs backwards.
@@ -119,11 +109,7 @@ pub(crate) fn slice(view: &View, op: &Slice) -> Option<View> {
         shape[range.axis] = range.len;
         strides[range.axis] *= step;
     }
-    Some(View {
-        offset,
-        shape: dims(&shape).ok()?,
-        strides: dims(&strides).ok()?,
-    })
+    Some(View { offset, shape: dims(&shape).ok()?, strides: dims(&strides).ok()? })
 }
 
 /// The same elements in the same logical order under another shape; `None` when no strides say so.
@@ -165,11 +151,7 @@ pub(crate) fn reshape(view: &View, shape: &[usize]) -> Option<View> {
         }
         (from, to) = (from_end, to_end);
     }
-    Some(View {
-        offset: view.offset,
-        shape: dims(shape).ok()?,
-        strides: dims(&strides).ok()?,
-    })
+    Some(View { offset: view.offset, shape: dims(shape).ok()?, strides: dims(&strides).ok()? })
 }
 
 #[cfg(test)]
@@ -180,10 +162,7 @@ mod tests {
     fn indices(view: &View) -> Vec<usize> {
         let mut found = vec![view.offset];
         for (&len, &stride) in view.shape.iter().zip(view.strides.iter()) {
-            found = found
-                .iter()
-                .flat_map(|at| (0..len).map(move |i| at + i * stride))
-                .collect();
+            found = found.iter().flat_map(|at| (0..len).map(move |i| at + i * stride)).collect();
         }
         found
     }
@@ -200,46 +179,14 @@ mod tests {
         let inner = image.slice(3, 1, 3).expect("in range");
         let rows = View::contiguous(0, &[2, 3, 4]);
         let cases = [
-            Case {
-                view: image,
-                shape: &[1, 6, 20],
-                expressible: true,
-            },
-            Case {
-                view: image,
-                shape: &[1, 2, 3, 4, 5],
-                expressible: true,
-            },
-            Case {
-                view: image,
-                shape: &[120],
-                expressible: false,
-            },
-            Case {
-                view: inner,
-                shape: &[1, 6, 12],
-                expressible: false,
-            },
-            Case {
-                view: inner,
-                shape: &[3, 2, 4, 3, 1],
-                expressible: true,
-            },
-            Case {
-                view: rows,
-                shape: &[24],
-                expressible: true,
-            },
-            Case {
-                view: rows,
-                shape: &[1, 4, 1, 6],
-                expressible: true,
-            },
-            Case {
-                view: rows,
-                shape: &[8, 3],
-                expressible: true,
-            },
+            Case { view: image, shape: &[1, 6, 20], expressible: true },
+            Case { view: image, shape: &[1, 2, 3, 4, 5], expressible: true },
+            Case { view: image, shape: &[120], expressible: false },
+            Case { view: inner, shape: &[1, 6, 12], expressible: false },
+            Case { view: inner, shape: &[3, 2, 4, 3, 1], expressible: true },
+            Case { view: rows, shape: &[24], expressible: true },
+            Case { view: rows, shape: &[1, 4, 1, 6], expressible: true },
+            Case { view: rows, shape: &[8, 3], expressible: true },
         ];
         for case in cases {
             let found = reshape(&case.view, case.shape);

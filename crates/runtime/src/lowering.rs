@@ -82,11 +82,7 @@ impl Lowered<'_> {
                 );
             }
             for &y in &item.outputs {
-                assert!(
-                    written.insert(y),
-                    "pass `{pass}`: `{}` is written twice",
-                    name(y.value)
-                );
+                assert!(written.insert(y), "pass `{pass}`: `{}` is written twice", name(y.value));
                 known.insert(y.value);
             }
         }

@@ -78,11 +78,7 @@ struct Timeline {
 
 impl Timeline {
     fn new(times: usize) -> Self {
-        Self {
-            starting: BTreeSet::new(),
-            nodes: vec![Vec::new(); 2 * times],
-            times,
-        }
+        Self { starting: BTreeSet::new(), nodes: vec![Vec::new(); 2 * times], times }
     }
 
     fn insert(&mut self, buffer: usize, life: &Lifetime) {
@@ -122,11 +118,7 @@ mod tests {
     use super::*;
 
     fn life(elements: usize, first: usize, last: usize) -> Lifetime {
-        Lifetime {
-            elements,
-            first,
-            last,
-        }
+        Lifetime { elements, first, last }
     }
 
     #[test]
@@ -137,12 +129,7 @@ mod tests {
 
     #[test]
     fn plan_overlapping_lifetimes_do_not_share() {
-        let buffers = [
-            life(32, 0, 2),
-            life(48, 1, 3),
-            life(16, 3, 4),
-            life(20, 2, 2),
-        ];
+        let buffers = [life(32, 0, 2), life(48, 1, 3), life(16, 3, 4), life(20, 2, 2)];
         let ArenaLayout { starts, len } = plan(&buffers);
         for (i, a) in buffers.iter().enumerate() {
             assert!(starts[i] + a.elements <= len);

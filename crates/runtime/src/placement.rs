@@ -50,11 +50,7 @@ pub(crate) struct Made {
 
 impl From<Kernel> for Made {
     fn from(kernel: Kernel) -> Self {
-        Self {
-            kernel,
-            packing: None,
-            shares: 1,
-        }
+        Self { kernel, packing: None, shares: 1 }
     }
 }
 
@@ -188,11 +184,7 @@ impl<'a> Placement<'a> {
         Ok(self.push(Buffer {
             form: v.form,
             elements,
-            root: At {
-                buffer: self.buffers.len(),
-                view,
-                covers_pixels: shape.len() == 4,
-            },
+            root: At { buffer: self.buffers.len(), view, covers_pixels: shape.len() == 4 },
             halo,
             owner: None,
             zero_point,
@@ -206,11 +198,7 @@ impl<'a> Placement<'a> {
         self.push(Buffer {
             form,
             elements: view.elements(),
-            root: At {
-                buffer: self.buffers.len(),
-                view,
-                covers_pixels: false,
-            },
+            root: At { buffer: self.buffers.len(), view, covers_pixels: false },
             halo: [0; 4],
             owner: None,
             zero_point: 0,
@@ -282,16 +270,10 @@ impl<'a> Placement<'a> {
         };
         let shape = self.shape(v)?;
         let whole = self.places[&destination.value];
-        let Destination {
-            axis, start, len, ..
-        } = *destination;
+        let Destination { axis, start, len, .. } = *destination;
         let view = self.check(whole.view.slice(axis, start, len))?;
         let is_same = *view.shape == *shape;
-        let view = if is_same {
-            Some(view)
-        } else {
-            layout::reshape(&view, shape)
-        };
+        let view = if is_same { Some(view) } else { layout::reshape(&view, shape) };
         Ok(view.map(|view| At {
             view,
             covers_pixels: is_same && whole.covers_pixels && axis == 1,
@@ -321,9 +303,7 @@ impl<'a> Placement<'a> {
         let Some(tensor) = self.values.constant(v.value).or(parameter) else {
             return Err(self.values.other_type(v.value));
         };
-        let data = tensor
-            .to_f64()
-            .map_err(RuntimeError::operator(&self.name))?;
+        let data = tensor.to_f64().map_err(RuntimeError::operator(&self.name))?;
         let at = self.buffer(v, tensor.shape(), [0; 4])?;
         self.buffers[at.buffer].constant = Some(data.into_iter().map(|x| x as f32).collect());
         self.places.insert(v, at);
@@ -394,10 +374,7 @@ impl<'a> Placement<'a> {
             name: self.name.clone(),
             kernel,
             packing: None,
-            at: Operands {
-                inputs: vec![],
-                outputs,
-            },
+            at: Operands { inputs: vec![], outputs },
             macs: 0,
         });
     }

@@ -19,10 +19,7 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self {
-            isa: Isa::best(),
-            integer: true,
-        }
+        Self { isa: Isa::best(), integer: true }
     }
 }
 

@@ -27,9 +27,7 @@ impl Observed<'_> {
     /// # Errors
     /// `Kernel` when the value does not lie in the arena.
     pub fn for_each_run(&self, f: &mut dyn FnMut(&[usize], &[f32])) -> Result<(), RuntimeError> {
-        self.arena
-            .for_each_run(self.view, f)
-            .map_err(RuntimeError::kernel("an observed value"))
+        self.arena.for_each_run(self.view, f).map_err(RuntimeError::kernel("an observed value"))
     }
 
     /// A copy in row-major order.
@@ -365,10 +363,7 @@ impl Session {
             let mut ctx = self.context();
             let table: [u8; 256] =
                 std::array::from_fn(|byte| quantize(byte as f32 * scale, params));
-            let is_same = table
-                .iter()
-                .enumerate()
-                .all(|(byte, &value)| byte == usize::from(value));
+            let is_same = table.iter().enumerate().all(|(byte, &value)| byte == usize::from(value));
             return kernels::write_pixels(&mut ctx, pixels, &input.view)
                 .and_then(|()| {
                     if is_same {
@@ -378,10 +373,7 @@ impl Session {
                 })
                 .map_err(failed);
         }
-        let rows = input
-            .view
-            .permute(&[0, 2, 3, 1])
-            .map_err(RuntimeError::kernel(&input.name))?;
+        let rows = input.view.permute(&[0, 2, 3, 1]).map_err(RuntimeError::kernel(&input.name))?;
         self.pixels.clear();
         let real = pixels.iter().map(|&byte| f32::from(byte) * scale);
         self.pixels.extend(real);
@@ -410,11 +402,7 @@ impl Session {
                 Output::Constant(tensor) => tensor.len(),
             };
             if to.len() != expected {
-                return Err(RuntimeError::OutputLength {
-                    index,
-                    expected,
-                    found: to.len(),
-                });
+                return Err(RuntimeError::OutputLength { index, expected, found: to.len() });
             }
             match output {
                 Output::View { elements, .. } => {
@@ -444,11 +432,7 @@ fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {
     if found == expected {
         return Ok(());
     }
-    Err(RuntimeError::InputLength {
-        input: input.name.clone(),
-        expected,
-        found,
-    })
+    Err(RuntimeError::InputLength { input: input.name.clone(), expected, found })
 }
 
 fn read(arena: &Arena, view: &View, shape: &[usize]) -> Result<Tensor, RuntimeError> {

@@ -90,10 +90,7 @@ impl Kernel {
         kind: impl Into<String>,
         run: impl Fn(&mut Context<'_>, &Operands<View>) -> Result<(), StepError> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            is_integer: true,
-            ..Self::f32(kind, run)
-        }
+        Self { is_integer: true, ..Self::f32(kind, run) }
     }
 
     /// The same, with the tile that listings show.

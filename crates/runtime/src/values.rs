@@ -149,13 +149,10 @@ impl<'g> Values<'g> {
             return Ok(false);
         };
         let folding = self.folding.with(self.graph, id)?;
-        let outputs = node
-            .op
-            .forward(&inputs)
-            .map_err(|source| self.graph.op_error(node, source))?;
+        let outputs =
+            node.op.forward(&inputs).map_err(|source| self.graph.op_error(node, source))?;
         self.folding = folding;
-        self.folded
-            .extend(node.outputs.iter().copied().zip(outputs));
+        self.folded.extend(node.outputs.iter().copied().zip(outputs));
         Ok(true)
     }
 }
@@ -169,9 +166,7 @@ fn deferred(graph: &Graph, kept: &BTreeSet<ValueId>) -> BTreeSet<ValueId> {
         matches!(node.op, Op::DequantizeLinear(_))
             && graph.constant(node.inputs[0]).is_some()
             && !kept.contains(&node.outputs[0])
-            && consumers
-                .get(&node.outputs[0])
-                .is_some_and(|readers| readers.iter().all(parameter))
+            && consumers.get(&node.outputs[0]).is_some_and(|readers| readers.iter().all(parameter))
     };
     let nodes = graph.nodes().map(|(_, node)| node);
     nodes.filter(only_weights).map(|n| n.outputs[0]).collect()
@@ -188,11 +183,7 @@ struct Folding {
 impl Folding {
     fn new() -> Self {
         let available = kernels::available_bytes().map_or(u64::MAX, |bytes| bytes as u64);
-        Self {
-            bytes: 0,
-            macs: 0,
-            allowed_bytes: MAX_FOLDED_BYTES.min(available / 4),
-        }
+        Self { bytes: 0, macs: 0, allowed_bytes: MAX_FOLDED_BYTES.min(available / 4) }
     }
 
     /// After one more node.
@@ -209,12 +200,7 @@ impl Folding {
             ("multiply-accumulate operations", self.macs, MAX_FOLDED_MACS)
         };
         if found > allowed {
-            return Err(RuntimeError::Constants {
-                node: node.name.clone(),
-                unit,
-                found,
-                allowed,
-            });
+            return Err(RuntimeError::Constants { node: node.name.clone(), unit, found, allowed });
         }
         Ok(self)
     }

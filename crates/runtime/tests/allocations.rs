@@ -29,16 +29,8 @@ fn detector() -> Graph {
     let y = net.op(Reshape { shape }, &[y]);
     let shape = vec![1, 4, 16, 64];
     let y = net.op(Reshape { shape }, &[y]);
-    let y = net.op(
-        Transpose {
-            perm: vec![0, 2, 1, 3],
-        },
-        &[y],
-    );
-    let softmax = Softmax {
-        axis: 1,
-        coerced: vec![],
-    };
+    let y = net.op(Transpose { perm: vec![0, 2, 1, 3] }, &[y]);
+    let softmax = Softmax { axis: 1, coerced: vec![] };
     let y = net.op(softmax, &[y]);
     let y = net.op(UnaryKind::Sigmoid, &[y]);
     net.edit.output(y);
@@ -63,21 +55,15 @@ fn allocations(graph: &Graph, threads: usize) -> usize {
     let mut session = Session::new(&Arc::new(plan), threads).expect("memory");
     let x = image(graph);
     let x = x.as_slice::<f32>().expect("f32");
-    let mut y = session.run(&[x]).expect("runs")[0]
-        .to_f64()
-        .expect("numbers");
+    let mut y = session.run(&[x]).expect("runs")[0].to_f64().expect("numbers");
     let mut y: Vec<f32> = y.drain(..).map(|v| v as f32).collect();
     let bytes = vec![7; x.len()];
     session.run_into(&[x], &mut [&mut y]).expect("runs");
-    session
-        .run_u8_into(&[&bytes], 1.0, &mut [&mut y])
-        .expect("runs");
+    session.run_u8_into(&[&bytes], 1.0, &mut [&mut y]).expect("runs");
     let region = Region::new(ALLOCATOR);
     for _ in 0..10 {
         session.run_into(&[x], &mut [&mut y]).expect("runs");
-        session
-            .run_u8_into(&[&bytes], 1.0, &mut [&mut y])
-            .expect("runs");
+        session.run_u8_into(&[&bytes], 1.0, &mut [&mut y]).expect("runs");
     }
     let change = region.change();
     change.allocations + change.reallocations

@@ -14,15 +14,8 @@ use testkit::random_detector::random_detector;
 use testkit::random_model::{RECIPES, Recipe, random_model};
 
 /// Tools' ways to quantize, as `differential.py` names them.
-const KINDS: &[&str] = &[
-    "qdq_u8",
-    "qdq_s8",
-    "qdq_u16",
-    "qoperator_u8",
-    "qoperator_s8",
-    "dynamic_u8",
-    "dynamic_s8",
-];
+const KINDS: &[&str] =
+    &["qdq_u8", "qdq_s8", "qdq_u16", "qoperator_u8", "qoperator_s8", "dynamic_u8", "dynamic_s8"];
 
 fn times() -> u64 {
     let asked = std::env::var("YOLOSLIM_DIFFERENTIAL").ok();
@@ -31,9 +24,8 @@ fn times() -> u64 {
 
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = Command::new(&python)
-        .args(["-c", "import numpy, onnx, onnxruntime.quantization"])
-        .output();
+    let probe =
+        Command::new(&python).args(["-c", "import numpy, onnx, onnxruntime.quantization"]).output();
     let found = probe.is_ok_and(|o| o.status.success());
     if !found {
         println!("skipped: random models against ONNX Runtime (not importable by {python})");
@@ -74,11 +66,8 @@ impl Referee {
 
     fn ask(&self, python: &str) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential.py");
-        let run = Command::new(python)
-            .arg(script)
-            .arg(self.folder.path())
-            .output()
-            .expect("python runs");
+        let run =
+            Command::new(python).arg(script).arg(self.folder.path()).output().expect("python runs");
         let errors = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "{errors}");
         println!("{errors}");
@@ -99,18 +88,13 @@ fn outputs(name: &str, graph: &Graph, x: &[f32]) -> Vec<(Isa, Vec<f32>)> {
         let plan = Plan::compile(graph, &[], &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let outputs = Session::new(&Arc::new(plan), threads).and_then(|mut s| s.run(&[x]));
         let outputs = outputs.unwrap_or_else(|e| panic!("{name}: {e}"));
-        let flat = outputs
-            .iter()
-            .map(|t| t.as_slice::<f32>().expect("f32").to_vec());
+        let flat = outputs.iter().map(|t| t.as_slice::<f32>().expect("f32").to_vec());
         flat.flatten().collect()
     };
     let on = |isa| {
         let one = run(isa, 1);
         let two = run(isa, 2);
-        let same = one
-            .iter()
-            .zip(&two)
-            .all(|(a, b)| a.to_bits() == b.to_bits());
+        let same = one.iter().zip(&two).all(|(a, b)| a.to_bits() == b.to_bits());
         assert!(same, "{name}: one and two threads differ on {isa}");
         (isa, one)
     };
@@ -139,12 +123,7 @@ fn distance(found: &[f32], expected: &[f32]) -> Distance {
         (a, b) => (f64::from(a) - f64::from(b)).abs(),
     });
     let differences: Vec<f64> = differences.collect();
-    let finite = || {
-        expected
-            .iter()
-            .map(|&v| f64::from(v))
-            .filter(|v| v.is_finite())
-    };
+    let finite = || expected.iter().map(|&v| f64::from(v)).filter(|v| v.is_finite());
     let centre = finite().sum::<f64>() / n;
     let spread = finite().map(|v| (v - centre).abs()).sum::<f64>() / n;
     let top = finite().fold(1e-3, |top, v| v.abs().max(top));
@@ -217,20 +196,13 @@ fn random_float_models_compute_what_onnx_runtime_computes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("compared {compared} of {}", names.len());
-    assert!(
-        compared * 10 > names.len() * 9,
-        "{compared} of {}",
-        names.len()
-    );
+    assert!(compared * 10 > names.len() * 9, "{compared} of {}", names.len());
 }
 
 /// A network quantized by our own placement, with the ranges of its input.
 fn quantized(graph: &Graph, target: &'static Target) -> Graph {
     let graph = normalise(graph.clone()).expect("it is normalised");
-    let x = Tensor::new(
-        graph.ty(graph.inputs()[0]).expect("typed").shape.clone(),
-        input(&graph),
-    );
+    let x = Tensor::new(graph.ty(graph.inputs()[0]).expect("typed").shape.clone(), input(&graph));
     let seen = interpreter::run_all(&graph, &[x.expect("as many as the shape holds")]);
     let mut ranges: BTreeMap<ValueId, Range> = BTreeMap::new();
     for (v, tensor) in seen.expect("it runs") {
@@ -285,9 +257,5 @@ fn random_quantized_models_compute_what_onnx_runtime_computes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("compared {compared} of {}, worst {worst:?}", names.len());
-    assert!(
-        compared * 10 > names.len() * 9,
-        "{compared} of {}",
-        names.len()
-    );
+    assert!(compared * 10 > names.len() * 9, "{compared} of {}", names.len());
 }

@@ -12,12 +12,7 @@ const CLASSES: usize = 7;
 const K: usize = 9;
 
 fn first(e: &mut Edit, x: ValueId) -> Vec<ValueId> {
-    let op = TopK {
-        k: K,
-        axis: 1,
-        largest: true,
-        sorted: true,
-    };
+    let op = TopK { k: K, axis: 1, largest: true, sorted: true };
     e.node("top", op, &[x], &["values", "indices"])
 }
 
@@ -34,22 +29,13 @@ fn end_to_end() -> Graph {
     let shape = [1, ROWS, CLASSES];
     let scores = e.input("scores", TensorType::new(DataType::F32, shape));
     let scores = e.node("sigmoid", UnaryKind::Sigmoid, &[scores], &["s"])[0];
-    let best = Reduce {
-        kind: ReduceKind::Max,
-        axes: vec![2],
-        keepdims: false,
-    };
+    let best = Reduce { kind: ReduceKind::Max, axes: vec![2], keepdims: false };
     let best = e.node("best", best, &[scores], &["best"])[0];
     let rows = first(&mut e, best)[1];
     let wide = reshape(&mut e, rows, &[1, K, 1]);
     let repeats = vec![1, 1, CLASSES];
     let wide = e.node("wide", Expand { repeats }, &[wide], &["wide"])[0];
-    let chosen = e.node(
-        "chosen",
-        GatherElements { axis: 1 },
-        &[scores, wide],
-        &["chosen"],
-    )[0];
+    let chosen = e.node("chosen", GatherElements { axis: 1 }, &[scores, wide], &["chosen"])[0];
     let chosen = e.node("double", BinaryKind::Add, &[chosen, chosen], &["double"])[0];
     let flat = reshape(&mut e, chosen, &[1, K * CLASSES]);
     let top = first(&mut e, flat);
@@ -58,12 +44,7 @@ fn end_to_end() -> Graph {
     let class = e.node("class", Mod { fmod: false }, &[top[1], width], &["class"])[0];
     let row = reshape(&mut e, row, &[K, 1]);
     let rows = reshape(&mut e, rows, &[K]);
-    let row = e.node(
-        "which",
-        GatherNd { batch_dims: 0 },
-        &[rows, row],
-        &["which"],
-    )[0];
+    let row = e.node("which", GatherNd { batch_dims: 0 }, &[rows, row], &["which"])[0];
     let to = DataType::F32;
     let parts = [top[0], row, class].map(|v| {
         let v = e.node("cast", Cast { to }, &[v], &["f"])[0];
@@ -78,17 +59,12 @@ fn end_to_end() -> Graph {
 #[test]
 fn run_of_an_end_to_end_tail_equals_the_interpreter() {
     let graph = end_to_end();
-    let x: Vec<f32> = (0..ROWS * CLASSES)
-        .map(|i| ((i * 7919) % 1009) as f32 / 100.0 - 5.0)
-        .collect();
+    let x: Vec<f32> =
+        (0..ROWS * CLASSES).map(|i| ((i * 7919) % 1009) as f32 / 100.0 - 5.0).collect();
     let input = Tensor::new([1, ROWS, CLASSES], x.clone()).unwrap();
     let expected = interpreter::run(&graph, &[input]).unwrap().remove(0);
     let plan = Arc::new(Plan::compile(&graph, &[], &PlanOptions::default()).unwrap());
-    let found = Session::new(&plan, 1)
-        .unwrap()
-        .run(&[&x])
-        .unwrap()
-        .remove(0);
+    let found = Session::new(&plan, 1).unwrap().run(&[&x]).unwrap().remove(0);
     assert_eq!(found.shape(), [1, K, 3]);
     let (found, expected) = (found.to_f64().unwrap(), expected.to_f64().unwrap());
     for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
@@ -101,12 +77,7 @@ fn run_of_an_integer_output_gives_its_numbers_as_f32() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 4]));
-    let op = TopK {
-        k: 2,
-        axis: 1,
-        largest: true,
-        sorted: true,
-    };
+    let op = TopK { k: 2, axis: 1, largest: true, sorted: true };
     let top = e.node("top", op, &[x], &["values", "indices"]);
     e.output(top[1]);
     graph.apply(e).unwrap();
@@ -131,10 +102,7 @@ fn run_of_an_input_of_bytes_takes_its_numbers_as_f32() {
     e.output(y);
     graph.apply(e).unwrap();
     let found = run(&graph, &[0.0, 10.0, 255.0]);
-    assert_eq!(
-        found,
-        Tensor::new([1, 3], vec![-5f32, 10.0, 377.5]).unwrap()
-    );
+    assert_eq!(found, Tensor::new([1, 3], vec![-5f32, 10.0, 377.5]).unwrap());
 }
 
 /// Quantized values that an operator computes with which has no real form here: in their own type, as the interpreter does.
@@ -181,12 +149,7 @@ fn run_of_interleaved_integer_values_equals_the_interpreter() {
     let mut graph = Graph::new(17);
     let mut e = graph.edit();
     let x = e.input("x", TensorType::new(DataType::F32, [1, 4]));
-    let top = |largest| TopK {
-        k: 4,
-        axis: 1,
-        largest,
-        sorted: true,
-    };
+    let top = |largest| TopK { k: 4, axis: 1, largest, sorted: true };
     let first = e.node("largest", top(true), &[x], &["l", "li"]);
     let second = e.node("smallest", top(false), &[x], &["s", "si"]);
     let gather = GatherElements { axis: 1 };

@@ -24,10 +24,7 @@ fn residual(net: &mut Net) -> Vec<ValueId> {
 fn c2f(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 8, 10, 10]);
     let y = net.conv_silu(x, [8, 32, 1, 1]);
-    let split = Split {
-        axis: 1,
-        sizes: vec![16, 16],
-    };
+    let split = Split { axis: 1, sizes: vec![16, 16] };
     let halves = net.many(split, &[y], 2);
     let a = net.bottleneck(halves[1], 16);
     let b = net.bottleneck(a, 16);
@@ -58,18 +55,9 @@ fn focus(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 3, 8, 12]);
     let mut parts = Vec::new();
     for (top, left) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-        let range = |axis, start, len| SliceRange {
-            axis,
-            start,
-            len,
-            step: 2,
-        };
-        let rows = Slice {
-            ranges: vec![range(2, top, 4)],
-        };
-        let columns = Slice {
-            ranges: vec![range(3, left, 6)],
-        };
+        let range = |axis, start, len| SliceRange { axis, start, len, step: 2 };
+        let rows = Slice { ranges: vec![range(2, top, 4)] };
+        let columns = Slice { ranges: vec![range(3, left, 6)] };
         let y = net.op(rows, &[x]);
         parts.push(net.op(columns, &[y]));
     }
@@ -107,46 +95,16 @@ fn distribution(net: &mut Net) -> Vec<ValueId> {
     let x = net.input(&[1, 6, 4, 4]);
     let fine = net.conv(x, [6, 64, 3, 1], 1);
     let coarse = net.conv(x, [6, 64, 3, 2], 1);
-    let flat = |n: usize| Reshape {
-        shape: vec![1, 64, n],
-    };
+    let flat = |n: usize| Reshape { shape: vec![1, 64, n] };
     let fine = net.op(flat(16), &[fine]);
     let coarse = net.op(flat(4), &[coarse]);
     let y = net.concat(2, &[fine, coarse]);
-    let y = net.op(
-        Reshape {
-            shape: vec![1, 4, 16, 20],
-        },
-        &[y],
-    );
-    let y = net.op(
-        Transpose {
-            perm: vec![0, 2, 1, 3],
-        },
-        &[y],
-    );
-    let y = net.op(
-        Softmax {
-            axis: 1,
-            coerced: vec![],
-        },
-        &[y],
-    );
+    let y = net.op(Reshape { shape: vec![1, 4, 16, 20] }, &[y]);
+    let y = net.op(Transpose { perm: vec![0, 2, 1, 3] }, &[y]);
+    let y = net.op(Softmax { axis: 1, coerced: vec![] }, &[y]);
     let y = net.conv(y, [16, 1, 1, 1], 1);
-    let y = net.op(
-        Reshape {
-            shape: vec![1, 4, 20],
-        },
-        &[y],
-    );
-    let half = |start| Slice {
-        ranges: vec![SliceRange {
-            axis: 1,
-            start,
-            len: 2,
-            step: 1,
-        }],
-    };
+    let y = net.op(Reshape { shape: vec![1, 4, 20] }, &[y]);
+    let half = |start| Slice { ranges: vec![SliceRange { axis: 1, start, len: 2, step: 1 }] };
     let (a, b) = (net.op(half(0), &[y]), net.op(half(2), &[y]));
     let anchors = net.parameter("parameter", &[1, 2, 20], 4.0);
     let low = net.op(BinaryKind::Sub, &[anchors, a]);
@@ -250,58 +208,19 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    Case {
-        name: "rarer activations",
-        build: rarer_activations,
-    },
-    Case {
-        name: "averages",
-        build: averages,
-    },
-    Case {
-        name: "normalized",
-        build: normalized,
-    },
-    Case {
-        name: "residual",
-        build: residual,
-    },
-    Case {
-        name: "c2f",
-        build: c2f,
-    },
-    Case {
-        name: "c3",
-        build: c3,
-    },
-    Case {
-        name: "sppf",
-        build: sppf,
-    },
-    Case {
-        name: "focus",
-        build: focus,
-    },
-    Case {
-        name: "quantized",
-        build: quantized,
-    },
-    Case {
-        name: "neck",
-        build: neck,
-    },
-    Case {
-        name: "distribution",
-        build: distribution,
-    },
-    Case {
-        name: "anchors",
-        build: anchors,
-    },
-    Case {
-        name: "depthwise",
-        build: depthwise,
-    },
+    Case { name: "rarer activations", build: rarer_activations },
+    Case { name: "averages", build: averages },
+    Case { name: "normalized", build: normalized },
+    Case { name: "residual", build: residual },
+    Case { name: "c2f", build: c2f },
+    Case { name: "c3", build: c3 },
+    Case { name: "sppf", build: sppf },
+    Case { name: "focus", build: focus },
+    Case { name: "quantized", build: quantized },
+    Case { name: "neck", build: neck },
+    Case { name: "distribution", build: distribution },
+    Case { name: "anchors", build: anchors },
+    Case { name: "depthwise", build: depthwise },
 ];
 
 fn case_named(name: &str) -> &'static Case {
@@ -319,15 +238,8 @@ fn graph(case: &Case) -> Graph {
 }
 
 fn session(graph: &Graph, observe: &[ValueId], isa: Isa, threads: usize) -> Session {
-    let plan = Plan::compile(
-        graph,
-        observe,
-        &PlanOptions {
-            isa,
-            ..PlanOptions::default()
-        },
-    )
-    .expect("the graph compiles");
+    let plan = Plan::compile(graph, observe, &PlanOptions { isa, ..PlanOptions::default() })
+        .expect("the graph compiles");
     Session::new(&Arc::new(plan), threads).expect("memory for a small arena")
 }
 
@@ -338,28 +250,15 @@ fn run(session: &mut Session, x: &Tensor) -> Vec<Tensor> {
 
 fn assert_close(name: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
     assert_eq!(found.shape(), expected.shape(), "{name}");
-    let (a, b) = (
-        found.as_slice::<f32>().expect("f32"),
-        expected.as_slice::<f32>().expect("f32"),
-    );
-    let worst = a
-        .iter()
-        .zip(b)
-        .map(|(x, y)| (x - y).abs() / y.abs().max(1.0));
-    let worst = worst.fold(
-        0.0f32,
-        |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
-    );
+    let (a, b) = (found.as_slice::<f32>().expect("f32"), expected.as_slice::<f32>().expect("f32"));
+    let worst = a.iter().zip(b).map(|(x, y)| (x - y).abs() / y.abs().max(1.0));
+    let worst = worst.fold(0.0f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
     assert!(worst <= tolerance, "{name}: off by {worst}");
 }
 
 /// A value next to a rounding boundary may land on the neighbouring quantized value.
 fn tolerance(case: &Case) -> f32 {
-    if case.name == "quantized" {
-        0.051
-    } else {
-        1e-4
-    }
+    if case.name == "quantized" { 0.051 } else { 1e-4 }
 }
 
 #[test]
@@ -413,11 +312,7 @@ fn run_observed_everything_same_outputs_and_values() {
                 value.for_each_run(&mut |_, run| count += run.len())?;
                 let tensor = value.to_tensor()?;
                 assert_eq!(count, tensor.len(), "{}: elements visited", case.name);
-                assert!(
-                    seen.insert(v, tensor).is_none(),
-                    "{}: seen twice",
-                    case.name
-                );
+                assert!(seen.insert(v, tensor).is_none(), "{}: seen twice", case.name);
                 Ok(())
             })
             .expect(case.name);
@@ -438,17 +333,8 @@ fn compile_c2f_block_needs_no_copies() {
     let graph = graph(case_named("c2f"));
     let plan = Plan::compile(&graph, &[], &PlanOptions::default()).expect("compiles");
     let kinds: Vec<String> = plan.steps().into_iter().map(|s| s.kind).collect();
-    assert!(
-        kinds
-            .iter()
-            .all(|k| k.starts_with("Conv") || k == "FillHalo"),
-        "{kinds:?}"
-    );
-    assert_eq!(
-        kinds.iter().filter(|k| k.contains("Add")).count(),
-        2,
-        "{kinds:?}"
-    );
+    assert!(kinds.iter().all(|k| k.starts_with("Conv") || k == "FillHalo"), "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|k| k.contains("Add")).count(), 2, "{kinds:?}");
 }
 
 #[test]
@@ -458,23 +344,16 @@ fn compile_two_dequantizers_of_one_value_share_the_epilogue() {
     let x = net.input(&[1, 3, 5, 5]);
     let y = net.conv_silu(x, [3, 8, 3, 1]);
     let params = QuantParams::per_tensor(0.02, 15, DataType::U8).expect("valid parameters");
-    let quantize = QuantizeLinear {
-        params: params.clone(),
-    };
+    let quantize = QuantizeLinear { params: params.clone() };
     let q = net.op(quantize, &[y]);
     for outputs in [4, 6] {
-        let dequantize = DequantizeLinear {
-            params: params.clone(),
-        };
+        let dequantize = DequantizeLinear { params: params.clone() };
         let y = net.op(dequantize, &[q]);
         let y = net.conv(y, [8, outputs, 1, 1], 1);
         net.edit.output(y);
     }
     graph.apply(net.edit).expect("a valid graph");
-    let options = PlanOptions {
-        integer: false,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions { integer: false, ..PlanOptions::default() };
     let plan = Plan::compile(&graph, &[], &options).expect("compiles");
     let kinds: Vec<String> = plan.steps().into_iter().map(|s| s.kind).collect();
     let convs: Vec<&String> = kinds.iter().filter(|k| *k != "FillHalo").collect();
@@ -494,9 +373,7 @@ fn run_per_channel_activation_equals_interpreter() {
     let x = net.input(&[1, 2, 2, 2]);
     let params = QuantParams::per_channel(1, vec![0.1, 0.02], vec![0, 100], DataType::U8)
         .expect("valid parameters");
-    let quantize = QuantizeLinear {
-        params: params.clone(),
-    };
+    let quantize = QuantizeLinear { params: params.clone() };
     let q = net.op(quantize, &[x]);
     let y = net.op(DequantizeLinear { params }, &[q]);
     net.edit.output(y);
@@ -512,21 +389,11 @@ fn run_wrong_inputs_are_errors() {
     let graph = graph(case_named("residual"));
     let mut session = session(&graph, &[], Isa::best(), 1);
     let count = session.run(&[]).err();
-    assert_eq!(
-        count,
-        Some(RuntimeError::InputCount {
-            expected: 1,
-            found: 0
-        })
-    );
+    assert_eq!(count, Some(RuntimeError::InputCount { expected: 1, found: 0 }));
     let length = session.run(&[&[0.0; 3]]).err();
     assert_eq!(
         length,
-        Some(RuntimeError::InputLength {
-            input: "images".into(),
-            expected: 495,
-            found: 3
-        })
+        Some(RuntimeError::InputLength { input: "images".into(), expected: 495, found: 3 })
     );
 }
 
@@ -550,14 +417,8 @@ fn run_of_every_function_equals_interpreter_and_imitated_quantization() {
         let expected = interpreter::run(&graph, std::slice::from_ref(&x)).expect("it runs");
         let mut session = session(&graph, &[], Isa::best(), 1);
         let kinds: Vec<String> = session.plan().steps().into_iter().map(|s| s.kind).collect();
-        assert!(
-            !kinds.iter().any(|kind| kind.starts_with("Reference")),
-            "{name}: {kinds:?}"
-        );
-        assert!(
-            kinds.iter().any(|kind| kind == "QTable"),
-            "{name}: {kinds:?}"
-        );
+        assert!(!kinds.iter().any(|kind| kind.starts_with("Reference")), "{name}: {kinds:?}");
+        assert!(kinds.iter().any(|kind| kind == "QTable"), "{name}: {kinds:?}");
         let found = run(&mut session, &x);
         assert_close(name, &found[0], &expected[0], 2e-5);
         assert_close(name, &found[1], &expected[1], 0.0301);

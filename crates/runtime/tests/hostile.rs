@@ -50,11 +50,7 @@ fn concats_nested_thirty_thousand_deep_run_on_a_small_stack() {
         assert_eq!((data[0], data[1], data[30_000]), (2.0, -2.0, -2.0));
     };
     let small = std::thread::Builder::new().stack_size(256 << 10);
-    small
-        .spawn(nested)
-        .expect("a thread")
-        .join()
-        .expect("no overflow");
+    small.spawn(nested).expect("a thread").join().expect("no overflow");
 }
 
 #[test]
@@ -69,10 +65,7 @@ fn session_of_more_memory_than_the_machine_has_says_how_much() {
     let refused = session(&graph).err().expect("no machine has that much");
     assert!(matches!(refused, RuntimeError::Memory { .. }), "{refused}");
     let text = refused.to_string();
-    assert!(
-        text.contains("bytes of memory") && text.contains("f32[1, 1, 32768, 65536]"),
-        "{text}"
-    );
+    assert!(text.contains("bytes of memory") && text.contains("f32[1, 1, 32768, 65536]"), "{text}");
 }
 
 #[test]
@@ -103,10 +96,7 @@ fn constants_of_constants_beyond_measure_are_an_error() {
         vec![y, wide]
     });
     let refused = session(&graph).err().expect("16 GiB of f64");
-    assert!(
-        matches!(refused, RuntimeError::Constants { .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, RuntimeError::Constants { .. }), "{refused}");
 }
 
 #[test]
@@ -165,11 +155,7 @@ fn concat_of_a_reshaped_value_with_itself_is_the_value_repeated() {
             let [found, expected] = both(&graph);
             for (found, expected) in found.iter().zip(&expected) {
                 assert_eq!(found.ty(), expected.ty());
-                let pairs = found
-                    .to_f64()
-                    .unwrap()
-                    .into_iter()
-                    .zip(expected.to_f64().unwrap());
+                let pairs = found.to_f64().unwrap().into_iter().zip(expected.to_f64().unwrap());
                 pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{shape:?}, axis {axis}"));
             }
         }

@@ -60,10 +60,7 @@ fn gated_residual(net: &mut Net) -> Vec<ValueId> {
 fn c2f(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 8, 10, 10]);
     let y = net.block(x, [8, 32, 1, 1], 0.012, 30);
-    let split = Split {
-        axis: 1,
-        sizes: vec![16, 16],
-    };
+    let split = Split { axis: 1, sizes: vec![16, 16] };
     let halves = net.many(split, &[y], 2);
     let a = net.block(halves[1], [16, 16, 3, 1], 0.011, 28);
     let b = net.block(a, [16, 16, 3, 1], 0.014, 25);
@@ -111,12 +108,7 @@ fn depthwise(net: &mut Net) -> Vec<ValueId> {
 
 fn focus(net: &mut Net) -> Vec<ValueId> {
     let x = input(net, &[1, 3, 8, 12]);
-    let range = |axis, start, len| SliceRange {
-        axis,
-        start,
-        len,
-        step: 2,
-    };
+    let range = |axis, start, len| SliceRange { axis, start, len, step: 2 };
     let mut parts = Vec::new();
     for (top, left) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
         let ranges = vec![range(2, top, 4), range(3, left, 6)];
@@ -138,12 +130,7 @@ fn head(net: &mut Net) -> Vec<ValueId> {
     }
     let y = net.concat(2, &flat);
     let y = net.op(UnaryKind::Sigmoid, &[y]);
-    vec![net.op(
-        Transpose {
-            perm: vec![0, 2, 1],
-        },
-        &[y],
-    )]
+    vec![net.op(Transpose { perm: vec![0, 2, 1] }, &[y])]
 }
 
 fn float_islands(net: &mut Net) -> Vec<ValueId> {
@@ -167,22 +154,13 @@ fn attention(net: &mut Net) -> Vec<ValueId> {
     let qkv = net.block(x, [8, 24, 1, 1], 0.012, 30);
     let shape = vec![1, 2, 12, 20];
     let qkv = net.op(Reshape { shape }, &[qkv]);
-    let split = Split {
-        axis: 2,
-        sizes: vec![4, 4, 4],
-    };
+    let split = Split { axis: 2, sizes: vec![4, 4, 4] };
     let parts = net.many(split, &[qkv], 3);
     let perm = vec![0, 1, 3, 2];
     let q = net.op(Transpose { perm: perm.clone() }, &[parts[0]]);
     let scores = net.op(ir::ops::MatMul { is_weighted: false }, &[q, parts[1]]);
     let scores = net.qdq(scores, 0.05, 100);
-    let scores = net.op(
-        ir::ops::Softmax {
-            axis: 3,
-            coerced: vec![],
-        },
-        &[scores],
-    );
+    let scores = net.op(ir::ops::Softmax { axis: 3, coerced: vec![] }, &[scores]);
     let scores = net.qdq(scores, 1.0 / 255.0, 0);
     let scores = net.op(Transpose { perm }, &[scores]);
     vec![net.op(ir::ops::MatMul { is_weighted: false }, &[parts[2], scores])]
@@ -197,15 +175,8 @@ struct Case {
     forbidden: &'static [&'static str],
 }
 
-const FLOAT: &[&str] = &[
-    "Quantize",
-    "Dequantize",
-    "Conv",
-    "Binary",
-    "Unary",
-    "FakeQuantize",
-    "QBinary",
-];
+const FLOAT: &[&str] =
+    &["Quantize", "Dequantize", "Conv", "Binary", "Unary", "FakeQuantize", "QBinary"];
 
 const CASES: &[Case] = &[
     Case {
@@ -214,12 +185,7 @@ const CASES: &[Case] = &[
         tolerance: 0.0101,
         forbidden: &["Quantize", "Conv", "Unary", "FakeQuantize"],
     },
-    Case {
-        name: "activations",
-        build: activations,
-        tolerance: 0.021,
-        forbidden: &[],
-    },
+    Case { name: "activations", build: activations, tolerance: 0.021, forbidden: &[] },
     Case {
         name: "residual",
         build: residual,
@@ -232,18 +198,8 @@ const CASES: &[Case] = &[
         tolerance: 0.041,
         forbidden: &["Quantize", "Conv", "QBinary", "QTable"],
     },
-    Case {
-        name: "c2f",
-        build: c2f,
-        tolerance: 0.04,
-        forbidden: FLOAT,
-    },
-    Case {
-        name: "sppf",
-        build: sppf,
-        tolerance: 0.025,
-        forbidden: &["Quantize", "Conv", "QCopy"],
-    },
+    Case { name: "c2f", build: c2f, tolerance: 0.04, forbidden: FLOAT },
+    Case { name: "sppf", build: sppf, tolerance: 0.025, forbidden: &["Quantize", "Conv", "QCopy"] },
     Case {
         name: "neck",
         build: neck,
@@ -274,12 +230,7 @@ const CASES: &[Case] = &[
         tolerance: 0.02,
         forbidden: &["Conv", "MatMul", "Reference MatMul"],
     },
-    Case {
-        name: "float_islands",
-        build: float_islands,
-        tolerance: 0.081,
-        forbidden: &[],
-    },
+    Case { name: "float_islands", build: float_islands, tolerance: 0.081, forbidden: &[] },
 ];
 
 fn graph(case: &Case) -> Graph {
@@ -304,15 +255,9 @@ fn run(plan: &Arc<Plan>, threads: usize, x: &Tensor) -> Vec<Tensor> {
 }
 
 fn worst(a: &Tensor, b: &Tensor) -> f32 {
-    let (a, b) = (
-        a.as_slice::<f32>().expect("f32"),
-        b.as_slice::<f32>().expect("f32"),
-    );
+    let (a, b) = (a.as_slice::<f32>().expect("f32"), b.as_slice::<f32>().expect("f32"));
     let off = a.iter().zip(b).map(|(x, y)| (x - y).abs());
-    off.fold(
-        0.0,
-        |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
-    )
+    off.fold(0.0, |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
 }
 
 #[test]
@@ -325,19 +270,12 @@ fn run_integers_equal_imitated_quantization_within_one_step() {
         for kind in case.forbidden {
             assert!(!kinds.iter().any(|k| k == kind), "{}: {kinds:?}", case.name);
         }
-        let imitated = PlanOptions {
-            integer: false,
-            ..PlanOptions::default()
-        };
+        let imitated = PlanOptions { integer: false, ..PlanOptions::default() };
         let expected = run(&plan(&graph, &imitated), 1, &x);
         let found = run(&integer, 1, &x);
         for (a, b) in found.iter().zip(&expected) {
             let off = worst(a, b);
-            assert!(
-                off <= case.tolerance,
-                "{}: off by {off}, {kinds:?}",
-                case.name
-            );
+            assert!(off <= case.tolerance, "{}: off by {off}, {kinds:?}", case.name);
         }
     }
 }
@@ -372,9 +310,7 @@ fn run_observed_quantized_values_are_seen_as_real_values() {
         };
         let all: Vec<ValueId> = graph.values().map(|(v, _)| v).filter(is_real).collect();
         let weights = |v: &ValueId| {
-            graph
-                .producer(*v)
-                .is_some_and(|id| graph.constant(graph.node(id).inputs[0]).is_some())
+            graph.producer(*v).is_some_and(|id| graph.constant(graph.node(id).inputs[0]).is_some())
         };
         let observe: Vec<ValueId> = all.into_iter().filter(|v| !weights(v)).collect();
         let plain = run(&plan(&graph, &PlanOptions::default()), 1, &x);
@@ -408,10 +344,7 @@ fn run_u8_pixels_equal_their_real_values() {
     let bytes: Vec<u8> = (0..3 * 6 * 7u32).map(|i| (i * 89 % 256) as u8).collect();
     let scales = [1.0 / 255.0, 0.5 / 255.0];
     for (scale, integer) in scales.into_iter().flat_map(|s| [(s, true), (s, false)]) {
-        let options = PlanOptions {
-            integer,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions { integer, ..PlanOptions::default() };
         let plan = plan(&graph, &options);
         let mut planes = vec![0.0; bytes.len()];
         for (i, &byte) in bytes.iter().enumerate() {
@@ -422,9 +355,7 @@ fn run_u8_pixels_equal_their_real_values() {
         let found = session.run_u8(&[&bytes], scale).expect("runs");
         assert_eq!(found, expected, "scale {scale}, integer {integer}");
         let mut y = vec![0.0; expected[0].len()];
-        session
-            .run_u8_into(&[&bytes], scale, &mut [&mut y])
-            .expect("runs");
+        session.run_u8_into(&[&bytes], scale, &mut [&mut y]).expect("runs");
         assert_eq!(Ok(&y[..]), expected[0].as_slice::<f32>());
     }
 }
@@ -437,18 +368,11 @@ fn run_into_wrong_room_is_an_error() {
     let x = image(&graph);
     let x = x.as_slice::<f32>().expect("f32");
     let none = session.run_into(&[x], &mut []).err();
-    let count = runtime::RuntimeError::OutputCount {
-        expected: 1,
-        found: 0,
-    };
+    let count = runtime::RuntimeError::OutputCount { expected: 1, found: 0 };
     assert_eq!(none, Some(count));
     let mut short = [0.0; 3];
     let short = session.run_into(&[x], &mut [&mut short]).err();
-    let length = runtime::RuntimeError::OutputLength {
-        index: 0,
-        expected: 16 * 5 * 6,
-        found: 3,
-    };
+    let length = runtime::RuntimeError::OutputLength { index: 0, expected: 16 * 5 * 6, found: 3 };
     assert_eq!(short, Some(length));
 }
 
@@ -458,12 +382,7 @@ fn sessions_of_one_plan_do_not_disturb_each_other() {
     let plan = plan(&graph, &PlanOptions::default());
     let (a, b) = (image(&graph), {
         let x = image(&graph);
-        let data = x
-            .as_slice::<f32>()
-            .expect("f32")
-            .iter()
-            .map(|v| -v)
-            .collect();
+        let data = x.as_slice::<f32>().expect("f32").iter().map(|v| -v).collect();
         Tensor::new(x.shape().to_vec(), data).expect("the same shape") as Tensor
     });
     let expected = [run(&plan, 1, &a), run(&plan, 1, &b)];

@@ -35,10 +35,7 @@ fn network() -> (Graph, Vec<ValueId>) {
     let variance = Tensor::vector((0..20).map(|i| 0.5 + i as f32).collect::<Vec<_>>());
     let variance = net.edit.constant("variance", variance);
     let [scale, bias, mean] = statistics;
-    let y = net.op(
-        BatchNormalization { epsilon: 1e-5 },
-        &[y, scale, bias, mean, variance],
-    );
+    let y = net.op(BatchNormalization { epsilon: 1e-5 }, &[y, scale, bias, mean, variance]);
     let factor = net.parameter("factor", &[1, 20, 1, 1], 3.0);
     parameters.push(factor);
     let y = net.op(BinaryKind::Mul, &[y, factor]);
@@ -77,10 +74,7 @@ fn compile_convolutions_of_parameters_keeps_their_fast_steps() {
     let kinds: Vec<String> = session.plan().steps().into_iter().map(|s| s.kind).collect();
     let convolutions = kinds.iter().filter(|kind| kind.starts_with("Conv")).count();
     assert_eq!(convolutions, 3, "{kinds:?}");
-    assert!(
-        !kinds.iter().any(|kind| kind.starts_with("Reference")),
-        "{kinds:?}"
-    );
+    assert!(!kinds.iter().any(|kind| kind.starts_with("Reference")), "{kinds:?}");
 }
 
 #[test]
@@ -127,14 +121,8 @@ fn set_parameter_that_does_not_fit_is_an_error() {
     let (graph, parameters) = network();
     let mut session = session(&graph, Isa::best());
     let wrong = session.set_parameter(parameters[0], Tensor::scalar(1.0f32));
-    assert!(
-        matches!(wrong, Err(RuntimeError::ParameterType { .. })),
-        "{wrong:?}"
-    );
+    assert!(matches!(wrong, Err(RuntimeError::ParameterType { .. })), "{wrong:?}");
     let constant = graph.outputs()[0];
     let wrong = session.set_parameter(constant, Tensor::scalar(1.0f32));
-    assert!(
-        matches!(wrong, Err(RuntimeError::NotAParameter { .. })),
-        "{wrong:?}"
-    );
+    assert!(matches!(wrong, Err(RuntimeError::NotAParameter { .. })), "{wrong:?}");
 }

@@ -9,11 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 const DETECTOR: &str = "yolov8n_deeppcb_320_fused_op17.onnx";
-const MODELS: &[&str] = &[
-    DETECTOR,
-    "yolov5n_coco_fused_op17.onnx",
-    "yolox_nano_coco_416.onnx",
-];
+const MODELS: &[&str] = &[DETECTOR, "yolov5n_coco_fused_op17.onnx", "yolox_nano_coco_416.onnx"];
 
 /// Writes the quantized values of every value in `names`, computed by ONNX Runtime node by node.
 const REFEREE: &str = "
@@ -54,9 +50,8 @@ fn assets() -> Option<PathBuf> {
 
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = Command::new(&python)
-        .args(["-c", "import onnx, onnxruntime.quantization, numpy"])
-        .output();
+    let probe =
+        Command::new(&python).args(["-c", "import onnx, onnxruntime.quantization, numpy"]).output();
     let found = probe.is_ok_and(|o| o.status.success());
     if !found {
         println!("skipped: ONNX Runtime as the referee (not importable by {python})");
@@ -71,22 +66,13 @@ fn load(path: &Path) -> Graph {
 
 /// A made-up image in the model's range.
 fn pixels(graph: &Graph, top: f32) -> Vec<f32> {
-    let elements = graph
-        .ty(graph.inputs()[0])
-        .expect("a typed input")
-        .elements();
+    let elements = graph.ty(graph.inputs()[0]).expect("a typed input").elements();
     let byte = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 24;
-    (0..elements)
-        .map(|i| byte(i) as f32 * (top / 255.0))
-        .collect()
+    (0..elements).map(|i| byte(i) as f32 * (top / 255.0)).collect()
 }
 
 fn top(name: &str) -> f32 {
-    if name.starts_with("yolox") {
-        255.0
-    } else {
-        1.0
-    }
+    if name.starts_with("yolox") { 255.0 } else { 1.0 }
 }
 
 fn options(isa: Isa, integer: bool) -> PlanOptions {
@@ -129,8 +115,7 @@ fn head(graph: &Graph) -> Vec<ValueId> {
     let is_head = |v: &ValueId| {
         let readers = consumers.get(v).into_iter().flatten();
         let ops: Vec<&Op> = readers.map(|(id, _)| &graph.node(*id).op).collect();
-        ops.iter()
-            .all(|op| matches!(op, Op::Reshape(_) | Op::Concat(_) | Op::Transpose(_)))
+        ops.iter().all(|op| matches!(op, Op::Reshape(_) | Op::Concat(_) | Op::Transpose(_)))
     };
     let convs = graph
         .nodes()
@@ -156,16 +141,10 @@ fn run_quantized_detector_same_bits_on_every_isa_and_thread_count() {
     let heads = head(&graph);
     assert_eq!(heads.len(), 6, "the head's output convolutions");
     let x = pixels(&graph, 1.0);
-    let expected = observed(
-        &mut session(&graph, &heads, options(Isa::scalar(), true), 2),
-        &x,
-    );
+    let expected = observed(&mut session(&graph, &heads, options(Isa::scalar(), true), 2), &x);
     for isa in Isa::available() {
         for threads in [1, 2] {
-            let found = observed(
-                &mut session(&graph, &heads, options(isa, true), threads),
-                &x,
-            );
+            let found = observed(&mut session(&graph, &heads, options(isa, true), threads), &x);
             assert!(found == expected, "{isa}, {threads} threads");
         }
     }
@@ -183,18 +162,12 @@ fn run_quantized_models_near_imitated_quantization() {
             let steps = steps.iter().filter(|s| s.is_integer || !integer);
             steps.map(|s| s.macs).sum()
         };
-        assert!(
-            macs(true) * 1000 >= macs(false) * 999,
-            "{name}: MACs on integers"
-        );
+        assert!(macs(true) * 1000 >= macs(false) * 999, "{name}: MACs on integers");
         let found = integer.run(&[&x]).expect(name);
         let mut imitated = session(&graph, &[], options(Isa::best(), false), 2);
         let expected = imitated.run(&[&x]).expect(name);
         for (a, b) in found.iter().zip(&expected) {
-            let (a, b) = (
-                a.as_slice::<f32>().expect("f32"),
-                b.as_slice::<f32>().expect("f32"),
-            );
+            let (a, b) = (a.as_slice::<f32>().expect("f32"), b.as_slice::<f32>().expect("f32"));
             let spread = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             let off: f64 = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).sum();
             let mean = off / a.len() as f64 / f64::from(spread);
@@ -225,19 +198,14 @@ impl Unit {
                 let Op::DequantizeLinear(dq) = &node.op else {
                     return None;
                 };
-                let grid = ir::ops::QuantizeLinear {
-                    params: dq.params.clone(),
-                };
+                let grid = ir::ops::QuantizeLinear { params: dq.params.clone() };
                 let shape = graph.ty(quantized).ok()?.shape.clone();
                 let name = format!("x{}", inputs.len());
                 let x = edit.input(&name, TensorType::new(DataType::F32, shape));
                 let quantized_name = format!("{name}_quantized");
                 let x = edit.node(&quantized_name, grid, &[x], &[&quantized_name])[0];
                 let name = format!("{name}_real");
-                made.insert(
-                    node.outputs[0],
-                    edit.node(&name, dq.clone(), &[x], &[&name])[0],
-                );
+                made.insert(node.outputs[0], edit.node(&name, dq.clone(), &[x], &[&name])[0]);
                 inputs.push(quantized);
                 continue;
             }
@@ -250,11 +218,8 @@ impl Unit {
                 operands.push(operand);
                 made.insert(v, operand);
             }
-            let names: Vec<&str> = node
-                .outputs
-                .iter()
-                .map(|&v| graph.value(v).name.as_str())
-                .collect();
+            let names: Vec<&str> =
+                node.outputs.iter().map(|&v| graph.value(v).name.as_str()).collect();
             let outputs = edit.node(&node.name, node.op.clone(), &operands, &names);
             made.extend(node.outputs.iter().copied().zip(outputs));
         }
@@ -263,16 +228,11 @@ impl Unit {
         };
         let y = *made.get(&q.inputs[0])?;
         let quantized = edit.node("y_quantized", grid.clone(), &[y], &["y_quantized"])[0];
-        let dequantize = ir::ops::DequantizeLinear {
-            params: grid.params.clone(),
-        };
+        let dequantize = ir::ops::DequantizeLinear { params: grid.params.clone() };
         let y = edit.node("y", dequantize, &[quantized], &["y"])[0];
         edit.output(y);
         alone.apply(edit).expect("a part of a valid graph");
-        Some(Unit {
-            graph: alone,
-            inputs,
-        })
+        Some(Unit { graph: alone, inputs })
     }
 }
 
@@ -289,21 +249,11 @@ fn cone(graph: &Graph, v: ValueId) -> Option<Vec<NodeId>> {
             todo.extend(&node.inputs);
         }
     }
-    Some(
-        graph
-            .nodes()
-            .map(|(id, _)| id)
-            .filter(|id| needed.contains(id))
-            .collect(),
-    )
+    Some(graph.nodes().map(|(id, _)| id).filter(|id| needed.contains(id)).collect())
 }
 
 fn u8_params(params: &QuantParams) -> (f32, f32) {
-    let shift = if params.dtype() == DataType::I8 {
-        128
-    } else {
-        0
-    };
+    let shift = if params.dtype() == DataType::I8 { 128 } else { 0 };
     (params.scale()[0], (params.zero_point()[0] + shift) as f32)
 }
 
@@ -313,51 +263,24 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
     let name = model.display();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let nodes: Vec<(NodeId, &ir::Node)> = graph.nodes().collect();
-    let activations = nodes
-        .iter()
-        .filter(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
+    let activations = nodes.iter().filter(|(_, n)| matches!(n.op, Op::QuantizeLinear(_)));
     let quantizers: Vec<NodeId> = activations.map(|(id, _)| *id).collect();
     let quantized_of = |id: NodeId| graph.node(id).outputs[0];
-    let names: Vec<&str> = quantizers
-        .iter()
-        .map(|&id| graph.value(quantized_of(id)).name.as_str())
-        .collect();
+    let names: Vec<&str> =
+        quantizers.iter().map(|&id| graph.value(quantized_of(id)).name.as_str()).collect();
     std::fs::write(folder.path().join("names"), names.join("\n")).expect("a writable folder");
-    let x: Vec<u8> = pixels(&graph, top)
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let x: Vec<u8> = pixels(&graph, top).iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(folder.path().join("x"), x).expect("a writable folder");
-    let status = Command::new(python)
-        .args(["-c", REFEREE])
-        .args([model, folder.path()])
-        .status();
-    assert!(
-        status.expect("the interpreter was probed").success(),
-        "{name}: the referee failed"
-    );
+    let status = Command::new(python).args(["-c", REFEREE]).args([model, folder.path()]).status();
+    assert!(status.expect("the interpreter was probed").success(), "{name}: the referee failed");
     let quantized: BTreeMap<ValueId, Vec<u8>> = quantizers
         .iter()
         .enumerate()
-        .map(|(k, &id)| {
-            (
-                quantized_of(id),
-                std::fs::read(folder.path().join(format!("q{k}"))),
-            )
-        })
-        .map(|(v, quantized)| {
-            (
-                v,
-                quantized.expect("the referee wrote its quantized values"),
-            )
-        })
+        .map(|(k, &id)| (quantized_of(id), std::fs::read(folder.path().join(format!("q{k}")))))
+        .map(|(v, quantized)| (v, quantized.expect("the referee wrote its quantized values")))
         .collect();
     let params = |v: ValueId| {
-        let node = graph.node(
-            graph
-                .producer(v)
-                .expect("quantized values have a quantizer"),
-        );
+        let node = graph.node(graph.producer(v).expect("quantized values have a quantizer"));
         match &node.op {
             Op::QuantizeLinear(q) => u8_params(&q.params),
             op => panic!("{} is not a quantizer", op.op_type()),
@@ -370,10 +293,7 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         };
         let real = |v: &ValueId| -> Vec<f32> {
             let (scale, zero) = params(*v);
-            quantized[v]
-                .iter()
-                .map(|&q| (f32::from(q) - zero) * scale)
-                .collect()
+            quantized[v].iter().map(|&q| (f32::from(q) - zero) * scale).collect()
         };
         let inputs: Vec<Vec<f32>> = unit.inputs.iter().map(real).collect();
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
@@ -392,10 +312,7 @@ fn compare_steps(python: &str, model: &Path, top: f32) {
         }
         let node = &graph.node(id).name;
         let kinds: Vec<String> = session.plan().steps().into_iter().map(|s| s.kind).collect();
-        assert!(
-            worst <= 1,
-            "{name}, {node}: off by {worst} steps, {kinds:?}"
-        );
+        assert!(worst <= 1, "{name}, {node}: off by {worst} steps, {kinds:?}");
         assert!(
             count * 1000 <= found.len().max(1000),
             "{name}, {node}: {count} of {} values differ, {kinds:?}",
@@ -421,11 +338,8 @@ fn steps_fed_by_onnx_runtime_equal_its_results() {
     for kind in ["QUInt8", "QInt8"] {
         let path = written.path().join(format!("{kind}.onnx"));
         let model = folder.join(DETECTOR);
-        let done = Command::new(&python)
-            .args(["-c", TOOLS])
-            .args([&model, &path])
-            .arg(kind)
-            .output();
+        let done =
+            Command::new(&python).args(["-c", TOOLS]).args([&model, &path]).arg(kind).output();
         assert!(
             done.expect("the interpreter was probed").status.success(),
             "{kind}: the tools failed"

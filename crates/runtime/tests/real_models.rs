@@ -18,19 +18,15 @@ for k, y in enumerate(s.run(None, {i.name: x})):
 
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = Command::new(&python)
-        .args(["-c", "import onnxruntime, numpy"])
-        .output();
+    let probe = Command::new(&python).args(["-c", "import onnxruntime, numpy"]).output();
     probe.is_ok_and(|o| o.status.success()).then_some(python)
 }
 
 fn models() -> Vec<PathBuf> {
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets/weights");
     let entries = std::fs::read_dir(weights).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .collect();
+    let mut found: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
     found.sort();
     found
 }
@@ -90,14 +86,8 @@ fn compare(python: &str, model: &Path) {
         let low = expected.iter().copied().fold(f32::INFINITY, f32::min);
         let high = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let off = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-        let worst = off.fold(
-            0.0,
-            |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
-        );
+        let worst = off.fold(0.0, |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
         println!("{name}, output {k}: off by {worst:e} of {}", high - low);
-        assert!(
-            worst <= 1e-3 * (high - low),
-            "{name}, output {k}: off by {worst}"
-        );
+        assert!(worst <= 1e-3 * (high - low), "{name}, output {k}: off by {worst}");
     }
 }

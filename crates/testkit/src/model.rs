@@ -35,11 +35,7 @@ impl Content {
     /// Float32 between -0.5 and 0.5.
     pub fn weights(shape: &[i64]) -> Self {
         let (low, high) = (-0.5, 0.5);
-        Content::Floats {
-            shape: shape.to_vec(),
-            low,
-            high,
-        }
+        Content::Floats { shape: shape.to_vec(), low, high }
     }
 
     /// Elements of float constants.
@@ -119,9 +115,7 @@ fn value_info(out: &mut Vec<u8>, tag: u64, name: &str, shape: Option<&[i64]>) {
             message(ty, 1, |tensor| {
                 number(tensor, 1, 1);
                 message(tensor, 2, |s| {
-                    shape
-                        .iter()
-                        .for_each(|&d| message(s, 1, |dim| number(dim, 1, d)));
+                    shape.iter().for_each(|&d| message(s, 1, |dim| number(dim, 1, d)));
                 });
             });
         });
@@ -141,11 +135,7 @@ fn tensor(out: &mut Vec<u8>, name: &str, content: &Content) {
         Content::Vector(v) => number(out, 1, v.len() as i64),
     }
     number(out, 2, 1);
-    let raw: Vec<u8> = content
-        .floats()
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let raw: Vec<u8> = content.floats().iter().flat_map(|x| x.to_le_bytes()).collect();
     bytes(out, 9, &raw);
 }
 
@@ -156,9 +146,7 @@ impl Model {
         number(&mut out, 1, 8);
         message(&mut out, 8, |opset| number(opset, 2, self.opset));
         message(&mut out, 7, |graph| {
-            self.nodes
-                .iter()
-                .for_each(|n| message(graph, 1, |out| n.encode(out)));
+            self.nodes.iter().for_each(|n| message(graph, 1, |out| n.encode(out)));
             bytes(graph, 2, b"made");
             for (name, content) in &self.constants {
                 message(graph, 5, |out| tensor(out, name, content));
@@ -175,9 +163,7 @@ impl Model {
 impl Node {
     fn encode(&self, out: &mut Vec<u8>) {
         self.inputs.iter().for_each(|n| bytes(out, 1, n.as_bytes()));
-        self.outputs
-            .iter()
-            .for_each(|n| bytes(out, 2, n.as_bytes()));
+        self.outputs.iter().for_each(|n| bytes(out, 2, n.as_bytes()));
         bytes(out, 4, self.op.as_bytes());
         for (name, value) in &self.attributes {
             message(out, 5, |a| {

@@ -39,11 +39,7 @@ pub struct Net {
 impl Net {
     /// Nothing yet.
     pub fn new(graph: &Graph) -> Self {
-        Self {
-            edit: graph.edit(),
-            nodes: 0,
-            parameters: 0,
-        }
+        Self { edit: graph.edit(), nodes: 0, parameters: 0 }
     }
 
     /// The input `images`.
@@ -192,9 +188,7 @@ impl Net {
     /// Where the parameters are not valid for the type.
     pub fn qdq_as(&mut self, dtype: DataType, x: ValueId, scale: f32, zero_point: i32) -> ValueId {
         let params = QuantParams::per_tensor(scale, zero_point, dtype).expect("valid parameters");
-        let quantize = QuantizeLinear {
-            params: params.clone(),
-        };
+        let quantize = QuantizeLinear { params: params.clone() };
         let quantized = self.op(quantize, &[x]);
         self.op(DequantizeLinear { params }, &[quantized])
     }

@@ -30,18 +30,10 @@ struct Growing {
 /// Where the network that is made is not valid, which is a mistake here.
 pub fn random_detector(seed: u64, blocks: usize) -> Graph {
     let mut graph = Graph::new(17);
-    let mut g = Growing {
-        random: Rng::new(seed ^ 0x5eed),
-        edit: graph.edit(),
-        made: 0,
-    };
+    let mut g = Growing { random: Rng::new(seed ^ 0x5eed), edit: graph.edit(), made: 0 };
     let size = [0; 2].map(|_| 5 + g.below(28));
     let ty = TensorType::new(DataType::F32, [1, 3, size[0], size[1]]);
-    let mut x = Image {
-        value: g.edit.input("x", ty),
-        channels: 3,
-        size,
-    };
+    let mut x = Image { value: g.edit.input("x", ty), channels: 3, size };
     let width = 1 + g.below(24);
     let stride = 1 + g.below(2);
     x = g.conv(x, width, 3, stride);
@@ -108,11 +100,7 @@ impl Growing {
     /// A convolution to so many channels, with so large a kernel and stride, and an activation.
     fn conv(&mut self, x: Image, channels: usize, kernel: usize, stride: usize) -> Image {
         let is_depthwise = self.below(5) == 0;
-        let (channels, group) = if is_depthwise {
-            (x.channels, x.channels)
-        } else {
-            (channels, 1)
-        };
+        let (channels, group) = if is_depthwise { (x.channels, x.channels) } else { (channels, 1) };
         let y = self.plain(x, channels, kernel, stride, group);
         self.activated(y)
     }
@@ -129,11 +117,7 @@ impl Growing {
         let per_group = x.channels / group;
         let pixels = x.size[0] * x.size[1] / (stride * stride);
         let most = MAX_MACS / (pixels * per_group * kernel * kernel).max(1);
-        let channels = if group == 1 {
-            channels.min(most.max(1))
-        } else {
-            channels
-        };
+        let channels = if group == 1 { channels.min(most.max(1)) } else { channels };
         let taps = per_group * kernel * kernel;
         let weight = self.weights(&[channels, per_group, kernel, kernel], taps);
         let mut inputs = vec![x.value, weight];
@@ -146,11 +130,7 @@ impl Growing {
             group,
         };
         let size = x.size.map(|n| (n + 2 * (kernel / 2) - kernel) / stride + 1);
-        Image {
-            value: self.one(op, &inputs),
-            channels,
-            size,
-        }
+        Image { value: self.one(op, &inputs), channels, size }
     }
 
     fn activated(&mut self, x: Image) -> Image {
@@ -177,28 +157,16 @@ impl Growing {
     fn joined(&mut self, parts: &[Image]) -> Image {
         let values: Vec<ValueId> = parts.iter().map(|p| p.value).collect();
         let channels = parts.iter().map(|p| p.channels).sum();
-        Image {
-            value: self.one(Concat { axis: 1 }, &values),
-            channels,
-            size: parts[0].size,
-        }
+        Image { value: self.one(Concat { axis: 1 }, &values), channels, size: parts[0].size }
     }
 
     fn residual(&mut self, x: Image) -> Image {
         let inner = self.conv(x, 1 + x.channels / 2, 1, 1);
-        let group = if self.below(3) == 0 && inner.channels == x.channels {
-            x.channels
-        } else {
-            1
-        };
+        let group = if self.below(3) == 0 && inner.channels == x.channels { x.channels } else { 1 };
         let y = self.plain(inner, x.channels, 3, 1, group);
         let before = self.below(3) == 0;
         let y = if before { y } else { self.activated(y) };
-        if y.channels == x.channels {
-            self.added(x, y)
-        } else {
-            y
-        }
+        if y.channels == x.channels { self.added(x, y) } else { y }
     }
 
     /// C2f: one half goes through a bottleneck, and all halves are joined.
@@ -209,18 +177,10 @@ impl Growing {
             return both;
         }
         let both = self.activated(both);
-        let op = Split {
-            axis: 1,
-            sizes: vec![half; 2],
-        };
+        let op = Split { axis: 1, sizes: vec![half; 2] };
         let halves = self.node(op, &[both.value], 2).into_iter();
-        let mut parts: Vec<Image> = halves
-            .map(|value| Image {
-                value,
-                channels: half,
-                ..both
-            })
-            .collect();
+        let mut parts: Vec<Image> =
+            halves.map(|value| Image { value, channels: half, ..both }).collect();
         for _ in 0..1 + self.below(2) {
             let last = parts[parts.len() - 1];
             parts.push(self.residual(last));
@@ -285,11 +245,7 @@ impl Growing {
             extent: Extent::Scales([2.0; 2]),
         };
         let value = self.one(op, &[x.value]);
-        Image {
-            value,
-            size: x.size.map(|n| 2 * n),
-            ..x
-        }
+        Image { value, size: x.size.map(|n| 2 * n), ..x }
     }
 
     fn transposed(&mut self, x: Image) -> Image {
@@ -305,11 +261,7 @@ impl Growing {
             output_padding: [0; 2],
             group: 1,
         };
-        Image {
-            value: self.one(op, &inputs),
-            channels,
-            size: x.size.map(|n| 2 * n),
-        }
+        Image { value: self.one(op, &inputs), channels, size: x.size.map(|n| 2 * n) }
     }
 
     /// Two convolutions of one image, joined.
@@ -327,20 +279,9 @@ impl Growing {
         }
         let ends = [(half, x.channels - half), (0, half)];
         let parts = ends.map(|(start, len)| {
-            let range = SliceRange {
-                axis: 1,
-                start,
-                len,
-                step: 1,
-            };
-            let op = Slice {
-                ranges: vec![range],
-            };
-            Image {
-                value: self.one(op, &[x.value]),
-                channels: len,
-                ..x
-            }
+            let range = SliceRange { axis: 1, start, len, step: 1 };
+            let op = Slice { ranges: vec![range] };
+            Image { value: self.one(op, &[x.value]), channels: len, ..x }
         });
         self.joined(&parts)
     }
@@ -365,25 +306,14 @@ impl Growing {
         let scores = self.one(MatMul::default(), &[q, k]);
         let scale = self.edit.constant("scale", Tensor::scalar(0.5f32));
         let scores = self.one(BinaryKind::Mul, &[scores, scale]);
-        let op = Softmax {
-            axis: 2,
-            coerced: vec![],
-        };
+        let op = Softmax { axis: 2, coerced: vec![] };
         let shares = self.one(op, &[scores]);
         let shares = self.one(turn(vec![0, 2, 1]), &[shares]);
         let mixed = self.one(MatMul::default(), &[v_rows, shares]);
         let shape = vec![1, v.channels, x.size[0], x.size[1]];
         let value = self.one(Reshape { shape }, &[mixed]);
-        let y = Image {
-            value,
-            channels: v.channels,
-            ..x
-        };
-        if y.channels == x.channels {
-            self.added(x, y)
-        } else {
-            y
-        }
+        let y = Image { value, channels: v.channels, ..x };
+        if y.channels == x.channels { self.added(x, y) } else { y }
     }
 
     /// Boxes and scores, of this image and of a smaller one, in rows.
@@ -394,10 +324,7 @@ impl Growing {
         for level in [x, smaller] {
             let boxes = self.plain(level, 4, 1, 1, 1);
             let scores = self.plain(level, classes, 1, 1, 1);
-            let scores = Image {
-                value: self.one(UnaryKind::Sigmoid, &[scores.value]),
-                ..scores
-            };
+            let scores = Image { value: self.one(UnaryKind::Sigmoid, &[scores.value]), ..scores };
             let both = self.joined(&[boxes, scores]);
             let shape = vec![1, both.channels, level.size[0] * level.size[1]];
             levels.push((self.one(Reshape { shape }, &[both.value]), both.channels));

@@ -43,11 +43,7 @@ struct Made {
 
 impl Made {
     fn of(inputs: Vec<Port>) -> Self {
-        Self {
-            inputs,
-            attributes: vec![],
-            outputs: 1,
-        }
+        Self { inputs, attributes: vec![], outputs: 1 }
     }
 
     fn with(mut self, name: &'static str, value: Value) -> Self {
@@ -81,27 +77,10 @@ pub fn random_model(seed: u64, steps: usize, opset: i64, recipes: &[Recipe]) -> 
     let mut input = vec![1, 1 + below(6)];
     let rank = [4, 4, 4, 4, 3, 2][below(6) as usize];
     input.extend((2..rank).map(|_| 1 + below(17)));
-    let ty = TensorType::new(
-        DataType::F32,
-        input.iter().map(|&d| d as usize).collect::<Vec<_>>(),
-    );
-    let x = Known {
-        name: "x".to_owned(),
-        ty,
-        read: false,
-    };
-    let model = Model {
-        opset,
-        input,
-        nodes: vec![],
-        constants: vec![],
-        outputs: vec![],
-    };
-    let mut growing = Growing {
-        random,
-        model,
-        values: vec![x],
-    };
+    let ty = TensorType::new(DataType::F32, input.iter().map(|&d| d as usize).collect::<Vec<_>>());
+    let x = Known { name: "x".to_owned(), ty, read: false };
+    let model = Model { opset, input, nodes: vec![], constants: vec![], outputs: vec![] };
+    let mut growing = Growing { random, model, values: vec![x] };
     // Not every operator fits what is there, so that more are tried than are wanted.
     for _ in 0..steps * 12 {
         if growing.model.nodes.len() >= steps {
@@ -164,11 +143,7 @@ impl Growing {
     /// An axis, counted from the end where `rank` wraps it.
     fn axis(&mut self, rank: usize) -> i64 {
         let axis = self.below(rank) as i64;
-        if self.opset() >= 11 && self.chance(3) {
-            axis - rank as i64
-        } else {
-            axis
-        }
+        if self.opset() >= 11 && self.chance(3) { axis - rank as i64 } else { axis }
     }
 
     /// Adds a node, where the code under test takes it and its outputs are neither empty nor large.
@@ -184,10 +159,7 @@ impl Growing {
             })
             .collect();
         let inputs = types.iter().zip(&tensors).map(|(ty, constant)| {
-            ty.is_some().then_some(InputSpec {
-                ty: ty.as_ref(),
-                constant: constant.as_ref(),
-            })
+            ty.is_some().then_some(InputSpec { ty: ty.as_ref(), constant: constant.as_ref() })
         });
         let spec = NodeSpec {
             op_type: op,
@@ -195,9 +167,7 @@ impl Growing {
             inputs: inputs.collect(),
             outputs: made.outputs,
             attributes: Attributes::new(
-                made.attributes
-                    .iter()
-                    .map(|(n, v)| ((*n).to_owned(), v.attribute())),
+                made.attributes.iter().map(|(n, v)| ((*n).to_owned(), v.attribute())),
             ),
         };
         let parsed = Op::parse(spec).ok()??;
@@ -205,10 +175,7 @@ impl Growing {
             parsed.inputs.iter().map(|&i| types[i].as_ref()).collect();
         let read = read?;
         let outputs = parsed.op.infer(&read).ok()?;
-        let shapes = ir::Shapes {
-            inputs: read,
-            outputs: outputs.iter().collect(),
-        };
+        let shapes = ir::Shapes { inputs: read, outputs: outputs.iter().collect() };
         let fits = |t: &TensorType| (1..=MAX_ELEMENTS).contains(&t.elements());
         if !outputs.iter().all(fits) || parsed.op.macs(&shapes) > MAX_MACS {
             return None;
@@ -239,19 +206,10 @@ impl Growing {
         }
         let outputs: Vec<String> = (0..made.outputs).map(|i| format!("n{n}_{i}")).collect();
         for (name, ty) in outputs.iter().zip(types) {
-            self.values.push(Known {
-                name: name.clone(),
-                ty,
-                read: false,
-            });
+            self.values.push(Known { name: name.clone(), ty, read: false });
         }
         let attributes = made.attributes;
-        self.model.nodes.push(Node {
-            op,
-            inputs,
-            outputs,
-            attributes,
-        });
+        self.model.nodes.push(Node { op, inputs, outputs, attributes });
     }
 
     /// Everything that nothing reads is an output.

@@ -35,13 +35,8 @@ fn conv(e: &mut Edit, x: ValueId, layer: Layer<'_>) -> ValueId {
     let w = Tensor::new(shape, weights).expect("as many weights as the shape holds");
     let w = e.constant(&format!("{name}.weight"), w);
     let b = e.constant(&format!("{name}.bias"), Tensor::vector(layer.bias));
-    let op = Conv {
-        kernel_shape: [k; 2],
-        strides: [k; 2],
-        dilations: [1; 2],
-        pads: [0; 4],
-        group: 1,
-    };
+    let op =
+        Conv { kernel_shape: [k; 2], strides: [k; 2], dilations: [1; 2], pads: [0; 4], group: 1 };
     e.node(name, op, &[x, w, b], &[&format!("{name}.out")])[0]
 }
 
@@ -92,12 +87,7 @@ fn head(e: &mut Edit, scale: usize, x: ValueId) -> ValueId {
             return y;
         }
         let sigmoid = format!("{name}.sigmoid");
-        e.node(
-            &sigmoid,
-            UnaryKind::Sigmoid,
-            &[y],
-            &[&format!("{sigmoid}.out")],
-        )[0]
+        e.node(&sigmoid, UnaryKind::Sigmoid, &[y], &[&format!("{sigmoid}.out")])[0]
     };
     let boxes = output("box", 4, &|_, _| 0.0, vec![0.5, 0.5, 0.0, 0.0]);
     let bright = |_: usize, i: usize| if i < 3 { 1.5 * speaks } else { 0.0 };
@@ -110,12 +100,7 @@ fn head(e: &mut Edit, scale: usize, x: ValueId) -> ValueId {
     let classes = output("classes", NAMES.len(), &hue, vec![0.0; NAMES.len()]);
     let join = format!("head{scale}.join");
     let joined = [boxes, objectness, classes];
-    let y = e.node(
-        &join,
-        Concat { axis: 1 },
-        &joined,
-        &[&format!("{join}.out")],
-    )[0];
+    let y = e.node(&join, Concat { axis: 1 }, &joined, &[&format!("{join}.out")])[0];
     let shape = vec![1, 5 + NAMES.len(), side * side];
     let flat = format!("head{scale}.flat");
     e.node(&flat, Reshape { shape }, &[y], &[&format!("{flat}.out")])[0]
@@ -147,9 +132,7 @@ pub(crate) fn finish(mut graph: Graph, mut e: Edit, mut x: ValueId) -> Graph {
     let perm = vec![0, 2, 1];
     let out = e.node("rows", Transpose { perm }, &[all], &["output"])[0];
     e.output(out);
-    graph
-        .metadata
-        .insert("names".into(), "['red', 'blue']".into());
+    graph.metadata.insert("names".into(), "['red', 'blue']".into());
     graph.apply(e).expect("the tiny detector is a valid graph");
     graph
 }
@@ -167,9 +150,7 @@ pub struct Scene {
 pub fn scene(seed: u64) -> Scene {
     let mut random = Rng::new(seed);
     let mut below = |bound: u64| random.next_u64() % bound;
-    let mut rgb: Vec<u8> = (0..SIDE_PX * SIDE_PX * 3)
-        .map(|_| below(24) as u8)
-        .collect();
+    let mut rgb: Vec<u8> = (0..SIDE_PX * SIDE_PX * 3).map(|_| below(24) as u8).collect();
     let mut labels = String::new();
     let cells = (SIDE_PX / CELL_PX) as u64;
     let mut taken = Vec::new();

@@ -11,9 +11,7 @@ pub struct TinyFolder {
 impl TinyFolder {
     /// Writes the model and as many images of both splits.
     pub fn new(train: usize, val: usize) -> Self {
-        let tiny = Self {
-            dir: tempfile::tempdir().expect("a temporary folder"),
-        };
+        let tiny = Self { dir: tempfile::tempdir().expect("a temporary folder") };
         let model = onnx::encode(&tiny::detector()).expect("it has a file's form");
         tiny.put("tiny.onnx", &model);
         for (split, count, seed) in [("train", train, 1000), ("val", val, 2000)] {

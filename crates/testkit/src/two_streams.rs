@@ -25,15 +25,8 @@ pub fn detector(fusion: Fusion) -> Graph {
             let x = e.input("images", ty(6));
             let mut cut = |name: &str, start: usize| {
                 let (axis, len, step) = (1, 3, 1);
-                let range = SliceRange {
-                    axis,
-                    start,
-                    len,
-                    step,
-                };
-                let op = Slice {
-                    ranges: vec![range],
-                };
+                let range = SliceRange { axis, start, len, step };
+                let op = Slice { ranges: vec![range] };
                 e.node(name, op, &[x], &[&format!("{name}.out")])[0]
             };
             ([cut("visible", 0), cut("infrared", 3)], 3)
@@ -47,23 +40,15 @@ pub fn detector(fusion: Fusion) -> Graph {
         halve(&mut e, &format!("{name}.down1"), x, WIDTH, 1.0, &carries)
     };
     // What the infrared sees goes where blue light would.
-    let both = [
-        stream("visible", 0, 3, 3),
-        stream("infrared", 1, infrared, 1),
-    ];
+    let both = [stream("visible", 0, 3, 3), stream("infrared", 1, infrared, 1)];
     let (x, width) = match fusion {
-        Fusion::Add => (
-            e.node("fusion", BinaryKind::Add, &both, &["fusion.out"])[0],
-            WIDTH,
-        ),
+        Fusion::Add => (e.node("fusion", BinaryKind::Add, &both, &["fusion.out"])[0], WIDTH),
         _ => {
             let joined = e.node("fusion", Concat { axis: 1 }, &both, &["fusion.out"]);
             (joined[0], 2 * WIDTH)
         }
     };
-    let x = halve(&mut e, "down2", x, width, 1.0, &|o, i| {
-        o < 3 && i % WIDTH == o
-    });
+    let x = halve(&mut e, "down2", x, width, 1.0, &|o, i| o < 3 && i % WIDTH == o);
     finish(graph, e, x)
 }
 
@@ -83,10 +68,7 @@ pub fn pair(seed: u64) -> Pair {
     let scene = scene(seed);
     let pixels = scene.rgb.as_chunks::<3>().0;
     Pair {
-        visible: pixels
-            .iter()
-            .flat_map(|&[r, g, b]| [r, g, b % 24])
-            .collect(),
+        visible: pixels.iter().flat_map(|&[r, g, b]| [r, g, b % 24]).collect(),
         infrared: pixels.iter().flat_map(|&[_, _, b]| [b; 3]).collect(),
         labels: scene.labels,
     }

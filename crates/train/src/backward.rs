@@ -108,8 +108,7 @@ impl<'a> Backward<'a> {
         outputs: usize,
     ) -> Vec<ValueId> {
         let name = format!("{}.gradient", self.node.name);
-        self.edit
-            .node(&name, op, inputs, &vec![name.as_str(); outputs])
+        self.edit.node(&name, op, inputs, &vec![name.as_str(); outputs])
     }
 
     /// Adds an element-wise node of two values.
@@ -134,11 +133,7 @@ impl<'a> Backward<'a> {
 
     /// Adds the sum over some axes, which stay with length 1.
     pub(crate) fn sum(&mut self, value: ValueId, axes: Vec<usize>) -> ValueId {
-        let sum = Reduce {
-            kind: ReduceKind::Sum,
-            axes,
-            keepdims: true,
-        };
+        let sum = Reduce { kind: ReduceKind::Sum, axes, keepdims: true };
         self.apply(sum, &[value])
     }
 
@@ -150,16 +145,8 @@ impl<'a> Backward<'a> {
         let skip = from.len() - to.len();
         let is_copied = |axis: &usize| *axis < skip || to[axis - skip] != from[*axis];
         let copied: Vec<usize> = (0..from.len()).filter(is_copied).collect();
-        let sum = if copied.is_empty() {
-            value
-        } else {
-            self.sum(value, copied)
-        };
-        if skip == 0 {
-            sum
-        } else {
-            self.reshape(sum, to)
-        }
+        let sum = if copied.is_empty() { value } else { self.sum(value, copied) };
+        if skip == 0 { sum } else { self.reshape(sum, to) }
     }
 
     /// The error of a rule that does not cover the operator's every form.

@@ -31,9 +31,6 @@ impl Case {
     /// The same, differentiated by these inputs only.
     pub(crate) fn differentiated(self, inputs: &[usize]) -> Self {
         let differentiated = inputs.to_vec();
-        Self {
-            differentiated,
-            ..self
-        }
+        Self { differentiated, ..self }
     }
 }

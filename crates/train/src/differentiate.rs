@@ -96,11 +96,7 @@ pub fn differentiate(graph: &Graph, parameters: &[ValueId]) -> Result<TrainingGr
     parameters.iter().for_each(|&v| edit.make_parameter(v));
     let mut differentiated = graph.clone();
     differentiated.apply(edit)?;
-    Ok(TrainingGraph {
-        graph: differentiated,
-        output_gradients,
-        parameter_gradients,
-    })
+    Ok(TrainingGraph { graph: differentiated, output_gradients, parameter_gradients })
 }
 
 /// The parameters, and all values that are computed from them.
@@ -126,9 +122,7 @@ impl Gradients {
     /// The sum of what a value received, in the order in which it came: the only place where gradients are accumulated.
     fn take(&mut self, value: ValueId, edit: &mut Edit) -> Option<ValueId> {
         let received = self.0.remove(&value)?;
-        let add = Binary {
-            kind: BinaryKind::Add,
-        };
+        let add = Binary { kind: BinaryKind::Add };
         let sum = |a, b| edit.node("gradient.sum", add, &[a, b], &["gradient.sum"])[0];
         received.into_iter().reduce(sum)
     }
@@ -156,12 +150,8 @@ mod tests {
         edit.node("node", op, inputs, &["y"])[0]
     }
 
-    const ADD: Binary = Binary {
-        kind: BinaryKind::Add,
-    };
-    const MUL: Binary = Binary {
-        kind: BinaryKind::Mul,
-    };
+    const ADD: Binary = Binary { kind: BinaryKind::Add };
+    const MUL: Binary = Binary { kind: BinaryKind::Mul };
 
     #[test]
     fn a_value_that_three_nodes_read_receives_the_sum() {
@@ -199,10 +189,8 @@ mod tests {
             vec![edit.node("the largest", largest, &[product, x], &["y"])[0]]
         });
         let error = differentiate(&behind, &[w]).unwrap_err();
-        let expected = TrainError::InferenceOnly {
-            node: "the largest".into(),
-            op_type: "Max".into(),
-        };
+        let expected =
+            TrainError::InferenceOnly { node: "the largest".into(), op_type: "Max".into() };
         assert_eq!(error, expected);
         let (before, w) = graph(|edit, x, w| {
             let limited = apply(edit, largest, &[x, x]);

@@ -13,11 +13,7 @@ pub enum TrainError {
     )]
     InferenceOnly { node: String, op_type: String },
     #[error("node `{node}` ({op_type}): {feature} has no gradient")]
-    UnsupportedGradient {
-        node: String,
-        op_type: String,
-        feature: &'static str,
-    },
+    UnsupportedGradient { node: String, op_type: String, feature: &'static str },
     #[error("value `{value}` is no constant of floats, so it cannot be trained")]
     NotAParameter { value: String },
     #[error("the nodes that read `{parameter}` hold it fixed, so it cannot be trained")]

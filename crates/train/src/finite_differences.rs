@@ -17,10 +17,7 @@ const TOLERANCE: f64 = 1e-7;
 fn graph_of(op: &Op, inputs: &[Tensor]) -> (Graph, Vec<ValueId>) {
     let mut graph = Graph::new(17);
     let mut edit = graph.edit();
-    let values: Vec<ValueId> = inputs
-        .iter()
-        .map(|t| edit.constant("x", t.clone()))
-        .collect();
+    let values: Vec<ValueId> = inputs.iter().map(|t| edit.constant("x", t.clone())).collect();
     let types: Vec<_> = inputs.iter().map(Tensor::ty).collect();
     let outputs = op.infer(&types.iter().collect::<Vec<_>>()).unwrap();
     let outputs = edit.node("node", op.clone(), &values, &vec!["y"; outputs.len()]);
@@ -31,9 +28,7 @@ fn graph_of(op: &Op, inputs: &[Tensor]) -> (Graph, Vec<ValueId>) {
 
 fn random(rng: &mut Rng, shape: &[usize], low: f64) -> Tensor {
     let elements: usize = shape.iter().product();
-    let elements: Vec<f64> = (0..elements)
-        .map(|_| low + 1.0 + f64::from(rng.signed()))
-        .collect();
+    let elements: Vec<f64> = (0..elements).map(|_| low + 1.0 + f64::from(rng.signed())).collect();
     Tensor::new(shape, elements).unwrap()
 }
 
@@ -50,11 +45,8 @@ fn loss(op: &Op, inputs: &[Tensor], weights: &[Tensor]) -> f64 {
 
 fn check(case: &Case, seed: u64) {
     let mut rng = Rng::new(seed);
-    let inputs: Vec<Tensor> = case
-        .shapes
-        .iter()
-        .map(|shape| random(&mut rng, shape, case.low))
-        .collect();
+    let inputs: Vec<Tensor> =
+        case.shapes.iter().map(|shape| random(&mut rng, shape, case.low)).collect();
     let (graph, values) = graph_of(&case.op, &inputs);
     let parameters: Vec<ValueId> = case.differentiated.iter().map(|&i| values[i]).collect();
     let training = differentiate(&graph, &parameters).unwrap_or_else(|e| panic!("{case:?}: {e}"));
@@ -66,11 +58,7 @@ fn check(case: &Case, seed: u64) {
     let results = interpreter::run(&training.graph, &weights).unwrap();
     let gradients = &results[graph.outputs().len()..];
     for (&input, gradient) in case.differentiated.iter().zip(gradients) {
-        assert_eq!(
-            gradient.shape(),
-            inputs[input].shape(),
-            "{case:?}, input {input}"
-        );
+        assert_eq!(gradient.shape(), inputs[input].shape(), "{case:?}, input {input}");
         let found = gradient.to_f64().unwrap();
         for (at, &found) in found.iter().enumerate() {
             let at_distance = |distance: f64| {

@@ -34,19 +34,11 @@ mod tests {
 
     #[test]
     fn rate_rises_to_the_peak_and_falls_to_the_rest() {
-        let schedule = Schedule {
-            peak: 0.01,
-            rest: 0.02,
-            warm_up: 5,
-            steps: 106,
-        };
+        let schedule = Schedule { peak: 0.01, rest: 0.02, warm_up: 5, steps: 106 };
         let rates = [0, 4, 5, 55, 105, 1000].map(|step| schedule.rate(step));
         let expected = [0.002, 0.01, 0.01, 0.0051, 0.0002, 0.0002];
         for (found, expected) in rates.into_iter().zip(expected) {
-            assert!(
-                (found - expected).abs() < 1e-9,
-                "{found} instead of {expected}"
-            );
+            assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
         }
     }
 }

@@ -78,9 +78,8 @@ impl Trainer {
         let tensors: BTreeMap<ValueId, Tensor> = tensors.collect::<Result<_, TrainError>>()?;
         // One item for each session: which worker takes it does not matter, since each changes its own.
         let sessions = self.sessions.iter_mut();
-        let set = parallel_map(sessions.len(), sessions, |session| {
-            session.set_parameters(&tensors)
-        });
+        let set =
+            parallel_map(sessions.len(), sessions, |session| session.set_parameters(&tensors));
         Ok(set.into_iter().collect::<Result<(), RuntimeError>>()?)
     }
 
@@ -110,10 +109,7 @@ impl Trainer {
         let sums: Vec<Option<BatchGradients>> =
             sums.into_iter().collect::<Result<_, TrainError>>()?;
         let mut sums = sums.into_iter().flatten();
-        let mut total = sums.next().unwrap_or(BatchGradients {
-            loss: 0.0,
-            gradients: vec![],
-        });
+        let mut total = sums.next().unwrap_or(BatchGradients { loss: 0.0, gradients: vec![] });
         sums.for_each(|sum| total.add(&sum));
         self.check(&total)?;
         Ok(total)
@@ -129,9 +125,7 @@ impl Trainer {
         if batch.loss.is_finite() {
             return Ok(());
         }
-        Err(TrainError::NotFinite {
-            what: "the loss".into(),
-        })
+        Err(TrainError::NotFinite { what: "the loss".into() })
     }
 }
 
@@ -159,10 +153,7 @@ fn gradients_of(
         gradients
     })?;
     let gradients = results.iter().skip(outputs.len()).map(elements);
-    Ok(BatchGradients {
-        loss: value,
-        gradients: gradients.collect(),
-    })
+    Ok(BatchGradients { loss: value, gradients: gradients.collect() })
 }
 
 /// What the runtime gives is f32.

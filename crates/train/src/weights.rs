@@ -28,10 +28,7 @@ impl Weight {
     /// `Graph` never, unless the elements were changed in number.
     pub fn tensor(&self) -> Result<Tensor, TrainError> {
         let tensor = Tensor::new(self.shape.clone(), self.elements.clone());
-        tensor.map_err(|error| TrainError::Parameter {
-            parameter: self.name.clone(),
-            error,
-        })
+        tensor.map_err(|error| TrainError::Parameter { parameter: self.name.clone(), error })
     }
 }
 
@@ -53,9 +50,8 @@ pub fn weights(graph: &Graph, parameters: &[ValueId]) -> Result<Vec<Weight>, Tra
             return Err(TrainError::NotAParameter { value: name });
         };
         let readers = consumers.get(&value).into_iter().flatten();
-        let layer = readers
-            .clone()
-            .find_map(|&(id, input)| layer_rates(graph, graph.node(id), input));
+        let layer =
+            readers.clone().find_map(|&(id, input)| layer_rates(graph, graph.node(id), input));
         let rates =
             layer.unwrap_or_else(|| vec![root_mean_square(elements) as f32; elements.len()]);
         Ok(Weight {

@@ -28,20 +28,12 @@ fn check(name: &str, graph: &Graph, isa: Isa) {
     let mut rng = Rng::new(1);
     let training = differentiate(graph, &parameters(graph)).expect(name);
     let values = training.graph.inputs();
-    let inputs: Vec<Tensor> = values
-        .iter()
-        .map(|&v| random(&mut rng, graph_type(&training.graph, v)))
-        .collect();
+    let inputs: Vec<Tensor> =
+        values.iter().map(|&v| random(&mut rng, graph_type(&training.graph, v))).collect();
     let expected = interpreter::run(&training.graph, &inputs).expect(name);
-    let options = PlanOptions {
-        isa,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions { isa, ..PlanOptions::default() };
     let plan = Plan::compile(&training.graph, graph.outputs(), &options).expect(name);
-    let slow = plan
-        .steps()
-        .into_iter()
-        .find(|step| step.kind == "Reference");
+    let slow = plan.steps().into_iter().find(|step| step.kind == "Reference");
     if name != "rarer" {
         assert!(slow.is_none(), "{name}: {slow:?} has no fast step");
     }
@@ -49,9 +41,7 @@ fn check(name: &str, graph: &Graph, isa: Isa) {
     let (images, gradients) = inputs.split_at(graph.inputs().len());
     let images: Vec<&[f32]> = images.iter().map(slice).collect();
     let found = session
-        .run_supplied(&images, &mut |_| {
-            gradients.iter().map(|t| slice(t).to_vec()).collect()
-        })
+        .run_supplied(&images, &mut |_| gradients.iter().map(|t| slice(t).to_vec()).collect())
         .expect(name);
     for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found.shape(), expected.shape(), "{name}, output {i}");
@@ -60,10 +50,7 @@ fn check(name: &str, graph: &Graph, isa: Isa) {
         let whole = length(slice(expected).iter().map(|&v| f64::from(v)));
         let error = distance / whole.max(1e-6);
         let value = &training.graph.value(training.graph.outputs()[i]).name;
-        assert!(
-            error <= ALLOWED,
-            "{name} on {isa}: output {i} `{value}`: {error:e}"
-        );
+        assert!(error <= ALLOWED, "{name} on {isa}: output {i} `{value}`: {error:e}");
     }
 }
 
@@ -86,20 +73,11 @@ fn batch(graph: &Graph, threads: usize) -> train::BatchGradients {
     let mut trainer = Trainer::new(graph, &parameters, &PlanOptions::default(), threads)
         .expect("a graph that trains");
     let mut weights = weights(graph, &parameters).expect("f32 parameters");
-    weights
-        .iter_mut()
-        .flat_map(|w| &mut w.elements)
-        .for_each(|w| *w *= 0.9);
-    trainer
-        .set_weights(&weights)
-        .expect("the graph's own weights");
-    let ty = TensorType::new(
-        DataType::F32,
-        graph_type(graph, graph.inputs()[0]).shape.clone(),
-    );
-    let images: Vec<Vec<f32>> = (0..5)
-        .map(|i| slice(&random(&mut Rng::new(i), &ty)).to_vec())
-        .collect();
+    weights.iter_mut().flat_map(|w| &mut w.elements).for_each(|w| *w *= 0.9);
+    trainer.set_weights(&weights).expect("the graph's own weights");
+    let ty = TensorType::new(DataType::F32, graph_type(graph, graph.inputs()[0]).shape.clone());
+    let images: Vec<Vec<f32>> =
+        (0..5).map(|i| slice(&random(&mut Rng::new(i), &ty)).to_vec()).collect();
     let loss = |image: usize, outputs: &[Vec<f32>]| {
         let factor = image as f32 + 1.0;
         let squares = outputs.iter().flatten().map(|y| f64::from(factor * y * y));

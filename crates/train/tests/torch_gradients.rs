@@ -13,9 +13,7 @@ const ALLOWED: f64 = 1e-3;
 
 fn python() -> Option<String> {
     let python = std::env::var("YOLOSLIM_TORCH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = Command::new(&python)
-        .args(["-c", "import torch, onnx, numpy"])
-        .output();
+    let probe = Command::new(&python).args(["-c", "import torch, onnx, numpy"]).output();
     probe.is_ok_and(|o| o.status.success()).then_some(python)
 }
 
@@ -66,14 +64,8 @@ impl Subject {
         let training = differentiate(graph, &parameters).expect(name);
         let results = interpreter::run(&training.graph, &inputs).expect(name);
         let names = parameters.iter().map(|&p| graph.value(p).name.clone());
-        let gradients = names
-            .zip(results.into_iter().skip(graph.outputs().len()))
-            .collect();
-        Self {
-            name: name.to_owned(),
-            folder,
-            gradients,
-        }
+        let gradients = names.zip(results.into_iter().skip(graph.outputs().len())).collect();
+        Self { name: name.to_owned(), folder, gradients }
     }
 
     fn check(&self) {
@@ -107,11 +99,7 @@ fn compare(subjects: Vec<Subject>) {
 #[test]
 fn gradients_of_small_graphs_equal_pytorch() {
     let nets = nets::all();
-    compare(
-        nets.iter()
-            .map(|(name, graph)| Subject::new(name, graph))
-            .collect(),
-    );
+    compare(nets.iter().map(|(name, graph)| Subject::new(name, graph)).collect());
 }
 
 #[test]
@@ -121,10 +109,7 @@ fn gradients_of_whole_detectors_equal_pytorch() {
         println!("skipped: gradients of whole detectors (no ../shared/assets)");
         return;
     }
-    let models = [
-        "yolov5n_coco_bn_op17.onnx",
-        "yolov8n_deeppcb_320_fused_op17.onnx",
-    ];
+    let models = ["yolov5n_coco_bn_op17.onnx", "yolov8n_deeppcb_320_fused_op17.onnx"];
     let subject = |name: &str| {
         let graph = onnx::load(&weights.join(name), &onnx::LoadOptions::default()).expect(name);
         Subject::new(name, &trunk(graph, 64))
@@ -134,9 +119,7 @@ fn gradients_of_whole_detectors_equal_pytorch() {
 
 /// What leads to the head's output convolutions, for images of so many pixels.
 fn trunk(graph: Graph, imgsz: usize) -> Graph {
-    let mut graph = ir::canonicalise(graph)
-        .expect("a model that is read")
-        .into_graph();
+    let mut graph = ir::canonicalise(graph).expect("a model that is read").into_graph();
     let convs = ir::find_tail(&graph).output_convs;
     let outputs: Vec<_> = convs.iter().map(|&id| graph.node(id).outputs[0]).collect();
     let mut edit = graph.edit();

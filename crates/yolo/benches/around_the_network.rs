@@ -27,9 +27,7 @@ fn letterbox_of_full_hd(bencher: Bencher, side: usize) {
 fn nms_of_candidates(bencher: Bencher, count: usize) {
     let mut rng = Rng::new(2);
     let mut share = move || (rng.signed() + 1.0) / 2.0;
-    let objects: Vec<[f32; 2]> = (0..50)
-        .map(|_| [share() * 600.0, share() * 600.0])
-        .collect();
+    let objects: Vec<[f32; 2]> = (0..50).map(|_| [share() * 600.0, share() * 600.0]).collect();
     let candidates: Vec<Detection> = (0..count)
         .map(|i| {
             let [x, y] = objects[i % objects.len()];

@@ -71,10 +71,7 @@ pub struct ImageItem {
 impl ImageItem {
     /// The labels in pixels, given the size of the image as it is seen (EXIF orientation applied).
     pub fn objects(&self, width_px: u32, height_px: u32) -> Vec<GroundTruthObject> {
-        self.labels
-            .iter()
-            .map(|label| label.object(width_px, height_px))
-            .collect()
+        self.labels.iter().map(|label| label.object(width_px, height_px)).collect()
     }
 }
 
@@ -122,17 +119,9 @@ impl Dataset {
         let bad_images = listing.bad.clone();
         let lists = listing.lists.clone();
         let images = (0..).zip(listing.into_images());
-        let images = images.map(|(image_id, path)| ImageItem {
-            image_id,
-            path,
-            labels: Vec::new(),
-        });
-        let mut dataset = Self {
-            images: images.collect(),
-            bad_images,
-            lists,
-            ..Self::default()
-        };
+        let images =
+            images.map(|(image_id, path)| ImageItem { image_id, path, labels: Vec::new() });
+        let mut dataset = Self { images: images.collect(), bad_images, lists, ..Self::default() };
         if repeated > 0 {
             let warning = "images are listed more than once: each counts once";
             dataset.warnings.push(format!("{repeated} {warning}"));
@@ -165,10 +154,7 @@ impl Dataset {
         match self.images.first() {
             Some(first) if !self.is_labelled() => {
                 let expected_at = label_path(&first.path);
-                Err(YoloError::NoLabels {
-                    images: self.images.len(),
-                    expected_at,
-                })
+                Err(YoloError::NoLabels { images: self.images.len(), expected_at })
             }
             _ => Ok(()),
         }
@@ -177,12 +163,7 @@ impl Dataset {
     /// The classes as ground truth knows them.
     pub fn categories(&self) -> Vec<Category> {
         let pairs = self.category_ids.iter().zip(&self.names);
-        pairs
-            .map(|(&id, name)| Category {
-                id,
-                name: name.clone(),
-            })
-            .collect()
+        pairs.map(|(&id, name)| Category { id, name: name.clone() }).collect()
     }
 
     /// Ground truth of the images whose `(width_px, height_px)` is known; the others are left out.
@@ -213,9 +194,7 @@ impl Description {
             _ if data.is_dir() => Ok(Self::Folder),
             Some("yaml" | "yml") => Ok(Self::Yaml),
             Some("json") => Ok(Self::Coco),
-            _ => Err(YoloError::DataFormat {
-                path: data.to_owned(),
-            }),
+            _ => Err(YoloError::DataFormat { path: data.to_owned() }),
         }
     }
 }

@@ -21,12 +21,7 @@ pub struct BoxXyxy {
 impl BoxXyxy {
     /// A box from its left, top, right and bottom edges.
     pub fn from_corners([left, top, right, bottom]: [f32; 4]) -> Self {
-        Self {
-            left,
-            top,
-            right,
-            bottom,
-        }
+        Self { left, top, right, bottom }
     }
 
     /// Whether all four edges are numbers, none of them infinite.
@@ -48,12 +43,7 @@ impl BoxXyxy {
     /// Left, top, width and height, as COCO writes boxes.
     pub fn xywh(&self) -> [f64; 4] {
         let (left, top) = (f64::from(self.left), f64::from(self.top));
-        [
-            left,
-            top,
-            f64::from(self.right) - left,
-            f64::from(self.bottom) - top,
-        ]
+        [left, top, f64::from(self.right) - left, f64::from(self.bottom) - top]
     }
 }
 

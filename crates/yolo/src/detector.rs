@@ -46,10 +46,7 @@ impl CompiledDetector {
         options: &PlanOptions,
     ) -> Result<Self, YoloError> {
         let plan = Plan::compile(graph, &[], options)?;
-        Ok(Self {
-            head: Arc::clone(head),
-            plan: Arc::new(plan),
-        })
+        Ok(Self { head: Arc::clone(head), plan: Arc::new(plan) })
     }
 
     /// A detector with memory and `threads` threads of its own.
@@ -101,10 +98,7 @@ pub struct Detector {
 impl Detector {
     /// A detector on any engine.
     pub fn new(head: &Arc<Head>, network: Box<dyn Network>) -> Self {
-        Self {
-            head: Arc::clone(head),
-            network,
-        }
+        Self { head: Arc::clone(head), network }
     }
 
     /// The recognised head.
@@ -127,11 +121,7 @@ impl Detector {
         let outputs = self.network.infer_pixels(&pixels, scale)?;
         let candidates = self.head.decoder.decode(&outputs, thresholds.conf)?;
         // Where nothing is suppressed, a candidate is never dropped for its overlap.
-        let iou = if self.head.decoder.needs_nms() {
-            thresholds.iou
-        } else {
-            f32::INFINITY
-        };
+        let iou = if self.head.decoder.needs_nms() { thresholds.iou } else { f32::INFINITY };
         let mut found = nms(&candidates, iou, MAX_DET);
         for detection in &mut found {
             detection.bbox = geometry.to_image(detection.bbox);

@@ -43,9 +43,8 @@ impl Doubt {
     ) -> Result<Option<Self>, YoloError> {
         let ids = truth.image_ids().iter().enumerate();
         let index_of: BTreeMap<u64, usize> = ids.map(|(index, &id)| (id, index)).collect();
-        let mut found: Vec<Vec<bool>> = (0..truth.images())
-            .map(|i| vec![false; truth.objects(i).len()])
-            .collect();
+        let mut found: Vec<Vec<bool>> =
+            (0..truth.images()).map(|i| vec![false; truth.objects(i).len()]).collect();
         let (mut confident, mut confident_on_objects) = (0, 0);
         for (index, result) in results.iter().enumerate() {
             let image_id = result.image_id;
@@ -111,12 +110,7 @@ mod tests {
     }
 
     fn doubt(boxes: impl Iterator<Item = [f64; 4]>, score: f64) -> Option<Doubt> {
-        let result = |bbox| CocoResult {
-            image_id: 7,
-            category_id: 0,
-            bbox,
-            score,
-        };
+        let result = |bbox| CocoResult { image_id: 7, category_id: 0, bbox, score };
         Doubt::from_results(&truth(), &boxes.map(result).collect::<Vec<_>>()).unwrap()
     }
 

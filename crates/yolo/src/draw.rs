@@ -29,17 +29,10 @@ pub fn draw_detections(image: &mut RgbImage, detections: &[Detection], names: &[
     order.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut labels: Vec<(String, Area)> = Vec::new();
     for detection in &order {
-        let text = format!(
-            "{} {:.2}",
-            class_name(detection.class, names),
-            detection.score
-        );
+        let text = format!("{} {:.2}", class_name(detection.class, names), detection.score);
         let taken: Vec<Area> = labels.iter().map(|l| l.1).collect();
         let label_size = style.label_size(&text);
-        labels.push((
-            text,
-            label_area(frame(detection, size), label_size, size, &taken),
-        ));
+        labels.push((text, label_area(frame(detection, size), label_size, size, &taken)));
     }
     for detection in order.iter().rev() {
         draw_frame(image, frame(detection, size), detection.class, &style);
@@ -54,10 +47,7 @@ pub fn draw_detections(image: &mut RgbImage, detections: &[Detection], names: &[
 /// # Errors
 /// `ImageFormat` for another extension; `Write` if the folder or the disk refuses.
 pub fn save_image(image: &RgbImage, path: &Path) -> Result<(), YoloError> {
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     let mut bytes = Vec::new();
     let encoded = match extension.as_deref() {
         Some("png") => image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png),
@@ -65,9 +55,7 @@ pub fn save_image(image: &RgbImage, path: &Path) -> Result<(), YoloError> {
             JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(image)
         }
         _ => {
-            return Err(YoloError::ImageFormat {
-                path: path.to_owned(),
-            });
+            return Err(YoloError::ImageFormat { path: path.to_owned() });
         }
     };
     encoded.map_err(|error| YoloError::Write {
@@ -107,11 +95,7 @@ impl Style {
             400..900 => (&FONT_9X15_BOLD, 1),
             _ => (&FONT_10X20, (side / 900).max(1)),
         };
-        Self {
-            thickness: (side / 320).max(1),
-            font,
-            magnification,
-        }
+        Self { thickness: (side / 320).max(1), font, magnification }
     }
 
     /// Width and height of `label` with a margin around it.
@@ -181,12 +165,7 @@ fn draw_frame(image: &mut RgbImage, [left, top, right, bottom]: Area, class: usi
 fn draw_label(image: &mut RgbImage, text: &str, area: Area, class: usize, style: &Style) {
     let color = class_color(class);
     fill(image, area, color);
-    let mut letters = Letters {
-        image,
-        left: area[0],
-        top: area[1],
-        style,
-    };
+    let mut letters = Letters { image, left: area[0], top: area[1], style };
     let text_style = MonoTextStyle::new(style.font, ink_on(color));
     let text = Text::with_baseline(text, Point::new(1, 0), text_style, Baseline::Top);
     let Ok(_) = text.draw(&mut letters);
@@ -214,11 +193,7 @@ fn fill(image: &mut RgbImage, [left, top, right, bottom]: Area, color: [u8; 3]) 
 /// Black or white, whichever reads better; by luma of ITU-R BT.601.
 fn ink_on([red, green, blue]: [u8; 3]) -> Rgb888 {
     let luma = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
-    if luma > 128_000 {
-        Rgb888::BLACK
-    } else {
-        Rgb888::WHITE
-    }
+    if luma > 128_000 { Rgb888::BLACK } else { Rgb888::WHITE }
 }
 
 /// Where glyphs are drawn: magnified, at a place in the image.
@@ -263,16 +238,7 @@ mod tests {
 
     fn detection(bbox: [f32; 4], class: usize) -> Detection {
         let [left, top, right, bottom] = bbox;
-        Detection {
-            bbox: BoxXyxy {
-                left,
-                top,
-                right,
-                bottom,
-            },
-            score: 0.87,
-            class,
-        }
+        Detection { bbox: BoxXyxy { left, top, right, bottom }, score: 0.87, class }
     }
 
     #[test]
@@ -353,9 +319,7 @@ mod tests {
             ("no/such/a.png", "cannot write no/such/a.png: "),
         ];
         for (path, expected) in cases {
-            let message = save_image(&image, Path::new(path))
-                .expect_err(path)
-                .to_string();
+            let message = save_image(&image, Path::new(path)).expect_err(path).to_string();
             assert!(message.starts_with(expected), "{message}");
         }
     }

@@ -396,11 +396,7 @@ impl YoloError {
 }
 
 fn listed(items: &[String]) -> String {
-    if items.is_empty() {
-        "none".to_owned()
-    } else {
-        items.join(", ")
-    }
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
 }
 
 fn named(example: Option<&str>) -> String {
@@ -413,9 +409,6 @@ fn first_of(bad: &[BadInput]) -> String {
 }
 
 fn listed_paths(paths: &[PathBuf]) -> String {
-    let shown: Vec<String> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     listed(&shown)
 }

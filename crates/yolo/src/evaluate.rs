@@ -61,9 +61,8 @@ pub fn evaluate_detector(
     threads: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, YoloError> {
-    let mut sessions = (0..threads.max(1))
-        .map(|_| detector.session(1))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut sessions =
+        (0..threads.max(1)).map(|_| detector.session(1)).collect::<Result<Vec<_>, _>>()?;
     evaluate_sessions(&mut sessions, dataset, thresholds, progress)
 }
 
@@ -122,11 +121,7 @@ fn check_measurable(
     sizes: &[Option<(u32, u32)>],
     bad_images: &[BadInput],
 ) -> Result<(), YoloError> {
-    let read = dataset
-        .images
-        .iter()
-        .zip(sizes)
-        .filter(|(_, size)| size.is_some());
+    let read = dataset.images.iter().zip(sizes).filter(|(_, size)| size.is_some());
     let mut labels = read.flat_map(|(image, _)| &image.labels);
     if labels.any(|label| !label.crowd) {
         return Ok(());

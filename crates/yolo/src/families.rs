@@ -13,14 +13,8 @@ mod v8;
 mod yolox;
 
 /// All families, in the order in which they are tried.
-pub const FAMILIES: &[&Family] = &[
-    &end2end::FAMILY,
-    &v8::V11,
-    &v8::FAMILY,
-    &v8::V26,
-    &v5::FAMILY,
-    &yolox::FAMILY,
-];
+pub const FAMILIES: &[&Family] =
+    &[&end2end::FAMILY, &v8::V11, &v8::FAMILY, &v8::V26, &v5::FAMILY, &yolox::FAMILY];
 
 ir::choices!(Family, "family", FAMILIES);
 
@@ -44,10 +38,7 @@ pub struct Head {
 impl Head {
     /// How boxes and pixels are read, in one line.
     pub fn reading(&self) -> String {
-        format!(
-            "family {}, {}, pixels {}",
-            self.family.name, self.decoder, self.input
-        )
+        format!("family {}, {}, pixels {}", self.family.name, self.decoder, self.input)
     }
 
     /// What the head's output convolutions hold in a graph whose head this is.
@@ -56,9 +47,7 @@ impl Head {
     /// `NoRawOutputs` where they are not as the family has them.
     pub fn raw(&self, graph: &Graph) -> Result<RawHead, YoloError> {
         let raw = RawHead::new(graph, self.family, self.classes, self.input.size_px);
-        raw.ok_or(YoloError::NoRawOutputs {
-            family: self.family.name,
-        })
+        raw.ok_or(YoloError::NoRawOutputs { family: self.family.name })
     }
 }
 
@@ -70,17 +59,9 @@ impl Head {
 pub fn identify(graph: &Graph, forced: Option<&'static Family>) -> Result<Head, YoloError> {
     let families = forced.map_or(FAMILIES.to_vec(), |family| vec![family]);
     let tail = find_tail(graph);
-    let names = graph
-        .metadata
-        .get("names")
-        .and_then(|text| parse_names(text));
+    let names = graph.metadata.get("names").and_then(|text| parse_names(text));
     let size_px = ModelInput::new(graph, LETTERBOX).map_or([0; 2], |input| input.size_px);
-    let subject = Subject {
-        graph,
-        tail: &tail,
-        size_px,
-        names: names.as_ref().map(Vec::len),
-    };
+    let subject = Subject { graph, tail: &tail, size_px, names: names.as_ref().map(Vec::len) };
     let recognised = subject.recognise(&families, forced.is_some());
     if let Recognised::Read(family, decoder, notes) = recognised {
         return head(graph, family, decoder, names, notes);
@@ -122,10 +103,7 @@ fn refusal(graph: &Graph, tail: &Tail, forced: Option<&'static Family>) -> YoloE
             outputs,
             output_convs,
         },
-        None => YoloError::NoFamily {
-            outputs,
-            output_convs,
-        },
+        None => YoloError::NoFamily { outputs, output_convs },
     }
 }
 
@@ -161,8 +139,5 @@ fn parse_names(text: &str) -> Option<Vec<String>> {
         return Some(list);
     }
     let map: std::collections::BTreeMap<usize, String> = serde_saphyr::from_str(text).ok()?;
-    map.keys()
-        .copied()
-        .eq(0..map.len())
-        .then(|| map.into_values().collect())
+    map.keys().copied().eq(0..map.len()).then(|| map.into_values().collect())
 }

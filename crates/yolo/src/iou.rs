@@ -30,11 +30,7 @@ pub(crate) fn iou_eps(a: &[f64; 4], b: &[f64; 4]) -> f64 {
 fn intersection(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let width = (a[0] + a[2]).min(b[0] + b[2]) - a[0].max(b[0]);
     let height = (a[1] + a[3]).min(b[1] + b[3]) - a[1].max(b[1]);
-    if width <= 0.0 || height <= 0.0 {
-        0.0
-    } else {
-        width * height
-    }
+    if width <= 0.0 || height <= 0.0 { 0.0 } else { width * height }
 }
 
 /// A box by its corners, with its area, for [`Corners::iou_opencv`] with many others.
@@ -51,13 +47,7 @@ impl From<&BoxXyxy> for Corners {
     fn from(bbox: &BoxXyxy) -> Self {
         let (left, top) = (f64::from(bbox.left), f64::from(bbox.top));
         let (right, bottom) = (f64::from(bbox.right), f64::from(bbox.bottom));
-        Self {
-            left,
-            top,
-            right,
-            bottom,
-            area: (right - left) * (bottom - top),
-        }
+        Self { left, top, right, bottom, area: (right - left) * (bottom - top) }
     }
 }
 
@@ -71,11 +61,7 @@ impl Corners {
         }
         let width = self.right.min(other.right) - self.left.max(other.left);
         let height = self.bottom.min(other.bottom) - self.top.max(other.top);
-        let shared = if width > 0.0 && height > 0.0 {
-            width * height
-        } else {
-            0.0
-        };
+        let shared = if width > 0.0 && height > 0.0 { width * height } else { 0.0 };
         1.0 - (1.0 - shared / (areas - shared)) as f32
     }
 }

@@ -69,9 +69,7 @@ impl ModelInput {
     /// or several of them, as inputs of their own or as channels of one; `InputPixels` where channels are mixed or ordered
     /// in another way than blue, green, red for red, green, blue.
     pub fn new(graph: &Graph, preprocess: Preprocess) -> Result<Self, YoloError> {
-        let refuse = || YoloError::ImageInput {
-            inputs: shapes(graph, graph.inputs()),
-        };
+        let refuse = || YoloError::ImageInput { inputs: shapes(graph, graph.inputs()) };
         let image = |v: &ValueId| match graph.ty(*v).ok()?.shape[..] {
             [_, c, h, w] if c % 3 < 2 && c > 0 => Some((c, [h, w])),
             _ => None,
@@ -108,10 +106,7 @@ impl ModelInput {
         &self,
         images: &[RgbImage],
     ) -> Result<(Vec<Pixels>, Letterbox), YoloError> {
-        let count = || YoloError::ImageCount {
-            expected: self.images(),
-            found: images.len(),
-        };
+        let count = || YoloError::ImageCount { expected: self.images(), found: images.len() };
         let geometry = |image: &RgbImage| {
             let source = [image.width() as usize, image.height() as usize];
             let [height, width] = self.size_px;
@@ -151,9 +146,7 @@ fn outside(
 ) -> Result<Preprocess, YoloError> {
     let mut found = None;
     for (&value, &(channels, _)) in graph.inputs().iter().zip(inputs) {
-        let refuse = || YoloError::InputPixels {
-            input: graph.value(value).name.clone(),
-        };
+        let refuse = || YoloError::InputPixels { input: graph.value(value).name.clone() };
         let steps = OwnSteps::read(graph, value, channels).ok_or_else(refuse)?;
         let own = Preprocess {
             scale: match steps.takes_bytes() {
@@ -174,12 +167,7 @@ fn outside(
 impl fmt::Display for ModelInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Preprocess { scale, bgr, .. } = self.preprocess;
-        write!(
-            f,
-            "{} from 0 to {:.0}",
-            if bgr { "BGR" } else { "RGB" },
-            255.0 * scale
-        )
+        write!(f, "{} from 0 to {:.0}", if bgr { "BGR" } else { "RGB" }, 255.0 * scale)
     }
 }
 
@@ -220,10 +208,7 @@ mod tests {
         let mut graph = Graph::new(17);
         let mut edit = graph.edit();
         for (i, &c) in channels.iter().enumerate() {
-            edit.input(
-                &format!("x{i}"),
-                TensorType::new(DataType::F32, [1, c, 1, 1]),
-            );
+            edit.input(&format!("x{i}"), TensorType::new(DataType::F32, [1, c, 1, 1]));
         }
         graph.apply(edit).unwrap();
         ModelInput::new(&graph, Preprocess { bgr, ..LETTERBOX })
@@ -251,14 +236,8 @@ mod tests {
     #[test]
     fn prepare_of_too_few_images_is_an_error() {
         let input = input(&[3, 3], false).unwrap();
-        let told = input
-            .prepare(&[RgbImage::new(4, 4)])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            told.contains("reads 2 images of a scene") && told.contains('1'),
-            "{told}"
-        );
+        let told = input.prepare(&[RgbImage::new(4, 4)]).unwrap_err().to_string();
+        assert!(told.contains("reads 2 images of a scene") && told.contains('1'), "{told}");
     }
 
     #[test]

@@ -26,10 +26,7 @@ pub fn nms(candidates: &[Detection], iou_threshold: f32, max_det: usize) -> Vec<
         let candidate = &candidates[index];
         let corners = Corners::from(&candidate.bbox);
         let rivals = kept_of_class.entry(candidate.class).or_default();
-        if rivals
-            .iter()
-            .all(|rival| corners.iou_opencv(rival) <= iou_threshold)
-        {
+        if rivals.iter().all(|rival| corners.iou_opencv(rival) <= iou_threshold) {
             rivals.push(corners);
             kept.push(*candidate);
         }
@@ -39,10 +36,7 @@ pub fn nms(candidates: &[Detection], iou_threshold: f32, max_det: usize) -> Vec<
 
 fn visiting_order(candidates: &[Detection]) -> Vec<usize> {
     let by_score = |a: &usize, b: &usize| -> Ordering {
-        candidates[*b]
-            .score
-            .total_cmp(&candidates[*a].score)
-            .then(a.cmp(b))
+        candidates[*b].score.total_cmp(&candidates[*a].score).then(a.cmp(b))
     };
     let mut order: Vec<usize> = (0..candidates.len())
         .filter(|&index| !candidates[index].score.is_nan() && candidates[index].bbox.is_finite())
@@ -63,12 +57,7 @@ mod tests {
     use crate::BoxXyxy;
 
     fn detection(left: f32, top: f32, side: f32, score: f32, class: usize) -> Detection {
-        let bbox = BoxXyxy {
-            left,
-            top,
-            right: left + side,
-            bottom: top + side,
-        };
+        let bbox = BoxXyxy { left, top, right: left + side, bottom: top + side };
         Detection { bbox, score, class }
     }
 
@@ -87,17 +76,8 @@ mod tests {
     #[test]
     fn nms_iou_equal_to_threshold_keeps_both() {
         let candidates = [detection(0.0, 0.0, 2.0, 0.9, 0), {
-            let bbox = BoxXyxy {
-                left: 0.0,
-                top: 0.0,
-                right: 2.0,
-                bottom: 1.0,
-            };
-            Detection {
-                bbox,
-                score: 0.8,
-                class: 0,
-            }
+            let bbox = BoxXyxy { left: 0.0, top: 0.0, right: 2.0, bottom: 1.0 };
+            Detection { bbox, score: 0.8, class: 0 }
         }];
         assert_eq!(nms(&candidates, 0.5, 300).len(), 2);
         assert_eq!(nms(&candidates, 0.49, 300).len(), 1);
@@ -105,18 +85,14 @@ mod tests {
 
     #[test]
     fn nms_equal_scores_visit_by_position() {
-        let candidates: Vec<_> = (0..10)
-            .map(|i| detection(i as f32 * 20.0, 0.0, 10.0, 0.5, 0))
-            .collect();
+        let candidates: Vec<_> =
+            (0..10).map(|i| detection(i as f32 * 20.0, 0.0, 10.0, 0.5, 0)).collect();
         assert_eq!(nms(&candidates, 0.7, 3), candidates[..3]);
     }
 
     #[test]
     fn nms_nan_score_is_dropped() {
-        let candidates = [
-            detection(0.0, 0.0, 2.0, f32::NAN, 0),
-            detection(0.0, 0.0, 2.0, 0.1, 0),
-        ];
+        let candidates = [detection(0.0, 0.0, 2.0, f32::NAN, 0), detection(0.0, 0.0, 2.0, 0.1, 0)];
         assert_eq!(nms(&candidates, 0.7, 300), candidates[1..]);
         assert!(nms(&[], 0.7, 300).is_empty());
     }
@@ -124,15 +100,7 @@ mod tests {
     #[test]
     fn nms_too_many_candidates_looks_at_the_best() {
         let candidates: Vec<_> = (0..MAX_CANDIDATES + 5)
-            .map(|i| {
-                detection(
-                    (i % 200) as f32 * 4.0,
-                    (i / 200) as f32 * 4.0,
-                    3.0,
-                    i as f32,
-                    0,
-                )
-            })
+            .map(|i| detection((i % 200) as f32 * 4.0, (i / 200) as f32 * 4.0, 3.0, i as f32, 0))
             .collect();
         let kept = nms(&candidates, 0.7, usize::MAX);
         assert_eq!(kept.len(), MAX_CANDIDATES);

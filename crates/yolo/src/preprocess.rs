@@ -56,11 +56,8 @@ pub struct Preprocess {
 }
 
 /// RGB from 0 to 1 in the middle of the input, as Ultralytics trains: every family that does not say otherwise.
-pub const LETTERBOX: Preprocess = Preprocess {
-    placement: Placement::Centered,
-    scale: 1.0 / 255.0,
-    bgr: false,
-};
+pub const LETTERBOX: Preprocess =
+    Preprocess { placement: Placement::Centered, scale: 1.0 / 255.0, bgr: false };
 
 impl Letterbox {
     /// Fits an image into an input; both sizes are `[width, height]`.
@@ -86,17 +83,7 @@ impl Letterbox {
             Placement::TopLeft => 0,
         };
         let (left, top) = (padding(size_w - new_w), padding(size_h - new_h));
-        Self {
-            size_w,
-            size_h,
-            image_w,
-            image_h,
-            ratio,
-            left,
-            top,
-            new_w,
-            new_h,
-        }
+        Self { size_w, size_h, image_w, image_h, ratio, left, top, new_w, new_h }
     }
 
     /// A box in input pixels as a box in original pixels, clipped to the image.
@@ -121,17 +108,7 @@ impl Letterbox {
 /// # Panics
 /// If `geometry` was made for an image of another size.
 pub fn letterbox(image: &RgbImage, geometry: &Letterbox) -> Vec<u8> {
-    let &Letterbox {
-        size_w,
-        size_h,
-        image_w,
-        image_h,
-        left,
-        top,
-        new_w,
-        new_h,
-        ..
-    } = geometry;
+    let &Letterbox { size_w, size_h, image_w, image_h, left, top, new_w, new_h, .. } = geometry;
     let found = (image.width() as usize, image.height() as usize);
     assert_eq!(found, (image_w, image_h), "the letterbox of another image");
     let scaled = resize::resize_linear(image.as_raw(), [image_w, image_h], [new_w, new_h]);
@@ -159,13 +136,7 @@ mod tests {
     #[test]
     fn letterbox_geometry_equals_the_families() {
         use Placement::{Centered, TopLeft};
-        let case = |placement, image, size, new, at| Case {
-            placement,
-            image,
-            size,
-            new,
-            at,
-        };
+        let case = |placement, image, size, new, at| Case { placement, image, size, new, at };
         let cases = [
             case(Centered, (640, 426), (640, 640), (640, 426), (0, 107)),
             case(Centered, (586, 640), (640, 640), (586, 640), (27, 0)),
@@ -179,20 +150,9 @@ mod tests {
             case(TopLeft, (640, 427), (416, 416), (416, 277), (0, 0)),
             case(TopLeft, (500, 375), (416, 416), (416, 312), (0, 0)),
         ];
-        for Case {
-            placement,
-            image,
-            size,
-            new,
-            at,
-        } in cases
-        {
+        for Case { placement, image, size, new, at } in cases {
             let geometry = Letterbox::new(placement, image.into(), size.into());
-            assert_eq!(
-                (geometry.new_w, geometry.new_h),
-                new,
-                "{image:?} into {size:?}"
-            );
+            assert_eq!((geometry.new_w, geometry.new_h), new, "{image:?} into {size:?}");
             assert_eq!((geometry.left, geometry.top), at, "{image:?} into {size:?}");
         }
     }
@@ -200,18 +160,8 @@ mod tests {
     #[test]
     fn to_image_outside_is_clipped() {
         let geometry = Letterbox::new(Placement::Centered, [1280, 720], [640, 640]);
-        let bbox = BoxXyxy {
-            left: -5.0,
-            top: 100.0,
-            right: 700.0,
-            bottom: 320.0,
-        };
-        let expected = BoxXyxy {
-            left: 0.0,
-            top: 0.0,
-            right: 1280.0,
-            bottom: 360.0,
-        };
+        let bbox = BoxXyxy { left: -5.0, top: 100.0, right: 700.0, bottom: 320.0 };
+        let expected = BoxXyxy { left: 0.0, top: 0.0, right: 1280.0, bottom: 360.0 };
         assert_eq!(geometry.to_image(bbox), expected);
     }
 

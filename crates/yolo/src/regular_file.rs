@@ -22,9 +22,7 @@ pub(crate) fn open(path: &Path) -> Result<File, YoloError> {
         } else if found.is_dir() {
             Err(io::ErrorKind::IsADirectory.into())
         } else {
-            Err(io::Error::other(
-                "not a regular file: pipes and devices are not read",
-            ))
+            Err(io::Error::other("not a regular file: pipes and devices are not read"))
         }
     });
     opened.map_err(|source| failed(path, source))
@@ -40,11 +38,7 @@ pub(crate) fn open_text(path: &Path) -> Result<BufReader<File>, YoloError> {
     if git_lfs::is_pointer(start) {
         return Err(failed(path, io::Error::other(git_lfs::POINTER)));
     }
-    let mark = if start.starts_with(MARK) {
-        MARK.len()
-    } else {
-        0
-    };
+    let mark = if start.starts_with(MARK) { MARK.len() } else { 0 };
     reader.consume(mark);
     Ok(reader)
 }
@@ -86,10 +80,7 @@ pub(crate) fn read_text(path: &Path, most: u64) -> Result<String, YoloError> {
 }
 
 fn failed(path: &Path, cause: io::Error) -> YoloError {
-    YoloError::Read {
-        path: path.to_owned(),
-        cause,
-    }
+    YoloError::Read { path: path.to_owned(), cause }
 }
 
 #[cfg(test)]
@@ -101,24 +92,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name);
         fs::write(path("long"), [b'x'; 9]).expect("writable");
-        fs::write(
-            path("pointer"),
-            "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-        )
-        .expect("writable");
+        fs::write(path("pointer"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+            .expect("writable");
         fs::write(path("wide"), b"\xff\xfen\0").expect("writable");
         let told = |name: &str| read_text(&path(name), 64).unwrap_err().to_string();
-        assert!(
-            read(&path("long"), 8)
-                .unwrap_err()
-                .to_string()
-                .contains("longer than 8 bytes")
-        );
-        assert!(
-            told("pointer").contains("git lfs pull"),
-            "{}",
-            told("pointer")
-        );
+        assert!(read(&path("long"), 8).unwrap_err().to_string().contains("longer than 8 bytes"));
+        assert!(told("pointer").contains("git lfs pull"), "{}", told("pointer"));
         assert!(told("wide").contains("UTF-16"), "{}", told("wide"));
         assert!(told(".").contains("directory"), "{}", told("."));
         if cfg!(unix) {
@@ -133,9 +112,6 @@ mod tests {
         let path = folder.path().join("text");
         fs::write(&path, b"\xef\xbb\xbf# \xca\xfd\nval: a").expect("writable");
         let text = read_text(&path, 64).expect("text");
-        assert!(
-            text.starts_with('#') && text.ends_with("\nval: a"),
-            "{text}"
-        );
+        assert!(text.starts_with('#') && text.ends_with("\nval: a"), "{text}");
     }
 }

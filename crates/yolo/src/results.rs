@@ -56,21 +56,13 @@ pub fn results_json(results: &[CocoResult]) -> Vec<u8> {
 /// `Read` if the file cannot be read; `Results` if it is not a results list, or a number in it is no
 /// usable box (not finite, negative size).
 pub fn read_results(path: &Path) -> Result<Vec<CocoResult>, YoloError> {
-    let bytes = fs::read(path).map_err(|cause| YoloError::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
-    let refuse = |reason: String| YoloError::Results {
-        path: path.to_owned(),
-        reason,
-    };
+    let bytes = fs::read(path).map_err(|cause| YoloError::Read { path: path.to_owned(), cause })?;
+    let refuse = |reason: String| YoloError::Results { path: path.to_owned(), reason };
     let results: Vec<CocoResult> =
         serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
     for (index, result) in results.iter().enumerate() {
         let [x, y, width, height] = result.bbox;
-        let finite = [x, y, width, height, result.score]
-            .iter()
-            .all(|v| v.is_finite());
+        let finite = [x, y, width, height, result.score].iter().all(|v| v.is_finite());
         if !finite || width < 0.0 || height < 0.0 {
             let CocoResult { bbox, score, .. } = result;
             return Err(refuse(format!(
@@ -87,17 +79,8 @@ mod tests {
     use crate::BoxXyxy;
 
     fn detection(class: usize) -> Detection {
-        let bbox = BoxXyxy {
-            left: 1.1,
-            top: 2.2,
-            right: 11.3,
-            bottom: 22.4,
-        };
-        Detection {
-            bbox,
-            score: 0.3,
-            class,
-        }
+        let bbox = BoxXyxy { left: 1.1, top: 2.2, right: 11.3, bottom: 22.4 };
+        Detection { bbox, score: 0.3, class }
     }
 
     #[test]
@@ -119,14 +102,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("dets.json");
         let cases = [
-            (
-                r#"[{"image_id":1,"category_id":1,"bbox":[0,0,-1,1],"score":1}]"#,
-                "entry 0",
-            ),
-            (
-                r#"[{"image_id":1,"category_id":1,"bbox":[0,0,1],"score":1}]"#,
-                "not COCO results",
-            ),
+            (r#"[{"image_id":1,"category_id":1,"bbox":[0,0,-1,1],"score":1}]"#, "entry 0"),
+            (r#"[{"image_id":1,"category_id":1,"bbox":[0,0,1],"score":1}]"#, "not COCO results"),
             ("{", "not COCO results"),
         ];
         for (text, expected) in cases {
@@ -140,9 +117,6 @@ mod tests {
     fn results_folder_missing_names_the_file() {
         let path = Path::new("no/such/folder/dets.json");
         let message = write_results(path, &[]).expect_err("no folder").to_string();
-        assert!(
-            message.starts_with("cannot write no/such/folder/dets.json"),
-            "{message}"
-        );
+        assert!(message.starts_with("cannot write no/such/folder/dets.json"), "{message}");
     }
 }

@@ -101,9 +101,7 @@ mod tests {
     fn paths(streams: &Streams, image: &str, count: usize) -> Result<Vec<String>, String> {
         let found = streams.paths(Path::new(image), count);
         let text = |p: &PathBuf| p.display().to_string();
-        found
-            .map(|all| all.iter().map(text).collect())
-            .map_err(|e| e.to_string())
+        found.map(|all| all.iter().map(text).collect()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -126,10 +124,7 @@ mod tests {
         let usual = Streams::default();
         for (image, count) in [("shots/a.jpg", 2), ("images", 2), ("images/a.jpg", 3)] {
             let told = paths(&usual, image, count).unwrap_err();
-            assert!(
-                told.contains("images, imagesIR") && told.contains(image),
-                "{told}"
-            );
+            assert!(told.contains("images, imagesIR") && told.contains(image), "{told}");
         }
     }
 }

@@ -35,10 +35,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// As [`write_file`], with an error that names the file.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), YoloError> {
-    write_file(path, bytes).map_err(|cause| YoloError::Write {
-        path: path.to_owned(),
-        cause,
-    })
+    write_file(path, bytes).map_err(|cause| YoloError::Write { path: path.to_owned(), cause })
 }
 
 /// Waits until no file is half-written; none is begun while the guard lives. Who ends the process holds it.
@@ -72,9 +69,7 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
 fn is_special(path: &Path) -> bool {
     let of_the_system = || {
         let folder = path.parent().unwrap_or(Path::new(""));
-        ["/dev", "/dev/fd", "/proc/self/fd"]
-            .iter()
-            .any(|f| folder == Path::new(f))
+        ["/dev", "/dev/fd", "/proc/self/fd"].iter().any(|f| folder == Path::new(f))
     };
     fs::metadata(path).is_ok_and(|f| !f.is_dir() && (!f.is_file() || of_the_system()))
 }

@@ -61,24 +61,15 @@ fn coco_file_names_of_other_systems_and_machines_are_found_and_it_is_said() {
         ["C:\\Users\\x\\images\\a.jpg", "C:\\Users\\x\\images\\b.jpg"],
         ["/home/x/set/a.jpg", "/home/x/set/b.jpg"],
         ["train/a.jpg", "train/b.jpg"],
-        [
-            "/data/local-files/?d=set/a.jpg",
-            "/data/local-files/?d=set/b.jpg",
-        ],
+        ["/data/local-files/?d=set/a.jpg", "/data/local-files/?d=set/b.jpg"],
     ];
     let by_end = by_end.iter().map(|names| (names, true));
     for (names, shortened) in exact.iter().map(|names| (names, false)).chain(by_end) {
         let text = instances(*names, CATEGORY, &[(1, 0), (2, 0)]);
         let dataset = open(root.path(), "result.json", &text).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(ends(&dataset), [true, true], "{names:?}");
-        assert!(
-            dataset.images.iter().all(|i| i.labels.len() == 1),
-            "{names:?}"
-        );
-        let said = dataset
-            .warnings
-            .iter()
-            .any(|w| w.contains("found by the end of it"));
+        assert!(dataset.images.iter().all(|i| i.labels.len() == 1), "{names:?}");
+        let said = dataset.warnings.iter().any(|w| w.contains("found by the end of it"));
         assert_eq!(said, shortened, "{names:?}: {:?}", dataset.warnings);
     }
     let text = instances(["deep/c%20d.jpg", "b.jpg"], CATEGORY, &[]);
@@ -98,12 +89,7 @@ fn coco_file_names_that_lead_to_one_file_are_no_two_images() {
     let root = folder(&["images/a.jpg", "images/b.jpg", "right/b.jpg"]);
     let text = instances(["left/a.jpg", "right/b.jpg"], CATEGORY, &[]);
     let dataset = open(root.path(), "result.json", &text).expect("two");
-    assert!(
-        dataset
-            .images
-            .iter()
-            .any(|i| i.path.ends_with("right/b.jpg"))
-    );
+    assert!(dataset.images.iter().any(|i| i.path.ends_with("right/b.jpg")));
 }
 
 const PROJECT: &str = r#"{"id": 0, "name": "boards", "supercategory": "none"},
@@ -127,10 +113,7 @@ fn coco_supercategory_without_boxes_is_a_class_only_where_the_head_has_one_for_i
     let labelled = instances(["a.jpg", "b.jpg"], PROJECT, &[(1, 0), (2, 2)]);
     let mut dataset = open(root.path(), "x.json", &labelled).expect("good");
     let error = dataset.fit_classes(2, None).expect_err("it is labelled");
-    assert!(
-        matches!(error, YoloError::HeadClasses { head: 2, names: 3 }),
-        "{error}"
-    );
+    assert!(matches!(error, YoloError::HeadClasses { head: 2, names: 3 }), "{error}");
 }
 
 #[test]
@@ -142,9 +125,7 @@ fn classes_in_another_order_than_the_models_are_matched_by_name() {
     let names = |names: [&str; 3]| names.map(str::to_owned);
     let fitted = |model: [&str; 3]| {
         let mut dataset = open(root.path(), "x.json", &text).expect("good");
-        dataset
-            .fit_classes(3, Some(&names(model)))
-            .expect("three classes");
+        dataset.fit_classes(3, Some(&names(model))).expect("three classes");
         dataset
     };
     let dataset = fitted(["cow", "cat", "dog"]);

@@ -33,10 +33,7 @@ fn open(path: &Path) -> Dataset {
 
 fn told(dataset: &Dataset, expected: &str) {
     let all = &dataset.warnings;
-    assert!(
-        all.iter().any(|w| w.contains(expected)),
-        "{expected}: {all:?}"
-    );
+    assert!(all.iter().any(|w| w.contains(expected)), "{expected}: {all:?}");
 }
 
 const BOX: &str = "0 0.5 0.5 0.5 1\n";
@@ -80,10 +77,7 @@ fn label_boxes_that_look_wrong_are_said() {
     ]);
     let dataset = open(&root.path().join("data.yaml"));
     assert_eq!(dataset.images[0].labels.len(), 2);
-    told(
-        &dataset,
-        "1 labels reach more than 5 % outside of their image",
-    );
+    told(&dataset, "1 labels reach more than 5 % outside of their image");
     told(&dataset, "1 labels are boxes of no width or height");
 }
 
@@ -100,18 +94,9 @@ fn data_yaml_forms_that_ultralytics_takes_are_taken() {
         (b"val: images/val/\nnames:\n  '1': b\n  0: a\n", ""),
         (b"validation: images/val\nnames: [a, b]", ""),
         (b"val: images/val\nnc: '2'\nnames: [a, b]", ""),
-        (
-            b"val: gone\nval: images/val\nnames: [a, b]",
-            "`val` is given twice",
-        ),
-        (
-            b"val: images/val\nnames: {0: c, 0: a, 1: b}",
-            "`0` is given twice",
-        ),
-        (
-            b"# \xca\xfd\xbe\xdd\xbc\xaf\nval: images/val\nnames: [a, b]",
-            "not UTF-8 throughout",
-        ),
+        (b"val: gone\nval: images/val\nnames: [a, b]", "`val` is given twice"),
+        (b"val: images/val\nnames: {0: c, 0: a, 1: b}", "`0` is given twice"),
+        (b"# \xca\xfd\xbe\xdd\xbc\xaf\nval: images/val\nnames: [a, b]", "not UTF-8 throughout"),
         (b"\xef\xbb\xbfval: images/val\r\nnames: [a, b]\r\n", ""),
         (b"val: images\\val\nnames: [a, b]", ""),
         (b"path: .\\images\nval: val\nnames: [a, b]", ""),
@@ -157,11 +142,7 @@ fn data_yaml_paths_under_the_working_directory_are_found_beside_it_first() {
     assert!(dataset.images[0].path.starts_with(name.as_ref()));
     told(&dataset, "`images/val` is not there beside the file");
 
-    write(
-        elsewhere.path(),
-        &format!("cfg/{name}/images/val/b.jpg"),
-        b"",
-    );
+    write(elsewhere.path(), &format!("cfg/{name}/images/val/b.jpg"), b"");
     let dataset = open(&yaml);
     assert!(dataset.images[0].path.ends_with("b.jpg"));
     assert!(dataset.warnings.is_empty(), "{:?}", dataset.warnings);
@@ -169,10 +150,8 @@ fn data_yaml_paths_under_the_working_directory_are_found_beside_it_first() {
     let gone = format!("path: {name}/gone\nval: images/val\nnames: [a]\n");
     fs::write(&yaml, gone).expect("writable");
     let message = Dataset::open(&yaml, "val").expect_err("gone").to_string();
-    let looked = [
-        format!("cfg/{name}/gone/images/val"),
-        format!("datasets/{name}/gone/images/val"),
-    ];
+    let looked =
+        [format!("cfg/{name}/gone/images/val"), format!("datasets/{name}/gone/images/val")];
     for place in looked {
         assert!(message.contains(&place), "{place}: {message}");
     }
@@ -183,10 +162,7 @@ fn images_named_in_several_ways_count_once() {
     let root = folder(&[
         ("images/a.jpg", ""),
         ("images/deep/b.jpg", ""),
-        (
-            "list.txt",
-            "images/a.jpg\n./images/deep/../a.jpg\nimages/a.jpg\nimages/deep/b.jpg\n",
-        ),
+        ("list.txt", "images/a.jpg\n./images/deep/../a.jpg\nimages/a.jpg\nimages/deep/b.jpg\n"),
         ("data.yaml", "val: [images, list.txt]\nnames: [a]\n"),
     ]);
     let dataset = open(&root.path().join("data.yaml"));
@@ -219,10 +195,7 @@ fn folder_of_images_or_a_data_yaml_without_names_needs_no_labels() {
 #[test]
 #[cfg(unix)]
 fn pipes_and_devices_in_place_of_files_are_errors_at_once() {
-    let root = folder(&[
-        ("data.yaml", "val: images\nnames: [a]\n"),
-        ("images/a.jpg", ""),
-    ]);
+    let root = folder(&[("data.yaml", "val: images\nnames: [a]\n"), ("images/a.jpg", "")]);
     let link = |to: &str, name: &str| {
         let path = root.path().join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("writable");

@@ -14,10 +14,7 @@ impl Network for Reals {
     }
 }
 
-const THRESHOLDS: Thresholds = Thresholds {
-    conf: 0.25,
-    iou: 0.6,
-};
+const THRESHOLDS: Thresholds = Thresholds { conf: 0.25, iou: 0.6 };
 
 fn scene(seed: u64) -> RgbImage {
     let side = u32::try_from(tiny::SIDE_PX).unwrap();
@@ -35,15 +32,8 @@ fn detect_from_pixels_equals_detect_from_real_numbers() {
     let mut found = 0;
     for seed in 0..8 {
         let image = scene(seed);
-        let expected = reals
-            .detect(std::slice::from_ref(&image), THRESHOLDS)
-            .unwrap();
-        assert_eq!(
-            pixels
-                .detect(std::slice::from_ref(&image), THRESHOLDS)
-                .unwrap(),
-            expected
-        );
+        let expected = reals.detect(std::slice::from_ref(&image), THRESHOLDS).unwrap();
+        assert_eq!(pixels.detect(std::slice::from_ref(&image), THRESHOLDS).unwrap(), expected);
         found += expected.len();
     }
     assert!(found > 8, "{found} detections");

@@ -23,13 +23,7 @@ fn conv_in_groups(
     )
     .unwrap();
     let w = e.constant("w", w);
-    let op = Conv {
-        kernel_shape: [1, 1],
-        strides: [1, 1],
-        dilations: [1, 1],
-        pads: [0; 4],
-        group,
-    };
+    let op = Conv { kernel_shape: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0; 4], group };
     e.node(name, op, &[x, w], &["y"])[0]
 }
 
@@ -110,48 +104,21 @@ fn identify_with_a_forced_family_asks_only_for_its_output() {
 #[test]
 fn identify_of_an_end_to_end_tail_finds_the_classes_in_its_branches() {
     let (graph, mut e, columns) = plain_head(&[4, 12], false);
-    let rows = e.node(
-        "rows",
-        Transpose {
-            perm: vec![0, 2, 1],
-        },
-        &[columns],
-        &["rows"],
-    )[0];
-    let best = Reduce {
-        kind: ReduceKind::Max,
-        axes: vec![2],
-        keepdims: false,
-    };
+    let rows = e.node("rows", Transpose { perm: vec![0, 2, 1] }, &[columns], &["rows"])[0];
+    let best = Reduce { kind: ReduceKind::Max, axes: vec![2], keepdims: false };
     let best = e.node("best", best, &[rows], &["best"])[0];
-    let first = TopK {
-        k: 10,
-        axis: 1,
-        largest: true,
-        sorted: true,
-    };
+    let first = TopK { k: 10, axis: 1, largest: true, sorted: true };
     let top = e.node("top", first, &[best], &["scores", "positions"]);
     let positions = reshape(&mut e, top[1], &[10]);
     let boxes = e.node("boxes", Gather { axis: 1 }, &[rows, positions], &["boxes"])[0];
     let boxes = e.node(
         "four",
-        ir::ops::Slice {
-            ranges: vec![ir::ops::SliceRange {
-                axis: 2,
-                start: 0,
-                len: 4,
-                step: 1,
-            }],
-        },
+        ir::ops::Slice { ranges: vec![ir::ops::SliceRange { axis: 2, start: 0, len: 4, step: 1 }] },
         &[boxes],
         &["four"],
     )[0];
     let class = e.node("class", Cast { to: DataType::F32 }, &[top[1]], &["class"])[0];
-    let parts = [
-        boxes,
-        reshape(&mut e, top[0], &[1, 10, 1]),
-        reshape(&mut e, class, &[1, 10, 1]),
-    ];
+    let parts = [boxes, reshape(&mut e, top[0], &[1, 10, 1]), reshape(&mut e, class, &[1, 10, 1])];
     let out = e.node("join", Concat { axis: 2 }, &parts, &["output0"])[0];
     e.output(out);
     assert_eq!(identified(graph, e, None), Ok(("end2end", 12)));
@@ -167,36 +134,12 @@ fn dfl_head(quantized_bins: bool) -> Graph {
     let stem = e.node("act", UnaryKind::Silu, &[stem], &["s"])[0];
     let boxes = conv(&mut e, "box", stem, [8, 16]);
     let classes = conv(&mut e, "cls", stem, [8, 12]);
-    let boxes = e.node(
-        "r0",
-        Reshape {
-            shape: vec![1, 4, 4, 64],
-        },
-        &[boxes],
-        &["r"],
-    )[0];
-    let boxes = e.node(
-        "t",
-        Transpose {
-            perm: vec![0, 2, 1, 3],
-        },
-        &[boxes],
-        &["t"],
-    )[0];
-    let boxes = e.node(
-        "bins",
-        Softmax {
-            axis: 1,
-            coerced: vec![],
-        },
-        &[boxes],
-        &["p"],
-    )[0];
+    let boxes = e.node("r0", Reshape { shape: vec![1, 4, 4, 64] }, &[boxes], &["r"])[0];
+    let boxes = e.node("t", Transpose { perm: vec![0, 2, 1, 3] }, &[boxes], &["t"])[0];
+    let boxes = e.node("bins", Softmax { axis: 1, coerced: vec![] }, &[boxes], &["p"])[0];
     let params = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
     let boxes = if quantized_bins {
-        let quantize = QuantizeLinear {
-            params: params.clone(),
-        };
+        let quantize = QuantizeLinear { params: params.clone() };
         let quantized = e.node("q", quantize, &[boxes], &["quantized"]);
         let dequantize = DequantizeLinear { params };
         e.node("dq", dequantize, &quantized, &["dequantized"])[0]
@@ -204,22 +147,8 @@ fn dfl_head(quantized_bins: bool) -> Graph {
         boxes
     };
     let boxes = conv(&mut e, "dfl", boxes, [4, 1]);
-    let boxes = e.node(
-        "r1",
-        Reshape {
-            shape: vec![1, 4, 64],
-        },
-        &[boxes],
-        &["b"],
-    )[0];
-    let classes = e.node(
-        "r2",
-        Reshape {
-            shape: vec![1, 12, 64],
-        },
-        &[classes],
-        &["c"],
-    )[0];
+    let boxes = e.node("r1", Reshape { shape: vec![1, 4, 64] }, &[boxes], &["b"])[0];
+    let classes = e.node("r2", Reshape { shape: vec![1, 12, 64] }, &[classes], &["c"])[0];
     let classes = e.node("scores", UnaryKind::Sigmoid, &[classes], &["c"])[0];
     let out = e.node("join", Concat { axis: 1 }, &[boxes, classes], &["output0"])[0];
     e.output(out);
@@ -232,10 +161,7 @@ fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection()
     for quantized_bins in [false, true] {
         let graph = dfl_head(quantized_bins);
         let head = identify(&graph, None).unwrap();
-        assert_eq!(
-            (head.family.name, head.classes, head.input.size_px),
-            ("v8", 12, [8, 8])
-        );
+        assert_eq!((head.family.name, head.classes, head.input.size_px), ("v8", 12, [8, 8]));
         let convs: Vec<&str> = ir::find_tail(&graph)
             .output_convs
             .iter()
@@ -248,13 +174,8 @@ fn identify_of_a_dfl_head_finds_its_output_convolutions_but_not_the_projection()
 #[test]
 fn identify_with_a_family_that_does_not_fit_tells_what_it_saw() {
     let yolox = ir::named("yolox").expect("listed");
-    let text = identify(&dfl_head(false), Some(yolox))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("[1, 16, 64]") && text.contains("--family"),
-        "{text}"
-    );
+    let text = identify(&dfl_head(false), Some(yolox)).unwrap_err().to_string();
+    assert!(text.contains("[1, 16, 64]") && text.contains("--family"), "{text}");
     let text = ir::named::<Family>("v99").unwrap_err().to_string();
     assert!(text.contains("v8, v26, v5, yolox"), "{text}");
 }

@@ -9,16 +9,12 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, 
 use yolo::{is_image_name, lacks_end_marker, read_rgb, read_size};
 
 fn gradient(width: u32, height: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| {
-        Rgb([(x * 5) as u8, (y * 7) as u8, (x + y) as u8])
-    })
+    RgbImage::from_fn(width, height, |x, y| Rgb([(x * 5) as u8, (y * 7) as u8, (x + y) as u8]))
 }
 
 fn jpeg(image: &RgbImage) -> Vec<u8> {
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, 95)
-        .encode_image(image)
-        .expect("encodable");
+    JpegEncoder::new_with_quality(&mut bytes, 95).encode_image(image).expect("encodable");
     bytes
 }
 
@@ -63,11 +59,7 @@ fn read_rgb_kinds_of_pixels_become_rgb() {
         let path = folder.path().join(name);
         image.save(&path).expect("encodable");
         let rgb = read_rgb(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(
-            (rgb.dimensions(), rgb.get_pixel(2, 1)),
-            ((3, 2), &Rgb(expected)),
-            "{name}"
-        );
+        assert_eq!((rgb.dimensions(), rgb.get_pixel(2, 1)), ((3, 2), &Rgb(expected)), "{name}");
         assert_eq!(read_size(&path).expect("a header"), (3, 2));
     }
 }
@@ -89,10 +81,7 @@ fn read_rgb_exif_orientation_turns_the_image() {
             6 => (15, 0),
             _ => (0, 31),
         };
-        assert!(
-            rgb.get_pixel(corner.0, corner.1)[2] < 12,
-            "{orientation}: {rgb:?}"
-        );
+        assert!(rgb.get_pixel(corner.0, corner.1)[2] < 12, "{orientation}: {rgb:?}");
     }
 }
 
@@ -103,16 +92,9 @@ fn read_rgb_broken_says_what() {
     let good = jpeg(&gradient(64, 48));
     let mut png = Vec::new();
     let mut cursor = std::io::Cursor::new(&mut png);
-    gradient(64, 48)
-        .write_to(&mut cursor, image::ImageFormat::Png)
-        .expect("encodable");
+    gradient(64, 48).write_to(&mut cursor, image::ImageFormat::Png).expect("encodable");
     // A thumbnail's end-of-image in a segment before the scan, as cameras write it.
-    let thumbnail = [
-        &good[..2],
-        &[0xff, 0xec, 0, 6, 0xff, 0xd8, 0xff, 0xd9],
-        &good[2..],
-    ]
-    .concat();
+    let thumbnail = [&good[..2], &[0xff, 0xec, 0, 6, 0xff, 0xd8, 0xff, 0xd9], &good[2..]].concat();
     let bomb = bmp_header(60_000, 60_000);
     let just_too_large = bmp_header(13_378, 13_378);
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
@@ -129,10 +111,7 @@ fn read_rgb_broken_says_what() {
         (&good[..3], "JPEG"),
         (&png[..png.len() / 2], "broken: "),
         (&png[..20], "broken: "),
-        (
-            &bomb,
-            "image claims 60000x60000 pixels; at most 178956970 are read",
-        ),
+        (&bomb, "image claims 60000x60000 pixels; at most 178956970 are read"),
         (&just_too_large, "image claims 13378x13378 pixels"),
     ];
     for (bytes, expected) in cases {
@@ -141,9 +120,7 @@ fn read_rgb_broken_says_what() {
         assert!(message.contains(expected), "{message}");
         assert!(message.contains(&path.display().to_string()), "{message}");
     }
-    let message = read_rgb(&folder.path().join("gone.jpg"))
-        .expect_err("no file")
-        .to_string();
+    let message = read_rgb(&folder.path().join("gone.jpg")).expect_err("no file").to_string();
     assert!(message.starts_with("cannot read "), "{message}");
     fs::write(&path, &thumbnail).expect("writable");
     read_rgb(&path).expect("a whole JPEG with a thumbnail");
@@ -173,9 +150,7 @@ fn read_rgb_without_end_marker_is_the_whole_image() {
     fs::write(&path, padded).expect("writable");
     assert_eq!(read_rgb(&path).expect("a JPEG and more"), whole);
     assert!(!lacks_end_marker(&path));
-    gradient(8, 8)
-        .save_with_format(&path, ImageFormat::Png)
-        .expect("writable");
+    gradient(8, 8).save_with_format(&path, ImageFormat::Png).expect("writable");
     assert!(!lacks_end_marker(&path));
     assert!(!lacks_end_marker(&folder.path().join("gone.jpg")));
 }
@@ -184,9 +159,7 @@ fn read_rgb_without_end_marker_is_the_whole_image() {
 fn read_rgb_is_told_by_content_and_found_by_any_case_of_its_ending() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("lies.JPG");
-    gradient(9, 7)
-        .save_with_format(&path, ImageFormat::Tiff)
-        .expect("writable");
+    gradient(9, 7).save_with_format(&path, ImageFormat::Tiff).expect("writable");
     assert_eq!(read_rgb(&path).expect("a TIFF"), gradient(9, 7));
     for name in ["a.JPG", "b.Jpeg", "c.TIFF", "d.mpo", "e.webp", "f.ppm"] {
         assert!(is_image_name(Path::new(name)), "{name}");
@@ -220,9 +193,7 @@ fn read_rgb_any_damage_is_an_image_or_an_error() {
     let encoded = |format| {
         let mut bytes = Vec::new();
         let mut cursor = std::io::Cursor::new(&mut bytes);
-        gradient(24, 24)
-            .write_to(&mut cursor, format)
-            .expect("encodable");
+        gradient(24, 24).write_to(&mut cursor, format).expect("encodable");
         bytes
     };
     let formats = [image::ImageFormat::Jpeg, image::ImageFormat::Png];
@@ -248,11 +219,8 @@ fn read_rgb_any_damage_is_an_image_or_an_error() {
 fn read_rgb_pixels_equal_those_of_opencv() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let image = gradient(96, 64);
-    fs::write(
-        folder.path().join("turned.jpg"),
-        jpeg_with_orientation(&image, 6),
-    )
-    .expect("writable");
+    fs::write(folder.path().join("turned.jpg"), jpeg_with_orientation(&image, 6))
+        .expect("writable");
     fs::write(folder.path().join("inks.jpg"), jpeg_of_inks(31, 17)).expect("writable");
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
     let mut files = Vec::new();
@@ -265,11 +233,7 @@ fn read_rgb_pixels_equal_those_of_opencv() {
     }
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/referee_pixels.py");
-    let run = Command::new(&python)
-        .arg(script)
-        .arg(folder.path())
-        .args(&files)
-        .output();
+    let run = Command::new(&python).arg(script).arg(folder.path()).args(&files).output();
     let listed = match run {
         Ok(output) if output.status.success() => {
             String::from_utf8_lossy(&output.stdout).into_owned()
@@ -285,11 +249,7 @@ fn read_rgb_pixels_equal_those_of_opencv() {
         let theirs = fs::read(pixels).expect("just written");
         let ours = read_rgb(Path::new(file)).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(ours.as_raw().len(), theirs.len(), "{file}");
-        let differences = ours
-            .as_raw()
-            .iter()
-            .zip(&theirs)
-            .map(|(a, b)| a.abs_diff(*b));
+        let differences = ours.as_raw().iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b));
         let most = differences.clone().max().unwrap_or(0);
         let mean = differences.map(f64::from).sum::<f64>() / theirs.len() as f64;
         assert!(mean < 0.02 && most <= 4, "{file}: max {most}, mean {mean}");
@@ -298,13 +258,9 @@ fn read_rgb_pixels_equal_those_of_opencv() {
 
 /// A JPEG of four inks, as Adobe writes them.
 fn jpeg_of_inks(width: usize, height: usize) -> Vec<u8> {
-    let inks: Vec<u8> = (0..width * height * 4)
-        .map(|i| (i * 37 % 251) as u8)
-        .collect();
-    let (format, subsampling) = (
-        libjpeg_turbo_rs::PixelFormat::Cmyk,
-        libjpeg_turbo_rs::Subsampling::S444,
-    );
+    let inks: Vec<u8> = (0..width * height * 4).map(|i| (i * 37 % 251) as u8).collect();
+    let (format, subsampling) =
+        (libjpeg_turbo_rs::PixelFormat::Cmyk, libjpeg_turbo_rs::Subsampling::S444);
     libjpeg_turbo_rs::compress(&inks, width, height, format, 95, subsampling).expect("encodable")
 }
 

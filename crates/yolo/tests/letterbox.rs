@@ -62,27 +62,16 @@ fn letterbox_pixels_equal_opencv() {
             let top_left = u32::from(placement == Placement::TopLeft);
             let numbers = [w, h, size_w, size_h, top_left].map(|number| number.to_string());
             let mut command = Command::new(&python);
-            command
-                .args(["-c", SCRIPT])
-                .arg(&source)
-                .arg(&target)
-                .args(numbers);
+            command.args(["-c", SCRIPT]).arg(&source).arg(&target).args(numbers);
             let output = command.output().expect("the interpreter just ran");
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let theirs = std::fs::read(&target).expect("just written");
             let sides = |sides: [u32; 2]| sides.map(|side| side as usize);
             let geometry = Letterbox::new(placement, sides([w, h]), sides([size_w, size_h]));
             let ours = letterbox(&image, &geometry);
             let different = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
             assert_eq!(ours.len(), theirs.len());
-            assert_eq!(
-                different, 0,
-                "{w}x{h} into {size_w}x{size_h}, {placement:?}"
-            );
+            assert_eq!(different, 0, "{w}x{h} into {size_w}x{size_h}, {placement:?}");
         }
     }
 }

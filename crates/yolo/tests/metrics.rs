@@ -17,9 +17,7 @@ struct Referee {
 /// What pycocotools says, or nothing where it is not installed.
 fn referee(arguments: &[&Path], classes: usize) -> Option<Referee> {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let importable = Command::new(&python)
-        .args(["-c", "import pycocotools, cv2"])
-        .output();
+    let importable = Command::new(&python).args(["-c", "import pycocotools, cv2"]).output();
     if !importable.is_ok_and(|output| output.status.success()) {
         println!("skipped: pycocotools referee (no {python} with pycocotools and cv2)");
         return None;
@@ -28,11 +26,7 @@ fn referee(arguments: &[&Path], classes: usize) -> Option<Referee> {
     let mut command = Command::new(&python);
     command.arg(script).args(arguments).arg(classes.to_string());
     let output = command.output().expect("the interpreter just ran");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).expect("the script prints JSON"))
 }
 
@@ -70,11 +64,7 @@ fn check(name: &str, ours: &CocoMetrics, referee: &Referee) {
     assert_eq!(ours.per_class.len(), referee.per_class.len(), "{name}");
     for (ours, theirs) in ours.per_class.iter().zip(&referee.per_class) {
         let figure = or_absent(ours.map_50_95);
-        assert!(
-            (figure - theirs).abs() < 1e-6,
-            "{name}, {}: {figure}, {theirs}",
-            ours.name
-        );
+        assert!((figure - theirs).abs() < 1e-6, "{name}, {}: {figure}, {theirs}", ours.name);
     }
 }
 
@@ -83,10 +73,8 @@ struct Noise(u64);
 
 impl Noise {
     fn unit(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -105,28 +93,15 @@ impl Noise {
 
 /// Some objects found well, some badly, some twice, some not, some as another class; scores tie often.
 fn detections(truth: &GroundTruth, noise: &mut Noise) -> Vec<CocoResult> {
-    let ids: Vec<u64> = truth
-        .categories()
-        .iter()
-        .map(|category| category.id)
-        .collect();
+    let ids: Vec<u64> = truth.categories().iter().map(|category| category.id).collect();
     let mut found = Vec::new();
     for (index, &image_id) in truth.image_ids().iter().enumerate() {
         for object in truth.objects(index) {
             for _ in 0..noise.below(4) {
-                let class = if noise.unit() < 0.9 {
-                    object.class
-                } else {
-                    noise.below(ids.len())
-                };
+                let class = if noise.unit() < 0.9 { object.class } else { noise.below(ids.len()) };
                 let bbox = noise.near(object.bbox);
                 let score = (noise.unit() * 20.0).round() / 20.0;
-                found.push(CocoResult {
-                    image_id,
-                    category_id: ids[class],
-                    bbox,
-                    score,
-                });
+                found.push(CocoResult { image_id, category_id: ids[class], bbox, score });
             }
         }
     }
@@ -141,12 +116,8 @@ fn synthetic(noise: &mut Noise) -> serde_json::Value {
         let objects = if image == 7 { 160 } else { noise.below(12) };
         for _ in 0..objects {
             let side = [8.0, 40.0, 120.0, 300.0][noise.below(4)];
-            let bbox = [
-                noise.unit() * 400.0,
-                noise.unit() * 400.0,
-                side,
-                side * (0.5 + noise.unit()),
-            ];
+            let bbox =
+                [noise.unit() * 400.0, noise.unit() * 400.0, side, side * (0.5 + noise.unit())];
             annotations.push(json!({
                 "id": annotations.len() + 1,
                 "image_id": 1000 - image * 13,
@@ -171,10 +142,8 @@ fn synthetic(noise: &mut Noise) -> serde_json::Value {
 #[test]
 fn coco_metrics_synthetic_ground_truth_equals_pycocotools() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (truth_json, found_json) = (
-        folder.path().join("instances.json"),
-        folder.path().join("dets.json"),
-    );
+    let (truth_json, found_json) =
+        (folder.path().join("instances.json"), folder.path().join("dets.json"));
     for image in 0..12 {
         let path = folder.path().join(format!("{image:02}.png"));
         image::RgbImage::new(2, 2).save(path).expect("writable");
@@ -187,9 +156,7 @@ fn coco_metrics_synthetic_ground_truth_equals_pycocotools() {
         let truth = dataset.ground_truth(&vec![Some((640, 640)); dataset.images.len()]);
         let found = detections(&truth, &mut noise);
         write_results(&found_json, &found).expect("writable");
-        let ours = CocoEvaluator::new(&truth)
-            .evaluate(&found)
-            .expect("known images");
+        let ours = CocoEvaluator::new(&truth).evaluate(&found).expect("known images");
         let Some(referee) = referee(&[Path::new("json"), &truth_json, &found_json], 5) else {
             return;
         };
@@ -204,13 +171,7 @@ fn coco_metrics_real_coco_json_equals_pycocotools() {
     let dataset = Dataset::open(&json, "val").expect("good instances");
     assert_eq!(dataset.images.len(), 128);
     let truth = dataset.ground_truth(&vec![Some((640, 640)); 128]);
-    let crowds = |image: usize| {
-        truth
-            .objects(image)
-            .iter()
-            .filter(|object| object.crowd)
-            .count()
-    };
+    let crowds = |image: usize| truth.objects(image).iter().filter(|object| object.crowd).count();
     assert_eq!((0..128).map(crowds).sum::<usize>(), 1);
     check_real("coco JSON", &truth, &[Path::new("json"), &json]);
 }
@@ -222,16 +183,9 @@ fn coco_metrics_real_yolo_layout_equals_pycocotools() {
         let data = assets.join(name).join("data.yaml");
         let dataset = Dataset::open(&data, "val").expect("a good data set");
         assert_eq!(dataset.images.len(), images, "{name}");
-        assert!(
-            dataset.bad_labels.is_empty(),
-            "{name}: {:?}",
-            dataset.bad_labels
-        );
-        let sizes: Vec<_> = dataset
-            .images
-            .iter()
-            .map(|image| read_size(&image.path).ok())
-            .collect();
+        assert!(dataset.bad_labels.is_empty(), "{name}: {:?}", dataset.bad_labels);
+        let sizes: Vec<_> =
+            dataset.images.iter().map(|image| read_size(&image.path).ok()).collect();
         let truth = dataset.ground_truth(&sizes);
         assert_eq!(truth.images(), images, "{name}");
         let folder = assets.join(name).join("images/val");
@@ -245,16 +199,9 @@ fn check_real(name: &str, truth: &GroundTruth, arguments: &[&Path]) {
     let found = detections(truth, &mut Noise(11));
     write_results(&path, &found).expect("writable");
     let (metrics, matches) = evaluate(truth, &found).expect("known images");
-    assert!(
-        (0.05..0.95).contains(&metrics.coco.map_50_95),
-        "{name}: {metrics:?}"
-    );
+    assert!((0.05..0.95).contains(&metrics.coco.map_50_95), "{name}: {metrics:?}");
     let interval = paired_bootstrap(&matches, &matches, 3, 50).expect("comparable");
-    assert_eq!(
-        (interval.ratio, interval.lower, interval.upper),
-        (1.0, 1.0, 1.0),
-        "{name}"
-    );
+    assert_eq!((interval.ratio, interval.lower, interval.upper), (1.0, 1.0, 1.0), "{name}");
     let arguments = [arguments, &[&path]].concat();
     if let Some(referee) = referee(&arguments, truth.categories().len()) {
         check(name, &metrics.coco, &referee);

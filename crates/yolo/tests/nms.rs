@@ -32,12 +32,7 @@ fn candidates(noise: &mut Noise) -> Vec<Detection> {
         let (left, top) = (noise.below(60) * 4.0, noise.below(60) * 4.0);
         let (width, height) = (4.0 + noise.below(12) * 4.0, 4.0 + noise.below(12) * 4.0);
         Detection {
-            bbox: BoxXyxy {
-                left,
-                top,
-                right: left + width,
-                bottom: top + height,
-            },
+            bbox: BoxXyxy { left, top, right: left + width, bottom: top + height },
             score: (1.0 + noise.below(500)) / 512.0,
             class: noise.below(3) as usize,
         }
@@ -46,15 +41,8 @@ fn candidates(noise: &mut Noise) -> Vec<Detection> {
 }
 
 fn opencv(python: &str, input: &Path) -> Option<Vec<usize>> {
-    let output = Command::new(python)
-        .args(["-c", SCRIPT])
-        .arg(input)
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| serde_json::from_slice(&output.stdout).expect("a JSON list"))
+    let output = Command::new(python).args(["-c", SCRIPT]).arg(input).output().ok()?;
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("a JSON list"))
 }
 
 #[test]

@@ -14,10 +14,7 @@ fn detections(graph: &Graph) -> Vec<Detection> {
     let mut detector = compiled.session(1).unwrap();
     let side = u32::try_from(tiny::SIDE_PX).unwrap();
     let image = RgbImage::from_raw(side, side, tiny::scene(3).rgb).unwrap();
-    let thresholds = Thresholds {
-        conf: 0.25,
-        iou: 0.6,
-    };
+    let thresholds = Thresholds { conf: 0.25, iou: 0.6 };
     detector.detect(&[image], thresholds).unwrap()
 }
 
@@ -25,10 +22,7 @@ fn detections(graph: &Graph) -> Vec<Detection> {
 fn behind(steps: impl Fn(&mut Edit, ValueId) -> ValueId, factor: f32) -> Graph {
     let mut graph = tiny::detector();
     let image = graph.inputs()[0];
-    let (stem, _) = graph
-        .nodes()
-        .find(|(_, n)| n.inputs.contains(&image))
-        .unwrap();
+    let (stem, _) = graph.nodes().find(|(_, n)| n.inputs.contains(&image)).unwrap();
     let weight = graph.node(stem).inputs[1];
     let scaled = graph.constant(weight).unwrap();
     let values = scaled.as_slice::<f32>().unwrap();
@@ -56,10 +50,8 @@ struct Expected {
 
 fn check(what: &str, graph: &Graph, expected: Expected) {
     let input = identify(graph, None).unwrap().input;
-    let found = Expected {
-        scale: (input.preprocess.scale * 255.0).round(),
-        bgr: input.preprocess.bgr,
-    };
+    let found =
+        Expected { scale: (input.preprocess.scale * 255.0).round(), bgr: input.preprocess.bgr };
     assert_eq!(found, expected, "{what}: {input}");
     let (found, plain) = (detections(graph), detections(&tiny::detector()));
     assert!(plain.len() > 2);
@@ -72,10 +64,7 @@ fn check(what: &str, graph: &Graph, expected: Expected) {
 
 #[test]
 fn identify_of_a_graph_that_scales_pixels_itself_feeds_what_it_takes() {
-    let bytes = Expected {
-        scale: 255.0,
-        bgr: true,
-    };
+    let bytes = Expected { scale: 255.0, bgr: true };
     let divided = behind(|e, x| by(e, BinaryKind::Div, x, 255.0), 255.0);
     check("divided by 255", &divided, bytes);
     let normalised = behind(
@@ -90,20 +79,11 @@ fn identify_of_a_graph_that_scales_pixels_itself_feeds_what_it_takes() {
     );
     check("mean and deviation", &normalised, bytes);
     let multiplied = behind(|e, x| by(e, BinaryKind::Mul, x, 255.0), 1.0);
-    check(
-        "multiplied by 255",
-        &multiplied,
-        Expected {
-            scale: 1.0,
-            bgr: true,
-        },
-    );
+    check("multiplied by 255", &multiplied, Expected { scale: 1.0, bgr: true });
     let coded = behind(
         |e, x| {
             let params = QuantParams::per_tensor(1.0, 0, DataType::U8).unwrap();
-            let quantize = QuantizeLinear {
-                params: params.clone(),
-            };
+            let quantize = QuantizeLinear { params: params.clone() };
             let codes = e.node("q", quantize, &[x], &["codes"]);
             let x = e.node("dq", DequantizeLinear { params }, &codes, &["real"])[0];
             by(e, BinaryKind::Div, x, 255.0)
@@ -115,10 +95,7 @@ fn identify_of_a_graph_that_scales_pixels_itself_feeds_what_it_takes() {
 
 #[test]
 fn identify_of_a_graph_that_turns_channels_round_feeds_them_in_its_order() {
-    let rgb = Expected {
-        scale: 255.0,
-        bgr: false,
-    };
+    let rgb = Expected { scale: 255.0, bgr: false };
     let gathered = behind(
         |e, x| {
             let order = e.constant("order", Tensor::vector(vec![2i64, 1, 0]));
@@ -129,12 +106,7 @@ fn identify_of_a_graph_that_turns_channels_round_feeds_them_in_its_order() {
     check("gathered", &gathered, rgb);
     let reversed = behind(
         |e, x| {
-            let range = SliceRange {
-                axis: 1,
-                start: 2,
-                len: 3,
-                step: -1,
-            };
+            let range = SliceRange { axis: 1, start: 2, len: 3, step: -1 };
             let ranges = vec![range];
             e.node("own", Slice { ranges }, &[x], &["own.out"])[0]
         },
@@ -163,8 +135,5 @@ fn identify_of_a_graph_that_mixes_channels_is_an_error() {
         1.0,
     );
     let told = identify(&green, None).unwrap_err().to_string();
-    assert!(
-        told.contains("images") && told.contains("channels"),
-        "{told}"
-    );
+    assert!(told.contains("images") && told.contains("channels"), "{told}");
 }

@@ -30,9 +30,7 @@ enum Kind {
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
     move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 }
@@ -51,12 +49,7 @@ impl Writer {
         let mut edit = graph.edit();
         let ty = TensorType::new(DataType::F32, [1, 3, SIDE_PX, SIDE_PX]);
         let image = edit.input("images", ty);
-        let mut writer = Self {
-            edit,
-            cells: 0,
-            kind,
-            maps: vec![],
-        };
+        let mut writer = Self { edit, cells: 0, kind, maps: vec![] };
         for (level, stride) in STRIDES_PX.into_iter().enumerate() {
             let widths = match kind {
                 Kind::Distances(bins) => vec![4 * bins, CLASSES],
@@ -120,18 +113,8 @@ impl Writer {
 
     fn slice(&mut self, x: ValueId, axis: usize, start: usize, len: usize) -> ValueId {
         let step = 1;
-        let range = SliceRange {
-            axis,
-            start,
-            len,
-            step,
-        };
-        self.node(
-            Slice {
-                ranges: vec![range],
-            },
-            &[x],
-        )
+        let range = SliceRange { axis, start, len, step };
+        self.node(Slice { ranges: vec![range] }, &[x])
     }
 
     fn side(level: usize) -> usize {
@@ -176,18 +159,12 @@ impl Writer {
                 let low = self.node(BinaryKind::Sub, &[middle, lt]);
                 let high = self.node(BinaryKind::Add, &[middle, rb]);
                 let sum = self.node(BinaryKind::Add, &[low, high]);
-                (
-                    self.node(BinaryKind::Mul, &[sum, half]),
-                    self.node(BinaryKind::Sub, &[high, low]),
-                )
+                (self.node(BinaryKind::Mul, &[sum, half]), self.node(BinaryKind::Sub, &[high, low]))
             }
             _ => {
                 let raw = self.columns(1, 4);
                 let (xy, wh) = (self.slice(raw, 1, 0, 2), self.slice(raw, 1, 2, 2));
-                (
-                    self.node(BinaryKind::Add, &[xy, corner]),
-                    self.node(UnaryKind::Exp, &[wh]),
-                )
+                (self.node(BinaryKind::Add, &[xy, corner]), self.node(UnaryKind::Exp, &[wh]))
             }
         };
         let centre = self.node(BinaryKind::Mul, &[centre, stride]);
@@ -209,11 +186,7 @@ impl Writer {
         let weights = self.constant(&[1, 1, bins, 1], (0..bins).map(|b| b as f32).collect());
         let x = self.node(BinaryKind::Mul, &[x, weights]);
         let kind = ReduceKind::Sum;
-        let sum = Reduce {
-            kind,
-            axes: vec![2],
-            keepdims: false,
-        };
+        let sum = Reduce { kind, axes: vec![2], keepdims: false };
         self.node(sum, &[x])
     }
 
@@ -317,9 +290,7 @@ const RAW: &[Form] = &[
     }),
     ("maps with channels last", |w| {
         let maps = w.maps.concat();
-        maps.into_iter()
-            .map(|m| w.transpose(m, &[0, 2, 3, 1]))
-            .collect()
+        maps.into_iter().map(|m| w.transpose(m, &[0, 2, 3, 1])).collect()
     }),
     ("maps from the coarsest on", |w| {
         w.maps.reverse();
@@ -332,11 +303,7 @@ const RAW: &[Form] = &[
             if let (Kind::Distances(_), [_, classes]) = (w.kind, maps.as_slice()) {
                 let scores = w.sigmoid(*classes);
                 let kind = ReduceKind::Sum;
-                let sum = Reduce {
-                    kind,
-                    axes: vec![1],
-                    keepdims: true,
-                };
+                let sum = Reduce { kind, axes: vec![1], keepdims: true };
                 all.push(w.node(sum, &[scores]));
             }
         }
@@ -474,12 +441,7 @@ fn expected(kind: Kind, maps: &[Vec<Tensor>]) -> Vec<Detection> {
                     let score = sigmoid(value(classes.0, classes.1 + class, cell)) * objectness;
                     if score > CONF {
                         let [left, top, right, bottom] = bbox;
-                        let bbox = yolo::BoxXyxy {
-                            left,
-                            top,
-                            right,
-                            bottom,
-                        };
+                        let bbox = yolo::BoxXyxy { left, top, right, bottom };
                         found.push(Detection { bbox, score, class });
                     }
                 }
@@ -516,11 +478,7 @@ fn check(kind: Kind, form: &Form, family: &str) {
     let what = format!("{kind:?}, {}", form.0);
     let (graph, expected, outputs) = written(kind, form);
     let head = identify(&graph, None).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(
-        (head.family.name, head.classes),
-        (family, CLASSES),
-        "{what}"
-    );
+    assert_eq!((head.family.name, head.classes), (family, CLASSES), "{what}");
     let unread = |note: &&String| note.contains("could not be read");
     assert_eq!(head.notes.iter().find(unread), None, "{what}");
     let found = sorted(head.decoder.decode(&outputs, CONF).unwrap());
@@ -580,18 +538,10 @@ fn identify_of_the_best_class_and_its_score_finds_corners_score_and_class() {
     let form: Form = ("corners, score and class", |w| {
         let ([_, boxes], scores) = (w.boxes(), w.scores());
         let kind = ReduceKind::Max;
-        let best = Reduce {
-            kind,
-            axes: vec![1],
-            keepdims: true,
-        };
+        let best = Reduce { kind, axes: vec![1], keepdims: true };
         let best = w.node(best, &[scores]);
-        let class = ArgExtremum {
-            largest: true,
-            axis: 1,
-            keepdims: true,
-            select_last_index: false,
-        };
+        let class =
+            ArgExtremum { largest: true, axis: 1, keepdims: true, select_last_index: false };
         let class = w.node(class, &[scores]);
         let class = w.node(Cast { to: DataType::F32 }, &[class]);
         let all = w.node(Concat { axis: 1 }, &[boxes, best, class]);
@@ -618,29 +568,16 @@ fn identify_of_boxes_in_no_known_form_says_what_is_assumed() {
     });
     let (graph, ..) = written(Kind::Distances(1), &form);
     let head = identify(&graph, None).unwrap();
-    assert!(
-        head.notes[0].contains("centre and size in pixels"),
-        "{:?}",
-        head.notes
-    );
+    assert!(head.notes[0].contains("centre and size in pixels"), "{:?}", head.notes);
 }
 
 #[test]
 fn decode_of_picked_rows_with_impossible_classes_is_an_error_and_never_a_list() {
     let form: Form = ("picked", |w| {
         let ([_, boxes], scores) = (w.boxes(), w.scores());
-        let best = Reduce {
-            kind: ReduceKind::Max,
-            axes: vec![1],
-            keepdims: false,
-        };
+        let best = Reduce { kind: ReduceKind::Max, axes: vec![1], keepdims: false };
         let best = w.node(best, &[scores]);
-        let top = TopK {
-            k: 5,
-            axis: 1,
-            largest: true,
-            sorted: true,
-        };
+        let top = TopK { k: 5, axis: 1, largest: true, sorted: true };
         let top = w.edit.node("top", top, &[best], &["score", "index"]);
         let boxes = w.slice(boxes, 2, 0, 5);
         let boxes = w.transpose(boxes, &[0, 2, 1]);
@@ -661,18 +598,8 @@ fn decode_of_picked_rows_with_impossible_classes_is_an_error_and_never_a_list() 
     }
     assert_eq!(head.decoder.decode(&rows(2.0, 1.0), CONF).unwrap().len(), 5);
     // Rows that stand for nothing, and boxes that are no numbers.
-    assert!(
-        head.decoder
-            .decode(&rows(-1.0, 1.0), CONF)
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        head.decoder
-            .decode(&rows(0.0, f32::NAN), CONF)
-            .unwrap()
-            .is_empty()
-    );
+    assert!(head.decoder.decode(&rows(-1.0, 1.0), CONF).unwrap().is_empty());
+    assert!(head.decoder.decode(&rows(0.0, f32::NAN), CONF).unwrap().is_empty());
     let short = vec![Tensor::new([1, 1, 6], vec![0.0f32; 6]).unwrap()];
     assert!(head.decoder.decode(&short, CONF).is_err());
 }

@@ -13,10 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recipe = model.recipe(data)?;
     let data = model.splits(&recipe)?;
     let dir = RunDir::create(out.as_ref(), true)?;
-    let run = Run {
-        log: &|line| println!("{line}"),
-        ..Run::quiet(&dir, Engine::default())
-    };
+    let run = Run { log: &|line| println!("{line}"), ..Run::quiet(&dir, Engine::default()) };
     let record = compress(&model, &data, &recipe, &run)?;
     let (before, after) = (&record.baseline, &record.quantized);
     println!(
@@ -25,11 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         after.file_bytes,
         before.metrics.coco.map_50_95,
         after.metrics.coco.map_50_95,
-        if record.gate.passed {
-            "passed"
-        } else {
-            "failed"
-        }
+        if record.gate.passed { "passed" } else { "failed" }
     );
     Ok(())
 }

@@ -12,10 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = arguments.next().ok_or("expected MODEL IMAGE…")?;
     let model = Model::open(model)?;
     let head = model.head()?;
-    let images = ImageSet {
-        paths: arguments.map(Into::into).collect(),
-        ..ImageSet::default()
-    };
+    let images = ImageSet { paths: arguments.map(Into::into).collect(), ..ImageSet::default() };
     let convolutions = model.graph.nodes();
     let convolutions = convolutions.filter(|(_, node)| matches!(node.op, Op::Conv(_)));
     let values: Vec<ValueId> = convolutions.map(|(_, node)| node.outputs[0]).collect();
@@ -31,9 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     for value in values {
         let of_threads = collected.iter().filter_map(|ranges| ranges.get(&value));
-        let (low, high) = of_threads.fold((f32::MAX, f32::MIN), |(low, high), range| {
-            (low.min(range.0), high.max(range.1))
-        });
+        let (low, high) = of_threads
+            .fold((f32::MAX, f32::MIN), |(low, high), range| (low.min(range.0), high.max(range.1)));
         let name = &model.graph.value(value).name;
         println!("{low:10.3} to {high:10.3}  {name}");
     }

@@ -47,9 +47,7 @@ impl Detector {
         engine: Engine,
     ) -> Result<Self, Error> {
         let compiled = CompiledDetector::open(graph, family, &engine.options)?;
-        Ok(Self {
-            detector: compiled.session(engine.threads)?,
-        })
+        Ok(Self { detector: compiled.session(engine.threads)? })
     }
 
     /// Finds objects in an image, the most confident first; boxes are in its pixels. What counts as an object is what the tools
@@ -71,9 +69,7 @@ impl Detector {
         image: &RgbImage,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, Error> {
-        Ok(self
-            .detector
-            .detect(std::slice::from_ref(image), thresholds)?)
+        Ok(self.detector.detect(std::slice::from_ref(image), thresholds)?)
     }
 
     /// The recognised head: family, classes, input size.

@@ -48,9 +48,6 @@ pub enum Error {
 impl Error {
     /// The error with the file that it is about.
     pub(crate) fn in_file(path: &Path, error: impl Into<Self>) -> Self {
-        Self::InFile {
-            path: path.to_owned(),
-            cause: Box::new(error.into()),
-        }
+        Self::InFile { path: path.to_owned(), cause: Box::new(error.into()) }
     }
 }

@@ -96,16 +96,11 @@ impl Model {
             return Err(Error::NotAFile(path.to_owned()));
         }
         let mut graph = if is_checkpoint(path) {
-            let options = checkpoint::LoadOptions {
-                imgsz: reading.imgsz,
-                end_to_end: reading.end_to_end,
-            };
+            let options =
+                checkpoint::LoadOptions { imgsz: reading.imgsz, end_to_end: reading.end_to_end };
             checkpoint::load(path, &options)?.graph
         } else {
-            let options = onnx::LoadOptions {
-                imgsz: reading.imgsz,
-                ..Default::default()
-            };
+            let options = onnx::LoadOptions { imgsz: reading.imgsz, ..Default::default() };
             let mut graph = onnx::load(path, &options)?;
             ir::recognise(&mut graph).map_err(|error| Error::in_file(path, error))?;
             graph
@@ -114,10 +109,7 @@ impl Model {
             let list: Vec<String> = anchors.iter().map(f32::to_string).collect();
             graph.metadata.insert(ANCHORS.to_owned(), list.join(", "));
         }
-        let metadata = metadata.map_err(|cause| Error::File {
-            path: path.to_owned(),
-            cause,
-        })?;
+        let metadata = metadata.map_err(|cause| Error::File { path: path.to_owned(), cause })?;
         Ok(Self {
             path: path.to_owned(),
             graph,

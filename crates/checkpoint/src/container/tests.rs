@@ -50,16 +50,11 @@ fn a_legacy_container_gives_the_same_model() {
     let constants = |bytes: &[u8]| -> Vec<_> {
         let model = parse(bytes, &LoadOptions::default()).expect("it loads");
         let values = model.graph.values();
-        values
-            .map(|(_, v)| (v.name.clone(), v.constant.clone()))
-            .collect()
+        values.map(|(_, v)| (v.name.clone(), v.constant.clone())).collect()
     };
     assert_eq!(constants(&original), constants(&legacy));
     for cut in [14, 100, 60_000, 105_000, legacy.len() - 1] {
-        assert!(
-            parse(&legacy[..cut], &LoadOptions::default()).is_err(),
-            "cut at {cut}"
-        );
+        assert!(parse(&legacy[..cut], &LoadOptions::default()).is_err(), "cut at {cut}");
     }
 }
 
@@ -71,9 +66,7 @@ fn other_files_are_refused_by_what_they_are() {
         (b"PK\x03\x04rest", "not a readable zip archive"),
         (b"\x80\x02K\x01.", "a plain Python pickle"),
     ] {
-        let error = open(bytes, &Budget::new(1 << 20))
-            .map(|_| ())
-            .expect_err("it is refused");
+        let error = open(bytes, &Budget::new(1 << 20)).map(|_| ()).expect_err("it is refused");
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

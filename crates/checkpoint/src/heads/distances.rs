@@ -16,11 +16,8 @@ pub(super) fn build(
     let strides = strides(s, levels.len())?;
     let classes = s.module.count("nc")?;
     // An end-to-end model has a second pair of branches that detects each object once; the first pair detects it often.
-    let [boxes_at, scores_at] = if form == Form::Once {
-        ["one2one_cv2", "one2one_cv3"]
-    } else {
-        ["cv2", "cv3"]
-    };
+    let [boxes_at, scores_at] =
+        if form == Form::Once { ["one2one_cv2", "one2one_cv3"] } else { ["cv2", "cv3"] };
     let distances = distances(s, boxes_at, levels)?;
     let scores = branch(s, scores_at, levels, Some(classes))?;
     let scores = s.node(UnaryKind::Sigmoid, &[scores])?;
@@ -62,10 +59,7 @@ fn expectation(s: &mut Scope<'_, '_>, boxes: ValueId, bins: usize) -> Built {
     let x = s.node(Reshape { shape }, &[boxes])?;
     let perm = vec![0, 2, 1, 3];
     let x = s.node(Transpose { perm }, &[x])?;
-    let softmax = Softmax {
-        axis: 1,
-        coerced: vec![],
-    };
+    let softmax = Softmax { axis: 1, coerced: vec![] };
     let x = s.node(softmax, &[x])?;
     let x = s.child("conv", x)?;
     let shape = vec![1, 4, positions];

@@ -86,13 +86,7 @@ impl Grid {
 
 /// Rows 0 and 1, and rows 2 and 3.
 fn halves(s: &mut Scope<'_, '_>, x: ValueId) -> Result<[ValueId; 2], CheckpointError> {
-    let half = |start: usize| Slice {
-        ranges: vec![SliceRange {
-            axis: 1,
-            start,
-            len: 2,
-            step: 1,
-        }],
-    };
+    let half =
+        |start: usize| Slice { ranges: vec![SliceRange { axis: 1, start, len: 2, step: 1 }] };
     Ok([s.node(half(0), &[x])?, s.node(half(2), &[x])?])
 }

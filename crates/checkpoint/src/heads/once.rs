@@ -22,16 +22,10 @@ pub(super) fn select(
     let stated = s.module.attribute("max_det");
     let limit = stated.map_or(Ok(DEFAULT_MAX_DET), |_| s.module.count("max_det"))?;
     let k = limit.min(positions);
-    let rows = || Transpose {
-        perm: vec![0, 2, 1],
-    };
+    let rows = || Transpose { perm: vec![0, 2, 1] };
     let boxes = s.node(rows(), &[boxes])?;
     let scores = s.node(rows(), &[scores])?;
-    let best = Reduce {
-        kind: ReduceKind::Max,
-        axes: vec![2],
-        keepdims: false,
-    };
+    let best = Reduce { kind: ReduceKind::Max, axes: vec![2], keepdims: false };
     let best = s.node(best, &[scores])?;
     let positions = s.nodes(first(k), &[best], 2)?[1];
     let boxes = gather(s, boxes, positions)?;
@@ -46,9 +40,7 @@ pub(super) fn select(
     let to = DataType::F32;
     let class = s.node(Cast { to }, &[class])?;
     let boxes = gather(s, boxes, row)?;
-    let column = || Reshape {
-        shape: vec![1, k, 1],
-    };
+    let column = || Reshape { shape: vec![1, k, 1] };
     let score = s.node(column(), &[chosen[0]])?;
     let class = s.node(column(), &[class])?;
     s.output(Concat { axis: 2 }, &[boxes, score, class], "output0")?;
@@ -56,12 +48,7 @@ pub(super) fn select(
 }
 
 fn first(k: usize) -> TopK {
-    TopK {
-        k,
-        axis: 1,
-        largest: true,
-        sorted: true,
-    }
+    TopK { k, axis: 1, largest: true, sorted: true }
 }
 
 /// Rows of `[1, rows, n]` at the indices `[1, k]`.

@@ -18,19 +18,14 @@ pub(super) fn masks(
     let coefficients = branch(s, "cv4", levels, None)?;
     let all = [boxes, scores, coefficients];
     s.output(Concat { axis: 1 }, &all, "output0")?;
-    let finest = levels
-        .first()
-        .copied()
-        .ok_or_else(|| s.module.unsupported("a head without levels"))?;
+    let finest =
+        levels.first().copied().ok_or_else(|| s.module.unsupported("a head without levels"))?;
     let proto = s.module.child("proto")?;
-    let x = s
-        .within(&proto)
-        .chain(&["cv1", "upsample", "cv2"], finest)?;
+    let x = s.within(&proto).chain(&["cv1", "upsample", "cv2"], finest)?;
     let last = proto.child("cv3")?;
     let x = s.within(&last).optional_chain(&["conv", "bn"], x)?;
     let act = last.child("act")?;
-    s.within(&act)
-        .output(function_of_activation(&act)?, &[x], "output1")?;
+    s.within(&act).output(function_of_activation(&act)?, &[x], "output1")?;
     Ok(())
 }
 

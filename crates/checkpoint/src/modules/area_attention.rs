@@ -30,11 +30,8 @@ pub(super) fn block(s: &mut Scope<'_, '_>, mut x: ValueId) -> Built {
 /// Every head's channels hold q, k and v of the same width; areas take the place of the batch.
 pub(super) fn area_attention(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let [_, h, w] = s.image(x)?;
-    let (areas, heads, width) = (
-        s.module.count("area")?.max(1),
-        s.module.count("num_heads")?,
-        s.module.count("head_dim")?,
-    );
+    let (areas, heads, width) =
+        (s.module.count("area")?.max(1), s.module.count("num_heads")?, s.module.count("head_dim")?);
     let qkv = s.child("qkv", x)?;
     let positions = h * w / areas;
     let shape = vec![heads, width.saturating_mul(3), areas, positions];

@@ -36,11 +36,8 @@ pub(super) fn block(s: &mut Scope<'_, '_>, mut x: ValueId) -> Built {
 /// `proj(v · softmax(qᵀk · scale)ᵀ + pe(v))`, with q, k and v side by side in each head's channels.
 pub(super) fn attention(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let [c, h, w] = s.image(x)?;
-    let (heads, key, head) = (
-        s.module.count("num_heads")?,
-        s.module.count("key_dim")?,
-        s.module.count("head_dim")?,
-    );
+    let (heads, key, head) =
+        (s.module.count("num_heads")?, s.module.count("key_dim")?, s.module.count("head_dim")?);
     let qkv = s.child("qkv", x)?;
     let sizes = vec![key, key, head];
     let width = sizes.iter().fold(0usize, |n, &s| n.saturating_add(s));
@@ -54,9 +51,7 @@ pub(super) fn attention(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let scale = s.scalar("scale", scale)?;
     let scores = s.mul(scores, scale)?;
     let mixed = weighted(s, v, scores)?;
-    let image = || Reshape {
-        shape: vec![1, c, h, w],
-    };
+    let image = || Reshape { shape: vec![1, c, h, w] };
     let mixed = s.node(image(), &[mixed])?;
     let v = s.node(image(), &[v])?;
     let position = s.child("pe", v)?;
@@ -72,10 +67,7 @@ pub(super) fn scores(s: &mut Scope<'_, '_>, q: ValueId, k: ValueId) -> Built {
 
 /// `v · softmax(scores)ᵀ`: the values of all positions, weighted by the scores.
 pub(super) fn weighted(s: &mut Scope<'_, '_>, v: ValueId, scores: ValueId) -> Built {
-    let softmax = Softmax {
-        axis: 3,
-        coerced: vec![],
-    };
+    let softmax = Softmax { axis: 3, coerced: vec![] };
     let weights = s.node(softmax, &[scores])?;
     let weights = transposed(s, weights)?;
     s.node(MatMul::default(), &[v, weights])

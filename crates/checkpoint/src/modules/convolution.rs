@@ -8,10 +8,7 @@ use ir::ops::{BatchNormalization, Conv, ConvTranspose};
 
 pub(super) fn conv2d(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
-    let (kernel_shape, dilations) = (
-        m.pair("kernel_size")?,
-        m.pair("dilation")?.map(|d| d.max(1)),
-    );
+    let (kernel_shape, dilations) = (m.pair("kernel_size")?, m.pair("dilation")?.map(|d| d.max(1)));
     let op = Conv {
         kernel_shape,
         strides: m.pair("stride")?.map(|s| s.max(1)),

@@ -20,27 +20,16 @@ pub(crate) fn function(m: &Module<'_>) -> Result<Op, CheckpointError> {
     let kind = match m.class {
         "SiLU" | "Swish" | "MemoryEfficientSwish" => UnaryKind::Silu,
         "ReLU6" => UnaryKind::Clip { min: 0.0, max: 6.0 },
-        "Hardtanh" => UnaryKind::Clip {
-            min: number("min_val")?,
-            max: number("max_val")?,
-        },
-        "LeakyReLU" => UnaryKind::LeakyRelu {
-            alpha: number("negative_slope")?,
-        },
-        "Hardsigmoid" => UnaryKind::HardSigmoid {
-            alpha: 1.0 / 6.0,
-            beta: 0.5,
-        },
+        "Hardtanh" => UnaryKind::Clip { min: number("min_val")?, max: number("max_val")? },
+        "LeakyReLU" => UnaryKind::LeakyRelu { alpha: number("negative_slope")? },
+        "Hardsigmoid" => UnaryKind::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 },
         "MemoryEfficientMish" => UnaryKind::Mish,
         "GELU" if m.text("approximate") == Some("tanh") => UnaryKind::GeluTanh,
         "Softplus" if number("beta")? != 1.0 => {
             return Err(m.unsupported("this form of the activation"));
         }
         // Its numbers are constants in PyTorch, the same as ONNX's defaults.
-        "SELU" => UnaryKind::Selu {
-            alpha: 1.673_263_2,
-            gamma: 1.050_701,
-        },
+        "SELU" => UnaryKind::Selu { alpha: 1.673_263_2, gamma: 1.050_701 },
         class => match UnaryKind::named(class, |name| number(name).map(Some))? {
             Some(kind) => kind,
             None => return Err(m.unsupported("this form of the activation")),

@@ -11,11 +11,7 @@ pub(super) fn channels(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
 
 /// One gate for each position, from the mean and the maximum over channels.
 pub(super) fn positions(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
-    let over_channels = |kind| Reduce {
-        kind,
-        axes: vec![1],
-        keepdims: true,
-    };
+    let over_channels = |kind| Reduce { kind, axes: vec![1], keepdims: true };
     let mean = s.node(over_channels(ReduceKind::Mean), &[x])?;
     let max = s.node(over_channels(ReduceKind::Max), &[x])?;
     let both = s.concat(&[mean, max])?;

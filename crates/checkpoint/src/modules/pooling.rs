@@ -43,11 +43,7 @@ pub(super) fn global_average_pool(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     if s.module.pair("output_size")? != [1, 1] {
         return Err(s.module.unsupported("pooling to other than 1 × 1"));
     }
-    let op = Reduce {
-        kind: ReduceKind::Mean,
-        axes: vec![2, 3],
-        keepdims: true,
-    };
+    let op = Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keepdims: true };
     s.node(op, &[x])
 }
 

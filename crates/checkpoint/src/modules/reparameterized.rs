@@ -26,14 +26,7 @@ pub(super) fn rep_conv(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
             return sum(s, x, &[merged]);
         }
     }
-    let branches = [
-        "conv1",
-        "conv2",
-        "bn",
-        "rbr_dense",
-        "rbr_1x1",
-        "rbr_identity",
-    ];
+    let branches = ["conv1", "conv2", "bn", "rbr_dense", "rbr_1x1", "rbr_identity"];
     sum(s, x, &branches)
 }
 

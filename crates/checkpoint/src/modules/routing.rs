@@ -161,21 +161,14 @@ pub(super) fn upsample(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let m = s.module;
     let shape = s.image(x)?;
     let (mode, coordinate_mode) = match m.text("mode") {
-        Some("nearest") => (
-            ResizeMode::Nearest(NearestMode::Floor),
-            CoordinateMode::Asymmetric,
-        ),
+        Some("nearest") => (ResizeMode::Nearest(NearestMode::Floor), CoordinateMode::Asymmetric),
         Some("bilinear") if m.flag("align_corners") => {
             (ResizeMode::Linear, CoordinateMode::AlignCorners)
         }
         Some("bilinear") => (ResizeMode::Linear, CoordinateMode::HalfPixel),
         _ => return Err(m.unsupported("upsampling that is neither nearest nor bilinear")),
     };
-    let op = Resize {
-        mode,
-        coordinate_mode,
-        extent: extent(m, shape)?,
-    };
+    let op = Resize { mode, coordinate_mode, extent: extent(m, shape)? };
     s.node(op, &[x])
 }
 

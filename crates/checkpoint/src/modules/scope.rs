@@ -55,10 +55,7 @@ impl<'t> Scope<'_, 't> {
 
     /// The same graph seen from another module.
     pub(crate) fn within<'b>(&'b mut self, module: &'b Module<'t>) -> Scope<'b, 't> {
-        Scope {
-            builder: self.builder,
-            module,
-        }
+        Scope { builder: self.builder, module }
     }
 
     /// A node with one output.
@@ -89,9 +86,7 @@ impl<'t> Scope<'_, 't> {
     /// As [`Scope::node`].
     pub(crate) fn output(&mut self, op: impl Into<Op>, inputs: &[ValueId], name: &str) -> Built {
         let outputs = Outputs::Named(name);
-        let values = self
-            .builder
-            .write(self.module, op.into(), inputs, outputs)?;
+        let values = self.builder.write(self.module, op.into(), inputs, outputs)?;
         self.builder.mark_output(values[0]);
         Ok(values[0])
     }
@@ -133,11 +128,7 @@ impl<'t> Scope<'_, 't> {
     /// # Errors
     /// As [`Scope::node`].
     pub(crate) fn shortcut(&mut self, x: ValueId, y: ValueId) -> Built {
-        if self.module.flag("add") {
-            self.add(x, y)
-        } else {
-            Ok(y)
-        }
+        if self.module.flag("add") { self.add(x, y) } else { Ok(y) }
     }
 
     /// The shape of a value.
@@ -224,9 +215,6 @@ impl<'t> Scope<'_, 't> {
 
     /// An error of an operator or a tensor, at this module.
     pub(crate) fn operator(&self, cause: OpError) -> CheckpointError {
-        CheckpointError::Operator {
-            at: self.module.path.clone(),
-            cause,
-        }
+        CheckpointError::Operator { at: self.module.path.clone(), cause }
     }
 }

@@ -51,9 +51,7 @@ fn sines(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     let [c, h, w] = s.image(x)?;
     let waves = c / 4;
     if waves * 4 != c {
-        return Err(s
-            .module
-            .unsupported("positions in channels that are not a multiple of 4"));
+        return Err(s.module.unsupported("positions in channels that are not a multiple of 4"));
     }
     let bytes = c.saturating_mul(h).saturating_mul(w).saturating_mul(4);
     s.charge(bytes)?;
@@ -61,11 +59,7 @@ fn sines(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
     for channel in 0..c {
         let wave = 10000f64.powf(-((channel % waves) as f64) / waves as f64);
         for position in 0..h * w {
-            let place = if channel < 2 * waves {
-                position / h
-            } else {
-                position % h
-            };
+            let place = if channel < 2 * waves { position / h } else { position % h };
             let angle = place as f64 * wave;
             let is_sine = channel / waves % 2 == 0;
             values.push(if is_sine { angle.sin() } else { angle.cos() } as f32);
@@ -104,10 +98,7 @@ fn project(
     operands: [ValueId; 3],
     c: usize,
 ) -> Result<[ValueId; 3], crate::CheckpointError> {
-    if ["bias_k", "bias_v"]
-        .iter()
-        .any(|n| s.module.tensor(n).is_some())
-    {
+    if ["bias_k", "bias_v"].iter().any(|n| s.module.tensor(n).is_some()) {
         return Err(s.module.unsupported("biases of keys and values"));
     }
     let third = |t: &Tensor, i: usize, shape: &[usize]| -> Result<Tensor, ir::OpError> {
@@ -142,13 +133,7 @@ fn project(
 }
 
 fn one_pixel() -> Conv {
-    Conv {
-        kernel_shape: [1, 1],
-        strides: [1, 1],
-        dilations: [1, 1],
-        pads: [0; 4],
-        group: 1,
-    }
+    Conv { kernel_shape: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0; 4], group: 1 }
 }
 
 /// A linear layer over channels, as a convolution of one pixel.
@@ -166,11 +151,7 @@ pub(super) fn linear(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
 
 /// Normalisation of each position over its channels (arXiv:1607.06450).
 pub(super) fn layer_norm(s: &mut Scope<'_, '_>, x: ValueId) -> Built {
-    let mean = || Reduce {
-        kind: ReduceKind::Mean,
-        axes: vec![1],
-        keepdims: true,
-    };
+    let mean = || Reduce { kind: ReduceKind::Mean, axes: vec![1], keepdims: true };
     let centre = s.node(mean(), &[x])?;
     let x = s.node(BinaryKind::Sub, &[x, centre])?;
     let square = s.mul(x, x)?;

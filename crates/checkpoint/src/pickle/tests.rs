@@ -49,30 +49,15 @@ fn of_two_equal_keys_the_last_counts() {
 #[test]
 fn malformed_pickles_tell_the_byte() {
     for (bytes, expected) in [
-        (
-            &b"\x80\x02X\xff\xff\xff\x7fab."[..],
-            "byte 2: expected more bytes",
-        ),
+        (&b"\x80\x02X\xff\xff\xff\x7fab."[..], "byte 2: expected more bytes"),
         (b"\x80\x02h\x09.", "byte 2: expected a memo entry, found 9"),
-        (
-            b"\x80\x02R.",
-            "byte 2: expected more values on the stack, found 0",
-        ),
+        (b"\x80\x02R.", "byte 2: expected more values on the stack, found 0"),
         (b"\x80\x02u.", "byte 2: expected a mark"),
         (b"\x80\x02K\x01(b.", "byte 5: expected more values"),
-        (
-            b"\x80\x02}(K\x01u.",
-            "expected keys and values, found 1 values",
-        ),
-        (
-            b"\x80\x02K\x01",
-            "byte 4: expected more bytes, found 0 bytes",
-        ),
+        (b"\x80\x02}(K\x01u.", "expected keys and values, found 1 values"),
+        (b"\x80\x02K\x01", "byte 4: expected more bytes, found 0 bytes"),
         (b"\x80\x09.", "expected protocol 2 to 5, found 9"),
-        (
-            b"\x80\x02I5\n.",
-            "expected an opcode of protocols 2 to 5, found 0x49 `I`",
-        ),
+        (b"\x80\x02I5\n.", "expected an opcode of protocols 2 to 5, found 0x49 `I`"),
         (b"\x80\x02cos", "expected a line"),
     ] {
         let found = refusal(bytes);

@@ -108,12 +108,8 @@ fn legacy(pickler: &Pickler) -> Vec<u8> {
     let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
     file.extend(b"\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.");
     file.extend(&pickler.bytes);
-    let mut keys = Pickler {
-        bytes: vec![0x80, 2],
-        storages: Vec::new(),
-        legacy: true,
-        classes: Vec::new(),
-    };
+    let mut keys =
+        Pickler { bytes: vec![0x80, 2], storages: Vec::new(), legacy: true, classes: Vec::new() };
     let names = (0..pickler.storages.len()).map(|k| Py::Str(k.to_string()));
     keys.value(&Py::List(names.collect()));
     file.extend(keys.bytes);
@@ -235,9 +231,8 @@ impl Pickler {
         }
         self.put(b"tQ");
         self.int(offset as i64);
-        let strides: Vec<usize> = (0..tensor.shape.len())
-            .map(|a| tensor.shape[a + 1..].iter().product())
-            .collect();
+        let strides: Vec<usize> =
+            (0..tensor.shape.len()).map(|a| tensor.shape[a + 1..].iter().product()).collect();
         for list in [&tensor.shape, &strides] {
             self.put(b"(");
             list.iter().for_each(|&n| self.int(n as i64));
@@ -271,11 +266,8 @@ impl Pickler {
         self.str("_buffers");
         self.put(b"}");
         self.str("_modules");
-        let children: Vec<(&str, Py)> = module
-            .children
-            .iter()
-            .map(|(k, m)| (k.as_str(), Py::Module(m.clone())))
-            .collect();
+        let children: Vec<(&str, Py)> =
+            module.children.iter().map(|(k, m)| (k.as_str(), Py::Module(m.clone()))).collect();
         self.pairs(children.iter().map(|(k, v)| (*k, v)));
         for (name, value) in &module.attributes {
             self.str(name);

@@ -18,16 +18,12 @@ impl Tensor {
     pub fn noise(shape: &[usize], scale: f32, seed: u32) -> Self {
         let mut state = u64::from(seed) * 2 + 1;
         let mut next = |_| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let share = (state >> 40) as f32 / (1u64 << 24) as f32;
             // As half floats hold them.
             half::f16::from_f32(scale * (2.0 * share - 1.0)).to_f32()
         };
-        let values = (0..shape.iter().product::<usize>())
-            .map(&mut next)
-            .collect();
+        let values = (0..shape.iter().product::<usize>()).map(&mut next).collect();
         Self::new(shape, values)
     }
 }
@@ -113,19 +109,14 @@ pub fn grouped(c1: usize, c2: usize, k: usize, stride: usize, groups: usize, see
         .pair("dilation", [1, 1])
         .int("groups", groups as i64)
         .with("padding_mode", Py::Str("zeros".to_owned()))
-        .weight(
-            "weight",
-            Tensor::noise(&[c2, c1 / groups, k, k], scale, seed),
-        )
+        .weight("weight", Tensor::noise(&[c2, c1 / groups, k, k], scale, seed))
         .weight("bias", Tensor::noise(&[c2], 0.3, seed + 1))
 }
 
 pub fn batch_norm(c: usize, seed: u32) -> Module {
     let positive = |seed| {
         let mut t = Tensor::noise(&[c], 0.5, seed);
-        t.values
-            .iter_mut()
-            .for_each(|v| *v = half::f16::from_f32(*v + 1.0).to_f32());
+        t.values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v + 1.0).to_f32());
         t
     };
     torch("BatchNorm2d")
@@ -158,21 +149,13 @@ pub fn list(class: &str, children: Vec<Module>) -> Module {
 pub fn detect(channels: &[usize]) -> Module {
     let branch = |width: usize, seed: u32| {
         let convolutions = channels.iter().zip(seed..);
-        list(
-            "ModuleList",
-            convolutions
-                .map(|(&c, s)| conv2d(c, width, 1, 1, s))
-                .collect(),
-        )
+        list("ModuleList", convolutions.map(|(&c, s)| conv2d(c, width, 1, 1, s)).collect())
     };
     let strides = (0..channels.len()).map(|i| (1 << i) as f32).collect();
     Module::new("ultralytics.nn.modules.head.Detect")
         .int("nc", 2)
         .int("reg_max", 1)
-        .with(
-            "stride",
-            Py::Tensor(Tensor::new(&[channels.len()], strides)),
-        )
+        .with("stride", Py::Tensor(Tensor::new(&[channels.len()], strides)))
         .child("cv2", branch(4, 500))
         .child("cv3", branch(2, 600))
 }

@@ -29,19 +29,13 @@ impl Image {
     }
 
     pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
-        Self {
-            v: self.v.iter().map(|&x| f(x)).collect(),
-            ..*self
-        }
+        Self { v: self.v.iter().map(|&x| f(x)).collect(), ..*self }
     }
 
     pub fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
         assert_eq!((self.c, self.h, self.w), (other.c, other.h, other.w));
         let pairs = self.v.iter().zip(&other.v);
-        Self {
-            v: pairs.map(|(&a, &b)| f(a, b)).collect(),
-            ..*self
-        }
+        Self { v: pairs.map(|(&a, &b)| f(a, b)).collect(), ..*self }
     }
 
     pub fn add(&self, other: &Self) -> Self {
@@ -50,11 +44,7 @@ impl Image {
 
     pub fn channels(&self, from: usize, count: usize) -> Self {
         let plane = self.h * self.w;
-        Self {
-            c: count,
-            v: self.v[from * plane..(from + count) * plane].to_vec(),
-            ..*self
-        }
+        Self { c: count, v: self.v[from * plane..(from + count) * plane].to_vec(), ..*self }
     }
 }
 
@@ -77,11 +67,7 @@ fn pair(m: &Module, name: &str) -> [usize; 2] {
 }
 
 pub fn convolve(m: &Module, x: &Image) -> Image {
-    let ([k, _], [s, _], [p, _]) = (
-        pair(m, "kernel_size"),
-        pair(m, "stride"),
-        pair(m, "padding"),
-    );
+    let ([k, _], [s, _], [p, _]) = (pair(m, "kernel_size"), pair(m, "stride"), pair(m, "padding"));
     let (weight, bias) = (m.values("weight"), m.values("bias"));
     let out = bias.len();
     let per = weight.len() / out / k / k;
@@ -100,12 +86,7 @@ pub fn convolve(m: &Module, x: &Image) -> Image {
 
 pub fn normalize(m: &Module, x: &Image) -> Image {
     let of = |name| m.values(name);
-    let (g, b, mean, var) = (
-        of("weight"),
-        of("bias"),
-        of("running_mean"),
-        of("running_var"),
-    );
+    let (g, b, mean, var) = (of("weight"), of("bias"), of("running_mean"), of("running_var"));
     Image::from_fn([x.c, x.h, x.w], |c, i, j| {
         (x.at(c, i as isize, j as isize) - mean[c]) / (var[c] + 1e-3).sqrt() * g[c] + b[c]
     })
@@ -152,7 +133,5 @@ pub fn padded(
     f: impl Fn(&Image, usize, isize, isize) -> f32,
 ) -> Image {
     let shape = [x.c, x.h + top + bottom, x.w + left + right];
-    Image::from_fn(shape, |c, i, j| {
-        f(x, c, i as isize - top as isize, j as isize - left as isize)
-    })
+    Image::from_fn(shape, |c, i, j| f(x, c, i as isize - top as isize, j as isize - left as isize))
 }

@@ -1,8 +1,5 @@
 //! Arguments of pruning.
-#![allow(
-    missing_docs,
-    reason = "fields that gather other arguments have no help text"
-)]
+#![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
 use super::{ImagesArgs, ModelArgs, SamplingArgs, choice, parse_ratio, parse_share};
 use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
@@ -115,16 +112,8 @@ impl RankingArgs {
             steps.is_empty() || !self.repair.contains(&None),
             "--repair {NONE} cannot be combined with other steps"
         );
-        let repair = if self.no_repair {
-            BTreeSet::new()
-        } else {
-            steps
-        };
-        Ok(PruneOptions {
-            criterion: self.criterion,
-            repair,
-            ..PruneOptions::default()
-        })
+        let repair = if self.no_repair { BTreeSet::new() } else { steps };
+        Ok(PruneOptions { criterion: self.criterion, repair, ..PruneOptions::default() })
     }
 }
 
@@ -164,10 +153,7 @@ impl SensitivityArgs {
     pub(crate) fn images(&self) -> Result<ImagesArgs> {
         Ok(ImagesArgs {
             data: self.data.clone().context("--data is needed")?,
-            sampling: SamplingArgs {
-                split: self.split.clone(),
-                images: self.images,
-            },
+            sampling: SamplingArgs { split: self.split.clone(), images: self.images },
         })
     }
 }

@@ -10,10 +10,7 @@ pub(crate) use testkit::tiny_folder::TinyFolder as Tiny;
 
 /// Runs the binary.
 pub(crate) fn yoloslim(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_yoloslim"))
-        .args(args)
-        .output()
-        .expect("the binary runs")
+    Command::new(env!("CARGO_BIN_EXE_yoloslim")).args(args).output().expect("the binary runs")
 }
 
 /// What the binary wrote on stderr.
@@ -27,10 +24,7 @@ pub(crate) fn refuses(args: &[&str], words: &[&str]) {
     let message = stderr(&out);
     assert_eq!(out.status.code(), Some(2), "{args:?}: {message}");
     for word in words {
-        assert!(
-            message.contains(word),
-            "{args:?}: no `{word}` in: {message}"
-        );
+        assert!(message.contains(word), "{args:?}: no `{word}` in: {message}");
     }
 }
 
@@ -43,10 +37,7 @@ pub(crate) fn accepts(args: &[&str]) -> Output {
 
 /// A path as an argument.
 pub(crate) fn text(path: impl AsRef<Path>) -> String {
-    path.as_ref()
-        .to_str()
-        .expect("test paths are UTF-8")
-        .to_owned()
+    path.as_ref().to_str().expect("test paths are UTF-8").to_owned()
 }
 
 /// A JSON file.

@@ -108,10 +108,7 @@ fn check_type(value: &Value, rule: &Value, at: &str, out: &mut Vec<String>) {
         name => name.as_str().into_iter().collect(),
     };
     if !names.iter().any(|name| is(name)) {
-        out.push(format!(
-            "{at}: expected {}, found {value}",
-            names.join(" or ")
-        ));
+        out.push(format!("{at}: expected {}, found {value}", names.join(" or ")));
     }
 }
 
@@ -119,11 +116,7 @@ fn check_bound(value: &Value, keyword: &str, rule: &Value, at: &str, out: &mut V
     let (Some(value), Some(bound)) = (value.as_f64(), rule.as_f64()) else {
         return;
     };
-    let fits = if keyword == "minimum" {
-        value >= bound
-    } else {
-        value <= bound
-    };
+    let fits = if keyword == "minimum" { value >= bound } else { value <= bound };
     if !fits {
         out.push(format!("{at}: {value} is beyond the {keyword} {bound}"));
     }
@@ -134,11 +127,7 @@ fn check_length(value: &Value, keyword: &str, rule: &Value, at: &str, out: &mut 
         return;
     };
     let length = items.len() as u64;
-    let fits = if keyword == "minItems" {
-        length >= bound
-    } else {
-        length <= bound
-    };
+    let fits = if keyword == "minItems" { length >= bound } else { length <= bound };
     if !fits {
         out.push(format!("{at}: {length} items are beyond {keyword} {bound}"));
     }

@@ -16,10 +16,7 @@ use crate::source::Source;
 use crate::{CompressError, Recipe};
 
 /// How often a model runs when it is timed.
-const RUNS: Runs = Runs {
-    warmup: 3,
-    timed: 20,
-};
+const RUNS: Runs = Runs { warmup: 3, timed: 20 };
 
 /// Copies the last attempt to the top, measures what is left to measure, writes `metrics.json`, and removes what an earlier run
 /// left.
@@ -33,8 +30,7 @@ pub(super) fn package(
 ) -> Result<CompressRecord, CompressError> {
     let last = candidates.last().ok_or(CompressError::NoAttempts)?;
     for file in MODEL_FILES {
-        run.dir
-            .copy(&format!("{}/{file}", last.attempt.folder), file)?;
+        run.dir.copy(&format!("{}/{file}", last.attempt.folder), file)?;
     }
     let models = [&source.model, &last.pruned, &last.quantized.model];
     let pruned = gate.val.evaluate(&last.pruned, source, run)?;
@@ -70,11 +66,7 @@ pub(super) fn package(
 }
 
 fn stage_record(model: &StoredModel, footprint: Footprint, accuracy: &Accuracy) -> StageRecord {
-    StageRecord {
-        file_bytes: model.file_bytes,
-        footprint,
-        metrics: accuracy.metrics.clone(),
-    }
+    StageRecord { file_bytes: model.file_bytes, footprint, metrics: accuracy.metrics.clone() }
 }
 
 /// Sizes and times of the three models, one after the other, so that they can be compared. `latency.json` keeps the times, which

@@ -100,10 +100,7 @@ impl PruneStudy<'_> {
                 removed: removed.len(),
                 contribution_kept: contribution_kept(&self.importance[&g.name], removed),
                 output_error_alone: error_alone(&g.name, removed.len()),
-                layers: layers
-                    .iter()
-                    .filter_map(|l| thinned(dense, pruned, l.node))
-                    .collect(),
+                layers: layers.iter().filter_map(|l| thinned(dense, pruned, l.node)).collect(),
             })
         };
         let frozen = |g: &DependencyGroup| {

@@ -34,20 +34,16 @@ impl Saving {
         };
         let mut layers = Vec::new();
         for (id, node) in graph.nodes() {
-            if let (Op::Conv(_), Ok(ty)) = (
-                &node.op,
-                graph.ty(node.inputs[node.inputs.len().min(2) - 1]),
-            ) {
+            if let (Op::Conv(_), Ok(ty)) =
+                (&node.op, graph.ty(node.inputs[node.inputs.len().min(2) - 1]))
+            {
                 layers.push(Layer {
                     macs: graph.node_macs(id) as f64,
                     sides: [0, 1].map(|axis| share(node.inputs[1], axis, ty.shape[axis])),
                 });
             }
         }
-        Self {
-            total: graph.macs() as f64,
-            layers,
-        }
+        Self { total: graph.macs() as f64, layers }
     }
 
     /// In channels.
@@ -57,10 +53,7 @@ impl Saving {
             sides: [vec![(g, 1.0 / group.width() as f64)], vec![]],
         };
         let layers: Vec<Layer> = groups.iter().enumerate().map(layer).collect();
-        Self {
-            total: layers.iter().map(|l| l.macs).sum(),
-            layers,
-        }
+        Self { total: layers.iter().map(|l| l.macs).sum(), layers }
     }
 
     /// Share that is gone when each group has lost so many channels.
@@ -154,10 +147,5 @@ pub(crate) fn removed(curves: &[Curve], lost: &[usize]) -> BTreeMap<String, Vec<
         channels.sort_unstable();
         (curve.group.clone(), channels)
     };
-    curves
-        .iter()
-        .zip(lost)
-        .map(of_group)
-        .filter(|(_, c)| !c.is_empty())
-        .collect()
+    curves.iter().zip(lost).map(of_group).filter(|(_, c)| !c.is_empty()).collect()
 }

@@ -40,11 +40,7 @@ impl Curve {
         for &(n, error) in &self.points {
             if count <= n {
                 let span = lost(n) - lost(from.0);
-                let part = if span > 0.0 {
-                    (lost(count) - lost(from.0)) / span
-                } else {
-                    1.0
-                };
+                let part = if span > 0.0 { (lost(count) - lost(from.0)) / span } else { 1.0 };
                 return from.1 + part * (error - from.1);
             }
             from = (n, error);

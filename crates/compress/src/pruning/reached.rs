@@ -51,12 +51,8 @@ pub struct Reach {
 }
 
 /// No limits but that a channel is left.
-pub(super) const WITHOUT_LIMITS: Limits = Limits {
-    round_to: 1,
-    floor: 1,
-    shallow_ratio: 1.0,
-    deep_ratio: 1.0,
-};
+pub(super) const WITHOUT_LIMITS: Limits =
+    Limits { round_to: 1, floor: 1, shallow_ratio: 1.0, deep_ratio: 1.0 };
 
 /// The limits that stop pruning before a target is reached.
 pub(super) fn target(
@@ -71,11 +67,7 @@ pub(super) fn target(
     };
     let reach = Reach {
         most: reach(*limits),
-        without_caps: reach(Limits {
-            shallow_ratio: 1.0,
-            deep_ratio: 1.0,
-            ..*limits
-        }),
+        without_caps: reach(Limits { shallow_ratio: 1.0, deep_ratio: 1.0, ..*limits }),
         without_floor: reach(Limits {
             shallow_ratio: limits.shallow_ratio,
             deep_ratio: limits.deep_ratio,
@@ -97,10 +89,7 @@ pub(super) fn contribution(
         |plan: &PrunePlan, g: &DependencyGroup| plan.removed.get(&g.name).map_or(0, Vec::len);
     let is_held = |g: &&DependencyGroup| lost(unbound, g) >= lost(plan, g) + limits.round_to;
     let held = groups.prunable().filter(is_held).count();
-    (held > 0).then(|| Shortfall::Groups {
-        held,
-        of: groups.prunable().count(),
-    })
+    (held > 0).then(|| Shortfall::Groups { held, of: groups.prunable().count() })
 }
 
 impl PruneStudy<'_> {
@@ -134,25 +123,15 @@ impl fmt::Display for Shortfall {
             Self::Limits(r) => {
                 write!(f, "at most {} can go", percent(r.most))?;
                 let limits = [
-                    (
-                        "the caps by depth (--shallow-ratio, --deep-ratio)",
-                        r.without_caps,
-                    ),
-                    (
-                        "the floor (--floor) and blocks (--round-to)",
-                        r.without_floor,
-                    ),
+                    ("the caps by depth (--shallow-ratio, --deep-ratio)", r.without_caps),
+                    ("the floor (--floor) and blocks (--round-to)", r.without_floor),
                 ];
                 for (limit, share) in limits {
                     if share > r.most + 0.0005 {
                         write!(f, "; without {limit} {}", percent(share))?;
                     }
                 }
-                write!(
-                    f,
-                    "; without any of these {}, the rest is frozen",
-                    percent(r.prunable)
-                )
+                write!(f, "; without any of these {}, the rest is frozen", percent(r.prunable))
             }
         }
     }

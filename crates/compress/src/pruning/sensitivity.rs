@@ -81,11 +81,7 @@ impl PruneStudy<'_> {
                     self.reference.error(&pruned)?
                 }
             };
-            points.push(SensitivityPoint {
-                share,
-                removed,
-                output_error,
-            });
+            points.push(SensitivityPoint { share, removed, output_error });
         }
         Ok(GroupSensitivity {
             group: group.name.clone(),

@@ -154,26 +154,16 @@ impl Calibration {
             .filter(is_computed)
             .collect();
         let convs = graph.nodes().filter(|(_, n)| matches!(n.op, Op::Conv(_)));
-        let read: BTreeSet<ValueId> = convs
-            .map(|(_, n)| n.inputs[0])
-            .filter(is_computed)
-            .collect();
+        let read: BTreeSet<ValueId> = convs.map(|(_, n)| n.inputs[0]).filter(is_computed).collect();
         let collector = || Collector {
             profiles: ranged.iter().map(|&v| (v, Profile::default())).collect(),
             channels: read.iter().map(|&v| (v, Channels::default())).collect(),
             scratch: Vec::new(),
         };
-        let pass = Observation {
-            model: Model {
-                graph,
-                ..observation.model
-            },
-            ..*observation
-        };
+        let pass = Observation { model: Model { graph, ..observation.model }, ..*observation };
         let values: Vec<ValueId> = ranged.union(&read).copied().collect();
-        let (collectors, bad_images) = pass.run(&values, collector, |c, _, value, observed| {
-            c.collect(value, observed)
-        })?;
+        let (collectors, bad_images) =
+            pass.run(&values, collector, |c, _, value, observed| c.collect(value, observed))?;
         let mut merged = collector();
         for other in &collectors {
             merged.merge(other);

@@ -40,15 +40,9 @@ pub(super) fn moments(
     let every = images.len().div_ceil(IMAGES).max(1);
     let images = images.with(images.paths.iter().step_by(every).cloned().collect());
     let observation = Observation {
-        model: Model {
-            graph,
-            ..observation.model
-        },
+        model: Model { graph, ..observation.model },
         images: &images,
-        engine: observe::Engine {
-            threads: 1,
-            ..observation.engine
-        },
+        engine: observe::Engine { threads: 1, ..observation.engine },
         progress: &|_| (),
     };
     let mut all = BTreeMap::new();
@@ -64,12 +58,7 @@ pub(super) fn moments(
             continue;
         }
         bytes += PatchMoments::bytes(conv, channels);
-        pass.push(Summed {
-            id,
-            conv,
-            input,
-            channels,
-        });
+        pass.push(Summed { id, conv, input, channels });
         if bytes >= PASS_BYTES {
             all.extend(sum(&observation, &pass)?);
             (bytes, pass) = (0, Vec::new());
@@ -89,9 +78,7 @@ fn sum(
     let values: BTreeSet<ValueId> = convs.iter().map(|c| c.input).collect();
     let values: Vec<ValueId> = values.into_iter().collect();
     let empty = || -> BTreeMap<NodeId, PatchMoments> {
-        let moments = convs
-            .iter()
-            .map(|c| (c.id, PatchMoments::new(c.conv, c.channels)));
+        let moments = convs.iter().map(|c| (c.id, PatchMoments::new(c.conv, c.channels)));
         moments.collect()
     };
     let (sums, _) = observation.run(&values, empty, |moments, _, value, observed| {

@@ -127,13 +127,7 @@ impl<'a> Search<'a> {
             quant::apply(&corrected, &plan)?
         };
         let error = self.error(&quantized)?;
-        Ok(Candidate {
-            graph,
-            choices,
-            plan,
-            quantized,
-            error,
-        })
+        Ok(Candidate { graph, choices, plan, quantized, error })
     }
 
     fn error(&mut self, quantized: &Graph) -> Result<Option<f64>, CompressError> {
@@ -142,11 +136,7 @@ impl<'a> Search<'a> {
     }
 
     fn note(&mut self, step: &str, detection_error: Option<f64>, kept: bool) {
-        self.steps.push(SearchStep {
-            step: step.to_owned(),
-            detection_error,
-            kept,
-        });
+        self.steps.push(SearchStep { step: step.to_owned(), detection_error, kept });
     }
 
     /// The better of two candidates; the new one must be better by more than noise. What was tried is noted.
@@ -188,10 +178,8 @@ impl<'a> Search<'a> {
         calibration: &Calibration,
     ) -> Result<Candidate, CompressError> {
         let candidates = calibration.candidates();
-        let names: Vec<&'static str> = candidates
-            .values()
-            .next()
-            .map_or(vec![], |c| c.iter().map(|(n, _)| *n).collect());
+        let names: Vec<&'static str> =
+            candidates.values().next().map_or(vec![], |c| c.iter().map(|(n, _)| *n).collect());
         for name in names {
             let of_name = |(&v, c): (&ValueId, &Vec<(&'static str, Range)>)| {
                 c.iter().find(|(n, _)| *n == name).map(|c| (v, *c))

@@ -84,10 +84,7 @@ fn set_norm(
     let Op::BatchNormalization(norm) = &node.op else {
         return Ok(());
     };
-    let wrong = |cause| PruneError::Tensor {
-        value: node.name.clone(),
-        cause,
-    };
+    let wrong = |cause| PruneError::Tensor { value: node.name.clone(), cause };
     let [mean, variance] = [node.inputs[3], node.inputs[4]];
     let old = |v| match graph.constant(v) {
         Some(tensor) => tensor.to_f64().map_err(wrong),

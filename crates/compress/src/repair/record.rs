@@ -92,10 +92,7 @@ impl Recorder {
     fn new(observation: &Observation<'_>, images: usize, seed: u64) -> Result<Self, CompressError> {
         let graph = observation.model.graph;
         let tail = ir::find_tail(graph);
-        let before_tail = graph
-            .nodes()
-            .map(|(id, _)| id)
-            .filter(|id| !tail.nodes.contains(id));
+        let before_tail = graph.nodes().map(|(id, _)| id).filter(|id| !tail.nodes.contains(id));
         let before_tail: Vec<NodeId> = before_tail.collect();
         let mut windows = Vec::new();
         for (window, ids) in by_window(graph, &before_tail)? {
@@ -105,10 +102,7 @@ impl Recorder {
             windows.push(ObservedWindow { window, layers });
         }
         let count = images.min(FITTED);
-        let sampling = |images: usize| Sampling {
-            count: ROWS.div_ceil(images.max(1)),
-            seed,
-        };
+        let sampling = |images: usize| Sampling { count: ROWS.div_ceil(images.max(1)), seed };
         let before = |image: usize| image * count / images.max(1);
         let fitted = |image| (before(image) < before(image + 1)).then_some(before(image));
         Ok(Self {
@@ -157,12 +151,7 @@ impl Recorder {
             let of_layer = |(id, layer): &(NodeId, Linear)| (*id, outputs(layer, &rows));
             targets.extend(observed.layers.iter().map(of_layer));
         }
-        Rows {
-            image,
-            window,
-            rows: observed.window.sample(x, image, self.sampling),
-            targets,
-        }
+        Rows { image, window, rows: observed.window.sample(x, image, self.sampling), targets }
     }
 
     fn statistics(self, sums: Vec<MomentSums>) -> Statistics {

@@ -65,9 +65,8 @@ impl<'a> Walk<'a> {
     ) -> Result<Vec<T>, CompressError> {
         let frontier = self.frontier();
         let stateless = || Ok(());
-        let results = self
-            .activations
-            .map(&self.graph, &frontier, stateless, |(), cut| Ok(f(cut)))?;
+        let results =
+            self.activations.map(&self.graph, &frontier, stateless, |(), cut| Ok(f(cut)))?;
         Ok(results)
     }
 
@@ -84,15 +83,10 @@ impl<'a> Walk<'a> {
             .filter(|(id, _)| self.needed.contains(id) && !self.done.contains(id));
         let given = |v: &ValueId| {
             self.graph.inputs().contains(v)
-                || self
-                    .graph
-                    .producer(*v)
-                    .is_some_and(|n| self.done.contains(&n))
+                || self.graph.producer(*v).is_some_and(|n| self.done.contains(&n))
         };
-        let read: BTreeSet<ValueId> = waiting
-            .flat_map(|(_, n)| n.inputs.iter().copied())
-            .filter(given)
-            .collect();
+        let read: BTreeSet<ValueId> =
+            waiting.flat_map(|(_, n)| n.inputs.iter().copied()).filter(given).collect();
         read.into_iter().collect()
     }
 }

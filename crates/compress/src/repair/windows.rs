@@ -32,10 +32,7 @@ impl Window {
         let Op::Conv(conv) = &node.op else {
             return Ok(None);
         };
-        let (x, y) = (
-            &graph.ty(node.inputs[0])?.shape,
-            &graph.ty(node.outputs[0])?.shape,
-        );
+        let (x, y) = (&graph.ty(node.inputs[0])?.shape, &graph.ty(node.outputs[0])?.shape);
         if conv.group != 1 || x.len() != 4 || x[0] != 1 || graph.constant(node.inputs[1]).is_none()
         {
             return Ok(None);

@@ -63,12 +63,7 @@ impl Operator for ArgExtremum {
         super::axis(self.axis as i64, x.rank())?;
         crate::elements(&x.shape)?;
         if x.shape[self.axis] == 0 {
-            return Err(OpError::AxisLength {
-                input: 0,
-                axis: self.axis,
-                expected: 1,
-                found: 0,
-            });
+            return Err(OpError::AxisLength { input: 0, axis: self.axis, expected: 1, found: 0 });
         }
         let mut shape = x.shape.clone();
         if self.keepdims {
@@ -83,22 +78,16 @@ impl Operator for ArgExtremum {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         let out = self.infer(&[&x.ty()])?.remove(0);
-        let (len, inner) = (
-            x.shape()[self.axis],
-            x.shape()[self.axis + 1..].iter().product::<usize>(),
-        );
+        let (len, inner) =
+            (x.shape()[self.axis], x.shape()[self.axis + 1..].iter().product::<usize>());
         let index = |i: usize, k: usize| (i / inner * len + k) * inner + i % inner;
         let n = out.elements();
         let y: Vec<i64> = if x.dtype().is_float() {
             let v = x.to_f64()?;
-            (0..n)
-                .map(|i| self.best((0..len).map(|k| v[index(i, k)])) as i64)
-                .collect()
+            (0..n).map(|i| self.best((0..len).map(|k| v[index(i, k)])) as i64).collect()
         } else {
             let v = super::integers(x)?;
-            (0..n)
-                .map(|i| self.best((0..len).map(|k| v[index(i, k)])) as i64)
-                .collect()
+            (0..n).map(|i| self.best((0..len).map(|k| v[index(i, k)])) as i64).collect()
         };
         Ok(vec![Tensor::new(out.shape, y)?])
     }
@@ -106,17 +95,11 @@ impl Operator for ArgExtremum {
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let shape = &shapes.inputs[0].shape;
         let to = |a: usize| {
-            if a > self.axis && !self.keepdims {
-                a - 1
-            } else {
-                a
-            }
+            if a > self.axis && !self.keepdims { a - 1 } else { a }
         };
-        (0..shape.len())
-            .filter(|&a| a != self.axis)
-            .fold(Channels::none(), |c, a| {
-                c.link(Input(0).axis(a), Output(0).axis(to(a)), shape[a])
-            })
+        (0..shape.len()).filter(|&a| a != self.axis).fold(Channels::none(), |c, a| {
+            c.link(Input(0).axis(a), Output(0).axis(to(a)), shape[a])
+        })
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -135,10 +118,7 @@ impl Operator for ArgExtremum {
         let attributes = vec![
             ("axis", Attribute::Int(self.axis as i64)),
             ("keepdims", Attribute::Int(i64::from(self.keepdims))),
-            (
-                "select_last_index",
-                Attribute::Int(i64::from(self.select_last_index)),
-            ),
+            ("select_last_index", Attribute::Int(i64::from(self.select_last_index))),
         ];
         vec![LoweredNode::simple(self.op_type(), 1, attributes)]
     }

@@ -41,11 +41,7 @@ impl AveragePool {
         let inside =
             taps(&self.window(), axis, o, len).map(|k| start + k * self.dilations[axis] - before);
         let end = (len + before + self.pads[axis + 2]).saturating_sub(start);
-        (
-            inside.collect(),
-            end.div_ceil(self.dilations[axis])
-                .min(self.kernel_shape[axis]),
-        )
+        (inside.collect(), end.div_ceil(self.dilations[axis]).min(self.kernel_shape[axis]))
     }
 }
 
@@ -53,23 +49,11 @@ impl Operator for AveragePool {
     const OP_TYPES: &'static [&'static str] = &["AveragePool"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let Window {
-            kernel_shape,
-            strides,
-            dilations,
-            pads,
-        } = window(spec, None)?;
+        let Window { kernel_shape, strides, dilations, pads } = window(spec, None)?;
         let ceil_mode = spec.attributes.flag("ceil_mode")?.unwrap_or(false);
         let count_include_pad = spec.attributes.flag("count_include_pad")?.unwrap_or(false);
         Ok(Parsed::first(
-            Self {
-                kernel_shape,
-                strides,
-                dilations,
-                pads,
-                ceil_mode,
-                count_include_pad,
-            },
+            Self { kernel_shape, strides, dilations, pads, ceil_mode, count_include_pad },
             1,
         ))
     }
@@ -112,11 +96,7 @@ impl Operator for AveragePool {
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        Channels::none().link(
-            Input(0).axis(1),
-            Output(0).axis(1),
-            shapes.inputs[0].shape[1],
-        )
+        Channels::none().link(Input(0).axis(1), Output(0).axis(1), shapes.inputs[0].shape[1])
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -135,10 +115,7 @@ impl Operator for AveragePool {
         let ints = |v: &[usize]| Attribute::Ints(v.iter().map(|&x| x as i64).collect());
         let mut attributes = vec![
             ("ceil_mode", Attribute::Int(i64::from(self.ceil_mode))),
-            (
-                "count_include_pad",
-                Attribute::Int(i64::from(self.count_include_pad)),
-            ),
+            ("count_include_pad", Attribute::Int(i64::from(self.count_include_pad))),
             ("kernel_shape", ints(&self.kernel_shape)),
             ("pads", ints(&self.pads)),
             ("strides", ints(&self.strides)),

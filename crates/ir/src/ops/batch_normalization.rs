@@ -30,9 +30,7 @@ impl Operator for BatchNormalization {
         let epsilon = spec.attributes.float("epsilon")?.unwrap_or(1e-5);
         spec.attributes.ignore(&["momentum", "spatial"]);
         if spec.attributes.flag("training_mode")?.unwrap_or(false) || spec.outputs > 1 {
-            return Err(OpError::Unsupported {
-                feature: "BatchNormalization in training mode",
-            });
+            return Err(OpError::Unsupported { feature: "BatchNormalization in training mode" });
         }
         Ok(Parsed::first(Self { epsilon }, 5))
     }
@@ -45,21 +43,12 @@ impl Operator for BatchNormalization {
         super::expect_inputs(inputs, 5..=5, "5")?;
         let x = inputs[0];
         if x.rank() < 2 {
-            return Err(OpError::Rank {
-                input: 0,
-                expected: "2 or more",
-                found: x.shape.clone(),
-            });
+            return Err(OpError::Rank { input: 0, expected: "2 or more", found: x.shape.clone() });
         }
         let misfit = |p: &&TensorType| p.shape != [x.shape[1]];
         if let Some(input) = (1..5).find(|&i| misfit(&inputs[i])) {
             let found = inputs[input].elements();
-            return Err(OpError::AxisLength {
-                input,
-                axis: 0,
-                expected: x.shape[1],
-                found,
-            });
+            return Err(OpError::AxisLength { input, axis: 0, expected: x.shape[1], found });
         }
         Ok(vec![x.clone()])
     }
@@ -67,10 +56,7 @@ impl Operator for BatchNormalization {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
-        let p: Vec<Vec<f64>> = inputs
-            .iter()
-            .map(|t| t.to_f64())
-            .collect::<Result<_, _>>()?;
+        let p: Vec<Vec<f64>> = inputs.iter().map(|t| t.to_f64()).collect::<Result<_, _>>()?;
         let (channels, inner) = (out.shape[1], out.shape[2..].iter().product::<usize>());
         let y: Vec<f64> = p[0]
             .iter()

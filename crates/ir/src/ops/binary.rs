@@ -45,14 +45,13 @@ impl BinaryKind {
             BinaryKind::Add => a.wrapping_add(b),
             BinaryKind::Sub => a.wrapping_sub(b),
             BinaryKind::Mul => a.wrapping_mul(b),
-            BinaryKind::Div => a.checked_div(b).ok_or(OpError::Unsupported {
-                feature: "integer division by zero",
-            })?,
-            BinaryKind::Pow => {
-                a.wrapping_pow(u32::try_from(b).map_err(|_| OpError::Unsupported {
+            BinaryKind::Div => a
+                .checked_div(b)
+                .ok_or(OpError::Unsupported { feature: "integer division by zero" })?,
+            BinaryKind::Pow => a
+                .wrapping_pow(u32::try_from(b).map_err(|_| OpError::Unsupported {
                     feature: "an integer power below zero",
-                })?)
-            }
+                })?),
         })
     }
 }
@@ -61,20 +60,13 @@ impl BinaryKind {
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
     let rank = a.len().max(b.len());
     let source_index = |s: &[usize], i: usize| {
-        if i + s.len() >= rank {
-            s[i + s.len() - rank]
-        } else {
-            1
-        }
+        if i + s.len() >= rank { s[i + s.len() - rank] } else { 1 }
     };
     let joined = (0..rank).map(|i| match (source_index(a, i), source_index(b, i)) {
         (x, y) if x == y => Ok(x),
         (1, y) => Ok(y),
         (x, 1) => Ok(x),
-        _ => Err(OpError::Broadcast {
-            a: a.to_vec(),
-            b: b.to_vec(),
-        }),
+        _ => Err(OpError::Broadcast { a: a.to_vec(), b: b.to_vec() }),
     });
     joined.collect()
 }
@@ -82,19 +74,12 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError>
 /// For every element of `to`, the index of its source in `from`.
 pub(super) fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
     let skip = to.len() - from.len();
-    let steps: Vec<usize> = super::strides(from)
-        .iter()
-        .zip(from)
-        .map(|(&s, &d)| if d == 1 { 0 } else { s })
-        .collect();
+    let steps: Vec<usize> =
+        super::strides(from).iter().zip(from).map(|(&s, &d)| if d == 1 { 0 } else { s }).collect();
     let out = super::strides(to);
     let total: usize = to.iter().product();
     (0..total)
-        .map(|i| {
-            (0..from.len())
-                .map(|a| i / out[a + skip] % to[a + skip] * steps[a])
-                .sum()
-        })
+        .map(|i| (0..from.len()).map(|a| i / out[a + skip] % to[a + skip] * steps[a]).sum())
         .collect()
 }
 
@@ -125,10 +110,7 @@ impl Operator for Binary {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 2..=2, "2")?;
         if inputs[0].dtype != inputs[1].dtype && self.kind != BinaryKind::Pow {
-            return Err(OpError::DType {
-                expected: inputs[0].dtype,
-                found: inputs[1].dtype,
-            });
+            return Err(OpError::DType { expected: inputs[0].dtype, found: inputs[1].dtype });
         }
         let shape = broadcast(&inputs[0].shape, &inputs[1].shape)?;
         crate::elements(&shape)?;
@@ -148,9 +130,8 @@ impl Operator for Binary {
             Tensor::from_f64(out.dtype, out.shape, &v)?
         } else {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
-            let v: Vec<i128> = pairs
-                .map(|(i, j)| self.kind.integer(x[i], z[j]))
-                .collect::<Result<_, _>>()?;
+            let v: Vec<i128> =
+                pairs.map(|(i, j)| self.kind.integer(x[i], z[j])).collect::<Result<_, _>>()?;
             super::from_integers(out.dtype, out.shape, &v)?
         };
         Ok(vec![y])

@@ -19,16 +19,11 @@ impl Operator for Cast {
         let to = if spec.op_type == "CastLike" {
             spec.ty(1)?.dtype
         } else {
-            let code = spec
-                .attributes
-                .int("to")?
-                .ok_or(OpError::MissingAttribute { name: "to" })?;
+            let code =
+                spec.attributes.int("to")?.ok_or(OpError::MissingAttribute { name: "to" })?;
             DataType::from_onnx(i32::try_from(code).unwrap_or(0))
         };
-        if let Some(&found) = [spec.ty(0)?.dtype, to]
-            .iter()
-            .find(|t| t.size_bytes().is_none())
-        {
+        if let Some(&found) = [spec.ty(0)?.dtype, to].iter().find(|t| t.size_bytes().is_none()) {
             return Err(OpError::UnsupportedDType { found });
         }
         // Only casts to 8-bit floats saturate or choose how to round, and those are not computed.
@@ -49,10 +44,7 @@ impl Operator for Cast {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
-        if let Some(&found) = [x.dtype(), self.to]
-            .iter()
-            .find(|t| t.size_bytes().is_none())
-        {
+        if let Some(&found) = [x.dtype(), self.to].iter().find(|t| t.size_bytes().is_none()) {
             return Err(OpError::UnsupportedDType { found });
         }
         let y = if x.dtype() == self.to {
@@ -99,14 +91,8 @@ mod tests {
         let big = (1i64 << 60) + 1;
         let x = Tensor::vector(vec![big, -1, 0]);
         let cast = |to| Cast { to }.forward(&[&x]).unwrap().remove(0);
-        assert_eq!(
-            cast(DataType::U64),
-            Tensor::vector(vec![big as u64, u64::MAX, 0])
-        );
+        assert_eq!(cast(DataType::U64), Tensor::vector(vec![big as u64, u64::MAX, 0]));
         assert_eq!(cast(DataType::U8), Tensor::vector(vec![1u8, 255, 0]));
-        assert_eq!(
-            cast(DataType::Bool),
-            Tensor::vector(vec![true, true, false])
-        );
+        assert_eq!(cast(DataType::Bool), Tensor::vector(vec![true, true, false]));
     }
 }

@@ -26,10 +26,7 @@ impl Operator for Clip {
                 .map(|t| t.reshaped([]))
                 .transpose()?;
             if let Some(t) = given.as_ref().filter(|t| t.dtype() != dtype) {
-                return Err(OpError::DType {
-                    expected: dtype,
-                    found: t.dtype(),
-                });
+                return Err(OpError::DType { expected: dtype, found: t.dtype() });
             }
             let old = spec
                 .attributes
@@ -38,10 +35,7 @@ impl Operator for Clip {
                 .transpose()?;
             Ok(given.or(old))
         };
-        let op = Self {
-            min: bound("min", 1)?,
-            max: bound("max", 2)?,
-        };
+        let op = Self { min: bound("min", 1)?, max: bound("max", 2)? };
         Ok(Parsed::first(op, 1))
     }
 
@@ -52,16 +46,8 @@ impl Operator for Clip {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let expected = inputs[0].dtype;
-        match self
-            .min
-            .iter()
-            .chain(&self.max)
-            .find(|t| t.dtype() != expected)
-        {
-            Some(t) => Err(OpError::DType {
-                expected,
-                found: t.dtype(),
-            }),
+        match self.min.iter().chain(&self.max).find(|t| t.dtype() != expected) {
+            Some(t) => Err(OpError::DType { expected, found: t.dtype() }),
             None => Ok(vec![inputs[0].clone()]),
         }
     }
@@ -97,14 +83,9 @@ impl Operator for Clip {
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         let bound = |name, t: &Option<Tensor>| {
-            t.clone()
-                .map_or(LoweredInput::Absent, |t| LoweredInput::Constant(name, t))
+            t.clone().map_or(LoweredInput::Absent, |t| LoweredInput::Constant(name, t))
         };
-        let inputs = vec![
-            LoweredInput::Input(0),
-            bound("min", &self.min),
-            bound("max", &self.max),
-        ];
+        let inputs = vec![LoweredInput::Input(0), bound("min", &self.min), bound("max", &self.max)];
         vec![LoweredNode {
             op_type: "Clip",
             inputs,

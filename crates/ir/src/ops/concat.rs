@@ -35,16 +35,11 @@ impl Operator for Concat {
     const OP_TYPES: &'static [&'static str] = &["Concat"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let axis = spec
-            .attributes
-            .int("axis")?
-            .ok_or(OpError::MissingAttribute { name: "axis" })?;
+        let axis =
+            spec.attributes.int("axis")?.ok_or(OpError::MissingAttribute { name: "axis" })?;
         let axis = super::axis(axis, spec.ty(0)?.rank())?;
         if let Some(found) = spec.inputs.iter().position(Option::is_none) {
-            return Err(OpError::InputCount {
-                expected: "no left-out",
-                found,
-            });
+            return Err(OpError::InputCount { expected: "no left-out", found });
         }
         Ok(Parsed::first(Self { axis }, spec.inputs.len()))
     }
@@ -59,10 +54,7 @@ impl Operator for Concat {
         super::axis(self.axis as i64, out.rank())?;
         for (input, t) in inputs.iter().enumerate().skip(1) {
             if t.dtype != out.dtype {
-                return Err(OpError::DType {
-                    expected: out.dtype,
-                    found: t.dtype,
-                });
+                return Err(OpError::DType { expected: out.dtype, found: t.dtype });
             }
             if t.rank() != out.rank() {
                 return Err(OpError::Rank {
@@ -73,12 +65,7 @@ impl Operator for Concat {
             }
             for (axis, (&expected, &found)) in out.shape.iter().zip(&t.shape).enumerate() {
                 if axis != self.axis && expected != found {
-                    return Err(OpError::AxisLength {
-                        input,
-                        axis,
-                        expected,
-                        found,
-                    });
+                    return Err(OpError::AxisLength { input, axis, expected, found });
                 }
             }
             out.shape[self.axis] = out.shape[self.axis].saturating_add(t.shape[self.axis]);
@@ -163,22 +150,12 @@ mod tests {
             TensorType::new(DataType::F32, [1, 5]),
         );
         let links = Concat { axis: 1 }
-            .channel_links(&Shapes {
-                inputs: vec![&a, &b],
-                outputs: vec![&y],
-            })
+            .channel_links(&Shapes { inputs: vec![&a, &b], outputs: vec![&y] })
             .links;
-        assert_eq!(
-            (links[3].a.port, links[3].b.start, links[3].b.len),
-            (Input(1), 3, 2)
-        );
+        assert_eq!((links[3].a.port, links[3].b.start, links[3].b.len), (Input(1), 3, 2));
         assert!(matches!(
             Concat { axis: 0 }.infer(&[&a, &b]),
-            Err(OpError::AxisLength {
-                input: 1,
-                axis: 1,
-                ..
-            })
+            Err(OpError::AxisLength { input: 1, axis: 1, .. })
         ));
     }
 }

@@ -50,31 +50,23 @@ pub(super) fn window(
 ) -> Result<Window, OpError> {
     let x = spec.ty(0)?;
     if x.rank() != 4 {
-        return Err(OpError::Rank {
-            input: 0,
-            expected: "4",
-            found: x.shape.clone(),
-        });
+        return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
     }
     let a = &mut spec.attributes;
     let given = a.usizes("kernel_shape")?;
     let kernel_shape = match (given, kernel) {
         (None, Some(k)) => k,
         (None, None) => {
-            return Err(OpError::MissingAttribute {
-                name: "kernel_shape",
-            });
+            return Err(OpError::MissingAttribute { name: "kernel_shape" });
         }
         (given, _) => exactly("kernel_shape", given, 1)?,
     };
     let strides = exactly("strides", a.usizes("strides")?, 1)?;
     let dilations = exactly("dilations", a.usizes("dilations")?, 1)?;
     let explicit: [usize; 4] = exactly("pads", a.usizes("pads")?, 0)?;
-    for (name, pair) in [
-        ("kernel_shape", kernel_shape),
-        ("strides", strides),
-        ("dilations", dilations),
-    ] {
+    for (name, pair) in
+        [("kernel_shape", kernel_shape), ("strides", strides), ("dilations", dilations)]
+    {
         within(name, &pair, 1..=1 << 16, "numbers from 1 to 65536")?;
     }
     within("pads", &explicit, 0..=1 << 16, "numbers up to 65536")?;
@@ -82,13 +74,9 @@ pub(super) fn window(
     let pads = match auto_pad.as_str() {
         "NOTSET" => explicit,
         "VALID" => [0; 4],
-        "SAME_UPPER" | "SAME_LOWER" => same_pads(
-            &x.shape[2..],
-            kernel_shape,
-            strides,
-            dilations,
-            auto_pad == "SAME_LOWER",
-        ),
+        "SAME_UPPER" | "SAME_LOWER" => {
+            same_pads(&x.shape[2..], kernel_shape, strides, dilations, auto_pad == "SAME_LOWER")
+        }
         _ => {
             return Err(OpError::Attribute {
                 name: "auto_pad".into(),
@@ -97,12 +85,7 @@ pub(super) fn window(
             });
         }
     };
-    Ok(Window {
-        kernel_shape,
-        strides,
-        dilations,
-        pads,
-    })
+    Ok(Window { kernel_shape, strides, dilations, pads })
 }
 
 /// Refuses numbers beyond what any network has, before they are multiplied.
@@ -115,11 +98,7 @@ fn within(
     if found.iter().all(|v| bounds.contains(v)) {
         return Ok(());
     }
-    Err(OpError::Attribute {
-        name: name.into(),
-        expected,
-        found: format!("{found:?}"),
-    })
+    Err(OpError::Attribute { name: name.into(), expected, found: format!("{found:?}") })
 }
 
 fn same_pads(
@@ -135,11 +114,7 @@ fn same_pads(
         let total =
             ((hw[i].div_ceil(strides[i]).max(1) - 1) * strides[i] + reach).saturating_sub(hw[i]);
         let (small, large) = (total / 2, total - total / 2);
-        (pads[i], pads[i + 2]) = if lower {
-            (large, small)
-        } else {
-            (small, large)
-        };
+        (pads[i], pads[i + 2]) = if lower { (large, small) } else { (small, large) };
     }
     pads
 }
@@ -154,23 +129,14 @@ pub(super) fn out_len(
     ceil: bool,
 ) -> Option<usize> {
     let free = (len + pads).checked_sub((kernel - 1) * dilation + 1)?;
-    Some(
-        if ceil {
-            free.div_ceil(stride)
-        } else {
-            free / stride
-        } + 1,
-    )
+    Some(if ceil { free.div_ceil(stride) } else { free / stride } + 1)
 }
 
 /// Taps of window `o` that lie in the input: a window may be far larger than what it is laid over.
 pub(super) fn taps(w: &Window, axis: usize, o: usize, len: usize) -> std::ops::Range<usize> {
     let (start, before, dilation) = (o * w.strides[axis], w.pads[axis], w.dilations[axis]);
     let first = before.saturating_sub(start).div_ceil(dilation);
-    let end = (before + len)
-        .saturating_sub(start)
-        .div_ceil(dilation)
-        .min(w.kernel_shape[axis]);
+    let end = (before + len).saturating_sub(start).div_ceil(dilation).min(w.kernel_shape[axis]);
     first.min(end)..end
 }
 
@@ -196,38 +162,19 @@ impl Operator for Conv {
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let w = spec.ty(1)?;
         if w.rank() != 4 {
-            return Err(OpError::Rank {
-                input: 1,
-                expected: "4",
-                found: w.shape.clone(),
-            });
+            return Err(OpError::Rank { input: 1, expected: "4", found: w.shape.clone() });
         }
-        let Window {
-            kernel_shape,
-            strides,
-            dilations,
-            pads,
-        } = window(spec, Some([w.shape[2], w.shape[3]]))?;
+        let Window { kernel_shape, strides, dilations, pads } =
+            window(spec, Some([w.shape[2], w.shape[3]]))?;
         let group = spec.attributes.int("group")?.unwrap_or(1);
-        let group = usize::try_from(group)
-            .ok()
-            .filter(|&g| g > 0)
-            .ok_or_else(|| OpError::Attribute {
+        let group =
+            usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(|| OpError::Attribute {
                 name: "group".into(),
                 expected: "a positive integer",
                 found: group.to_string(),
             })?;
         let inputs = if spec.input(2).is_some() { 3 } else { 2 };
-        Ok(Parsed::first(
-            Self {
-                kernel_shape,
-                strides,
-                dilations,
-                pads,
-                group,
-            },
-            inputs,
-        ))
+        Ok(Parsed::first(Self { kernel_shape, strides, dilations, pads, group }, inputs))
     }
 
     fn op_type(&self) -> &'static str {
@@ -239,22 +186,13 @@ impl Operator for Conv {
         let (x, w) = (inputs[0], inputs[1]);
         if let Some(input) = (0..2).find(|&i| inputs[i].rank() != 4) {
             let found = inputs[input].shape.clone();
-            return Err(OpError::Rank {
-                input,
-                expected: "4",
-                found,
-            });
+            return Err(OpError::Rank { input, expected: "4", found });
         }
         let expect = |input, axis, expected, found| {
             if expected == found {
                 Ok(())
             } else {
-                Err(OpError::AxisLength {
-                    input,
-                    axis,
-                    expected,
-                    found,
-                })
+                Err(OpError::AxisLength { input, axis, expected, found })
             }
         };
         expect(0, 1, w.shape[1].saturating_mul(self.group), x.shape[1])?;
@@ -331,30 +269,22 @@ impl Operator for Conv {
         if self.is_depthwise(x[1], w[0]) {
             return channels.link(Input(0).axis(1), Output(0).axis(1), w[0]);
         }
-        channels
-            .freeze(Input(0), 1, FreezeReason::GroupedConvolution)
-            .freeze(Output(0), 1, FreezeReason::GroupedConvolution)
+        channels.freeze(Input(0), 1, FreezeReason::GroupedConvolution).freeze(
+            Output(0),
+            1,
+            FreezeReason::GroupedConvolution,
+        )
     }
 
     fn keep(&self, shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
         let (x, w) = (&shapes.inputs[0].shape, &shapes.inputs[1].shape);
-        let group = if self.is_depthwise(x[1], w[0]) {
-            kept.len(Output(0), 1, w[0])
-        } else {
-            self.group
-        };
-        Self {
-            group,
-            ..self.clone()
-        }
+        let group =
+            if self.is_depthwise(x[1], w[0]) { kept.len(Output(0), 1, w[0]) } else { self.group };
+        Self { group, ..self.clone() }
     }
 
     fn quant_facts(&self) -> QuantFacts {
-        QuantFacts::Weighted {
-            weight: 1,
-            axis: 0,
-            bias: 2,
-        }
+        QuantFacts::Weighted { weight: 1, axis: 0, bias: 2 }
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

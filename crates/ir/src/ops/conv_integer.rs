@@ -32,10 +32,7 @@ pub(super) fn check_quantized(inputs: &[&TensorType]) -> Result<(), OpError> {
             return Err(OpError::UnsupportedDType { found: ty.dtype });
         }
         if i >= 2 && ty.dtype != inputs[i - 2].dtype {
-            return Err(OpError::DType {
-                expected: inputs[i - 2].dtype,
-                found: ty.dtype,
-            });
+            return Err(OpError::DType { expected: inputs[i - 2].dtype, found: ty.dtype });
         }
     }
     Ok(())
@@ -58,22 +55,13 @@ pub(super) fn centred(
             found: zeros.len(),
         });
     }
-    let inner: usize = quantized.shape()[(axis + 1).min(quantized.shape().len())..]
-        .iter()
-        .product();
+    let inner: usize =
+        quantized.shape()[(axis + 1).min(quantized.shape().len())..].iter().product();
     let zero = |i: usize| {
-        if zeros.len() == 1 {
-            zeros[0]
-        } else {
-            zeros[i / inner % channels]
-        }
+        if zeros.len() == 1 { zeros[0] } else { zeros[i / inner % channels] }
     };
-    let real: Vec<f64> = quantized
-        .to_i64()?
-        .iter()
-        .enumerate()
-        .map(|(i, &q)| (q - zero(i)) as f64)
-        .collect();
+    let real: Vec<f64> =
+        quantized.to_i64()?.iter().enumerate().map(|(i, &q)| (q - zero(i)) as f64).collect();
     Tensor::from_f64(DataType::F64, quantized.shape(), &real)
 }
 
@@ -104,16 +92,9 @@ impl Operator for ConvInteger {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
-        let (x, w) = (
-            centred(inputs[0], inputs.get(2), 1)?,
-            centred(inputs[1], inputs.get(3), 0)?,
-        );
+        let (x, w) = (centred(inputs[0], inputs.get(2), 1)?, centred(inputs[1], inputs.get(3), 0)?);
         let sums = self.conv.forward(&[&x, &w])?.remove(0);
-        Ok(vec![Tensor::from_f64(
-            out.dtype,
-            out.shape,
-            &sums.to_f64()?,
-        )?])
+        Ok(vec![Tensor::from_f64(out.dtype, out.shape, &sums.to_f64()?)?])
     }
 
     fn channel_links(&self, _shapes: &Shapes<'_>) -> Channels {
@@ -125,11 +106,7 @@ impl Operator for ConvInteger {
     }
 
     fn quant_facts(&self) -> QuantFacts {
-        QuantFacts::Weighted {
-            weight: 1,
-            axis: 0,
-            bias: 4,
-        }
+        QuantFacts::Weighted { weight: 1, axis: 0, bias: 4 }
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
@@ -138,13 +115,7 @@ impl Operator for ConvInteger {
 
     fn lower(&self, opset: i64, inputs: usize, outputs: usize) -> Vec<LoweredNode> {
         let as_conv = self.conv.lower(opset, inputs, outputs);
-        as_conv
-            .into_iter()
-            .map(|node| LoweredNode {
-                op_type: "ConvInteger",
-                ..node
-            })
-            .collect()
+        as_conv.into_iter().map(|node| LoweredNode { op_type: "ConvInteger", ..node }).collect()
     }
 }
 
@@ -165,18 +136,9 @@ mod tests {
             pads,
             group: 1,
         };
-        let y = ConvInteger { conv: conv([0; 4]) }
-            .forward(&[&x, &w, &zero])
-            .unwrap()
-            .remove(0);
-        assert_eq!(
-            y,
-            Tensor::new([1, 1, 2, 2], vec![12i32, 16, 24, 28]).unwrap()
-        );
-        let y = ConvInteger { conv: conv([1; 4]) }
-            .forward(&[&x, &w, &zero])
-            .unwrap()
-            .remove(0);
+        let y = ConvInteger { conv: conv([0; 4]) }.forward(&[&x, &w, &zero]).unwrap().remove(0);
+        assert_eq!(y, Tensor::new([1, 1, 2, 2], vec![12i32, 16, 24, 28]).unwrap());
+        let y = ConvInteger { conv: conv([1; 4]) }.forward(&[&x, &w, &zero]).unwrap().remove(0);
         let expected = vec![1i32, 3, 5, 3, 5, 12, 16, 9, 11, 24, 28, 15, 7, 15, 17, 9];
         assert_eq!(y, Tensor::new([1, 1, 4, 4], expected).unwrap());
     }

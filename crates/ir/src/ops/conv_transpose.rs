@@ -34,9 +34,7 @@ impl ConvTranspose {
             .checked_sub(1)?
             .checked_mul(self.strides[axis])?
             .checked_add(self.reach(axis) + self.output_padding[axis])?;
-        whole
-            .checked_sub(self.pads[axis] + self.pads[axis + 2])
-            .filter(|&n| n > 0)
+        whole.checked_sub(self.pads[axis] + self.pads[axis + 2]).filter(|&n| n > 0)
     }
 
     /// Sets the pads that give the lengths asked for; an odd one goes to the end, for SAME_LOWER to the start.
@@ -59,11 +57,8 @@ impl ConvTranspose {
                 continue;
             };
             let (small, large) = (cut / 2, cut - cut / 2);
-            (self.pads[axis], self.pads[axis + 2]) = if lower {
-                (large, small)
-            } else {
-                (small, large)
-            };
+            (self.pads[axis], self.pads[axis + 2]) =
+                if lower { (large, small) } else { (small, large) };
         }
         Ok(())
     }
@@ -80,11 +75,7 @@ fn two(spec: &mut NodeSpec<'_>, name: &'static str) -> Result<Option<[usize; 2]>
         found,
     };
     let pair: [usize; 2] = v.try_into().map_err(|_| wrong.clone())?;
-    if pair.iter().any(|&v| v > 1 << 16) {
-        Err(wrong)
-    } else {
-        Ok(Some(pair))
-    }
+    if pair.iter().any(|&v| v > 1 << 16) { Err(wrong) } else { Ok(Some(pair)) }
 }
 
 impl Operator for ConvTranspose {
@@ -93,41 +84,21 @@ impl Operator for ConvTranspose {
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let (x, w) = (spec.ty(0)?, spec.ty(1)?);
         if w.rank() != 4 {
-            return Err(OpError::Rank {
-                input: 1,
-                expected: "4",
-                found: w.shape.clone(),
-            });
+            return Err(OpError::Rank { input: 1, expected: "4", found: w.shape.clone() });
         }
         // SAME of a transposed convolution means lengths times strides, not what `window` makes of it.
-        let auto_pad = spec
-            .attributes
-            .string("auto_pad")?
-            .unwrap_or_else(|| "NOTSET".into());
-        let Window {
-            kernel_shape,
-            strides,
-            dilations,
-            pads,
-        } = window(spec, Some([w.shape[2], w.shape[3]]))?;
+        let auto_pad = spec.attributes.string("auto_pad")?.unwrap_or_else(|| "NOTSET".into());
+        let Window { kernel_shape, strides, dilations, pads } =
+            window(spec, Some([w.shape[2], w.shape[3]]))?;
         let group = spec.attributes.int("group")?.unwrap_or(1);
-        let group = usize::try_from(group)
-            .ok()
-            .filter(|&g| g > 0)
-            .ok_or_else(|| OpError::Attribute {
+        let group =
+            usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(|| OpError::Attribute {
                 name: "group".into(),
                 expected: "a positive integer",
                 found: group.to_string(),
             })?;
         let output_padding = two(spec, "output_padding")?.unwrap_or([0; 2]);
-        let mut op = Self {
-            kernel_shape,
-            strides,
-            dilations,
-            pads,
-            output_padding,
-            group,
-        };
+        let mut op = Self { kernel_shape, strides, dilations, pads, output_padding, group };
         let hw = &x.shape[2..];
         match (two(spec, "output_shape")?, auto_pad.as_str()) {
             (Some(lengths), same) => op.fit(hw, lengths, same == "SAME_LOWER")?,
@@ -145,10 +116,7 @@ impl Operator for ConvTranspose {
                 });
             }
         }
-        Ok(Parsed::first(
-            op,
-            if spec.input(2).is_some() { 3 } else { 2 },
-        ))
+        Ok(Parsed::first(op, if spec.input(2).is_some() { 3 } else { 2 }))
     }
 
     fn op_type(&self) -> &'static str {
@@ -160,22 +128,13 @@ impl Operator for ConvTranspose {
         let (x, w) = (inputs[0], inputs[1]);
         if let Some(input) = (0..2).find(|&i| inputs[i].rank() != 4) {
             let found = inputs[input].shape.clone();
-            return Err(OpError::Rank {
-                input,
-                expected: "4",
-                found,
-            });
+            return Err(OpError::Rank { input, expected: "4", found });
         }
         let expect = |input, axis, expected, found| {
             if expected == found {
                 Ok(())
             } else {
-                Err(OpError::AxisLength {
-                    input,
-                    axis,
-                    expected,
-                    found,
-                })
+                Err(OpError::AxisLength { input, axis, expected, found })
             }
         };
         expect(1, 0, x.shape[1], w.shape[0])?;
@@ -237,13 +196,17 @@ impl Operator for ConvTranspose {
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let (w, out) = (&shapes.inputs[1].shape, shapes.outputs[0].shape[1]);
         if self.group != 1 {
-            return Channels::none()
-                .freeze(Input(0), 1, FreezeReason::GroupedConvolution)
-                .freeze(Output(0), 1, FreezeReason::GroupedConvolution);
+            return Channels::none().freeze(Input(0), 1, FreezeReason::GroupedConvolution).freeze(
+                Output(0),
+                1,
+                FreezeReason::GroupedConvolution,
+            );
         }
-        let mut channels = Channels::none()
-            .link(Input(0).axis(1), Input(1).axis(0), w[0])
-            .link(Input(1).axis(1), Output(0).axis(1), out);
+        let mut channels = Channels::none().link(Input(0).axis(1), Input(1).axis(0), w[0]).link(
+            Input(1).axis(1),
+            Output(0).axis(1),
+            out,
+        );
         if shapes.inputs.len() > 2 {
             channels = channels.link(Input(2).axis(0), Output(0).axis(1), out);
         }
@@ -256,11 +219,7 @@ impl Operator for ConvTranspose {
 
     fn quant_facts(&self) -> QuantFacts {
         if self.group == 1 {
-            QuantFacts::Weighted {
-                weight: 1,
-                axis: 1,
-                bias: 2,
-            }
+            QuantFacts::Weighted { weight: 1, axis: 1, bias: 2 }
         } else {
             QuantFacts::Float
         }

@@ -29,11 +29,7 @@ impl Operator for ConvWeightGradient {
         let (x, dy) = (inputs[0], inputs[1]);
         if let Some(input) = (0..2).find(|&i| inputs[i].rank() != 4) {
             let found = inputs[input].shape.clone();
-            return Err(OpError::Rank {
-                input,
-                expected: "4",
-                found,
-            });
+            return Err(OpError::Rank { input, expected: "4", found });
         }
         let [rows, columns] = self.conv.kernel_shape;
         let shape = [dy.shape[1], x.shape[1] / self.conv.group, rows, columns];
@@ -48,13 +44,7 @@ impl Operator for ConvWeightGradient {
         let out = self.infer(&[&inputs[0].ty(), &inputs[1].ty()])?.remove(0);
         let (x, dy) = (inputs[0].to_f64()?, inputs[1].to_f64()?);
         let (xs, ys, ws) = (inputs[0].shape(), inputs[1].shape(), &out.shape);
-        let Conv {
-            strides,
-            dilations,
-            pads,
-            group,
-            ..
-        } = self.conv;
+        let Conv { strides, dilations, pads, group, .. } = self.conv;
         let window = self.conv.window();
         let per_group = ws[0] / group;
         let mut dw = vec![0.0; out.elements()];

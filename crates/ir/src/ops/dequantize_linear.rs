@@ -35,16 +35,10 @@ impl Operator for DequantizeLinear {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         if inputs[0].dtype != self.params.dtype() {
-            return Err(OpError::DType {
-                expected: self.params.dtype(),
-                found: inputs[0].dtype,
-            });
+            return Err(OpError::DType { expected: self.params.dtype(), found: inputs[0].dtype });
         }
         check_axis(&self.params, inputs[0])?;
-        Ok(vec![TensorType::new(
-            DataType::F32,
-            inputs[0].shape.clone(),
-        )])
+        Ok(vec![TensorType::new(DataType::F32, inputs[0].shape.clone())])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
@@ -65,9 +59,7 @@ impl Operator for DequantizeLinear {
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
-        Self {
-            params: keep_params(&self.params, kept),
-        }
+        Self { params: keep_params(&self.params, kept) }
     }
 
     fn quant_facts(&self) -> QuantFacts {

@@ -33,15 +33,9 @@ impl Operator for DynamicDequantizeLinear {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 3..=3, "3")?;
-        for (input, expected) in inputs
-            .iter()
-            .zip([DataType::U8, DataType::F32, DataType::U8])
-        {
+        for (input, expected) in inputs.iter().zip([DataType::U8, DataType::F32, DataType::U8]) {
             if input.dtype != expected {
-                return Err(OpError::DType {
-                    expected,
-                    found: input.dtype,
-                });
+                return Err(OpError::DType { expected, found: input.dtype });
             }
         }
         if let Some(input) = (1..3).find(|&i| inputs[i].elements() != 1) {
@@ -51,10 +45,7 @@ impl Operator for DynamicDequantizeLinear {
                 found: inputs[input].elements(),
             });
         }
-        Ok(vec![TensorType::new(
-            DataType::F32,
-            inputs[0].shape.clone(),
-        )])
+        Ok(vec![TensorType::new(DataType::F32, inputs[0].shape.clone())])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
@@ -65,10 +56,8 @@ impl Operator for DynamicDequantizeLinear {
             inputs[1].as_slice::<f32>()?[0],
             inputs[2].as_slice::<u8>()?[0],
         );
-        let real: Vec<f32> = quantized
-            .iter()
-            .map(|&q| (i32::from(q) - i32::from(zero)) as f32 * scale)
-            .collect();
+        let real: Vec<f32> =
+            quantized.iter().map(|&q| (i32::from(q) - i32::from(zero)) as f32 * scale).collect();
         Ok(vec![Tensor::new(out.shape, real)?])
     }
 

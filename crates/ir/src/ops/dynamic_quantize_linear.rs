@@ -27,37 +27,23 @@ impl Operator for DynamicQuantizeLinear {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         if inputs[0].dtype != DataType::F32 {
-            return Err(OpError::DType {
-                expected: DataType::F32,
-                found: inputs[0].dtype,
-            });
+            return Err(OpError::DType { expected: DataType::F32, found: inputs[0].dtype });
         }
         let values = TensorType::new(DataType::U8, inputs[0].shape.clone());
-        Ok(vec![
-            values,
-            TensorType::new(DataType::F32, []),
-            TensorType::new(DataType::U8, []),
-        ])
+        Ok(vec![values, TensorType::new(DataType::F32, []), TensorType::new(DataType::U8, [])])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0].as_slice::<f32>()?;
-        let (low, high) = x
-            .iter()
-            .fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
+        let (low, high) = x.iter().fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
         // What ONNX leaves open, a tensor of zeros, is as in ONNX Runtime.
         let scale = if low == high { 1.0 } else { (high - low) / TOP };
         let zero = (-low / scale).round_ties_even().clamp(0.0, TOP);
-        let values = x
-            .iter()
-            .map(|&x| ((x / scale).round_ties_even() + zero).clamp(0.0, TOP) as u8);
+        let values =
+            x.iter().map(|&x| ((x / scale).round_ties_even() + zero).clamp(0.0, TOP) as u8);
         let values = Tensor::new(inputs[0].shape().to_vec(), values.collect::<Vec<u8>>())?;
-        Ok(vec![
-            values,
-            Tensor::scalar(scale),
-            Tensor::scalar(zero as u8),
-        ])
+        Ok(vec![values, Tensor::scalar(scale), Tensor::scalar(zero as u8)])
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
@@ -94,11 +80,7 @@ mod tests {
     /// The examples of the ONNX specification, "dynamicquantizelinear", "_max_adjusted" and "_min_adjusted".
     #[test]
     fn dynamic_quantize_linear_of_the_specifications_examples_gives_their_codes() {
-        let quantized = |x: Vec<f32>| {
-            DynamicQuantizeLinear
-                .forward(&[&Tensor::vector(x)])
-                .unwrap()
-        };
+        let quantized = |x: Vec<f32>| DynamicQuantizeLinear.forward(&[&Tensor::vector(x)]).unwrap();
         let found = quantized(vec![0.0, 2.0, -3.0, -2.5, 1.34, 0.5]);
         assert_eq!(found[0], Tensor::vector(vec![153u8, 255, 0, 26, 221, 179]));
         assert_eq!(found[2], Tensor::scalar(153u8));

@@ -20,10 +20,7 @@ fn lengths(name: &str, given: &[i64]) -> Result<Vec<usize>, OpError> {
         expected: "non-negative lengths",
         found: format!("{given:?}"),
     };
-    given
-        .iter()
-        .map(|&d| usize::try_from(d).map_err(|_| wrong()))
-        .collect()
+    given.iter().map(|&d| usize::try_from(d).map_err(|_| wrong())).collect()
 }
 
 impl Expand {
@@ -32,15 +29,9 @@ impl Expand {
         let shape = super::binary::broadcast(from, to)?;
         let skip = shape.len() - from.len();
         let repeat = |(a, &len): (usize, &usize)| {
-            if a >= skip && from[a - skip] == len {
-                1
-            } else {
-                len
-            }
+            if a >= skip && from[a - skip] == len { 1 } else { len }
         };
-        Ok(Self {
-            repeats: shape.iter().enumerate().map(repeat).collect(),
-        })
+        Ok(Self { repeats: shape.iter().enumerate().map(repeat).collect() })
     }
 
     fn wide(&self, shape: &[usize]) -> Result<Vec<usize>, OpError> {
@@ -50,9 +41,7 @@ impl Expand {
             expected: "at most that of the output",
             found: shape.to_vec(),
         })?;
-        Ok(std::iter::repeat_n(1, missing)
-            .chain(shape.iter().copied())
-            .collect())
+        Ok(std::iter::repeat_n(1, missing).chain(shape.iter().copied()).collect())
     }
 }
 
@@ -61,10 +50,7 @@ impl Operator for Expand {
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let x = spec.ty(0)?;
-        let given = spec.integers(1)?.ok_or(OpError::InputCount {
-            expected: "2",
-            found: 1,
-        })?;
+        let given = spec.integers(1)?.ok_or(OpError::InputCount { expected: "2", found: 1 })?;
         let op = if spec.op_type == "Expand" {
             Self::broadcast(&x.shape, &lengths("shape", &given)?)?
         } else {
@@ -88,11 +74,8 @@ impl Operator for Expand {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let from = self.wide(&inputs[0].shape)?;
-        let shape: Vec<usize> = from
-            .iter()
-            .zip(&self.repeats)
-            .map(|(d, r)| d.saturating_mul(*r))
-            .collect();
+        let shape: Vec<usize> =
+            from.iter().zip(&self.repeats).map(|(d, r)| d.saturating_mul(*r)).collect();
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(inputs[0].dtype, shape)])
     }
@@ -103,11 +86,8 @@ impl Operator for Expand {
         let shape = self.infer(&[&x.ty()])?.remove(0).shape;
         let from = self.wide(x.shape())?;
         let (steps, to) = (super::strides(&from), super::strides(&shape));
-        let source = |i: usize| {
-            (0..shape.len())
-                .map(|a| i / to[a] % shape[a] % from[a] * steps[a])
-                .sum()
-        };
+        let source =
+            |i: usize| (0..shape.len()).map(|a| i / to[a] % shape[a] % from[a] * steps[a]).sum();
         Ok(vec![gathered(x, shape.clone(), source)?])
     }
 
@@ -116,9 +96,7 @@ impl Operator for Expand {
         let x = &shapes.inputs[0].shape;
         let skip = self.repeats.len() - x.len();
         let once = (0..x.len()).filter(|a| self.repeats[a + skip] == 1);
-        once.fold(Channels::none(), |c, a| {
-            c.link(Input(0).axis(a), Output(0).axis(a + skip), x[a])
-        })
+        once.fold(Channels::none(), |c, a| c.link(Input(0).axis(a), Output(0).axis(a + skip), x[a]))
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -175,10 +153,7 @@ mod tests {
         let op = Expand::broadcast(&[2, 1], &[2, 1, 3]).unwrap();
         assert_eq!(op.repeats, [2, 1, 3]);
         let y = op.forward(&[&x]).unwrap().remove(0);
-        assert_eq!(
-            y,
-            Tensor::new([2, 2, 3], vec![1i64, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2]).unwrap()
-        );
+        assert_eq!(y, Tensor::new([2, 2, 3], vec![1i64, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2]).unwrap());
         assert!(Expand::broadcast(&[2], &[3]).is_err());
     }
 }

@@ -23,16 +23,11 @@ impl Extremum {
 
     fn fold<T: PartialOrd + Copy>(&self, shape: &[usize], inputs: &[(&[usize], Vec<T>)]) -> Vec<T> {
         let spread = |(from, v): &(&[usize], Vec<T>)| {
-            broadcast_indices(from, shape)
-                .into_iter()
-                .map(|i| v[i])
-                .collect::<Vec<T>>()
+            broadcast_indices(from, shape).into_iter().map(|i| v[i]).collect::<Vec<T>>()
         };
         let mut all = inputs.iter().map(spread);
         let first = all.next().unwrap_or_default();
-        all.fold(first, |y, x| {
-            y.into_iter().zip(x).map(|(a, b)| self.pick(a, b)).collect()
-        })
+        all.fold(first, |y, x| y.into_iter().zip(x).map(|(a, b)| self.pick(a, b)).collect())
     }
 }
 
@@ -40,12 +35,7 @@ impl Operator for Extremum {
     const OP_TYPES: &'static [&'static str] = &["Max", "Min"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        Ok(Parsed::first(
-            Self {
-                largest: spec.op_type == "Max",
-            },
-            spec.inputs.len(),
-        ))
+        Ok(Parsed::first(Self { largest: spec.op_type == "Max" }, spec.inputs.len()))
     }
 
     fn op_type(&self) -> &'static str {
@@ -56,14 +46,9 @@ impl Operator for Extremum {
         super::expect_inputs(inputs, 1..=usize::MAX, "1 or more")?;
         let expected = inputs[0].dtype;
         if let Some(t) = inputs.iter().find(|t| t.dtype != expected) {
-            return Err(OpError::DType {
-                expected,
-                found: t.dtype,
-            });
+            return Err(OpError::DType { expected, found: t.dtype });
         }
-        let shape = inputs
-            .iter()
-            .try_fold(vec![], |s, t| broadcast(&s, &t.shape))?;
+        let shape = inputs.iter().try_fold(vec![], |s, t| broadcast(&s, &t.shape))?;
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(expected, shape)])
     }

@@ -19,9 +19,7 @@ impl Operator for FakeQuantize {
     const OP_TYPES: &'static [&'static str] = &[];
 
     fn parse(_spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        Err(OpError::Unsupported {
-            feature: "FakeQuantize as a node of a file",
-        })
+        Err(OpError::Unsupported { feature: "FakeQuantize as a node of a file" })
     }
 
     fn op_type(&self) -> &'static str {
@@ -42,12 +40,7 @@ impl Operator for FakeQuantize {
             let quantized = self.params.quantize(channel(i), x as f32);
             f64::from(self.params.dequantize(channel(i), quantized))
         };
-        let y: Vec<f64> = inputs[0]
-            .to_f64()?
-            .iter()
-            .enumerate()
-            .map(nearest)
-            .collect();
+        let y: Vec<f64> = inputs[0].to_f64()?.iter().enumerate().map(nearest).collect();
         Ok(vec![Tensor::from_f64(ty.dtype, ty.shape, &y)?])
     }
 
@@ -56,9 +49,7 @@ impl Operator for FakeQuantize {
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
-        Self {
-            params: keep_params(&self.params, kept),
-        }
+        Self { params: keep_params(&self.params, kept) }
     }
 
     fn quant_facts(&self) -> QuantFacts {
@@ -91,12 +82,8 @@ mod tests {
         let (scale, zeros) = (vec![0.25, 2.0], vec![0, -1]);
         let per_channel = QuantParams::per_channel(0, scale, zeros, crate::DataType::I8).unwrap();
         for params in [per_tensor, per_channel] {
-            let quantize = QuantizeLinear {
-                params: params.clone(),
-            };
-            let dequantize = DequantizeLinear {
-                params: params.clone(),
-            };
+            let quantize = QuantizeLinear { params: params.clone() };
+            let dequantize = DequantizeLinear { params: params.clone() };
             let quantized = quantize.forward(&[&x]).unwrap();
             let expected = dequantize.forward(&[&quantized[0]]).unwrap();
             assert_eq!(FakeQuantize { params }.forward(&[&x]).unwrap(), expected);

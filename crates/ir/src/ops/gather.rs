@@ -17,19 +17,12 @@ pub struct Gather {
 /// Possibly negative indices into an axis.
 pub(super) fn indices(t: &Tensor, axis: usize, length: usize) -> Result<Vec<usize>, OpError> {
     let index = |&i: &i64| {
-        let wrapped = if i < 0 {
-            i.saturating_add(length as i64)
-        } else {
-            i
-        };
-        usize::try_from(wrapped)
-            .ok()
-            .filter(|&w| w < length)
-            .ok_or(OpError::Index {
-                axis,
-                index: i,
-                length,
-            })
+        let wrapped = if i < 0 { i.saturating_add(length as i64) } else { i };
+        usize::try_from(wrapped).ok().filter(|&w| w < length).ok_or(OpError::Index {
+            axis,
+            index: i,
+            length,
+        })
     };
     t.to_i64()?.iter().map(index).collect()
 }
@@ -48,10 +41,7 @@ impl Operator for Gather {
     const OP_TYPES: &'static [&'static str] = &["Gather"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let axis = super::axis(
-            spec.attributes.int("axis")?.unwrap_or(0),
-            spec.ty(0)?.rank(),
-        )?;
+        let axis = super::axis(spec.attributes.int("axis")?.unwrap_or(0), spec.ty(0)?.rank())?;
         Ok(Parsed::first(Self { axis }, 2))
     }
 
@@ -88,9 +78,7 @@ impl Operator for Gather {
         let to = |a: usize| if a > self.axis { a + added - 1 } else { a };
         let channels = (0..x.len())
             .filter(|&a| a != self.axis)
-            .fold(Channels::none(), |c, a| {
-                c.link(Input(0).axis(a), Output(0).axis(to(a)), x[a])
-            });
+            .fold(Channels::none(), |c, a| c.link(Input(0).axis(a), Output(0).axis(to(a)), x[a]));
         let indices = shapes.inputs[1].shape.iter().enumerate();
         indices.fold(channels, |c, (a, &len)| {
             c.link(Input(1).axis(a), Output(0).axis(a + self.axis), len)
@@ -110,10 +98,6 @@ impl Operator for Gather {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        vec![LoweredNode::simple(
-            "Gather",
-            2,
-            vec![("axis", Attribute::Int(self.axis as i64))],
-        )]
+        vec![LoweredNode::simple("Gather", 2, vec![("axis", Attribute::Int(self.axis as i64))])]
     }
 }

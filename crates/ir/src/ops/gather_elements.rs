@@ -18,10 +18,7 @@ impl Operator for GatherElements {
     const OP_TYPES: &'static [&'static str] = &["GatherElements"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let axis = super::axis(
-            spec.attributes.int("axis")?.unwrap_or(0),
-            spec.ty(0)?.rank(),
-        )?;
+        let axis = super::axis(spec.attributes.int("axis")?.unwrap_or(0), spec.ty(0)?.rank())?;
         Ok(Parsed::first(Self { axis }, 2))
     }
 
@@ -62,11 +59,7 @@ impl Operator for GatherElements {
         let (from, to) = (super::strides(x.shape()), super::strides(&shape));
         let source = |i: usize| {
             let index_along = |a: usize| {
-                if a == self.axis {
-                    picks[i]
-                } else {
-                    i / to[a] % shape[a]
-                }
+                if a == self.axis { picks[i] } else { i / to[a] % shape[a] }
             };
             (0..shape.len()).map(|a| index_along(a) * from[a]).sum()
         };

@@ -27,24 +27,13 @@ pub(super) fn slices(
     let tuples = t.shape()[..t.shape().len() - 1].iter().product::<usize>();
     let per_batch = tuples / shape[..skip].iter().product::<usize>().max(1);
     let offset = |n: usize| {
-        let mut offset = if skip == 0 {
-            0
-        } else {
-            n / per_batch.max(1) * strides[skip - 1]
-        };
+        let mut offset = if skip == 0 { 0 } else { n / per_batch.max(1) * strides[skip - 1] };
         for a in 0..width {
             let (index, length) = (flat[n * width + a], shape[skip + a]);
-            let wrapped = if index < 0 {
-                index.saturating_add(length as i64)
-            } else {
-                index
-            };
+            let wrapped = if index < 0 { index.saturating_add(length as i64) } else { index };
             let at = usize::try_from(wrapped).ok().filter(|&i| i < length);
-            offset += at.ok_or(OpError::Index {
-                axis: skip + a,
-                index,
-                length,
-            })? * strides[skip + a];
+            offset +=
+                at.ok_or(OpError::Index { axis: skip + a, index, length })? * strides[skip + a];
         }
         Ok(offset)
     };
@@ -102,11 +91,7 @@ impl Operator for GatherNd {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (x, i) = (inputs[0], inputs[1]);
         let width = check_tuples(x, i, self.batch_dims)?;
-        let shape = [
-            &i.shape[..i.rank() - 1],
-            &x.shape[self.batch_dims + width..],
-        ]
-        .concat();
+        let shape = [&i.shape[..i.rank() - 1], &x.shape[self.batch_dims + width..]].concat();
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(x.dtype, shape)])
     }
@@ -116,9 +101,7 @@ impl Operator for GatherNd {
         let x = inputs[0];
         let shape = self.infer(&[&x.ty(), &inputs[1].ty()])?.remove(0).shape;
         let (offsets, inner) = slices(inputs[1], x.shape(), self.batch_dims)?;
-        Ok(vec![gathered(x, shape, |i| {
-            offsets[i / inner] + i % inner
-        })?])
+        Ok(vec![gathered(x, shape, |i| offsets[i / inner] + i % inner)?])
     }
 
     /// Which elements are taken is decided by data: every axis is frozen.

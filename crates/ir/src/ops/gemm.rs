@@ -31,11 +31,7 @@ impl Gemm {
 
     fn sizes(&self, a: &[usize], b: &[usize]) -> Result<[usize; 3], OpError> {
         if let Some((input, found)) = [a, b].into_iter().enumerate().find(|(_, s)| s.len() != 2) {
-            return Err(OpError::Rank {
-                input,
-                expected: "2",
-                found: found.to_vec(),
-            });
+            return Err(OpError::Rank { input, expected: "2", found: found.to_vec() });
         }
         let [rows, terms, terms_b, columns] = self.axes();
         if a[terms] != b[terms_b] {
@@ -58,19 +54,11 @@ impl Gemm {
     ) -> Result<Vec<T>, OpError> {
         let [m, n, k] = self.sizes(a, b)?;
         let element = |transposed: bool, row: usize, column: usize, shape: &[usize]| {
-            if transposed {
-                column * shape[1] + row
-            } else {
-                row * shape[1] + column
-            }
+            if transposed { column * shape[1] + row } else { row * shape[1] + column }
         };
         let element = |i: usize| {
-            sum(&mut (0..k).map(|t| {
-                (
-                    element(self.trans_a, i / n, t, a),
-                    element(self.trans_b, t, i % n, b),
-                )
-            }))
+            sum(&mut (0..k)
+                .map(|t| (element(self.trans_a, i / n, t, a), element(self.trans_b, t, i % n, b))))
         };
         Ok((0..m * n).map(element).collect())
     }
@@ -89,10 +77,7 @@ impl Operator for Gemm {
             trans_b: a.flag("transB")?.unwrap_or(false),
             is_weighted,
         };
-        Ok(Parsed::first(
-            op,
-            if spec.input(2).is_some() { 3 } else { 2 },
-        ))
+        Ok(Parsed::first(op, if spec.input(2).is_some() { 3 } else { 2 }))
     }
 
     fn op_type(&self) -> &'static str {
@@ -103,10 +88,7 @@ impl Operator for Gemm {
         super::expect_inputs(inputs, 2..=3, "2 or 3")?;
         let expected = inputs[0].dtype;
         if let Some(t) = inputs.iter().find(|t| t.dtype != expected) {
-            return Err(OpError::DType {
-                expected,
-                found: t.dtype,
-            });
+            return Err(OpError::DType { expected, found: t.dtype });
         }
         let [m, n, _] = self.sizes(&inputs[0].shape, &inputs[1].shape)?;
         let shape = vec![m, n];
@@ -114,10 +96,7 @@ impl Operator for Gemm {
         if let Some(c) = inputs.get(2)
             && super::binary::broadcast(&c.shape, &shape).as_deref() != Ok(&shape)
         {
-            return Err(OpError::Broadcast {
-                a: c.shape.clone(),
-                b: shape,
-            });
+            return Err(OpError::Broadcast { a: c.shape.clone(), b: shape });
         }
         Ok(vec![TensorType::new(expected, shape)])
     }
@@ -126,10 +105,8 @@ impl Operator for Gemm {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
         let (a, b) = (inputs[0], inputs[1]);
-        let added = inputs
-            .get(2)
-            .map(|c| broadcast_indices(c.shape(), &out.shape))
-            .unwrap_or_default();
+        let added =
+            inputs.get(2).map(|c| broadcast_indices(c.shape(), &out.shape)).unwrap_or_default();
         if !out.dtype.is_float() && self.alpha == 1.0 && self.beta == 1.0 {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
             let c = inputs.get(2).map(|c| super::integers(c)).transpose()?;
@@ -137,9 +114,7 @@ impl Operator for Gemm {
                 t.fold(0i128, |s, (i, j)| s.wrapping_add(x[i].wrapping_mul(z[j])))
             })?;
             if let Some(c) = c {
-                y.iter_mut()
-                    .zip(&added)
-                    .for_each(|(y, &i)| *y = y.wrapping_add(c[i]));
+                y.iter_mut().zip(&added).for_each(|(y, &i)| *y = y.wrapping_add(c[i]));
             }
             return Ok(vec![super::from_integers(out.dtype, out.shape, &y)?]);
         }
@@ -149,9 +124,7 @@ impl Operator for Gemm {
             f64::from(self.alpha) * t.map(|(i, j)| x[i] * z[j]).sum::<f64>()
         })?;
         if let Some(c) = c {
-            y.iter_mut()
-                .zip(&added)
-                .for_each(|(y, &i)| *y += f64::from(self.beta) * c[i]);
+            y.iter_mut().zip(&added).for_each(|(y, &i)| *y += f64::from(self.beta) * c[i]);
         }
         Ok(vec![Tensor::from_f64(out.dtype, out.shape, &y)?])
     }
@@ -183,11 +156,7 @@ impl Operator for Gemm {
 
     fn quant_facts(&self) -> QuantFacts {
         if self.is_weighted {
-            QuantFacts::Weighted {
-                weight: 1,
-                axis: self.axes()[3],
-                bias: 2,
-            }
+            QuantFacts::Weighted { weight: 1, axis: self.axes()[3], bias: 2 }
         } else {
             QuantFacts::Float
         }

@@ -26,22 +26,10 @@ struct Product {
 impl Product {
     fn new(a: &[usize], b: &[usize]) -> Result<Self, OpError> {
         if let Some((input, found)) = [a, b].into_iter().enumerate().find(|(_, s)| s.is_empty()) {
-            return Err(OpError::Rank {
-                input,
-                expected: "1 or more",
-                found: found.to_vec(),
-            });
+            return Err(OpError::Rank { input, expected: "1 or more", found: found.to_vec() });
         }
-        let wide_a = if a.len() == 1 {
-            vec![1, a[0]]
-        } else {
-            a.to_vec()
-        };
-        let wide_b = if b.len() == 1 {
-            vec![b[0], 1]
-        } else {
-            b.to_vec()
-        };
+        let wide_a = if a.len() == 1 { vec![1, a[0]] } else { a.to_vec() };
+        let wide_b = if b.len() == 1 { vec![b[0], 1] } else { b.to_vec() };
         let (ra, rb) = (wide_a.len(), wide_b.len());
         if wide_a[ra - 1] != wide_b[rb - 2] {
             return Err(OpError::AxisLength {
@@ -56,12 +44,7 @@ impl Product {
         out.extend((a.len() > 1).then_some(wide_a[ra - 2]));
         out.extend((b.len() > 1).then_some(wide_b[rb - 1]));
         crate::elements(&out)?;
-        Ok(Self {
-            a: wide_a,
-            b: wide_b,
-            batch,
-            out,
-        })
+        Ok(Self { a: wide_a, b: wide_b, batch, out })
     }
 
     /// Rows, columns and the length of the sum.
@@ -82,10 +65,7 @@ impl Product {
             return y;
         }
         for ((i, j), plane) in pairs.zip(y.chunks_exact_mut(m * n)) {
-            let (a, b) = (
-                &a[i * m * k..(i + 1) * m * k],
-                &b[j * k * n..(j + 1) * k * n],
-            );
+            let (a, b) = (&a[i * m * k..(i + 1) * m * k], &b[j * k * n..(j + 1) * k * n]);
             for (r, row) in plane.chunks_exact_mut(n).enumerate() {
                 for (c, &x) in a[r * k..(r + 1) * k].iter().enumerate() {
                     row.iter_mut()
@@ -114,10 +94,7 @@ impl Operator for MatMul {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 2..=2, "2")?;
         if inputs[0].dtype != inputs[1].dtype {
-            return Err(OpError::DType {
-                expected: inputs[0].dtype,
-                found: inputs[1].dtype,
-            });
+            return Err(OpError::DType { expected: inputs[0].dtype, found: inputs[1].dtype });
         }
         Ok(vec![TensorType::new(
             inputs[0].dtype,
@@ -155,15 +132,13 @@ impl Operator for MatMul {
         if !self.is_weighted || a < 2 {
             return Channels::none();
         }
-        let channels = Channels::none()
-            .link(Input(0).axis(a - 1), Input(1).axis(0), k)
-            .link(Input(1).axis(1), Output(0).axis(y - 1), n);
+        let channels = Channels::none().link(Input(0).axis(a - 1), Input(1).axis(0), k).link(
+            Input(1).axis(1),
+            Output(0).axis(y - 1),
+            n,
+        );
         (0..a - 1).fold(channels, |c, axis| {
-            c.link(
-                Input(0).axis(axis),
-                Output(0).axis(axis),
-                shapes.inputs[0].shape[axis],
-            )
+            c.link(Input(0).axis(axis), Output(0).axis(axis), shapes.inputs[0].shape[axis])
         })
     }
 
@@ -173,11 +148,7 @@ impl Operator for MatMul {
 
     fn quant_facts(&self) -> QuantFacts {
         if self.is_weighted {
-            QuantFacts::Weighted {
-                weight: 1,
-                axis: 1,
-                bias: 2,
-            }
+            QuantFacts::Weighted { weight: 1, axis: 1, bias: 2 }
         } else {
             QuantFacts::Float
         }
@@ -216,30 +187,17 @@ mod tests {
         assert_eq!(product(&row, &b), Tensor::vector(vec![9.0f32, 12.0, 15.0]));
         assert_eq!(product(&row, &row), Tensor::scalar(5.0f32));
         assert!(MatMul::default().infer(&[&b.ty(), &b.ty()]).is_err());
-        assert!(
-            MatMul::default()
-                .infer(&[&Tensor::scalar(1.0f32).ty(), &b.ty()])
-                .is_err()
-        );
+        assert!(MatMul::default().infer(&[&Tensor::scalar(1.0f32).ty(), &b.ty()]).is_err());
     }
 
     #[test]
     fn mat_mul_of_computed_operands_freezes_every_axis() {
         let (a, b, y) = ([1, 2, 3, 4], [4, 5], [1, 2, 3, 5]);
         let [a, b, y] = [&a[..], &b, &y].map(|s| TensorType::new(DataType::F32, s));
-        let shapes = Shapes {
-            inputs: vec![&a, &b],
-            outputs: vec![&y],
-        };
+        let shapes = Shapes { inputs: vec![&a, &b], outputs: vec![&y] };
         assert!(MatMul::default().channel_links(&shapes).links.is_empty());
         let links = MatMul { is_weighted: true }.channel_links(&shapes).links;
-        let ends: Vec<_> = links
-            .iter()
-            .map(|l| (l.a.port, l.a.axis, l.b.port, l.b.axis))
-            .collect();
-        assert_eq!(
-            ends[..2],
-            [(Input(0), 3, Input(1), 0), (Input(1), 1, Output(0), 3)]
-        );
+        let ends: Vec<_> = links.iter().map(|l| (l.a.port, l.a.axis, l.b.port, l.b.axis)).collect();
+        assert_eq!(ends[..2], [(Input(0), 3, Input(1), 0), (Input(1), 1, Output(0), 3)]);
     }
 }

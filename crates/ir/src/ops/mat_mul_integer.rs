@@ -48,16 +48,10 @@ impl Operator for MatMulInteger {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
         let out = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0);
         let columns = inputs[1].shape().len().saturating_sub(1);
-        let (a, b) = (
-            centred(inputs[0], inputs.get(2), 0)?,
-            centred(inputs[1], inputs.get(3), columns)?,
-        );
+        let (a, b) =
+            (centred(inputs[0], inputs.get(2), 0)?, centred(inputs[1], inputs.get(3), columns)?);
         let sums = self.product.forward(&[&a, &b])?.remove(0);
-        Ok(vec![Tensor::from_f64(
-            out.dtype,
-            out.shape,
-            &sums.to_f64()?,
-        )?])
+        Ok(vec![Tensor::from_f64(out.dtype, out.shape, &sums.to_f64()?)?])
     }
 
     fn channel_links(&self, _shapes: &Shapes<'_>) -> Channels {
@@ -70,11 +64,7 @@ impl Operator for MatMulInteger {
 
     fn quant_facts(&self) -> QuantFacts {
         if self.product.is_weighted {
-            QuantFacts::Weighted {
-                weight: 1,
-                axis: 1,
-                bias: 4,
-            }
+            QuantFacts::Weighted { weight: 1, axis: 1, bias: 4 }
         } else {
             QuantFacts::Float
         }
@@ -99,12 +89,10 @@ mod tests {
         let a = Tensor::new([4, 3], vec![11u8, 7, 3, 10, 6, 2, 9, 5, 1, 8, 4, 0]).unwrap();
         let b = Tensor::new([3, 2], vec![1u8, 4, 2, 5, 3, 6]).unwrap();
         let zeros = [Tensor::vector(vec![12u8]), Tensor::vector(vec![0u8])];
-        let y = MatMulInteger {
-            product: MatMul::default(),
-        }
-        .forward(&[&a, &b, &zeros[0], &zeros[1]])
-        .unwrap()
-        .remove(0);
+        let y = MatMulInteger { product: MatMul::default() }
+            .forward(&[&a, &b, &zeros[0], &zeros[1]])
+            .unwrap()
+            .remove(0);
         assert_eq!(
             y,
             Tensor::new([4, 2], vec![-38i32, -83, -44, -98, -50, -113, -56, -128]).unwrap()

@@ -31,24 +31,13 @@ pub(super) fn pooled_type(
     ceil_mode: bool,
 ) -> Result<TensorType, OpError> {
     if x.rank() != 4 {
-        return Err(OpError::Rank {
-            input: 0,
-            expected: "4",
-            found: x.shape.clone(),
-        });
+        return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
     }
     let mut shape = x.shape[..2].to_vec();
     for i in 0..2 {
         let len = x.shape[i + 2];
         let pads = w.pads[i] + w.pads[i + 2];
-        let n = out_len(
-            len,
-            w.kernel_shape[i],
-            w.strides[i],
-            w.dilations[i],
-            pads,
-            ceil_mode,
-        );
+        let n = out_len(len, w.kernel_shape[i], w.strides[i], w.dilations[i], pads, ceil_mode);
         let n = n.ok_or(OpError::AxisLength {
             input: 0,
             axis: i + 2,
@@ -78,29 +67,13 @@ impl Operator for MaxPool {
     const OP_TYPES: &'static [&'static str] = &["MaxPool"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let Window {
-            kernel_shape,
-            strides,
-            dilations,
-            pads,
-        } = window(spec, None)?;
+        let Window { kernel_shape, strides, dilations, pads } = window(spec, None)?;
         let ceil_mode = spec.attributes.flag("ceil_mode")?.unwrap_or(false);
         spec.attributes.ignore(&["storage_order"]);
         if spec.outputs > 1 {
-            return Err(OpError::Unsupported {
-                feature: "the Indices output of MaxPool",
-            });
+            return Err(OpError::Unsupported { feature: "the Indices output of MaxPool" });
         }
-        Ok(Parsed::first(
-            Self {
-                kernel_shape,
-                strides,
-                dilations,
-                pads,
-                ceil_mode,
-            },
-            1,
-        ))
+        Ok(Parsed::first(Self { kernel_shape, strides, dilations, pads, ceil_mode }, 1))
     }
 
     fn op_type(&self) -> &'static str {
@@ -138,11 +111,7 @@ impl Operator for MaxPool {
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        Channels::none().link(
-            Input(0).axis(1),
-            Output(0).axis(1),
-            shapes.inputs[0].shape[1],
-        )
+        Channels::none().link(Input(0).axis(1), Output(0).axis(1), shapes.inputs[0].shape[1])
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {

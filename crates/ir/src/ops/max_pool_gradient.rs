@@ -37,12 +37,7 @@ impl Operator for MaxPoolGradient {
         let out = self.infer(&[&inputs[0].ty(), &inputs[1].ty()])?.remove(0);
         let (x, dy) = (inputs[0].to_f64()?, inputs[1].to_f64()?);
         let (xs, ys) = (inputs[0].shape(), inputs[1].shape());
-        let MaxPool {
-            strides,
-            dilations,
-            pads,
-            ..
-        } = self.pool;
+        let MaxPool { strides, dilations, pads, .. } = self.pool;
         let window = self.pool.window();
         let mut dx = vec![0.0; x.len()];
         for (i, &dy) in dy.iter().enumerate() {

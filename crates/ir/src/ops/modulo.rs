@@ -29,10 +29,7 @@ impl Operator for Mod {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (a, b) = (inputs[0], inputs[1]);
         if a.dtype != b.dtype {
-            return Err(OpError::DType {
-                expected: a.dtype,
-                found: b.dtype,
-            });
+            return Err(OpError::DType { expected: a.dtype, found: b.dtype });
         }
         let shape = broadcast(&a.shape, &b.shape)?;
         crate::elements(&shape)?;
@@ -59,15 +56,13 @@ impl Operator for Mod {
         } else {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
             let remainder = |(i, j): (usize, usize)| {
-                let r = x[i].checked_rem(z[j]).ok_or(OpError::Unsupported {
-                    feature: "integer division by zero",
-                })?;
+                let r = x[i]
+                    .checked_rem(z[j])
+                    .ok_or(OpError::Unsupported { feature: "integer division by zero" })?;
                 let wrong_sign = !self.fmod && r != 0 && (r < 0) != (z[j] < 0);
                 Ok(if wrong_sign { r + z[j] } else { r })
             };
-            let y = pairs
-                .map(remainder)
-                .collect::<Result<Vec<i128>, OpError>>()?;
+            let y = pairs.map(remainder).collect::<Result<Vec<i128>, OpError>>()?;
             super::from_integers(out.dtype, out.shape, &y)?
         };
         Ok(vec![y])
@@ -90,10 +85,6 @@ impl Operator for Mod {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        vec![LoweredNode::simple(
-            "Mod",
-            2,
-            vec![("fmod", Attribute::Int(i64::from(self.fmod)))],
-        )]
+        vec![LoweredNode::simple("Mod", 2, vec![("fmod", Attribute::Int(i64::from(self.fmod)))])]
     }
 }

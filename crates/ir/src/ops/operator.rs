@@ -37,10 +37,8 @@ impl<'a> NodeSpec<'a> {
     /// # Errors
     /// `InputCount` when it was left out, `NotStatic` when its shape is not known.
     pub fn ty(&self, index: usize) -> Result<&'a TensorType, OpError> {
-        let input = self.input(index).ok_or(OpError::InputCount {
-            expected: "more",
-            found: index,
-        })?;
+        let input =
+            self.input(index).ok_or(OpError::InputCount { expected: "more", found: index })?;
         input.ty.ok_or(OpError::NotStatic { input: index })
     }
 
@@ -51,10 +49,7 @@ impl<'a> NodeSpec<'a> {
     pub fn parameter(&self, index: usize) -> Result<Option<&'a Tensor>, OpError> {
         match self.input(index) {
             None => Ok(None),
-            Some(i) => i
-                .constant
-                .map(Some)
-                .ok_or(OpError::NotStatic { input: index }),
+            Some(i) => i.constant.map(Some).ok_or(OpError::NotStatic { input: index }),
         }
     }
 
@@ -79,10 +74,7 @@ pub struct Parsed {
 impl Parsed {
     /// An operator that takes its first `n` inputs.
     pub fn first(op: impl Into<Op>, n: usize) -> Self {
-        Self {
-            op: op.into(),
-            inputs: (0..n).collect(),
-        }
+        Self { op: op.into(), inputs: (0..n).collect() }
     }
 }
 

@@ -25,16 +25,10 @@ impl Operator for PRelu {
         super::expect_inputs(inputs, 2..=2, "2")?;
         let (x, slope) = (inputs[0], inputs[1]);
         if x.dtype != slope.dtype {
-            return Err(OpError::DType {
-                expected: x.dtype,
-                found: slope.dtype,
-            });
+            return Err(OpError::DType { expected: x.dtype, found: slope.dtype });
         }
         if broadcast(&x.shape, &slope.shape)? != x.shape {
-            return Err(OpError::Broadcast {
-                a: x.shape.clone(),
-                b: slope.shape.clone(),
-            });
+            return Err(OpError::Broadcast { a: x.shape.clone(), b: slope.shape.clone() });
         }
         Ok(vec![x.clone()])
     }
@@ -45,9 +39,7 @@ impl Operator for PRelu {
         let (x, slope) = (inputs[0].to_f64()?, inputs[1].to_f64()?);
         let at = broadcast_indices(inputs[1].shape(), &out.shape);
         let pairs = x.iter().zip(at);
-        let y: Vec<f64> = pairs
-            .map(|(&x, i)| if x < 0.0 { slope[i] * x } else { x })
-            .collect();
+        let y: Vec<f64> = pairs.map(|(&x, i)| if x < 0.0 { slope[i] * x } else { x }).collect();
         Ok(vec![Tensor::from_f64(out.dtype, out.shape, &y)?])
     }
 

@@ -58,23 +58,12 @@ impl Pad {
 
 /// Pads of all axes from as many starts and then as many ends, for the axes given or all.
 fn pairs(spec: &mut NodeSpec<'_>, rank: usize) -> Result<Vec<[i64; 2]>, OpError> {
-    let given = if spec.opset < 11 {
-        spec.attributes.ints("pads")?
-    } else {
-        spec.integers(1)?
-    };
+    let given = if spec.opset < 11 { spec.attributes.ints("pads")? } else { spec.integers(1)? };
     let given = given.ok_or(OpError::MissingAttribute { name: "pads" })?;
-    let axes = if spec.opset < 18 {
-        None
-    } else {
-        spec.integers(3)?
-    };
+    let axes = if spec.opset < 18 { None } else { spec.integers(3)? };
     let axes = match axes {
         None => (0..rank).collect(),
-        Some(axes) => axes
-            .iter()
-            .map(|&a| super::axis(a, rank))
-            .collect::<Result<Vec<_>, _>>()?,
+        Some(axes) => axes.iter().map(|&a| super::axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
     };
     let wrong = |expected| OpError::Attribute {
         name: "pads".into(),
@@ -99,10 +88,7 @@ impl Operator for Pad {
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let (rank, dtype) = (spec.ty(0)?.rank(), spec.ty(0)?.dtype);
-        let name = spec
-            .attributes
-            .string("mode")?
-            .unwrap_or_else(|| "constant".into());
+        let name = spec.attributes.string("mode")?.unwrap_or_else(|| "constant".into());
         let mode = MODES.iter().find(|m| m.1 == name).map(|m| m.0);
         let mode = mode.ok_or_else(|| OpError::Attribute {
             name: "mode".into(),
@@ -116,16 +102,10 @@ impl Operator for Pad {
                 .map(|v| Tensor::from_f64(dtype, [], &[f64::from(v)]))
                 .transpose()?
         } else {
-            spec.parameter(2)?
-                .filter(|t| t.len() == 1)
-                .map(|t| t.reshaped([]))
-                .transpose()?
+            spec.parameter(2)?.filter(|t| t.len() == 1).map(|t| t.reshaped([])).transpose()?
         };
         if let Some(t) = value.as_ref().filter(|t| t.dtype() != dtype) {
-            return Err(OpError::DType {
-                expected: dtype,
-                found: t.dtype(),
-            });
+            return Err(OpError::DType { expected: dtype, found: t.dtype() });
         }
         Ok(Parsed::first(Self { mode, pads, value }, 1))
     }
@@ -149,17 +129,8 @@ impl Operator for Pad {
         for (axis, (&len, [before, after])) in x.shape.iter().zip(&self.pads).enumerate() {
             let padded = usize::try_from(len as i64 + before + after).ok();
             let made_of_nothing = self.mode != PadMode::Constant && len == 0;
-            let missing = OpError::AxisLength {
-                input: 0,
-                axis,
-                expected: 1,
-                found: len,
-            };
-            shape.push(
-                padded
-                    .filter(|&n| n == 0 || !made_of_nothing)
-                    .ok_or(missing)?,
-            );
+            let missing = OpError::AxisLength { input: 0, axis, expected: 1, found: len };
+            shape.push(padded.filter(|&n| n == 0 || !made_of_nothing).ok_or(missing)?);
         }
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(x.dtype, shape)])
@@ -175,9 +146,7 @@ impl Operator for Pad {
         };
         let (from, to) = (super::strides(x.shape()), super::strides(&shape));
         // The constant stands behind the last element, so that one gather serves every element type.
-        let both = super::Concat { axis: 0 }
-            .forward(&[&x.reshaped([x.len()])?, &value])?
-            .remove(0);
+        let both = super::Concat { axis: 0 }.forward(&[&x.reshaped([x.len()])?, &value])?.remove(0);
         let source = |i: usize| {
             let mut at = 0;
             for a in 0..shape.len() {
@@ -194,9 +163,7 @@ impl Operator for Pad {
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let shape = &shapes.inputs[0].shape;
         let whole = (0..shape.len()).filter(|&a| self.pads[a] == [0, 0]);
-        whole.fold(Channels::none(), |c, a| {
-            c.link(Input(0).axis(a), Output(0).axis(a), shape[a])
-        })
+        whole.fold(Channels::none(), |c, a| c.link(Input(0).axis(a), Output(0).axis(a), shape[a]))
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -212,24 +179,11 @@ impl Operator for Pad {
     }
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
-        let list = [0, 1]
-            .iter()
-            .flat_map(|&side| self.pads.iter().map(move |p| p[side]))
-            .collect();
-        let mut inputs = vec![
-            LoweredInput::Input(0),
-            LoweredInput::Constant("pads", Tensor::vector(list)),
-        ];
-        inputs.extend(
-            self.value
-                .clone()
-                .map(|v| LoweredInput::Constant("value", v)),
-        );
-        let name = MODES
-            .iter()
-            .find(|m| m.0 == self.mode)
-            .expect("every mode has a name")
-            .1;
+        let list = [0, 1].iter().flat_map(|&side| self.pads.iter().map(move |p| p[side])).collect();
+        let mut inputs =
+            vec![LoweredInput::Input(0), LoweredInput::Constant("pads", Tensor::vector(list))];
+        inputs.extend(self.value.clone().map(|v| LoweredInput::Constant("value", v)));
+        let name = MODES.iter().find(|m| m.0 == self.mode).expect("every mode has a name").1;
         let attributes = vec![("mode", Attribute::String(name.as_bytes().to_vec()))];
         vec![LoweredNode {
             op_type: "Pad",
@@ -254,23 +208,12 @@ mod tests {
             (PadMode::Wrap, vec![2, 3, 1, 2, 3, 1]),
         ];
         for (mode, y) in cases {
-            let op = Pad {
-                mode,
-                pads: vec![[2, 1]],
-                value: None,
-            };
+            let op = Pad { mode, pads: vec![[2, 1]], value: None };
             assert_eq!(op.forward(&[&x]).unwrap(), [Tensor::vector(y)], "{mode:?}");
         }
-        let cut = Pad {
-            mode: PadMode::Constant,
-            pads: vec![[-1, -1]],
-            value: None,
-        };
+        let cut = Pad { mode: PadMode::Constant, pads: vec![[-1, -1]], value: None };
         assert_eq!(cut.forward(&[&x]).unwrap(), [Tensor::vector(vec![2i8])]);
-        let gone = Pad {
-            pads: vec![[-4, 0]],
-            ..cut
-        };
+        let gone = Pad { pads: vec![[-4, 0]], ..cut };
         assert!(gone.infer(&[&x.ty()]).is_err());
     }
 }

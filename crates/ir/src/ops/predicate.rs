@@ -69,22 +69,11 @@ impl PredicateKind {
 }
 
 impl Operator for Predicate {
-    const OP_TYPES: &'static [&'static str] = &[
-        "Equal",
-        "Less",
-        "LessOrEqual",
-        "Greater",
-        "GreaterOrEqual",
-        "And",
-        "Or",
-        "Xor",
-        "Not",
-    ];
+    const OP_TYPES: &'static [&'static str] =
+        &["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor", "Not"];
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
-        let found = PredicateKind::ALL
-            .iter()
-            .find(|(_, name)| *name == spec.op_type);
+        let found = PredicateKind::ALL.iter().find(|(_, name)| *name == spec.op_type);
         let kind = found.expect("OP_TYPES are the names of all kinds").0;
         Ok(Parsed::first(Self { kind }, kind.inputs()))
     }
@@ -100,16 +89,9 @@ impl Operator for Predicate {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         let n = self.kind.inputs();
         super::expect_inputs(inputs, n..=n, if n == 1 { "1" } else { "2" })?;
-        let expected = if self.kind.is_logic() {
-            DataType::Bool
-        } else {
-            inputs[0].dtype
-        };
+        let expected = if self.kind.is_logic() { DataType::Bool } else { inputs[0].dtype };
         if let Some(t) = inputs.iter().find(|t| t.dtype != expected) {
-            return Err(OpError::DType {
-                expected,
-                found: t.dtype,
-            });
+            return Err(OpError::DType { expected, found: t.dtype });
         }
         let shape = broadcast(&inputs[0].shape, &inputs[n - 1].shape)?;
         crate::elements(&shape)?;
@@ -118,19 +100,14 @@ impl Operator for Predicate {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
-        let shape = self
-            .infer(&types.iter().collect::<Vec<_>>())?
-            .remove(0)
-            .shape;
+        let shape = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0).shape;
         let (a, b) = (inputs[0], inputs[self.kind.inputs() - 1]);
         let pairs = broadcast_indices(a.shape(), &shape)
             .into_iter()
             .zip(broadcast_indices(b.shape(), &shape));
         let y: Vec<bool> = if a.dtype().is_float() {
             let (x, z) = (a.to_f64()?, b.to_f64()?);
-            pairs
-                .map(|(i, j)| self.kind.holds(x[i], z[j], 0.0))
-                .collect()
+            pairs.map(|(i, j)| self.kind.holds(x[i], z[j], 0.0)).collect()
         } else {
             let (x, z) = (super::integers(a)?, super::integers(b)?);
             pairs.map(|(i, j)| self.kind.holds(x[i], z[j], 0)).collect()
@@ -169,28 +146,11 @@ mod tests {
         let (a, b) = (Tensor::vector(vec![big, big + 1]), Tensor::scalar(big));
         let ask =
             |kind, a: &Tensor, b: &Tensor| Predicate { kind }.forward(&[a, b]).unwrap().remove(0);
-        assert_eq!(
-            ask(PredicateKind::Equal, &a, &b),
-            Tensor::vector(vec![true, false])
-        );
-        assert_eq!(
-            ask(PredicateKind::Greater, &a, &b),
-            Tensor::vector(vec![false, true])
-        );
-        let (x, y) = (
-            Tensor::vector(vec![true, true, false]),
-            Tensor::vector(vec![true, false, false]),
-        );
-        assert_eq!(
-            ask(PredicateKind::Xor, &x, &y),
-            Tensor::vector(vec![false, true, false])
-        );
-        assert!(
-            Predicate {
-                kind: PredicateKind::Xor
-            }
-            .infer(&[&a.ty(), &b.ty()])
-            .is_err()
-        );
+        assert_eq!(ask(PredicateKind::Equal, &a, &b), Tensor::vector(vec![true, false]));
+        assert_eq!(ask(PredicateKind::Greater, &a, &b), Tensor::vector(vec![false, true]));
+        let (x, y) =
+            (Tensor::vector(vec![true, true, false]), Tensor::vector(vec![true, false, false]));
+        assert_eq!(ask(PredicateKind::Xor, &x, &y), Tensor::vector(vec![false, true, false]));
+        assert!(Predicate { kind: PredicateKind::Xor }.infer(&[&a.ty(), &b.ty()]).is_err());
     }
 }

@@ -19,29 +19,20 @@ pub(super) fn read_params(
     dtype: DataType,
 ) -> Result<QuantParams, OpError> {
     let rank = spec.ty(0)?.rank();
-    let scale = spec.parameter(1)?.ok_or(OpError::InputCount {
-        expected: "2 or 3",
-        found: 1,
-    })?;
+    let scale = spec.parameter(1)?.ok_or(OpError::InputCount { expected: "2 or 3", found: 1 })?;
     let zero = spec.parameter(2)?;
     if scale.dtype() != DataType::F32 {
-        return Err(OpError::Unsupported {
-            feature: "quantization of other types than f32",
-        });
+        return Err(OpError::Unsupported { feature: "quantization of other types than f32" });
     }
     if spec.attributes.int("block_size")?.unwrap_or(0) != 0 {
-        return Err(OpError::Unsupported {
-            feature: "block-wise quantization",
-        });
+        return Err(OpError::Unsupported { feature: "block-wise quantization" });
     }
     let axis = spec.attributes.int("axis")?.unwrap_or(1);
     let is_f32 = |code: i64| matches!(code, 0 | 1);
     let output = spec.op_type != "DequantizeLinear"
         || is_f32(spec.attributes.int("output_dtype")?.unwrap_or(0));
     if !output || !is_f32(spec.attributes.int("precision")?.unwrap_or(0)) {
-        return Err(OpError::Unsupported {
-            feature: "quantization of other types than f32",
-        });
+        return Err(OpError::Unsupported { feature: "quantization of other types than f32" });
     }
     spec.attributes.ignore(&["saturate"]);
     let scales: Vec<f32> = scale.to_f64()?.into_iter().map(|s| s as f32).collect();
@@ -56,9 +47,7 @@ pub(super) fn read_params(
             QuantParams::per_tensor(scales[0], zeros[0], dtype)
         }
         1 => QuantParams::per_channel(super::axis(axis, rank)?, scales, zeros, dtype),
-        _ => Err(OpError::Unsupported {
-            feature: "a scale of more than one axis",
-        }),
+        _ => Err(OpError::Unsupported { feature: "a scale of more than one axis" }),
     }
 }
 
@@ -67,19 +56,11 @@ pub(super) fn check_axis(params: &QuantParams, x: &TensorType) -> Result<(), OpE
     let Some(axis) = params.axis() else {
         return Ok(());
     };
-    let &found = x.shape.get(axis).ok_or(OpError::Axis {
-        axis: axis as i64,
-        rank: x.rank(),
-    })?;
+    let &found = x.shape.get(axis).ok_or(OpError::Axis { axis: axis as i64, rank: x.rank() })?;
     if found == params.scale().len() {
         Ok(())
     } else {
-        Err(OpError::AxisLength {
-            input: 0,
-            axis,
-            expected: params.scale().len(),
-            found,
-        })
+        Err(OpError::AxisLength { input: 0, axis, expected: params.scale().len(), found })
     }
 }
 
@@ -105,15 +86,10 @@ pub(super) fn keep_params(params: &QuantParams, kept: &KeptAxes) -> QuantParams 
 /// The zero_point of per_channel weights and biases is 0 and left out: as long as the scale, it is bytes that say
 /// nothing. One of a tensor stays, as ONNX Runtime forms integer operators only where it is written.
 pub(super) fn lower_params(op_type: &'static str, params: &QuantParams) -> Vec<LoweredNode> {
-    let shape: Vec<usize> = params
-        .axis()
-        .map_or(vec![], |_| vec![params.zero_point().len()]);
+    let shape: Vec<usize> = params.axis().map_or(vec![], |_| vec![params.zero_point().len()]);
     let scale = Tensor::new(shape.clone(), params.scale().to_vec())
         .expect("as many scales as the shape says");
-    let mut inputs = vec![
-        LoweredInput::Input(0),
-        LoweredInput::Constant("scale", scale),
-    ];
+    let mut inputs = vec![LoweredInput::Input(0), LoweredInput::Constant("scale", scale)];
     let implied = op_type == "DequantizeLinear"
         && params.axis().is_some()
         && params.zero_point().iter().all(|&z| z == 0);
@@ -123,17 +99,9 @@ pub(super) fn lower_params(op_type: &'static str, params: &QuantParams) -> Vec<L
             .expect("as many zero points as the shape says");
         inputs.push(LoweredInput::Constant("zero_point", zero));
     }
-    let attributes = params
-        .axis()
-        .map(|a| ("axis", Attribute::Int(a as i64)))
-        .into_iter()
-        .collect();
-    vec![LoweredNode {
-        op_type,
-        inputs,
-        outputs: vec![LoweredOutput::Output(0)],
-        attributes,
-    }]
+    let attributes =
+        params.axis().map(|a| ("axis", Attribute::Int(a as i64))).into_iter().collect();
+    vec![LoweredNode { op_type, inputs, outputs: vec![LoweredOutput::Output(0)], attributes }]
 }
 
 impl Operator for QuantizeLinear {
@@ -155,10 +123,7 @@ impl Operator for QuantizeLinear {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         check_axis(&self.params, inputs[0])?;
-        Ok(vec![TensorType::new(
-            self.params.dtype(),
-            inputs[0].shape.clone(),
-        )])
+        Ok(vec![TensorType::new(self.params.dtype(), inputs[0].shape.clone())])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
@@ -171,11 +136,7 @@ impl Operator for QuantizeLinear {
             .enumerate()
             .map(|(i, &x)| f64::from(self.params.quantize(channel(i), x as f32)))
             .collect();
-        Ok(vec![Tensor::from_f64(
-            self.params.dtype(),
-            ty.shape,
-            &quantized,
-        )?])
+        Ok(vec![Tensor::from_f64(self.params.dtype(), ty.shape, &quantized)?])
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
@@ -183,9 +144,7 @@ impl Operator for QuantizeLinear {
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
-        Self {
-            params: keep_params(&self.params, kept),
-        }
+        Self { params: keep_params(&self.params, kept) }
     }
 
     fn quant_facts(&self) -> QuantFacts {

@@ -107,11 +107,7 @@ fn bounds(dtype: DataType) -> RangeInclusive<i128> {
 /// Axes as the node gives them; `None` when it gives none.
 fn given_axes(spec: &mut NodeSpec<'_>) -> Result<Option<Vec<i64>>, OpError> {
     let from_input = spec.opset >= if spec.op_type == "ReduceSum" { 13 } else { 18 };
-    let axes = if from_input {
-        spec.integers(1)?
-    } else {
-        spec.attributes.ints("axes")?
-    };
+    let axes = if from_input { spec.integers(1)? } else { spec.attributes.ints("axes")? };
     Ok(axes.filter(|a| !a.is_empty()))
 }
 
@@ -136,11 +132,7 @@ impl Reduce {
         let neighbours = last - first + 1 == self.axes.len() && !shape.contains(&0);
         let product = |s: &[usize]| s.iter().product();
         neighbours.then(|| {
-            [
-                product(&shape[..first]),
-                product(&shape[first..=last]),
-                product(&shape[last + 1..]),
-            ]
+            [product(&shape[..first]), product(&shape[first..=last]), product(&shape[last + 1..])]
         })
     }
 
@@ -149,17 +141,14 @@ impl Reduce {
         let mut y = Vec::with_capacity(outer * inner);
         for block in v.chunks_exact(n * inner) {
             if inner == 1 {
-                let sum = block
-                    .iter()
-                    .fold(self.kind.start(), |y, &x| self.kind.step(y, f64::from(x)));
+                let sum =
+                    block.iter().fold(self.kind.start(), |y, &x| self.kind.step(y, f64::from(x)));
                 y.push(self.kind.end(sum, n) as f32);
                 continue;
             }
             let mut sums = vec![self.kind.start(); inner];
             for row in block.chunks_exact(inner) {
-                sums.iter_mut()
-                    .zip(row)
-                    .for_each(|(y, &x)| *y = self.kind.step(*y, f64::from(x)));
+                sums.iter_mut().zip(row).for_each(|(y, &x)| *y = self.kind.step(*y, f64::from(x)));
             }
             y.extend(sums.iter().map(|&sum| self.kind.end(sum, n) as f32));
         }
@@ -197,39 +186,21 @@ impl Operator for Reduce {
                     found: spec.ty(0)?.shape.clone(),
                 });
             }
-            return Ok(Parsed::first(
-                Self {
-                    kind,
-                    axes: (2..rank).collect(),
-                    keepdims: true,
-                },
-                1,
-            ));
+            return Ok(Parsed::first(Self { kind, axes: (2..rank).collect(), keepdims: true }, 1));
         }
         let given = given_axes(spec)?;
         let keepdims = spec.attributes.flag("keepdims")?.unwrap_or(true);
-        let noop = spec
-            .attributes
-            .flag("noop_with_empty_axes")?
-            .unwrap_or(false);
+        let noop = spec.attributes.flag("noop_with_empty_axes")?.unwrap_or(false);
         let mut axes = match given {
             None if noop => vec![],
             None => (0..rank).collect(),
-            Some(axes) => axes
-                .iter()
-                .map(|&a| super::axis(a, rank))
-                .collect::<Result<Vec<_>, _>>()?,
+            Some(axes) => {
+                axes.iter().map(|&a| super::axis(a, rank)).collect::<Result<Vec<_>, _>>()?
+            }
         };
         axes.sort_unstable();
         axes.dedup();
-        Ok(Parsed::first(
-            Self {
-                kind,
-                axes,
-                keepdims,
-            },
-            1,
-        ))
+        Ok(Parsed::first(Self { kind, axes, keepdims }, 1))
     }
 
     fn op_type(&self) -> &'static str {
@@ -247,18 +218,11 @@ impl Operator for Reduce {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         if let Some(&axis) = self.axes.iter().find(|&&a| a >= x.rank()) {
-            return Err(OpError::Axis {
-                axis: axis as i64,
-                rank: x.rank(),
-            });
+            return Err(OpError::Axis { axis: axis as i64, rank: x.rank() });
         }
         crate::elements(&x.shape)?;
         let length = |(a, &d): (usize, &usize)| {
-            if self.axes.contains(&a) {
-                self.keepdims.then_some(1)
-            } else {
-                Some(d)
-            }
+            if self.axes.contains(&a) { self.keepdims.then_some(1) } else { Some(d) }
         };
         let shape: Vec<usize> = x.shape.iter().enumerate().filter_map(length).collect();
         crate::elements(&shape)?;
@@ -273,34 +237,24 @@ impl Operator for Reduce {
             return Ok(vec![Tensor::new(out.shape, self.runs(v, blocks))?]);
         }
         let strides = super::strides(x.shape());
-        let outer: Vec<usize> = (0..x.shape().len())
-            .filter(|a| !self.axes.contains(a))
-            .collect();
+        let outer: Vec<usize> = (0..x.shape().len()).filter(|a| !self.axes.contains(a)).collect();
         let starts = super::offsets(x.shape(), &strides, &outer);
         let steps = super::offsets(x.shape(), &strides, &self.axes);
         let y = if x.dtype().is_float() {
             let v = x.to_f64()?;
             let all = |s: &usize| {
-                steps
-                    .iter()
-                    .fold(self.kind.start(), |y, t| self.kind.step(y, v[s + t]))
+                steps.iter().fold(self.kind.start(), |y, t| self.kind.step(y, v[s + t]))
             };
-            let y: Vec<f64> = starts
-                .iter()
-                .map(|s| self.kind.end(all(s), steps.len()))
-                .collect();
+            let y: Vec<f64> = starts.iter().map(|s| self.kind.end(all(s), steps.len())).collect();
             Tensor::from_f64(out.dtype, out.shape, &y)?
         } else {
             let (v, limits) = (super::integers(x)?, bounds(x.dtype()));
             let y = starts.iter().map(|s| {
-                self.kind
-                    .integer(&mut steps.iter().map(|t| v[s + t]), steps.len(), &limits)
+                self.kind.integer(&mut steps.iter().map(|t| v[s + t]), steps.len(), &limits)
             });
             let y = y
                 .collect::<Option<Vec<i128>>>()
-                .ok_or(OpError::Unsupported {
-                    feature: "the mean of no integers",
-                })?;
+                .ok_or(OpError::Unsupported { feature: "the mean of no integers" })?;
             super::from_integers(out.dtype, out.shape, &y)?
         };
         Ok(vec![y])
@@ -309,11 +263,9 @@ impl Operator for Reduce {
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let shape = &shapes.inputs[0].shape;
         let targets = self.target(shape.len()).into_iter().enumerate();
-        targets
-            .filter_map(|(a, to)| Some((a, to?)))
-            .fold(Channels::none(), |c, (a, to)| {
-                c.link(Input(0).axis(a), Output(0).axis(to), shape[a])
-            })
+        targets.filter_map(|(a, to)| Some((a, to?))).fold(Channels::none(), |c, (a, to)| {
+            c.link(Input(0).axis(a), Output(0).axis(to), shape[a])
+        })
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -351,10 +303,8 @@ impl Operator for Reduce {
             attributes.insert(0, ("axes", Attribute::Ints(axes)));
             return vec![LoweredNode::simple(self.op_type(), 1, attributes)];
         }
-        let inputs = vec![
-            LoweredInput::Input(0),
-            LoweredInput::Constant("axes", Tensor::vector(axes)),
-        ];
+        let inputs =
+            vec![LoweredInput::Input(0), LoweredInput::Constant("axes", Tensor::vector(axes))];
         vec![LoweredNode {
             op_type: self.op_type(),
             inputs,
@@ -378,16 +328,8 @@ mod tests {
             (ReduceKind::Min, [-1, 1]),
         ];
         for (kind, y) in cases {
-            let op = Reduce {
-                kind,
-                axes: vec![0],
-                keepdims: false,
-            };
-            assert_eq!(
-                op.forward(&[&x]).unwrap(),
-                [Tensor::vector(y.to_vec())],
-                "{kind:?}"
-            );
+            let op = Reduce { kind, axes: vec![0], keepdims: false };
+            assert_eq!(op.forward(&[&x]).unwrap(), [Tensor::vector(y.to_vec())], "{kind:?}");
         }
     }
 
@@ -395,23 +337,11 @@ mod tests {
     fn reduce_links_what_stays_at_its_new_place() {
         let (x, y) = ([1, 8, 4, 5], [1, 8, 5]);
         let [x, y] = [&x[..], &y].map(|s| TensorType::new(DataType::F32, s));
-        let op = Reduce {
-            kind: ReduceKind::Max,
-            axes: vec![2],
-            keepdims: false,
-        };
+        let op = Reduce { kind: ReduceKind::Max, axes: vec![2], keepdims: false };
         assert_eq!(op.infer(&[&x]).unwrap(), std::slice::from_ref(&y));
-        let links = op
-            .channel_links(&Shapes {
-                inputs: vec![&x],
-                outputs: vec![&y],
-            })
-            .links;
+        let links = op.channel_links(&Shapes { inputs: vec![&x], outputs: vec![&y] }).links;
         assert_eq!(
-            links
-                .iter()
-                .map(|l| (l.a.axis, l.b.axis))
-                .collect::<Vec<_>>(),
+            links.iter().map(|l| (l.a.axis, l.b.axis)).collect::<Vec<_>>(),
             [(0, 0), (1, 1), (3, 2)]
         );
     }

@@ -14,11 +14,7 @@ pub struct Reshape {
 }
 
 fn wrong(name: &str, expected: &'static str, found: &[i64]) -> OpError {
-    OpError::Attribute {
-        name: name.to_owned(),
-        expected,
-        found: format!("{found:?}"),
-    }
+    OpError::Attribute { name: name.to_owned(), expected, found: format!("{found:?}") }
 }
 
 /// Fills in what 0 and -1 stand for.
@@ -27,10 +23,7 @@ fn resolve(x: &[usize], given: &[i64], allow_zero: bool) -> Result<Vec<usize>, O
     let mut open = None;
     for (i, &d) in given.iter().enumerate() {
         shape.push(match d {
-            0 if !allow_zero => *x.get(i).ok_or(OpError::Axis {
-                axis: i as i64,
-                rank: x.len(),
-            })?,
+            0 if !allow_zero => *x.get(i).ok_or(OpError::Axis { axis: i as i64, rank: x.len() })?,
             -1 if open.replace(i).is_none() => 1,
             d => usize::try_from(d)
                 .map_err(|_| wrong("shape", "lengths and at most one -1", given))?,
@@ -39,11 +32,7 @@ fn resolve(x: &[usize], given: &[i64], allow_zero: bool) -> Result<Vec<usize>, O
     let Some(open) = open else { return Ok(shape) };
     let (all, rest) = (crate::elements(x)?, crate::elements(&shape)?);
     if rest == 0 || all % rest != 0 {
-        return Err(OpError::ElementCount {
-            shape,
-            expected: rest,
-            found: all,
-        });
+        return Err(OpError::ElementCount { shape, expected: rest, found: all });
     }
     shape[open] = all / rest;
     Ok(shape)
@@ -51,11 +40,7 @@ fn resolve(x: &[usize], given: &[i64], allow_zero: bool) -> Result<Vec<usize>, O
 
 fn flatten(x: &[usize], axis: i64) -> Result<Vec<usize>, OpError> {
     // The axis is a cut between axes: one past the last is allowed.
-    let at = if axis < 0 {
-        super::axis(axis, x.len())?
-    } else {
-        super::axis(axis, x.len() + 1)?
-    };
+    let at = if axis < 0 { super::axis(axis, x.len())? } else { super::axis(axis, x.len() + 1)? };
     Ok(vec![crate::elements(&x[..at])?, crate::elements(&x[at..])?])
 }
 
@@ -67,20 +52,11 @@ fn squeeze(x: &[usize], axes: Option<Vec<i64>>) -> Result<Vec<usize>, OpError> {
     for &a in &axes {
         let axis = super::axis(a, x.len())?;
         if x[axis] != 1 {
-            return Err(OpError::AxisLength {
-                input: 0,
-                axis,
-                expected: 1,
-                found: x[axis],
-            });
+            return Err(OpError::AxisLength { input: 0, axis, expected: 1, found: x[axis] });
         }
         gone[axis] = true;
     }
-    Ok(x.iter()
-        .zip(gone)
-        .filter(|(_, gone)| !gone)
-        .map(|(&d, _)| d)
-        .collect())
+    Ok(x.iter().zip(gone).filter(|(_, gone)| !gone).map(|(&d, _)| d).collect())
 }
 
 fn unsqueeze(x: &[usize], axes: &[i64]) -> Result<Vec<usize>, OpError> {
@@ -94,13 +70,7 @@ fn unsqueeze(x: &[usize], axes: &[i64]) -> Result<Vec<usize>, OpError> {
     let mut old = x.iter().copied();
     Ok(new
         .into_iter()
-        .map(|new| {
-            if new {
-                1
-            } else {
-                old.next().expect("as many old axes as the input has")
-            }
-        })
+        .map(|new| if new { 1 } else { old.next().expect("as many old axes as the input has") })
         .collect())
 }
 
@@ -113,13 +83,7 @@ struct Group {
 /// The finest groups of two shapes with the same number of elements, none for empty tensors.
 fn groups(from: &[usize], to: &[usize]) -> Vec<Group> {
     let long = |shape: &[usize]| {
-        shape
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|&(_, d)| d != 1)
-            .collect::<Vec<_>>()
-            .into_iter()
+        shape.iter().copied().enumerate().filter(|&(_, d)| d != 1).collect::<Vec<_>>().into_iter()
     };
     if from.contains(&0) || to.contains(&0) {
         return vec![];
@@ -127,10 +91,7 @@ fn groups(from: &[usize], to: &[usize]) -> Vec<Group> {
     let (mut from, mut to, mut groups) = (long(from), long(to), vec![]);
     while let (Some(a), Some(b)) = (from.next(), to.next()) {
         let (mut p, mut q) = (a.1, b.1);
-        let mut group = Group {
-            from: vec![a],
-            to: vec![b],
-        };
+        let mut group = Group { from: vec![a], to: vec![b] };
         while p != q {
             let (side, axes, product) = if p < q {
                 (&mut from, &mut group.from, &mut p)
@@ -156,11 +117,8 @@ impl Operator for Reshape {
         let shape = match spec.op_type {
             "Flatten" => flatten(x, spec.attributes.int("axis")?.unwrap_or(1))?,
             "Squeeze" | "Unsqueeze" => {
-                let axes = if spec.opset < 13 {
-                    spec.attributes.ints("axes")?
-                } else {
-                    spec.integers(1)?
-                };
+                let axes =
+                    if spec.opset < 13 { spec.attributes.ints("axes")? } else { spec.integers(1)? };
                 match (spec.op_type, axes) {
                     ("Squeeze", axes) => squeeze(x, axes)?,
                     (_, axes) => {
@@ -171,10 +129,8 @@ impl Operator for Reshape {
             _ => {
                 let allow_zero =
                     spec.opset >= 14 && spec.attributes.flag("allowzero")?.unwrap_or(false);
-                let given = spec.integers(1)?.ok_or(OpError::InputCount {
-                    expected: "2",
-                    found: 1,
-                })?;
+                let given =
+                    spec.integers(1)?.ok_or(OpError::InputCount { expected: "2", found: 1 })?;
                 resolve(x, &given, allow_zero)?
             }
         };
@@ -190,11 +146,7 @@ impl Operator for Reshape {
         let x = inputs[0];
         let (expected, found) = (crate::elements(&self.shape)?, crate::elements(&x.shape)?);
         if expected != found {
-            return Err(OpError::ElementCount {
-                shape: self.shape.clone(),
-                expected,
-                found,
-            });
+            return Err(OpError::ElementCount { shape: self.shape.clone(), expected, found });
         }
         Ok(vec![TensorType::new(x.dtype, self.shape.clone())])
     }
@@ -208,13 +160,7 @@ impl Operator for Reshape {
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        let span = |port, axis, len, block| Span {
-            port,
-            axis,
-            start: 0,
-            len,
-            block,
-        };
+        let span = |port, axis, len, block| Span { port, axis, start: 0, len, block };
         let mut channels = Channels::none();
         for Group { from, to } in groups(&shapes.inputs[0].shape, &self.shape) {
             // Dropping an index of the first of several axes drops a block of the one axis they make up.
@@ -255,16 +201,9 @@ impl Operator for Reshape {
         let empty = opset >= 14 && self.shape.contains(&0);
         vec![LoweredNode {
             op_type: "Reshape",
-            inputs: vec![
-                LoweredInput::Input(0),
-                LoweredInput::Constant("shape", shape),
-            ],
+            inputs: vec![LoweredInput::Input(0), LoweredInput::Constant("shape", shape)],
             outputs: vec![LoweredOutput::Output(0)],
-            attributes: if empty {
-                vec![("allowzero", Attribute::Int(1))]
-            } else {
-                vec![]
-            },
+            attributes: if empty { vec![("allowzero", Attribute::Int(1))] } else { vec![] },
         }]
     }
 }
@@ -292,29 +231,17 @@ mod tests {
     #[test]
     fn reshape_links_blocks_of_split_and_merged_axes() {
         let links = |from: &[usize], to: &[usize]| {
-            let (x, y) = (
-                TensorType::new(DataType::F32, from),
-                TensorType::new(DataType::F32, to),
-            );
+            let (x, y) = (TensorType::new(DataType::F32, from), TensorType::new(DataType::F32, to));
             let links = Reshape { shape: to.to_vec() }
-                .channel_links(&Shapes {
-                    inputs: vec![&x],
-                    outputs: vec![&y],
-                })
+                .channel_links(&Shapes { inputs: vec![&x], outputs: vec![&y] })
                 .links;
             links
                 .iter()
                 .map(|l| (l.a.axis, l.b.axis, l.a.len, l.a.block, l.b.block))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(
-            links(&[1, 64, 10], &[1, 4, 16, 10]),
-            [(1, 1, 4, 16, 1), (2, 3, 10, 1, 1)]
-        );
-        assert_eq!(
-            links(&[1, 4, 16, 10], &[1, 64, 10]),
-            [(1, 1, 4, 1, 16), (3, 2, 10, 1, 1)]
-        );
+        assert_eq!(links(&[1, 64, 10], &[1, 4, 16, 10]), [(1, 1, 4, 16, 1), (2, 3, 10, 1, 1)]);
+        assert_eq!(links(&[1, 4, 16, 10], &[1, 64, 10]), [(1, 1, 4, 1, 16), (3, 2, 10, 1, 1)]);
         assert_eq!(links(&[4, 6], &[6, 4]), []);
         assert_eq!(links(&[3, 1], &[1, 3, 1]), [(0, 1, 3, 1, 1)]);
     }

@@ -111,10 +111,7 @@ fn choose<T: Copy>(
 }
 
 fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> Attribute {
-    let name = table
-        .iter()
-        .find(|(_, v)| v == value)
-        .map_or("", |(n, _)| n);
+    let name = table.iter().find(|(_, v)| v == value).map_or("", |(n, _)| n);
     Attribute::String(name.as_bytes().to_vec())
 }
 
@@ -122,11 +119,8 @@ impl Resize {
     /// For each output row (axis 0) or column (axis 1) of an input of `[H, W]`, its source coordinate in pixels. In f32,
     /// step by step as ONNX Runtime does: which pixel is nearest is decided by the last bit.
     fn coordinates(&self, axis: usize, hw: [usize; 2]) -> Vec<f32> {
-        let (len, out, scale) = (
-            hw[axis] as f32,
-            self.extent.size(hw)[axis],
-            self.extent.scales(hw)[axis],
-        );
+        let (len, out, scale) =
+            (hw[axis] as f32, self.extent.size(hw)[axis], self.extent.scales(hw)[axis]);
         // The ONNX node tests align to the length before it is floored.
         let resized = match self.extent {
             Extent::Scales(_) if (scale * len - out as f32).abs() >= 1e-3 => scale * len,
@@ -183,10 +177,7 @@ impl Resize {
             let first = first as usize;
             [(first, 1.0 - share), ((first + 1).min(last), share)]
         };
-        self.coordinates(axis, hw)
-            .into_iter()
-            .map(between)
-            .collect()
+        self.coordinates(axis, hw).into_iter().map(between).collect()
     }
 
     fn linear(&self, x: &[f64], shape: &[usize]) -> Vec<f64> {
@@ -213,9 +204,7 @@ fn spread<T: Copy>(
     default: [T; 4],
 ) -> Result<[T; 4], OpError> {
     let axes = axes.unwrap_or(&[0, 1, 2, 3]);
-    let unsupported = OpError::Unsupported {
-        feature: "resizing of other than the two last axes",
-    };
+    let unsupported = OpError::Unsupported { feature: "resizing of other than the two last axes" };
     if given.len() != axes.len() {
         return Err(unsupported);
     }
@@ -228,36 +217,24 @@ fn spread<T: Copy>(
 
 /// What height and width become, from whichever parameter the node gives.
 fn extent(spec: &mut NodeSpec<'_>, shape: [usize; 4]) -> Result<Extent, OpError> {
-    let (scales_at, sizes_at) = if spec.op_type == "Upsample" || spec.opset < 11 {
-        (1, usize::MAX)
-    } else {
-        (2, 3)
-    };
-    let given = spec
-        .parameter(scales_at)?
-        .map(Tensor::to_f64)
-        .transpose()?
-        .filter(|s| !s.is_empty());
+    let (scales_at, sizes_at) =
+        if spec.op_type == "Upsample" || spec.opset < 11 { (1, usize::MAX) } else { (2, 3) };
+    let given =
+        spec.parameter(scales_at)?.map(Tensor::to_f64).transpose()?.filter(|s| !s.is_empty());
     let attribute = if spec.opset < 10 {
-        spec.attributes
-            .floats("scales")?
-            .map(|s| s.into_iter().map(f64::from).collect())
+        spec.attributes.floats("scales")?.map(|s| s.into_iter().map(f64::from).collect())
     } else {
         None
     };
     let sizes = spec.integers(sizes_at)?.filter(|s| !s.is_empty());
     let axes = match spec.attributes.ints("axes")? {
         None => None,
-        Some(axes) => Some(
-            axes.iter()
-                .map(|&a| super::axis(a, shape.len()))
-                .collect::<Result<Vec<_>, _>>()?,
-        ),
+        Some(axes) => {
+            Some(axes.iter().map(|&a| super::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?)
+        }
     };
     let policy = spec.attributes.string("keep_aspect_ratio_policy")?;
-    let unsupported = OpError::Unsupported {
-        feature: "resizing of other than the two last axes",
-    };
+    let unsupported = OpError::Unsupported { feature: "resizing of other than the two last axes" };
     if let Some(s) = given.or(attribute) {
         let [n, c, h, w] = spread(&s, axes.as_deref(), [1.0; 4])?;
         if n != 1.0 || c != 1.0 || !(h > 0.0 && w > 0.0 && h.is_finite() && w.is_finite()) {
@@ -265,10 +242,8 @@ fn extent(spec: &mut NodeSpec<'_>, shape: [usize; 4]) -> Result<Extent, OpError>
         }
         return Ok(Extent::Scales([h as f32, w as f32]));
     }
-    let sizes = sizes.ok_or(OpError::InputCount {
-        expected: "scales or sizes",
-        found: spec.inputs.len(),
-    })?;
+    let sizes = sizes
+        .ok_or(OpError::InputCount { expected: "scales or sizes", found: spec.inputs.len() })?;
     let lengths = sizes
         .iter()
         .map(|&d| usize::try_from(d).ok().filter(|&d| d > 0))
@@ -322,29 +297,16 @@ impl Operator for Resize {
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let shape = &spec.ty(0)?.shape;
-        let wrong = || OpError::Rank {
-            input: 0,
-            expected: "4",
-            found: shape.clone(),
-        };
-        let lengths: [usize; 4] = shape
-            .as_slice()
-            .try_into()
-            .ok()
-            .filter(|_| !shape.contains(&0))
-            .ok_or_else(wrong)?;
+        let wrong = || OpError::Rank { input: 0, expected: "4", found: shape.clone() };
+        let lengths: [usize; 4] =
+            shape.as_slice().try_into().ok().filter(|_| !shape.contains(&0)).ok_or_else(wrong)?;
         let extent = extent(spec, lengths)?;
         let a = &mut spec.attributes;
         let legacy = spec.op_type == "Upsample" || spec.opset < 11;
         let mode = a.string("mode")?.unwrap_or_else(|| "nearest".into());
         let nearest = match extent {
             Extent::Scales(scales) if legacy && mode == "nearest" => legacy_nearest(scales)?,
-            _ => choose(
-                "nearest_mode",
-                NEAREST,
-                a.string("nearest_mode")?,
-                "round_prefer_floor",
-            )?,
+            _ => choose("nearest_mode", NEAREST, a.string("nearest_mode")?, "round_prefer_floor")?,
         };
         let coordinate_mode = choose(
             "coordinate_transformation_mode",
@@ -354,27 +316,15 @@ impl Operator for Resize {
         )?;
         let mode = choose(
             "mode",
-            &[
-                ("nearest", ResizeMode::Nearest(nearest)),
-                ("linear", ResizeMode::Linear),
-            ],
+            &[("nearest", ResizeMode::Nearest(nearest)), ("linear", ResizeMode::Linear)],
             Some(mode),
             "nearest",
         )?;
         if a.flag("antialias")?.unwrap_or(false) {
-            return Err(OpError::Unsupported {
-                feature: "antialias of Resize",
-            });
+            return Err(OpError::Unsupported { feature: "antialias of Resize" });
         }
         a.ignore(&["cubic_coeff_a", "exclude_outside", "extrapolation_value"]);
-        Ok(Parsed::first(
-            Self {
-                mode,
-                coordinate_mode,
-                extent,
-            },
-            1,
-        ))
+        Ok(Parsed::first(Self { mode, coordinate_mode, extent }, 1))
     }
 
     fn op_type(&self) -> &'static str {
@@ -385,17 +335,11 @@ impl Operator for Resize {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         if x.rank() != 4 || x.shape.contains(&0) {
-            return Err(OpError::Rank {
-                input: 0,
-                expected: "4",
-                found: x.shape.clone(),
-            });
+            return Err(OpError::Rank { input: 0, expected: "4", found: x.shape.clone() });
         }
         if let Extent::Sizes([n, c, ..]) = self.extent
-            && let Some(axis) = [n, c]
-                .iter()
-                .zip(&x.shape)
-                .position(|(expected, found)| expected != found)
+            && let Some(axis) =
+                [n, c].iter().zip(&x.shape).position(|(expected, found)| expected != found)
         {
             return Err(OpError::AxisLength {
                 input: 0,
@@ -421,15 +365,12 @@ impl Operator for Resize {
                 &self.linear(&inputs[0].to_f64()?, &ty.shape),
             )?,
             ResizeMode::Nearest(mode) => {
-                let (ys, xs) = (
-                    self.nearest_map(0, [h, w], mode),
-                    self.nearest_map(1, [h, w], mode),
-                );
+                let (ys, xs) =
+                    (self.nearest_map(0, [h, w], mode), self.nearest_map(1, [h, w], mode));
                 let planes = 0..ty.shape[0] * ty.shape[1];
                 let (ys, xs) = (&ys, &xs);
                 let picks = planes.flat_map(|p| {
-                    ys.iter()
-                        .flat_map(move |&r| xs.iter().map(move |&c| (p * h + r) * w + c))
+                    ys.iter().flat_map(move |&r| xs.iter().map(move |&c| (p * h + r) * w + c))
                 });
                 Tensor::from_data(out.shape, inputs[0].data().gather(picks))?
             }
@@ -438,11 +379,7 @@ impl Operator for Resize {
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
-        Channels::none().link(
-            Input(0).axis(1),
-            Output(0).axis(1),
-            shapes.inputs[0].shape[1],
-        )
+        Channels::none().link(Input(0).axis(1), Output(0).axis(1), shapes.inputs[0].shape[1])
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, kept: &KeptAxes) -> Self {
@@ -450,10 +387,7 @@ impl Operator for Resize {
             Extent::Sizes([n, c, h, w]) => Extent::Sizes([n, kept.len(Output(0), 1, c), h, w]),
             other => other,
         };
-        Self {
-            extent,
-            ..self.clone()
-        }
+        Self { extent, ..self.clone() }
     }
 
     fn quant_facts(&self) -> QuantFacts {
@@ -470,26 +404,19 @@ impl Operator for Resize {
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         let sizes = |v: &[usize]| {
-            LoweredInput::Constant(
-                "sizes",
-                Tensor::vector(v.iter().map(|&d| d as i64).collect()),
-            )
+            LoweredInput::Constant("sizes", Tensor::vector(v.iter().map(|&d| d as i64).collect()))
         };
         let text = |v: &str| Attribute::String(v.as_bytes().to_vec());
-        let mut attributes = vec![(
-            "coordinate_transformation_mode",
-            name_of(COORDINATES, &self.coordinate_mode),
-        )];
+        let mut attributes =
+            vec![("coordinate_transformation_mode", name_of(COORDINATES, &self.coordinate_mode))];
         let mut by_ratio = |policy| {
             attributes.push(("axes", Attribute::Ints(vec![2, 3])));
             attributes.push(("keep_aspect_ratio_policy", text(policy)));
         };
         let mut inputs = vec![LoweredInput::Input(0), LoweredInput::Absent];
         match &self.extent {
-            Extent::Scales([h, w]) => inputs.push(LoweredInput::Constant(
-                "scales",
-                Tensor::vector(vec![1.0, 1.0, *h, *w]),
-            )),
+            Extent::Scales([h, w]) => inputs
+                .push(LoweredInput::Constant("scales", Tensor::vector(vec![1.0, 1.0, *h, *w]))),
             Extent::Sizes(all) => inputs.extend([LoweredInput::Absent, sizes(all)]),
             Extent::NotLarger(bound) => {
                 by_ratio("not_larger");
@@ -528,38 +455,24 @@ mod tests {
         attributes: &[(&str, &str)],
     ) -> Result<Resize, OpError> {
         let ty = TensorType::new(DataType::F32, [1, 3, h, w]);
-        let types: Vec<Option<TensorType>> = parameters
-            .iter()
-            .map(|p| p.as_ref().map(Tensor::ty))
-            .collect();
+        let types: Vec<Option<TensorType>> =
+            parameters.iter().map(|p| p.as_ref().map(Tensor::ty)).collect();
         let given = parameters.iter().zip(&types).map(|(p, ty)| {
-            p.is_some().then_some(InputSpec {
-                ty: ty.as_ref(),
-                constant: p.as_ref(),
-            })
+            p.is_some().then_some(InputSpec { ty: ty.as_ref(), constant: p.as_ref() })
         });
-        let inputs = std::iter::once(Some(InputSpec {
-            ty: Some(&ty),
-            constant: None,
-        }))
-        .chain(given)
-        .collect();
+        let inputs = std::iter::once(Some(InputSpec { ty: Some(&ty), constant: None }))
+            .chain(given)
+            .collect();
         let attributes = Attributes::new(
             attributes
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), Attribute::String(v.as_bytes().to_vec()))),
         );
-        Resize::parse(&mut NodeSpec {
-            op_type: "Resize",
-            opset,
-            inputs,
-            outputs: 1,
-            attributes,
-        })
-        .map(|parsed| match parsed.op {
-            crate::Op::Resize(op) => op,
-            other => panic!("{other:?}"),
-        })
+        Resize::parse(&mut NodeSpec { op_type: "Resize", opset, inputs, outputs: 1, attributes })
+            .map(|parsed| match parsed.op {
+                crate::Op::Resize(op) => op,
+                other => panic!("{other:?}"),
+            })
     }
 
     #[test]
@@ -570,11 +483,7 @@ mod tests {
         {
             let scales = Tensor::vector(vec![1.0, 1.0, scale, 1.0]);
             let op = resize(17, [length, 4], &[None, Some(scales)], &[]).unwrap();
-            assert_eq!(
-                op.extent.size([length, 4]),
-                [expected, 4],
-                "{length} times {scale}"
-            );
+            assert_eq!(op.extent.size([length, 4]), [expected, 4], "{length} times {scale}");
         }
     }
 
@@ -582,55 +491,31 @@ mod tests {
     fn resize_by_sizes_is_written_as_sizes() {
         for n in 1..160 {
             let sizes = vec![1, 3, 2 * n as i64 - 1, n as i64 + 1];
-            let op = resize(
-                13,
-                [n, n],
-                &[None, None, Some(Tensor::vector(sizes.clone()))],
-                &[],
-            )
-            .unwrap();
+            let op = resize(13, [n, n], &[None, None, Some(Tensor::vector(sizes.clone()))], &[])
+                .unwrap();
             let ty = TensorType::new(DataType::F32, [1, 3, n, n]);
             assert_eq!(op.infer(&[&ty]).unwrap()[0].shape, [1, 3, 2 * n - 1, n + 1]);
             let written = op.lower(13, 1, 1).remove(0).inputs.remove(3);
-            assert_eq!(
-                written,
-                LoweredInput::Constant("sizes", Tensor::vector(sizes))
-            );
+            assert_eq!(written, LoweredInput::Constant("sizes", Tensor::vector(sizes)));
         }
     }
 
     #[test]
     fn resize_by_sizes_follows_its_channels() {
-        let op = resize(
-            13,
-            [4, 4],
-            &[None, None, Some(Tensor::vector(vec![1i64, 3, 7, 7]))],
-            &[],
-        )
-        .unwrap();
+        let op = resize(13, [4, 4], &[None, None, Some(Tensor::vector(vec![1i64, 3, 7, 7]))], &[])
+            .unwrap();
         let kept = KeptAxes([((Output(0), 1), vec![0, 2])].into());
-        let kept = op.keep(
-            &Shapes {
-                inputs: vec![],
-                outputs: vec![],
-            },
-            &kept,
-        );
+        let kept = op.keep(&Shapes { inputs: vec![], outputs: vec![] }, &kept);
         assert_eq!(kept.extent, Extent::Sizes([1, 2, 7, 7]));
-        assert!(
-            kept.infer(&[&TensorType::new(DataType::F32, [1, 3, 4, 4])])
-                .is_err()
-        );
+        assert!(kept.infer(&[&TensorType::new(DataType::F32, [1, 3, 4, 4])]).is_err());
     }
 
     #[test]
     fn resize_within_proportions_rounds_the_common_scale() {
         let policy = |policy| {
             let ty = TensorType::new(DataType::F32, [1, 3, 10, 20]);
-            let (axes, policy) = (
-                Attribute::Ints(vec![-2, -1]),
-                Attribute::String(Vec::from(policy)),
-            );
+            let (axes, policy) =
+                (Attribute::Ints(vec![-2, -1]), Attribute::String(Vec::from(policy)));
             let attributes = Attributes::new([
                 ("axes".to_owned(), axes),
                 ("keep_aspect_ratio_policy".to_owned(), policy),
@@ -638,16 +523,10 @@ mod tests {
             let sizes = Tensor::vector(vec![7i64, 16]);
             let sizes_ty = sizes.ty();
             let inputs = vec![
-                Some(InputSpec {
-                    ty: Some(&ty),
-                    constant: None,
-                }),
+                Some(InputSpec { ty: Some(&ty), constant: None }),
                 None,
                 None,
-                Some(InputSpec {
-                    ty: Some(&sizes_ty),
-                    constant: Some(&sizes),
-                }),
+                Some(InputSpec { ty: Some(&sizes_ty), constant: Some(&sizes) }),
             ];
             let parsed = Resize::parse(&mut NodeSpec {
                 op_type: "Resize",
@@ -660,11 +539,7 @@ mod tests {
             parsed.op.infer(&[&ty]).unwrap()[0].shape[2..].to_vec()
         };
         assert_eq!(
-            (
-                policy("not_larger"),
-                policy("not_smaller"),
-                policy("stretch")
-            ),
+            (policy("not_larger"), policy("not_smaller"), policy("stretch")),
             (vec![7, 14], vec![8, 16], vec![7, 16])
         );
     }
@@ -673,9 +548,7 @@ mod tests {
     fn resize_of_opset_10_goes_up_where_it_shrinks() {
         let nearest = |scale: f32| {
             let scales = Tensor::vector(vec![1.0, 1.0, scale, scale]);
-            resize(10, [4, 4], &[Some(scales)], &[("mode", "nearest")])
-                .unwrap()
-                .mode
+            resize(10, [4, 4], &[Some(scales)], &[("mode", "nearest")]).unwrap().mode
         };
         assert_eq!(nearest(0.6), ResizeMode::Nearest(NearestMode::Ceil));
         assert_eq!(nearest(2.0), ResizeMode::Nearest(NearestMode::Floor));

@@ -17,9 +17,7 @@ impl Operator for ScatterNd {
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         match spec.attributes.string("reduction")?.as_deref() {
             None | Some("none") => Ok(Parsed::first(Self, 3)),
-            Some(_) => Err(OpError::Unsupported {
-                feature: "a reduction of ScatterND",
-            }),
+            Some(_) => Err(OpError::Unsupported { feature: "a reduction of ScatterND" }),
         }
     }
 
@@ -32,17 +30,11 @@ impl Operator for ScatterNd {
         let (x, i, updates) = (inputs[0], inputs[1], inputs[2]);
         let width = check_tuples(x, i, 0)?;
         if updates.dtype != x.dtype {
-            return Err(OpError::DType {
-                expected: x.dtype,
-                found: updates.dtype,
-            });
+            return Err(OpError::DType { expected: x.dtype, found: updates.dtype });
         }
         let shape = [&i.shape[..i.rank() - 1], &x.shape[width..]].concat();
         if updates.shape != shape {
-            return Err(OpError::Broadcast {
-                a: shape,
-                b: updates.shape.clone(),
-            });
+            return Err(OpError::Broadcast { a: shape, b: updates.shape.clone() });
         }
         crate::elements(&x.shape)?;
         Ok(vec![x.clone()])
@@ -55,9 +47,7 @@ impl Operator for ScatterNd {
         let (offsets, inner) = slices(inputs[1], x.shape(), 0)?;
         // Both sources end to end, so that one gather serves every element type.
         let flat = |t: &Tensor| t.reshaped([t.len()]);
-        let both = super::Concat { axis: 0 }
-            .forward(&[&flat(x)?, &flat(updates)?])?
-            .remove(0);
+        let both = super::Concat { axis: 0 }.forward(&[&flat(x)?, &flat(updates)?])?.remove(0);
         let mut source: Vec<usize> = (0..x.len()).collect();
         for (n, offset) in offsets.into_iter().enumerate() {
             (0..inner).for_each(|i| source[offset + i] = x.len() + n * inner + i);

@@ -26,37 +26,25 @@ impl Operator for Select {
         super::expect_inputs(inputs, 3..=3, "3")?;
         for (i, expected) in [(0, DataType::Bool), (2, inputs[1].dtype)] {
             if inputs[i].dtype != expected {
-                return Err(OpError::DType {
-                    expected,
-                    found: inputs[i].dtype,
-                });
+                return Err(OpError::DType { expected, found: inputs[i].dtype });
             }
         }
-        let shape = broadcast(
-            &broadcast(&inputs[0].shape, &inputs[1].shape)?,
-            &inputs[2].shape,
-        )?;
+        let shape = broadcast(&broadcast(&inputs[0].shape, &inputs[1].shape)?, &inputs[2].shape)?;
         crate::elements(&shape)?;
         Ok(vec![TensorType::new(inputs[1].dtype, shape)])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
-        let shape = self
-            .infer(&types.iter().collect::<Vec<_>>())?
-            .remove(0)
-            .shape;
+        let shape = self.infer(&types.iter().collect::<Vec<_>>())?.remove(0).shape;
         let condition = inputs[0].as_slice::<bool>()?;
         // Both sources end to end, so that one gather serves every element type.
         let flat = |t: &Tensor| t.reshaped([t.len()]);
-        let both = super::Concat { axis: 0 }
-            .forward(&[&flat(inputs[1])?, &flat(inputs[2])?])?
-            .remove(0);
+        let both =
+            super::Concat { axis: 0 }.forward(&[&flat(inputs[1])?, &flat(inputs[2])?])?.remove(0);
         let [c, x, y] = [0, 1, 2].map(|i| broadcast_indices(inputs[i].shape(), &shape));
         let second = inputs[1].len();
-        Ok(vec![gathered(&both, shape, |i| {
-            if condition[c[i]] { x[i] } else { second + y[i] }
-        })?])
+        Ok(vec![gathered(&both, shape, |i| if condition[c[i]] { x[i] } else { second + y[i] })?])
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {

@@ -35,16 +35,10 @@ impl SliceRange {
         let (dim, step_by) = (dim as i128, i128::from(step));
         let wrapped = |v: i64| i128::from(v) + if v < 0 { dim } else { 0 };
         let (low, high) = if step > 0 { (0, dim) } else { (-1, dim - 1) };
-        let start = wrapped(start)
-            .max(if step > 0 { 0 } else { low.max(0) })
-            .min(high);
+        let start = wrapped(start).max(if step > 0 { 0 } else { low.max(0) }).min(high);
         let end = wrapped(end).max(low).min(high);
         let reach = if step > 0 { end - start } else { start - end };
-        let len = if reach <= 0 {
-            0
-        } else {
-            (reach - 1) / step_by.abs() + 1
-        };
+        let len = if reach <= 0 { 0 } else { (reach - 1) / step_by.abs() + 1 };
         let start = if len == 0 { 0 } else { start };
         Self {
             axis,
@@ -89,26 +83,13 @@ type Lists = (Vec<i64>, Vec<i64>, Option<Vec<i64>>, Option<Vec<i64>>);
 fn lists(spec: &mut NodeSpec<'_>) -> Result<Lists, OpError> {
     if spec.opset < 10 {
         let a = &mut spec.attributes;
-        let starts = a
-            .ints("starts")?
-            .ok_or(OpError::MissingAttribute { name: "starts" })?;
-        let ends = a
-            .ints("ends")?
-            .ok_or(OpError::MissingAttribute { name: "ends" })?;
+        let starts = a.ints("starts")?.ok_or(OpError::MissingAttribute { name: "starts" })?;
+        let ends = a.ints("ends")?.ok_or(OpError::MissingAttribute { name: "ends" })?;
         return Ok((starts, ends, a.ints("axes")?, None));
     }
-    let required = |i| {
-        spec.integers(i)?.ok_or(OpError::InputCount {
-            expected: "3 to 5",
-            found: i,
-        })
-    };
-    Ok((
-        required(1)?,
-        required(2)?,
-        spec.integers(3)?,
-        spec.integers(4)?,
-    ))
+    let required =
+        |i| spec.integers(i)?.ok_or(OpError::InputCount { expected: "3 to 5", found: i });
+    Ok((required(1)?, required(2)?, spec.integers(3)?, spec.integers(4)?))
 }
 
 impl Operator for Slice {
@@ -138,13 +119,7 @@ impl Operator for Slice {
             if ranges.iter().any(|r| r.axis == axis) {
                 return Err(wrong("axes", "distinct axes", &axes));
             }
-            ranges.push(SliceRange::new(
-                axis,
-                x.shape[axis],
-                starts[i],
-                ends[i],
-                steps[i],
-            ));
+            ranges.push(SliceRange::new(axis, x.shape[axis], starts[i], ends[i], steps[i]));
         }
         Ok(Parsed::first(Self { ranges }, 1))
     }
@@ -164,11 +139,7 @@ impl Operator for Slice {
             if let Some(last) = r.last()
                 && let Some(index) = [r.start as i128, last].into_iter().find(|&i| outside(i))
             {
-                return Err(OpError::Index {
-                    axis: r.axis,
-                    index: index as i64,
-                    length,
-                });
+                return Err(OpError::Index { axis: r.axis, index: index as i64, length });
             }
             out.shape[r.axis] = r.len;
         }
@@ -218,9 +189,7 @@ impl Operator for Slice {
             }
             _ => *r,
         };
-        Self {
-            ranges: self.ranges.iter().map(moved).collect(),
-        }
+        Self { ranges: self.ranges.iter().map(moved).collect() }
     }
 
     fn quant_facts(&self) -> QuantFacts {
@@ -233,10 +202,7 @@ impl Operator for Slice {
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         let list = |name, value: fn(&SliceRange) -> i64| {
-            LoweredInput::Constant(
-                name,
-                Tensor::vector(self.ranges.iter().map(value).collect()),
-            )
+            LoweredInput::Constant(name, Tensor::vector(self.ranges.iter().map(value).collect()))
         };
         let inputs = vec![
             LoweredInput::Input(0),
@@ -273,59 +239,23 @@ mod tests {
         ];
         for (dim, (start, end, step), expected) in cases {
             let r = SliceRange::new(0, dim, start, end, step);
-            assert_eq!(
-                (r.start, r.len, r.step),
-                expected,
-                "{dim} {start}:{end}:{step}"
-            );
+            assert_eq!((r.start, r.len, r.step), expected, "{dim} {start}:{end}:{step}");
             let again = SliceRange::new(0, dim, r.start as i64, r.end(), r.step);
-            assert_eq!(
-                again, r,
-                "{dim} {start}:{end}:{step} written and read again"
-            );
+            assert_eq!(again, r, "{dim} {start}:{end}:{step} written and read again");
         }
     }
 
     #[test]
     fn slice_keep_moves_the_range() {
-        let op = Slice {
-            ranges: vec![SliceRange {
-                axis: 1,
-                start: 1,
-                len: 3,
-                step: 1,
-            }],
-        };
+        let op = Slice { ranges: vec![SliceRange { axis: 1, start: 1, len: 3, step: 1 }] };
         let kept = KeptAxes([((Input(0), 1), vec![1, 3, 4])].into());
         assert_eq!(
-            op.keep(
-                &Shapes {
-                    inputs: vec![],
-                    outputs: vec![]
-                },
-                &kept
-            )
-            .ranges[0],
-            SliceRange {
-                axis: 1,
-                start: 0,
-                len: 2,
-                step: 1
-            }
+            op.keep(&Shapes { inputs: vec![], outputs: vec![] }, &kept).ranges[0],
+            SliceRange { axis: 1, start: 0, len: 2, step: 1 }
         );
         let x = Tensor::new([2, 3], vec![1u8, 2, 3, 4, 5, 6]).unwrap();
-        let back = Slice {
-            ranges: vec![SliceRange {
-                axis: 1,
-                start: 2,
-                len: 2,
-                step: -2,
-            }],
-        };
-        assert_eq!(
-            back.forward(&[&x]).unwrap()[0].as_slice::<u8>().unwrap(),
-            [3, 1, 6, 4]
-        );
+        let back = Slice { ranges: vec![SliceRange { axis: 1, start: 2, len: 2, step: -2 }] };
+        assert_eq!(back.forward(&[&x]).unwrap()[0].as_slice::<u8>().unwrap(), [3, 1, 6, 4]);
         assert!(op.infer(&[&x.ty()]).is_err());
     }
 }

@@ -37,11 +37,7 @@ impl Operator for Softmax {
         let axis = super::axis(spec.attributes.int("axis")?.unwrap_or(default), x.rank())?;
         let joined =
             spec.opset < 13 && x.elements() > 0 && x.shape[axis + 1..].iter().any(|&d| d != 1);
-        let coerced = if joined {
-            x.shape[axis..].to_vec()
-        } else {
-            vec![]
-        };
+        let coerced = if joined { x.shape[axis..].to_vec() } else { vec![] };
         Ok(Parsed::first(Self { axis, coerced }, 1))
     }
 
@@ -53,10 +49,7 @@ impl Operator for Softmax {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         super::axis(self.axis as i64, x.rank())?;
-        if !matches!(
-            x.dtype,
-            DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16
-        ) {
+        if !matches!(x.dtype, DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16) {
             return Err(OpError::UnsupportedDType { found: x.dtype });
         }
         if !self.coerced.is_empty() && x.rank() - self.axis != self.coerced.len() {
@@ -68,12 +61,7 @@ impl Operator for Softmax {
         }
         for (i, (&expected, &found)) in self.coerced.iter().zip(&x.shape[self.axis..]).enumerate() {
             if expected != found {
-                return Err(OpError::AxisLength {
-                    input: 0,
-                    axis: self.axis + i,
-                    expected,
-                    found,
-                });
+                return Err(OpError::AxisLength { input: 0, axis: self.axis + i, expected, found });
             }
         }
         crate::elements(&x.shape)?;
@@ -102,9 +90,7 @@ impl Operator for Softmax {
         let free = |a: usize| a < self.axis || (a > self.axis && self.coerced.is_empty());
         (0..shape.len())
             .filter(|&a| free(a))
-            .fold(Channels::none(), |c, a| {
-                c.link(Input(0).axis(a), Output(0).axis(a), shape[a])
-            })
+            .fold(Channels::none(), |c, a| c.link(Input(0).axis(a), Output(0).axis(a), shape[a]))
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -141,24 +127,14 @@ impl Operator for Softmax {
             attributes,
         };
         vec![
-            node(
-                "Reshape",
-                vec![LoweredInput::Input(0), joined],
-                LoweredOutput::Temp(0),
-                vec![],
-            ),
+            node("Reshape", vec![LoweredInput::Input(0), joined], LoweredOutput::Temp(0), vec![]),
             node(
                 "Softmax",
                 vec![LoweredInput::Temp(0)],
                 LoweredOutput::Temp(1),
                 vec![("axis", Attribute::Int(-1))],
             ),
-            node(
-                "Reshape",
-                vec![LoweredInput::Temp(1), apart],
-                LoweredOutput::Output(0),
-                vec![],
-            ),
+            node("Reshape", vec![LoweredInput::Temp(1), apart], LoweredOutput::Output(0), vec![]),
         ]
     }
 }
@@ -172,10 +148,7 @@ mod tests {
     fn softmax_before_opset_13_sums_over_all_later_axes() {
         let ty = TensorType::new(DataType::F64, [1, 2, 2]);
         let parse = |opset| {
-            let inputs = vec![Some(InputSpec {
-                ty: Some(&ty),
-                constant: None,
-            })];
+            let inputs = vec![Some(InputSpec { ty: Some(&ty), constant: None })];
             let attributes = Attributes::new([("axis".to_owned(), Attribute::Int(1))]);
             Softmax::parse(&mut NodeSpec {
                 op_type: "Softmax",
@@ -203,13 +176,7 @@ mod tests {
     #[test]
     fn softmax_middle_axis_normalises_columns() {
         let x = Tensor::new([1, 2, 2], vec![0.0f64, 0.0, 0.0, f64::NEG_INFINITY]).unwrap();
-        let y = Softmax {
-            axis: 1,
-            coerced: vec![],
-        }
-        .forward(&[&x])
-        .unwrap()
-        .remove(0);
+        let y = Softmax { axis: 1, coerced: vec![] }.forward(&[&x]).unwrap().remove(0);
         assert_eq!(y.as_slice::<f64>().unwrap(), [0.5, 1.0, 0.5, 0.0]);
     }
 }

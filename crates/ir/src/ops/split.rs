@@ -23,19 +23,13 @@ fn default_sizes(
     num_outputs: bool,
 ) -> Result<Vec<usize>, OpError> {
     let chunk = len.div_ceil(count.max(1));
-    let wrong = OpError::AxisLength {
-        input: 0,
-        axis,
-        expected: chunk.saturating_mul(count),
-        found: len,
-    };
+    let wrong =
+        OpError::AxisLength { input: 0, axis, expected: chunk.saturating_mul(count), found: len };
     if count == 0 || (!num_outputs && chunk * count != len) {
         return Err(wrong);
     }
-    let last = chunk
-        .checked_mul(count - 1)
-        .and_then(|before| len.checked_sub(before))
-        .ok_or(wrong)?;
+    let last =
+        chunk.checked_mul(count - 1).and_then(|before| len.checked_sub(before)).ok_or(wrong)?;
     let mut sizes = vec![chunk; count];
     sizes[count - 1] = last;
     Ok(sizes)
@@ -47,16 +41,10 @@ impl Operator for Split {
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let x = spec.ty(0)?;
         let axis = super::axis(spec.attributes.int("axis")?.unwrap_or(0), x.rank())?;
-        let given = if spec.opset < 13 {
-            spec.attributes.ints("split")?
-        } else {
-            spec.integers(1)?
-        };
-        let num_outputs = if spec.opset < 18 {
-            None
-        } else {
-            spec.attributes.int("num_outputs")?
-        };
+        let given =
+            if spec.opset < 13 { spec.attributes.ints("split")? } else { spec.integers(1)? };
+        let num_outputs =
+            if spec.opset < 18 { None } else { spec.attributes.int("num_outputs")? };
         if let (Some(n), true) = (num_outputs, given.is_some()) {
             return Err(OpError::Attribute {
                 name: "num_outputs".into(),
@@ -85,10 +73,7 @@ impl Operator for Split {
             (None, n) => default_sizes(axis, x.shape[axis], spec.outputs, n.is_some())?,
         };
         if sizes.len() != spec.outputs {
-            return Err(OpError::OutputCount {
-                expected: sizes.len(),
-                found: spec.outputs,
-            });
+            return Err(OpError::OutputCount { expected: sizes.len(), found: spec.outputs });
         }
         Ok(Parsed::first(Self { axis, sizes }, 1))
     }
@@ -154,10 +139,7 @@ impl Operator for Split {
             .enumerate()
             .map(|(i, &size)| kept.len(Output(i), self.axis, size))
             .collect();
-        Self {
-            axis: self.axis,
-            sizes,
-        }
+        Self { axis: self.axis, sizes }
     }
 
     fn quant_facts(&self) -> QuantFacts {
@@ -172,10 +154,7 @@ impl Operator for Split {
         let sizes = Tensor::vector(self.sizes.iter().map(|&s| s as i64).collect());
         vec![LoweredNode {
             op_type: "Split",
-            inputs: vec![
-                LoweredInput::Input(0),
-                LoweredInput::Constant("split", sizes),
-            ],
+            inputs: vec![LoweredInput::Input(0), LoweredInput::Constant("split", sizes)],
             outputs: (0..outputs).map(LoweredOutput::Output).collect(),
             attributes: vec![("axis", Attribute::Int(self.axis as i64))],
         }]
@@ -195,19 +174,13 @@ mod tests {
         let spec = NodeSpec {
             op_type: "Split",
             opset: 18,
-            inputs: vec![Some(InputSpec {
-                ty: Some(&ty),
-                constant: None,
-            })],
+            inputs: vec![Some(InputSpec { ty: Some(&ty), constant: None })],
             outputs: 3,
             attributes: Attributes::new(attributes),
         };
         assert_eq!(
             Op::parse(spec).unwrap().unwrap().op,
-            Op::Split(Split {
-                axis: 1,
-                sizes: vec![3, 3, 1]
-            })
+            Op::Split(Split { axis: 1, sizes: vec![3, 3, 1] })
         );
         assert!(default_sizes(0, 5, 4, true).is_err());
         assert!(default_sizes(0, 7, 3, false).is_err());
@@ -215,25 +188,12 @@ mod tests {
 
     #[test]
     fn split_keep_follows_each_output() {
-        let op = Split {
-            axis: 1,
-            sizes: vec![1, 2],
-        };
+        let op = Split { axis: 1, sizes: vec![1, 2] };
         let x = Tensor::new([2, 3], vec![1u8, 2, 3, 4, 5, 6]).unwrap();
         let y = op.forward(&[&x]).unwrap();
         assert_eq!(y[0].as_slice::<u8>().unwrap(), [1, 4]);
         assert_eq!(y[1].as_slice::<u8>().unwrap(), [2, 3, 5, 6]);
         let kept = KeptAxes([((Output(1), 1), vec![1])].into());
-        assert_eq!(
-            op.keep(
-                &Shapes {
-                    inputs: vec![],
-                    outputs: vec![]
-                },
-                &kept
-            )
-            .sizes,
-            [1, 1]
-        );
+        assert_eq!(op.keep(&Shapes { inputs: vec![], outputs: vec![] }, &kept).sizes, [1, 1]);
     }
 }

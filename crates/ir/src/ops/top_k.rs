@@ -29,12 +29,7 @@ impl TopK {
         let mut order: Vec<usize> = (0..v.len()).collect();
         let ranking = |&i: &usize, &j: &usize| {
             let rising = compare(&v[i], &v[j]);
-            (if self.largest {
-                rising.reverse()
-            } else {
-                rising
-            })
-            .then(i.cmp(&j))
+            (if self.largest { rising.reverse() } else { rising }).then(i.cmp(&j))
         };
         if self.k < order.len() && self.k > 0 {
             order.select_nth_unstable_by(self.k - 1, ranking);
@@ -90,25 +85,16 @@ impl Operator for TopK {
         }
         let mut shape = x.shape.clone();
         shape[self.axis] = self.k;
-        Ok(vec![
-            TensorType::new(x.dtype, shape.clone()),
-            TensorType::new(DataType::I64, shape),
-        ])
+        Ok(vec![TensorType::new(x.dtype, shape.clone()), TensorType::new(DataType::I64, shape)])
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         super::expect_inputs(inputs, 1..=1, "1")?;
         let x = inputs[0];
         let shape = self.infer(&[&x.ty()])?.remove(0).shape;
-        let (len, inner) = (
-            x.shape()[self.axis],
-            x.shape()[self.axis + 1..].iter().product::<usize>(),
-        );
-        let rows = shape
-            .iter()
-            .product::<usize>()
-            .checked_div(self.k)
-            .unwrap_or(0);
+        let (len, inner) =
+            (x.shape()[self.axis], x.shape()[self.axis + 1..].iter().product::<usize>());
+        let rows = shape.iter().product::<usize>().checked_div(self.k).unwrap_or(0);
         let row = |r: usize| (0..len).map(move |i| (r / inner * len + i) * inner + r % inner);
         let (mut picks, mut indices) = (vec![0; rows * self.k], vec![0i64; rows * self.k]);
         let (mut floats, mut integers) = (vec![], vec![]);
@@ -118,10 +104,8 @@ impl Operator for TopK {
             integers = super::integers(x)?;
         }
         // NaN of either sign sorts last among rising numbers; -0 equals 0.
-        let compare = |a: &f64, b: &f64| {
-            a.partial_cmp(b)
-                .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-        };
+        let compare =
+            |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
         for r in 0..rows {
             let first = if x.dtype().is_float() {
                 self.first(&row(r).map(|i| floats[i]).collect::<Vec<_>>(), compare)
@@ -184,12 +168,7 @@ mod tests {
     #[test]
     fn top_k_of_equal_elements_takes_the_first_and_integers_are_exact() {
         let big = (1i64 << 60) + 1;
-        let op = TopK {
-            k: 2,
-            axis: 0,
-            largest: true,
-            sorted: true,
-        };
+        let op = TopK { k: 2, axis: 0, largest: true, sorted: true };
         let x = Tensor::new([3, 2], vec![big - 1, 7, big, 7, 0, 7]).unwrap();
         let y = op.forward(&[&x]).unwrap();
         assert_eq!(y[0].as_slice::<i64>().unwrap(), [big, 7, big - 1, 7]);

@@ -18,10 +18,7 @@ impl Operator for Transpose {
 
     fn parse(spec: &mut NodeSpec<'_>) -> Result<Parsed, OpError> {
         let rank = spec.ty(0)?.rank();
-        let perm = spec
-            .attributes
-            .usizes("perm")?
-            .unwrap_or_else(|| (0..rank).rev().collect());
+        let perm = spec.attributes.usizes("perm")?.unwrap_or_else(|| (0..rank).rev().collect());
         let mut sorted = perm.clone();
         sorted.sort_unstable();
         if !sorted.iter().copied().eq(0..rank) {
@@ -52,10 +49,7 @@ impl Operator for Transpose {
             .perm
             .iter()
             .map(|&p| {
-                x.shape.get(p).copied().ok_or(OpError::Axis {
-                    axis: p as i64,
-                    rank: x.rank(),
-                })
+                x.shape.get(p).copied().ok_or(OpError::Axis { axis: p as i64, rank: x.rank() })
             })
             .collect::<Result<Vec<_>, _>>()?;
         crate::elements(&shape)?;
@@ -68,23 +62,16 @@ impl Operator for Transpose {
         let shape = self.infer(&[&x.ty()])?.remove(0).shape;
         let (from, to) = (super::strides(x.shape()), super::strides(&shape));
         let source = |i: usize| {
-            self.perm
-                .iter()
-                .enumerate()
-                .map(|(a, &p)| i / to[a] % shape[a] * from[p])
-                .sum()
+            self.perm.iter().enumerate().map(|(a, &p)| i / to[a] % shape[a] * from[p]).sum()
         };
         Ok(vec![super::slice::gathered(x, shape.clone(), source)?])
     }
 
     fn channel_links(&self, shapes: &Shapes<'_>) -> Channels {
         let shape = &shapes.inputs[0].shape;
-        self.perm
-            .iter()
-            .enumerate()
-            .fold(Channels::none(), |c, (a, &p)| {
-                c.link(Input(0).axis(p), Output(0).axis(a), shape[p])
-            })
+        self.perm.iter().enumerate().fold(Channels::none(), |c, (a, &p)| {
+            c.link(Input(0).axis(p), Output(0).axis(a), shape[p])
+        })
     }
 
     fn keep(&self, _shapes: &Shapes<'_>, _kept: &KeptAxes) -> Self {
@@ -101,11 +88,7 @@ impl Operator for Transpose {
 
     fn lower(&self, _opset: i64, _inputs: usize, _outputs: usize) -> Vec<LoweredNode> {
         let perm = self.perm.iter().map(|&p| p as i64).collect();
-        vec![LoweredNode::simple(
-            "Transpose",
-            1,
-            vec![("perm", Attribute::Ints(perm))],
-        )]
+        vec![LoweredNode::simple("Transpose", 1, vec![("perm", Attribute::Ints(perm))])]
     }
 }
 
@@ -116,15 +99,7 @@ mod tests {
     #[test]
     fn transpose_cyclic_perm_moves_elements() {
         let x = Tensor::new([2, 1, 3], vec![1i32, 2, 3, 4, 5, 6]).unwrap();
-        let y = Transpose {
-            perm: vec![2, 0, 1],
-        }
-        .forward(&[&x])
-        .unwrap()
-        .remove(0);
-        assert_eq!(
-            y,
-            Tensor::new([3, 2, 1], vec![1i32, 4, 2, 5, 3, 6]).unwrap()
-        );
+        let y = Transpose { perm: vec![2, 0, 1] }.forward(&[&x]).unwrap().remove(0);
+        assert_eq!(y, Tensor::new([3, 2, 1], vec![1i32, 4, 2, 5, 3, 6]).unwrap());
     }
 }

@@ -254,24 +254,12 @@ fn gelu(tanh: bool) -> Vec<LoweredNode> {
             .then("Mul", vec![Temp(0), Input(0)])
             .then("Mul", vec![Temp(1), number("cubic", 0.044715)])
             .then("Add", vec![Input(0), Temp(2)])
-            .then(
-                "Mul",
-                vec![
-                    Temp(3),
-                    number("slope", (2.0 / std::f64::consts::PI).sqrt()),
-                ],
-            )
+            .then("Mul", vec![Temp(3), number("slope", (2.0 / std::f64::consts::PI).sqrt())])
             .then("Tanh", vec![Temp(4)]);
         (chain, 5)
     } else {
         let chain = Chain::default()
-            .then(
-                "Mul",
-                vec![
-                    Input(0),
-                    number("inv_sqrt_2", std::f64::consts::FRAC_1_SQRT_2),
-                ],
-            )
+            .then("Mul", vec![Input(0), number("inv_sqrt_2", std::f64::consts::FRAC_1_SQRT_2)])
             .then("Erf", vec![Temp(0)]);
         (chain, 1)
     };
@@ -289,12 +277,7 @@ struct Chain(Vec<LoweredNode>);
 impl Chain {
     fn then(mut self, op_type: &'static str, inputs: Vec<LoweredInput>) -> Self {
         let outputs = vec![LoweredOutput::Temp(self.0.len())];
-        self.0.push(LoweredNode {
-            op_type,
-            inputs,
-            outputs,
-            attributes: vec![],
-        });
+        self.0.push(LoweredNode { op_type, inputs, outputs, attributes: vec![] });
         self
     }
 
@@ -331,11 +314,7 @@ impl Operator for Unary {
         };
         let is_clip = name == "Clip";
         let read = |parameter| {
-            if is_clip {
-                clip_bound(spec, parameter)
-            } else {
-                spec.attributes.float(parameter)
-            }
+            if is_clip { clip_bound(spec, parameter) } else { spec.attributes.float(parameter) }
         };
         let kind = UnaryKind::named(name, read)?;
         Ok(Parsed::first(kind.expect("it is in the list"), 1))

@@ -5,19 +5,12 @@ use crate::{DataType, Edit, Graph, Node, NodeId, Op, TensorType, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operators that suppress boxes: their first input is boxes, their second scores.
-pub const SUPPRESSIONS: &[&str] = &[
-    "NonMaxSuppression",
-    "EfficientNMS_TRT",
-    "BatchedNMS_TRT",
-    "BatchedNMSDynamic_TRT",
-];
+pub const SUPPRESSIONS: &[&str] =
+    &["NonMaxSuppression", "EfficientNMS_TRT", "BatchedNMS_TRT", "BatchedNMSDynamic_TRT"];
 
 /// The outputs become the one value `[1, A, B]` from which boxes and scores were taken, as exporters write it without
 /// suppression; where they come from different convolutions and were never joined, the boxes and the scores.
-pub const CUT_NMS: Rewrite = Rewrite {
-    name: "cut_nms",
-    find,
-};
+pub const CUT_NMS: Rewrite = Rewrite { name: "cut_nms", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let Op::Opaque(op) = &graph.node(id).op else {

@@ -6,10 +6,7 @@ use crate::{Edit, Graph, NodeId, Tensor, ValueId};
 
 /// The output `[1, K, 6]` becomes all that was picked from: centre, size and scores of every position,
 /// `[1, 4 + classes, N]`, the output of detectors without such a tail. What picks is left to the decoder.
-pub const DENSE_OUTPUT: Rewrite = Rewrite {
-    name: "dense_output",
-    find,
-};
+pub const DENSE_OUTPUT: Rewrite = Rewrite { name: "dense_output", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let choice = graph.node(id);
@@ -29,12 +26,7 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let boxes = picked_boxes(graph, *choice.outputs.get(1)?, positions)?;
     let mut edit = graph.edit();
     let mut half = |start: usize| {
-        let ranges = vec![SliceRange {
-            axis: 2,
-            start,
-            len: 2,
-            step: 1,
-        }];
+        let ranges = vec![SliceRange { axis: 2, start, len: 2, step: 1 }];
         edit.node("corner", Slice { ranges }, &[boxes], &["corner"])[0]
     };
     let (low, high) = (half(0), half(2));

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 /// `Mul(Cast(ConvInteger(q, w)), Mul(scale, w_scale))`, with `q` and `scale` of one DynamicQuantizeLinear, is the convolution
 /// of what `q` and `w` stand for; so is MatMulInteger. A bias that is added to a convolution becomes its own. What is
 /// quantized stays so, and the graph has the form in which weights are known and computed fast.
-pub const DYNAMIC_PRODUCTS: Rewrite = Rewrite {
-    name: "dynamic_products",
-    find,
-};
+pub const DYNAMIC_PRODUCTS: Rewrite = Rewrite { name: "dynamic_products", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let dynamic = graph.node(id);
@@ -19,11 +16,7 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     else {
         return None;
     };
-    let input = DynamicInput {
-        quantized,
-        scale,
-        zero_point,
-    };
+    let input = DynamicInput { quantized, scale, zero_point };
     let consumers = graph.consumers();
     let readers = consumers.get(&quantized)?.iter();
     let places = readers
@@ -34,12 +27,7 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     }
     let mut edit = graph.edit();
     let name = format!("{}_dequantized", graph.value(quantized).name);
-    let x = edit.node(
-        &name,
-        DynamicDequantizeLinear,
-        &[quantized, scale, zero_point],
-        &[&name],
-    )[0];
+    let x = edit.node(&name, DynamicDequantizeLinear, &[quantized, scale, zero_point], &[&name])[0];
     for place in places {
         place.write(graph, &mut edit, x);
     }
@@ -112,13 +100,7 @@ impl Product {
         let scales = weight_scales(graph, factor, input.scale)?;
         let scales = along(scales, shape[axis], from_end)?;
         let params = grid(axis, &scales, &zeros, graph.constant(weight)?.dtype())?;
-        let mut product = Self {
-            op,
-            weight,
-            params,
-            bias: None,
-            last,
-        };
+        let mut product = Self { op, weight, params, bias: None, last };
         if axis == 0 {
             product.take_bias(graph, consumers, shape[0], from_end);
         }
@@ -148,9 +130,7 @@ impl Product {
 
     fn write(self, graph: &Graph, edit: &mut Edit, x: ValueId) {
         let name = format!("{}_dequantized", graph.value(self.weight).name);
-        let dequantize = DequantizeLinear {
-            params: self.params,
-        };
+        let dequantize = DequantizeLinear { params: self.params };
         let weight = edit.node(&name, dequantize, &[self.weight], &[&name])[0];
         let mut inputs = vec![x, weight];
         if let Some(bias) = self.bias {
@@ -189,10 +169,7 @@ fn along(constant: &Tensor, channels: usize, from_end: usize) -> Option<Vec<f32>
 }
 
 fn grid(axis: usize, scales: &[f32], zeros: &[i64], dtype: DataType) -> Option<QuantParams> {
-    let zeros: Vec<i32> = zeros
-        .iter()
-        .map(|&z| i32::try_from(z).ok())
-        .collect::<Option<_>>()?;
+    let zeros: Vec<i32> = zeros.iter().map(|&z| i32::try_from(z).ok()).collect::<Option<_>>()?;
     let params = match (scales, zeros.as_slice()) {
         (&[scale], &[zero]) => QuantParams::per_tensor(scale, zero, dtype),
         (&[scale], many) => QuantParams::per_channel(axis, vec![scale; many.len()], zeros, dtype),

@@ -5,10 +5,7 @@ use crate::{Edit, Graph, NodeId};
 
 /// `DequantizeLinear(QuantizeLinear(x))` with the same parameters becomes `FakeQuantize(x)`; the QuantizeLinear stays where
 /// something else reads its integers.
-pub(super) const FAKE_QUANTIZE: Rewrite = Rewrite {
-    name: "fake_quantize",
-    find,
-};
+pub(super) const FAKE_QUANTIZE: Rewrite = Rewrite { name: "fake_quantize", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let node = graph.node(id);

@@ -5,10 +5,7 @@ use crate::ops::{Concat, Op};
 use crate::{Edit, Graph, NodeId, PixelBlocks, PixelGrid, Tensor, ValueId};
 
 /// `Conv(Concat(x[.., dy::2, dx::2] for all four (dy, dx)))` becomes one convolution, whatever the order of the slices.
-pub const FOCUS: Rewrite = Rewrite {
-    name: "focus",
-    find,
-};
+pub const FOCUS: Rewrite = Rewrite { name: "focus", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let node = graph.node(id);
@@ -33,11 +30,7 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let wide = blocks.widen(conv)?;
     let [h, w] = wide.kernel_shape;
     let taps = blocks.spread(&weight.to_f64().ok()?, outputs, &wide);
-    let taps = Tensor::from_f64(
-        weight.dtype(),
-        [outputs, weight.shape()[1] / 4, h, w],
-        &taps,
-    );
+    let taps = Tensor::from_f64(weight.dtype(), [outputs, weight.shape()[1] / 4, h, w], &taps);
     let mut edit = graph.edit();
     let taps = edit.constant(&graph.value(node.inputs[1]).name, taps.ok()?);
     edit.set_op(id, wide);

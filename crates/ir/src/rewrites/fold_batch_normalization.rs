@@ -4,10 +4,7 @@ use crate::ops::Op;
 use crate::{Edit, Graph, NodeId, Tensor};
 
 /// `BatchNormalization(Conv(x, w, b))` becomes `Conv(x, w', b')` where nothing else reads the convolution.
-pub const FOLD_BATCH_NORMALIZATION: Rewrite = Rewrite {
-    name: "fold_batch_normalization",
-    find,
-};
+pub const FOLD_BATCH_NORMALIZATION: Rewrite = Rewrite { name: "fold_batch_normalization", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let norm = graph.node(id);
@@ -16,12 +13,8 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     };
     let conv_id = graph.producer(norm.inputs[0])?;
     let conv = graph.node(conv_id);
-    let read_once = graph
-        .nodes()
-        .flat_map(|(_, n)| &n.inputs)
-        .filter(|v| **v == norm.inputs[0])
-        .count()
-        == 1;
+    let read_once =
+        graph.nodes().flat_map(|(_, n)| &n.inputs).filter(|v| **v == norm.inputs[0]).count() == 1;
     if !matches!(conv.op, Op::Conv(_)) || !read_once || graph.outputs().contains(&norm.inputs[0]) {
         return None;
     }
@@ -31,22 +24,13 @@ fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
         Some(&b) => numbers(b)?,
         None => vec![0.0; weight.shape()[0]],
     };
-    let p: Vec<Vec<f64>> = norm.inputs[1..]
-        .iter()
-        .map(|&v| numbers(v))
-        .collect::<Option<_>>()?;
+    let p: Vec<Vec<f64>> = norm.inputs[1..].iter().map(|&v| numbers(v)).collect::<Option<_>>()?;
     let factor = op.factors(&p[0], &p[3]);
     let filter = weight.len() / factor.len().max(1);
-    let w: Vec<f64> = weight
-        .to_f64()
-        .ok()?
-        .iter()
-        .enumerate()
-        .map(|(i, w)| w * factor[i / filter])
-        .collect();
-    let b: Vec<f64> = (0..factor.len())
-        .map(|c| (bias[c] - p[2][c]) * factor[c] + p[1][c])
-        .collect();
+    let w: Vec<f64> =
+        weight.to_f64().ok()?.iter().enumerate().map(|(i, w)| w * factor[i / filter]).collect();
+    let b: Vec<f64> =
+        (0..factor.len()).map(|c| (bias[c] - p[2][c]) * factor[c] + p[1][c]).collect();
     let w = Tensor::from_f64(weight.dtype(), weight.shape(), &w).ok()?;
     let b = Tensor::from_f64(weight.dtype(), vec![b.len()], &b).ok()?;
     let readers = graph.consumers();

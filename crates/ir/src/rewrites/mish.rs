@@ -8,9 +8,7 @@ pub const MISH: Rewrite = Rewrite { name: "mish", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let mul = graph.node(id);
-    let product = Binary {
-        kind: BinaryKind::Mul,
-    };
+    let product = Binary { kind: BinaryKind::Mul };
     if mul.op != Op::Binary(product) {
         return None;
     }

@@ -8,22 +8,12 @@ pub const SILU: Rewrite = Rewrite { name: "silu", find };
 
 fn find(graph: &Graph, id: NodeId) -> Option<Edit> {
     let mul = graph.node(id);
-    if !matches!(
-        mul.op,
-        Op::Binary(Binary {
-            kind: BinaryKind::Mul
-        })
-    ) {
+    if !matches!(mul.op, Op::Binary(Binary { kind: BinaryKind::Mul })) {
         return None;
     }
     let gate_of = |gate: usize, x: usize| {
         let producer = graph.node(graph.producer(mul.inputs[gate])?);
-        let is_sigmoid = matches!(
-            producer.op,
-            Op::Unary(Unary {
-                kind: UnaryKind::Sigmoid
-            })
-        );
+        let is_sigmoid = matches!(producer.op, Op::Unary(Unary { kind: UnaryKind::Sigmoid }));
         (is_sigmoid && producer.inputs[0] == mul.inputs[x]).then_some(mul.inputs[x])
     };
     let x = gate_of(1, 0).or_else(|| gate_of(0, 1))?;

@@ -31,15 +31,7 @@ pub(super) fn run(
     let finish = &Finish::new(epilogue);
     let residual = epilogue.residual.as_ref();
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        let row = Row {
-            conv,
-            base,
-            window,
-            y,
-            residual,
-            finish,
-            row,
-        };
+        let row = Row { conv, base, window, y, residual, finish, row };
         // SAFETY: the views are checked; rows are disjoint.
         unsafe { conv.isa.run_f32(&row) };
     });
@@ -74,11 +66,7 @@ impl Row<'_> {
         let at = |v: &View, h: usize, w: usize| {
             v.offset + image * v.strides[0] + h * v.strides[2] + w * v.strides[3]
         };
-        let x = at(
-            window,
-            oh * geometry.strides[0],
-            pixel * geometry.strides[1],
-        );
+        let x = at(window, oh * geometry.strides[0], pixel * geometry.strides[1]);
         let x_step = geometry.strides[1].wrapping_mul(window.strides[3]);
         let padded = conv.bias.len();
         let mut c = 0;
@@ -106,9 +94,9 @@ impl Row<'_> {
                     sum.store(sums.as_mut_ptr().add(m * V::LANES));
                 }
                 let step = self.residual.map_or(0, |v| v.strides[3]);
-                let residual = self.residual.map_or(std::ptr::null(), |v| {
-                    self.base.at(at(v, oh, pixel) + c).cast_const()
-                });
+                let residual = self
+                    .residual
+                    .map_or(std::ptr::null(), |v| self.base.at(at(v, oh, pixel) + c).cast_const());
                 Out {
                     finish: self.finish,
                     sums: sums.as_ptr(),

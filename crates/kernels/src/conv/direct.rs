@@ -29,11 +29,7 @@ pub(super) fn run(
         finish: Finish::new(epilogue),
     };
     let tile_pixels = conv.isa.f32().tiles;
-    direct
-        .job
-        .run(ctx.pool, &conv.panels, tile_pixels, TASK_MACS, &|tiles| {
-            direct.tiles(tiles)
-        });
+    direct.job.run(ctx.pool, &conv.panels, tile_pixels, TASK_MACS, &|tiles| direct.tiles(tiles));
 }
 
 struct Direct<'a> {
@@ -69,9 +65,7 @@ impl Direct<'_> {
                 y: self.base.at(tiles.y + first * job.y_step()),
                 y_step: job.y_step(),
                 residual: tiles.residual.map_or(std::ptr::null(), |residual| {
-                    self.base
-                        .at(residual + first * job.residual_step())
-                        .cast_const()
+                    self.base.at(residual + first * job.residual_step()).cast_const()
                 }),
                 residual_step: job.residual_step(),
             };

@@ -13,10 +13,7 @@ pub(crate) struct Finish {
 
 impl Finish {
     pub(crate) fn new(epilogue: &Epilogue) -> Finish {
-        Finish {
-            activation: epilogue.activation,
-            fake_quantize: epilogue.fake_quantize,
-        }
+        Finish { activation: epilogue.activation, fake_quantize: epilogue.fake_quantize }
     }
 }
 
@@ -72,10 +69,8 @@ impl Out<'_> {
         // SAFETY: the caller's: sums, outputs and residual are valid for these pixels and channels.
         unsafe {
             for pixel in 0..self.pixels {
-                let (sums, y) = (
-                    self.sums.add(pixel * self.width),
-                    self.y.add(pixel * self.y_step),
-                );
+                let (sums, y) =
+                    (self.sums.add(pixel * self.width), self.y.add(pixel * self.y_step));
                 let mut c = 0;
                 while c < self.channels {
                     let left = self.channels - c;

@@ -41,19 +41,14 @@ impl ConvGeometry {
         if self.out_channels.is_multiple_of(self.group) {
             return Ok(());
         }
-        Err(KernelError::Groups {
-            out_channels: self.out_channels,
-            group: self.group,
-        })
+        Err(KernelError::Groups { out_channels: self.out_channels, group: self.group })
     }
 
     /// # Errors
     /// `Length` when an operand has not one element for each weight.
     pub(crate) fn check_weights(&self, found: usize) -> Result<(), KernelError> {
         let filter = [self.in_channels_per_group, self.kernel[0], self.kernel[1]];
-        let expected = filter
-            .iter()
-            .fold(self.out_channels, |n, &d| n.saturating_mul(d));
+        let expected = filter.iter().fold(self.out_channels, |n, &d| n.saturating_mul(d));
         check_length("weight", expected, found)
     }
 
@@ -118,10 +113,7 @@ impl ConvGeometry {
             .checked_add(self.pads[axis])
             .and_then(|padded| padded.checked_add(self.pads[axis + 2]));
         let (Some(reach), Some(padded)) = (reach, padded) else {
-            return Err(KernelError::Reach {
-                operand: "x",
-                axis: axis + 2,
-            });
+            return Err(KernelError::Reach { operand: "x", axis: axis + 2 });
         };
         let room = padded.checked_sub(reach);
         Ok(room.map_or(0, |room| room / self.strides[axis] + 1))

@@ -76,21 +76,14 @@ impl Job {
     /// Pixels that lie at one stride over a whole image are rows of any length.
     fn flatten(&mut self) {
         let even = |v: &View| v.strides[2] == v.strides[3] * self.width;
-        if ![&self.window, &self.y]
-            .into_iter()
-            .chain(&self.residual)
-            .all(even)
-        {
+        if ![&self.window, &self.y].into_iter().chain(&self.residual).all(even) {
             return;
         }
         let pixels = self.rows * self.width;
         self.width = pixels.min(ROW_PIXELS);
         self.rows = pixels.div_ceil(self.width);
         let width = self.width;
-        for view in [&mut self.window, &mut self.y]
-            .into_iter()
-            .chain(&mut self.residual)
-        {
+        for view in [&mut self.window, &mut self.y].into_iter().chain(&mut self.residual) {
             let [image, pixel] = [view.strides[0], view.strides[3]];
             view.strides = Dims::new(&[image, 1, pixel * width, pixel]);
         }
@@ -122,10 +115,7 @@ impl Job {
         let rows = rows.clamp(1, self.rows);
         let blocks = self.rows.div_ceil(rows);
         pool.run(self.y.shape[0] * panels.len() * blocks, &|task| {
-            let (image, rest) = (
-                task / (panels.len() * blocks),
-                task % (panels.len() * blocks),
-            );
+            let (image, rest) = (task / (panels.len() * blocks), task % (panels.len() * blocks));
             let (index, block) = (rest / blocks, rest % blocks);
             let panel = &panels[index];
             for row in block * rows..((block + 1) * rows).min(self.rows) {
@@ -158,9 +148,8 @@ impl Job {
                 f(&tiles);
                 tiles.x += count * pixels * self.x_step;
                 tiles.y += count * pixels * self.y_step();
-                tiles.residual = tiles
-                    .residual
-                    .map(|at| at + count * pixels * self.residual_step());
+                tiles.residual =
+                    tiles.residual.map(|at| at + count * pixels * self.residual_step());
             }
         }
     }

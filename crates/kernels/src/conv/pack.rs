@@ -42,10 +42,7 @@ impl PackedConv {
         geometry.check_weights(spec.weight.len())?;
         let layout = isa.f32();
         let (panels, lanes) = if geometry.is_depthwise() {
-            (
-                Vec::new(),
-                geometry.out_channels.next_multiple_of(layout.lanes),
-            )
+            (Vec::new(), geometry.out_channels.next_multiple_of(layout.lanes))
         } else {
             let limits = PanelLimits {
                 lanes: layout.lanes,
@@ -54,10 +51,7 @@ impl PackedConv {
                 bytes: PANEL_BYTES,
             };
             let panels = Panel::split(&geometry, &limits);
-            let lanes = panels
-                .iter()
-                .map(|panel| panel.vectors * layout.lanes)
-                .sum();
+            let lanes = panels.iter().map(|panel| panel.vectors * layout.lanes).sum();
             (panels, lanes)
         };
         let mut conv = PackedConv {
@@ -92,11 +86,8 @@ impl PackedConv {
             vectors: self.bias.len() / self.isa.f32().lanes,
             lane: 0,
         };
-        let panels = if self.panels.is_empty() {
-            std::slice::from_ref(&whole)
-        } else {
-            &self.panels
-        };
+        let panels =
+            if self.panels.is_empty() { std::slice::from_ref(&whole) } else { &self.panels };
         let (taps, depth) = (geometry.taps(), geometry.depth());
         for panel in panels {
             let width = panel.vectors * self.isa.f32().lanes;

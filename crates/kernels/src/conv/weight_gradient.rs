@@ -44,14 +44,7 @@ pub fn conv_weight_gradient(
         geometry.group * per_group.div_ceil(TILE_CHANNELS[0])
     };
     ctx.pool.run(blocks, &|block| {
-        let task = Task {
-            geometry,
-            base,
-            window: &window,
-            dy,
-            dw,
-            block,
-        };
+        let task = Task { geometry, base, window: &window, dy, dw, block };
         // SAFETY: the views were checked, and no two blocks share elements of `dw`.
         unsafe { isa.run_f32(&task) };
     });
@@ -210,16 +203,13 @@ impl Task<'_> {
     fn stored(&self, tile: &Tile, out: usize) -> *mut f32 {
         let dw = self.dw;
         let tap = tile.tap[0] * dw.strides[2] + tile.tap[1] * dw.strides[3];
-        self.base
-            .at(dw.offset + out * dw.strides[0] + tap + tile.inner)
+        self.base.at(dw.offset + out * dw.strides[0] + tap + tile.inner)
     }
 
     #[inline(always)]
     unsafe fn tile<V: F32Vector, const MR: usize, const NV: usize>(&self, tile: &Tile) {
-        let [x_step, dy_step] = [
-            self.geometry.strides[1].wrapping_mul(self.window.strides[3]),
-            self.dy.strides[3],
-        ];
+        let [x_step, dy_step] =
+            [self.geometry.strides[1].wrapping_mul(self.window.strides[3]), self.dy.strides[3]];
         // SAFETY: the caller's; taps lie in the window, and channels beyond the last are neither read nor stored.
         unsafe {
             let mut acc = [[V::splat(0.0); NV]; MR];

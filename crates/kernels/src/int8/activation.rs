@@ -85,19 +85,12 @@ impl StepActivation {
             }
         }
         let activation = match activation {
-            QActivation::Clip { min, max } => QActivation::Clip {
-                min: min * inv_scale,
-                max: max * inv_scale,
-            },
+            QActivation::Clip { min, max } => {
+                QActivation::Clip { min: min * inv_scale, max: max * inv_scale }
+            }
             other => other,
         };
-        StepActivation {
-            activation,
-            scale,
-            inv_scale,
-            below,
-            on_real_values,
-        }
+        StepActivation { activation, scale, inv_scale, below, on_real_values }
     }
 
     /// Of several vectors: each operation for all of them, since those of one would wait for each other.
@@ -154,11 +147,7 @@ impl StepActivation {
             }
         }
         let like = u[0];
-        let (u_max, scale, one) = (
-            like.constant(u_max),
-            like.constant(scale),
-            like.constant(1.0),
-        );
+        let (u_max, scale, one) = (like.constant(u_max), like.constant(scale), like.constant(1.0));
         let (mut piece, [c0, c1, c2, c3, c4]) = ([V::piece(like); N], &self.below.0);
         for i in 0..N {
             u[i] = V::least_magnitude(u[i], u_max);

@@ -34,11 +34,7 @@ impl I32Row<3> for Binary {
                     let a = dequantize_lanes(fetch::<V>(a, a_step, n - i), &self.a);
                     let b = dequantize_lanes(fetch::<V>(b, b_step, n - i), &self.b);
                     let steps = steps(self.op.apply_lanes(a, b), 1.0 / self.y.scale);
-                    let to = Pixels {
-                        to: y,
-                        step: 0,
-                        channels: n - i,
-                    };
+                    let to = Pixels { to: y, step: 0, channels: n - i };
                     V::store_u8::<1, 1>([steps], self.y.zero_point, to);
                     i += V::F::LANES;
                 } else {
@@ -55,13 +51,7 @@ impl I32Row<3> for Binary {
 #[inline(always)]
 unsafe fn fetch<V: I32Vector>(from: *const u8, step: usize, n: usize) -> V {
     // SAFETY: the caller's: `n` valid values at the step.
-    unsafe {
-        if step == 0 {
-            V::splat(i32::from(*from))
-        } else {
-            from_u8_part(from, n)
-        }
-    }
+    unsafe { if step == 0 { V::splat(i32::from(*from)) } else { from_u8_part(from, n) } }
 }
 
 /// `y = op(a, b)` on real values, broadcasting expressed by strides of 0; `y` may be `a` or `b`.
@@ -83,12 +73,7 @@ pub fn q_binary(
         tensor.view.check_shape(operand, &y.view.shape)?;
     }
     ctx.check_u8(&y.view, &[("a", &a.view), ("b", &b.view)], true)?;
-    let body = Binary {
-        op,
-        a: a.params,
-        b: b.params,
-        y: y.params,
-    };
+    let body = Binary { op, a: a.params, b: b.params, y: y.params };
     nest::run_i32(ctx, [&y.view, &a.view, &b.view], &body);
     Ok(())
 }

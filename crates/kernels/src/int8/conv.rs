@@ -64,11 +64,7 @@ pub struct QEpilogue<'a> {
 
 impl Default for QEpilogue<'_> {
     fn default() -> Self {
-        QEpilogue {
-            activation: QActivation::Identity,
-            table: None,
-            residual: None,
-        }
+        QEpilogue { activation: QActivation::Identity, table: None, residual: None }
     }
 }
 
@@ -105,11 +101,7 @@ pub fn qconv2d(
         table.x.check("table.x")?;
         table.y.check("table.y")?;
     }
-    if let Some(U8View {
-        view: residual,
-        params,
-    }) = &epilogue.residual
-    {
+    if let Some(U8View { view: residual, params }) = &epilogue.residual {
         params.check("residual")?;
         residual.check_nhwc("residual")?;
         residual.check_shape("residual", &view.shape)?;

@@ -229,19 +229,9 @@ pub fn quantize_nchw(
     ctx.check_u8(y, &[], false)?;
     check_length("values", y.elements(), values.len())?;
     let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
-    let rows = if values.is_empty() {
-        0
-    } else {
-        y.shape[0] * y.shape[2]
-    };
+    let rows = if values.is_empty() { 0 } else { y.shape[0] * y.shape[2] };
     ctx.pool.run(rows, &|row| {
-        let body = NchwRow {
-            values,
-            u8s,
-            y,
-            params,
-            row,
-        };
+        let body = NchwRow { values, u8s, y, params, row };
         // SAFETY: the view and the instruction set are checked; rows are disjoint.
         unsafe { isa.run_i32(&body) };
     });
@@ -260,11 +250,8 @@ pub fn write_pixels(ctx: &mut Context, pixels: &[u8], y: &View) -> Result<(), Ke
     ctx.check_u8(y, &[], false)?;
     check_length("values", y.elements(), pixels.len())?;
     let row = y.shape[3] * y.shape[1];
-    let from = View {
-        offset: 0,
-        shape: y.shape,
-        strides: [row * y.shape[2], 1, row, y.shape[1]].into(),
-    };
+    let from =
+        View { offset: 0, shape: y.shape, strides: [row * y.shape[2], 1, row, y.shape[1]].into() };
     let Some(nest) = &Nest::new([y, &from]) else {
         return Ok(());
     };

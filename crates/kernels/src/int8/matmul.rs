@@ -52,11 +52,7 @@ pub fn q_matmul(ctx: &mut Context, a: &U8View, b: &U8View, y: &QOut) -> Result<(
     let lanes = job.isa.int8().lanes;
     let panels = view.shape[rank - 1].div_ceil(lanes);
     ctx.pool.run(batches * panels, &|task| {
-        let panel = Panel {
-            job: &job,
-            batch: task / panels,
-            column: task % panels * lanes,
-        };
+        let panel = Panel { job: &job, batch: task / panels, column: task % panels * lanes };
         // SAFETY: the views are checked; panels write disjoint columns.
         unsafe { job.isa.run_i32(&panel) };
     });
@@ -101,10 +97,7 @@ impl I32Body for Panel<'_> {
         let job = self.job;
         let rank = job.y.shape.len();
         let (rows, depth) = (job.y.shape[rank - 2], job.a.shape[rank - 1]);
-        let mut packed = Packed {
-            weights: [0; PANEL_BYTES],
-            columns: [0; 16],
-        };
+        let mut packed = Packed { weights: [0; PANEL_BYTES], columns: [0; 16] };
         if depth <= DEPTH {
             // SAFETY: the caller's.
             unsafe { self.pack(&mut packed, 0, depth) };
@@ -155,11 +148,7 @@ impl Panel<'_> {
         for q in 0..depth.div_ceil(4) {
             let mut block4 = [[0i8; 4]; 16];
             // The last four values of a row of a are read whole; weights of those already counted are zero.
-            let from = if depth >= 4 {
-                (depth - 4).min(4 * q)
-            } else {
-                0
-            };
+            let from = if depth >= 4 { (depth - 4).min(4 * q) } else { 0 };
             let counted = 4 * q - from;
             for (n, block4) in block4.iter_mut().enumerate().take(columns) {
                 let kept = block4.iter_mut().enumerate().take(depth - from);
@@ -206,11 +195,7 @@ impl Panel<'_> {
             let bytes = V::WEIGHT_BYTES;
             for q in 0..depth.div_ceil(4) {
                 let weights = V::weights(packed.weights.as_ptr().add(q * bytes));
-                let from = if depth >= 4 {
-                    (depth - 4).min(4 * q)
-                } else {
-                    0
-                };
+                let from = if depth >= 4 { (depth - 4).min(4 * q) } else { 0 };
                 for (acc, x) in acc.iter_mut().zip(pointers) {
                     *acc = acc.dot(V::block4(x.add(from)), weights);
                 }
@@ -234,16 +219,10 @@ impl Panel<'_> {
         let (mut u8s, mut f32s) = ([0u8; 16], [0f32; 16]);
         // SAFETY: the caller's: indices lie inside the checked view.
         unsafe {
-            let value = V::load(sums.as_ptr())
-                .to_f32()
-                .mul(V::F::splat(job.multiplier));
+            let value = V::load(sums.as_ptr()).to_f32().mul(V::F::splat(job.multiplier));
             value.store(f32s.as_mut_ptr());
             if let Some(params) = &job.to {
-                let to = Pixels {
-                    to: u8s.as_mut_ptr(),
-                    step: 0,
-                    channels: V::F::LANES,
-                };
+                let to = Pixels { to: u8s.as_mut_ptr(), step: 0, channels: V::F::LANES };
                 let steps = steps::<V>(value, 1.0 / params.scale);
                 V::store_u8::<1, 1>([steps], params.zero_point, to);
             }

@@ -102,12 +102,7 @@ impl PoolRow<'_> {
         let mut columns = [[0u8; BYTES]; COLUMNS];
         let mut known = 0;
         for ow in 0..self.y.shape[3] {
-            let (first, end) = taps(
-                ow as isize - pool.pads[1] as isize,
-                pool.kernel[1],
-                1,
-                width,
-            );
+            let (first, end) = taps(ow as isize - pool.pads[1] as isize, pool.kernel[1], 1, width);
             let start = (ow + first).saturating_sub(pool.pads[1]);
             let end = start + end - first;
             // SAFETY: the caller's.
@@ -148,9 +143,7 @@ impl PoolRow<'_> {
     unsafe fn column(&self, x: usize, rows: usize, n: usize) -> [u8; BYTES] {
         let mut top = [0u8; BYTES];
         for row in 0..rows {
-            let from = self
-                .u8s
-                .at(x + row * self.pool.dilations[0] * self.x.strides[2]);
+            let from = self.u8s.at(x + row * self.pool.dilations[0] * self.x.strides[2]);
             let mut quantized = [0u8; BYTES];
             // SAFETY: the caller's: `n` valid values; whole vectors need no call.
             unsafe {
@@ -201,13 +194,7 @@ pub fn q_max_pool(ctx: &mut Context, x: &View, y: &View, pool: &Pool) -> Result<
     }
     let (u8s, isa) = (Base(ctx.u8_arena.as_mut_ptr()), ctx.isa);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        let row = PoolRow {
-            pool,
-            u8s,
-            x,
-            y,
-            row,
-        };
+        let row = PoolRow { pool, u8s, x, y, row };
         // SAFETY: views and instruction set are checked; rows are disjoint.
         unsafe { isa.run_i32(&row) };
     });

@@ -28,10 +28,7 @@ pub(crate) struct F32x8(__m256);
 unsafe fn mask(n: usize) -> __m256i {
     // SAFETY: the caller's.
     unsafe {
-        _mm256_cmpgt_epi32(
-            _mm256_set1_epi32(n as i32),
-            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-        )
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
     }
 }
 
@@ -87,8 +84,7 @@ impl F32Vector for F32x8 {
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
         let half = n.mul(n.constant(0.5)).floor();
-        self.mul(half.power_of_two())
-            .mul(n.sub(half).power_of_two())
+        self.mul(half.power_of_two()).mul(n.sub(half).power_of_two())
     }
 }
 
@@ -167,12 +163,7 @@ impl Dot for Pairs {
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> [__m256i; 2] {
         // SAFETY: the caller's: 32 valid weights, of two bytes each.
-        unsafe {
-            [
-                _mm256_loadu_si256(from.cast()),
-                _mm256_loadu_si256(from.add(32).cast()),
-            ]
-        }
+        unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(32).cast())] }
     }
 
     #[inline(always)]
@@ -351,18 +342,13 @@ impl<D: Dot> I32Vector for I32x8<D> {
             if pixels.channels < NV * 8 || NV > 2 {
                 _mm256_storeu_si256(all.as_mut_ptr().cast(), values);
                 for pixel in 0..N / NV {
-                    let (from, to) = (
-                        all.as_ptr().add(pixel * NV * 8),
-                        pixels.to.add(pixel * pixels.step),
-                    );
+                    let (from, to) =
+                        (all.as_ptr().add(pixel * NV * 8), pixels.to.add(pixel * pixels.step));
                     std::ptr::copy_nonoverlapping(from, to, pixels.channels.min(NV * 8));
                 }
                 return;
             }
-            let halves = [
-                _mm256_castsi256_si128(values),
-                _mm256_extracti128_si256::<1>(values),
-            ];
+            let halves = [_mm256_castsi256_si128(values), _mm256_extracti128_si256::<1>(values)];
             for pixel in 0..N / NV {
                 let to = pixels.to.add(pixel * pixels.step);
                 match (NV, pixel % 2) {

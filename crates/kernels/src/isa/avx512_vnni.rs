@@ -94,14 +94,10 @@ impl I32Vector for I32x16 {
         // Four by four blocks of 128 bits, transposed.
         // SAFETY: vectors exist, so the processor has AVX-512.
         unsafe {
-            let low = (
-                _mm512_shuffle_i32x4::<0x44>(a.0, b.0),
-                _mm512_shuffle_i32x4::<0x44>(c.0, d.0),
-            );
-            let high = (
-                _mm512_shuffle_i32x4::<0xEE>(a.0, b.0),
-                _mm512_shuffle_i32x4::<0xEE>(c.0, d.0),
-            );
+            let low =
+                (_mm512_shuffle_i32x4::<0x44>(a.0, b.0), _mm512_shuffle_i32x4::<0x44>(c.0, d.0));
+            let high =
+                (_mm512_shuffle_i32x4::<0xEE>(a.0, b.0), _mm512_shuffle_i32x4::<0xEE>(c.0, d.0));
             [
                 Self::new(_mm512_shuffle_i32x4::<0x88>(low.0, low.1)),
                 Self::new(_mm512_shuffle_i32x4::<0xDD>(low.0, low.1)),
@@ -185,10 +181,8 @@ impl I32Vector for I32x16 {
                     }
                 }
                 2 => {
-                    let parts = [
-                        _mm512_castsi512_si256(values),
-                        _mm512_extracti64x4_epi64::<1>(values),
-                    ];
+                    let parts =
+                        [_mm512_castsi512_si256(values), _mm512_extracti64x4_epi64::<1>(values)];
                     for (pixel, part) in parts.into_iter().enumerate().take(N / 2) {
                         if n >= 32 {
                             _mm256_storeu_si256(to(pixel).cast(), part);

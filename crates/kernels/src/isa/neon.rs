@@ -107,8 +107,7 @@ impl F32Vector for F32x4 {
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
         let half = n.mul(n.constant(0.5)).floor();
-        self.mul(half.power_of_two())
-            .mul(n.sub(half).power_of_two())
+        self.mul(half.power_of_two()).mul(n.sub(half).power_of_two())
     }
 }
 

@@ -150,13 +150,7 @@ impl F32Vector for F32x8 {
 
     #[inline(always)]
     fn select_lt(self, b: F32x8, yes: F32x8, no: F32x8) -> F32x8 {
-        F32x8(std::array::from_fn(|i| {
-            if self.0[i] < b.0[i] {
-                yes.0[i]
-            } else {
-                no.0[i]
-            }
-        }))
+        F32x8(std::array::from_fn(|i| if self.0[i] < b.0[i] { yes.0[i] } else { no.0[i] }))
     }
 }
 
@@ -232,9 +226,7 @@ impl I32Vector for I32x8 {
             }
         };
         std::array::from_fn(|j| {
-            ChannelBlock4(std::array::from_fn(|l| {
-                block4(16 * (l / 4) + 4 * j + l % 4)
-            }))
+            ChannelBlock4(std::array::from_fn(|l| block4(16 * (l / 4) + 4 * j + l % 4)))
         })
     }
 
@@ -252,9 +244,8 @@ impl I32Vector for I32x8 {
     fn dot(self, values: ChannelBlock4, weights: [[i8; 4]; 8]) -> Self {
         I32x8(std::array::from_fn(|lane| {
             let products = values.0[lane].iter().zip(weights[lane]);
-            products.fold(self.0[lane], |sum, (&x, w)| {
-                sum.wrapping_add(i32::from(x) * i32::from(w))
-            })
+            products
+                .fold(self.0[lane], |sum, (&x, w)| sum.wrapping_add(i32::from(x) * i32::from(w)))
         }))
     }
 
@@ -288,11 +279,7 @@ impl I32Vector for I32x8 {
     fn round(value: F32x8) -> Self {
         I32x8(value.0.map(|v| {
             let v = v.round_ties_even();
-            if (-2_147_483_648.0..2_147_483_648.0).contains(&v) {
-                v as i32
-            } else {
-                i32::MIN
-            }
+            if (-2_147_483_648.0..2_147_483_648.0).contains(&v) { v as i32 } else { i32::MIN }
         }))
     }
 

@@ -71,17 +71,12 @@ pub fn detection_agreement(first: &[CocoResult], second: &[CocoResult]) -> Detec
         all.matched += matched;
         all.only_first += only_first;
         all.only_second += second.len();
-        all.images.push(ImageAgreement {
-            image_id,
-            matched,
-            unmatched: only_first + second.len(),
-        });
+        all.images.push(ImageAgreement { image_id, matched, unmatched: only_first + second.len() });
     }
     let pairs = all.matched.max(1) as f64;
     all.mean_iou = overlap / pairs;
     all.mean_score_difference = difference / pairs;
-    all.images
-        .sort_by_key(|i| (std::cmp::Reverse(i.unmatched), i.image_id));
+    all.images.sort_by_key(|i| (std::cmp::Reverse(i.unmatched), i.image_id));
     all
 }
 
@@ -90,12 +85,7 @@ mod tests {
     use super::*;
 
     fn result(image_id: u64, category_id: u64, left: f64, score: f64) -> CocoResult {
-        CocoResult {
-            image_id,
-            category_id,
-            bbox: [left, 0.0, 10.0, 10.0],
-            score,
-        }
+        CocoResult { image_id, category_id, bbox: [left, 0.0, 10.0, 10.0], score }
     }
 
     #[test]
@@ -106,21 +96,11 @@ mod tests {
             result(1, 1, 0.0, 0.5),
             result(1, 1, 0.0, 0.1),
         ];
-        let second = [
-            result(0, 0, 2.0, 0.7),
-            result(0, 1, 50.0, 0.8),
-            result(1, 1, 0.0, 0.5),
-        ];
+        let second = [result(0, 0, 2.0, 0.7), result(0, 1, 50.0, 0.8), result(1, 1, 0.0, 0.5)];
         let found = detection_agreement(&first, &second);
-        assert_eq!(
-            (found.matched, found.only_first, found.only_second),
-            (2, 1, 1)
-        );
+        assert_eq!((found.matched, found.only_first, found.only_second), (2, 1, 1));
         assert!((found.mean_iou - (80.0 / 120.0 + 1.0) / 2.0).abs() < 1e-12);
         assert!((found.mean_score_difference - 0.1).abs() < 1e-12);
-        assert_eq!(
-            (found.images[0].image_id, found.images[0].unmatched),
-            (0, 2)
-        );
+        assert_eq!((found.images[0].image_id, found.images[0].unmatched), (0, 2));
     }
 }

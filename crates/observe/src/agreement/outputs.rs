@@ -20,8 +20,7 @@ impl OutputDifference {
         for (x, y) in first.iter().zip(second) {
             sums.extend(channels(x, y)?);
         }
-        self.channels
-            .resize(sums.len().max(self.channels.len()), [0.0; 2]);
+        self.channels.resize(sums.len().max(self.channels.len()), [0.0; 2]);
         for (all, [wrong, whole]) in self.channels.iter_mut().zip(sums) {
             all[0] += wrong;
             all[1] += whole;
@@ -65,10 +64,7 @@ mod tests {
     use super::*;
 
     fn output(shape: &[usize], values: &[f32]) -> [Tensor; 1] {
-        [
-            Tensor::new(shape.to_vec(), values.to_vec())
-                .expect("as many elements as the shape holds"),
-        ]
+        [Tensor::new(shape.to_vec(), values.to_vec()).expect("as many elements as the shape holds")]
     }
 
     fn error(first: &[Tensor], second: &[Tensor]) -> f64 {

@@ -16,11 +16,7 @@ const OVERLAPS: [f64; 10] = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.
 /// alike, and doubtful detections of the dense model that come or go.
 pub(super) fn average_precision(dense: &[Vec<Detection>], found: &[Vec<Detection>]) -> f64 {
     let highest = dense.iter().flatten().map(|d| d.score).fold(0.0, f32::max);
-    let conf = if highest < TRUE_CONF {
-        highest / 2.0
-    } else {
-        TRUE_CONF
-    };
+    let conf = if highest < TRUE_CONF { highest / 2.0 } else { TRUE_CONF };
     let confident = |image: &Vec<Detection>| -> Vec<Detection> {
         image.iter().filter(|d| d.score >= conf).copied().collect()
     };
@@ -45,9 +41,8 @@ fn class_precision(truths: &[Vec<Detection>], found: &[Vec<Detection>], class: u
         ranked.extend(detections.map(|detection| Ranked { image, detection }));
     }
     ranked.sort_by(|a, b| b.detection.score.total_cmp(&a.detection.score));
-    let areas = OVERLAPS
-        .iter()
-        .map(|&least| area_under_precision(&hits(&truths, &ranked, least), total));
+    let areas =
+        OVERLAPS.iter().map(|&least| area_under_precision(&hits(&truths, &ranked, least), total));
     areas.sum::<f64>() / OVERLAPS.len() as f64
 }
 
@@ -106,17 +101,8 @@ mod tests {
     use yolo::BoxXyxy;
 
     fn detection(left: f32, score: f32) -> Detection {
-        let bbox = BoxXyxy {
-            left,
-            top: 0.0,
-            right: left + 10.0,
-            bottom: 10.0,
-        };
-        Detection {
-            bbox,
-            score,
-            class: 0,
-        }
+        let bbox = BoxXyxy { left, top: 0.0, right: left + 10.0, bottom: 10.0 };
+        Detection { bbox, score, class: 0 }
     }
 
     fn image(detections: &[Detection]) -> [Vec<Detection>; 1] {
@@ -133,11 +119,7 @@ mod tests {
     #[test]
     fn average_precision_of_a_false_detection_before_the_true_ones_is_lower() {
         let dense = image(&[detection(0.0, 0.9), detection(50.0, 0.5)]);
-        let found = image(&[
-            detection(100.0, 0.8),
-            detection(0.0, 0.7),
-            detection(50.0, 0.5),
-        ]);
+        let found = image(&[detection(100.0, 0.8), detection(0.0, 0.7), detection(50.0, 0.5)]);
         let expected = 2.0 / 3.0;
         assert!((average_precision(&dense, &found) - expected).abs() < 1e-9);
         let missed = image(&[detection(0.0, 0.7)]);
@@ -153,15 +135,8 @@ mod tests {
 
     #[test]
     fn average_precision_of_a_rare_class_that_is_lost_weighs_as_much_as_a_common_one() {
-        let rare = Detection {
-            class: 1,
-            ..detection(200.0, 0.9)
-        };
-        let common = [
-            detection(0.0, 0.9),
-            detection(50.0, 0.8),
-            detection(100.0, 0.7),
-        ];
+        let rare = Detection { class: 1, ..detection(200.0, 0.9) };
+        let common = [detection(0.0, 0.9), detection(50.0, 0.8), detection(100.0, 0.7)];
         let dense = image(&[common.as_slice(), &[rare]].concat());
         assert_eq!(average_precision(&dense, &image(&common)), 0.5);
     }
@@ -169,18 +144,12 @@ mod tests {
     #[test]
     fn average_precision_without_a_doubtful_dense_detection_is_whole() {
         let dense = image(&[detection(0.0, 0.9), detection(50.0, 0.3)]);
-        assert_eq!(
-            average_precision(&dense, &image(&[detection(0.0, 0.9)])),
-            1.0
-        );
+        assert_eq!(average_precision(&dense, &image(&[detection(0.0, 0.9)])), 1.0);
     }
 
     #[test]
     fn average_precision_of_a_detector_that_is_never_sure_still_counts_what_is_lost() {
         let dense = image(&[detection(0.0, 0.2), detection(50.0, 0.15)]);
-        assert_eq!(
-            average_precision(&dense, &image(&[detection(0.0, 0.2)])),
-            0.5
-        );
+        assert_eq!(average_precision(&dense, &image(&[detection(0.0, 0.2)])), 0.5);
     }
 }

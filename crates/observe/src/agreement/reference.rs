@@ -128,9 +128,7 @@ fn affected(reference: &Graph, graph: &Graph) -> BTreeSet<NodeId> {
     for (id, node) in graph.nodes() {
         let same =
             |v: &ValueId| !values.contains(v) && reference.constant(*v) == graph.constant(*v);
-        if before
-            .get(&id)
-            .is_none_or(|b| b.op != node.op || b.inputs != node.inputs)
+        if before.get(&id).is_none_or(|b| b.op != node.op || b.inputs != node.inputs)
             || !node.inputs.iter().all(same)
         {
             affected.insert(id);
@@ -148,10 +146,7 @@ fn cut(graph: &Graph, affected: &BTreeSet<NodeId>) -> Vec<ValueId> {
     };
     let nodes = graph.nodes().filter(|(id, _)| affected.contains(id));
     let read = nodes.flat_map(|(_, n)| n.inputs.iter().copied());
-    let cut: BTreeSet<ValueId> = read
-        .chain(graph.outputs().iter().copied())
-        .filter(kept)
-        .collect();
+    let cut: BTreeSet<ValueId> = read.chain(graph.outputs().iter().copied()).filter(kept).collect();
     cut.into_iter().collect()
 }
 
@@ -208,26 +203,14 @@ mod tests {
         let save = |i: u32| {
             let path = folder.path().join(format!("{i}.png"));
             let pixel = |x: u32, y: u32| image::Rgb([x * 13 + i, y * 11, x * y].map(|v| v as u8));
-            image::RgbImage::from_fn(SIDE, SIDE, pixel)
-                .save(&path)
-                .unwrap();
+            image::RgbImage::from_fn(SIDE, SIDE, pixel).save(&path).unwrap();
             path
         };
         let graph = network();
         let input = ModelInput::new(&graph, LETTERBOX).unwrap();
-        let model = Model {
-            graph: &graph,
-            input: &input,
-            decoder: None,
-        };
-        let engine = Engine {
-            options: Default::default(),
-            threads: 2,
-        };
-        let images = ImageSet {
-            paths: (0..3).map(save).collect(),
-            ..ImageSet::default()
-        };
+        let model = Model { graph: &graph, input: &input, decoder: None };
+        let engine = Engine { options: Default::default(), threads: 2 };
+        let images = ImageSet { paths: (0..3).map(save).collect(), ..ImageSet::default() };
         let mut reference = Reference::new(model, images, engine).unwrap();
         let groups = prune::analyse(&graph).unwrap();
         let names = groups.prunable().map(|g| g.name.as_str());

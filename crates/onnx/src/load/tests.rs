@@ -20,30 +20,15 @@ fn node(op_type: &str, input: &[&str], output: &[&str]) -> NodeProto {
 
 fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
     let dim = |d: &&str| match d.parse() {
-        Ok(n) => Dimension {
-            dim_value: Some(n),
-            ..Dimension::default()
-        },
-        Err(_) => Dimension {
-            dim_param: Some((*d).to_owned()),
-            ..Dimension::default()
-        },
+        Ok(n) => Dimension { dim_value: Some(n), ..Dimension::default() },
+        Err(_) => Dimension { dim_param: Some((*d).to_owned()), ..Dimension::default() },
     };
-    let shape = Some(TensorShapeProto {
-        dim: dims.iter().map(dim).collect(),
-    });
+    let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });
     let ty = TypeProto {
-        tensor_type: Some(TensorTypeProto {
-            elem_type: Some(1),
-            shape,
-        }),
+        tensor_type: Some(TensorTypeProto { elem_type: Some(1), shape }),
         ..TypeProto::default()
     };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(ty),
-        ..ValueInfoProto::default()
-    }
+    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(ty), ..ValueInfoProto::default() }
 }
 
 fn ints(name: &str, values: &[i64]) -> TensorProto {
@@ -58,15 +43,8 @@ fn model(nodes: Vec<NodeProto>, initializer: Vec<TensorProto>) -> ModelProto {
         output: vec![value("y", &[])],
         ..GraphProto::default()
     };
-    let opset = OperatorSetIdProto {
-        domain: None,
-        version: Some(17),
-    };
-    ModelProto {
-        graph: Some(graph),
-        opset_import: vec![opset],
-        ..ModelProto::default()
-    }
+    let opset = OperatorSetIdProto { domain: None, version: Some(17) };
+    ModelProto { graph: Some(graph), opset_import: vec![opset], ..ModelProto::default() }
 }
 
 fn read(model: &ModelProto, options: &LoadOptions) -> Result<Graph, OnnxError> {
@@ -80,10 +58,7 @@ fn read_default(model: &ModelProto) -> Result<Graph, OnnxError> {
 #[track_caller]
 fn expect_error(model: &ModelProto, expected: &str) {
     let found = read_default(model).map_or_else(|e| e.to_string(), |_| "no error".to_owned());
-    assert!(
-        found.contains(expected),
-        "expected `{expected}`, found `{found}`"
-    );
+    assert!(found.contains(expected), "expected `{expected}`, found `{found}`");
 }
 
 fn with_input(mut model: ModelProto, dims: &[&str]) -> ModelProto {
@@ -98,9 +73,7 @@ fn parse_truncated_file_says_so() {
         let found = parse(&bytes[..cut], None, &LoadOptions::default());
         assert!(found.is_err(), "cut at {cut}");
     }
-    let found = parse(&bytes[..20], None, &LoadOptions::default())
-        .unwrap_err()
-        .to_string();
+    let found = parse(&bytes[..20], None, &LoadOptions::default()).unwrap_err().to_string();
     assert!(found.contains("truncated"), "{found}");
 }
 
@@ -108,14 +81,10 @@ fn parse_truncated_file_says_so() {
 fn load_broken_file_names_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.onnx");
-    let absent = load(&path, &LoadOptions::default())
-        .unwrap_err()
-        .to_string();
+    let absent = load(&path, &LoadOptions::default()).unwrap_err().to_string();
     assert!(absent.contains("bad.onnx"), "{absent}");
     std::fs::write(&path, b"PK\x03\x04 no model").unwrap();
-    let broken = load(&path, &LoadOptions::default())
-        .unwrap_err()
-        .to_string();
+    let broken = load(&path, &LoadOptions::default()).unwrap_err().to_string();
     assert!(broken.contains("bad.onnx: not an ONNX model"), "{broken}");
 }
 
@@ -138,10 +107,7 @@ fn parse_bad_wiring_names_the_place() {
         "value `y` is used by `the model's outputs`",
     );
     expect_error(
-        &model(
-            vec![node("Add", &["x", "w"], &["y"])],
-            vec![ints("w", &[1, 2, 3])],
-        ),
+        &model(vec![node("Add", &["x", "w"], &["y"])], vec![ints("w", &[1, 2, 3])]),
         "node `the_y` (Add)",
     );
 }
@@ -164,10 +130,7 @@ fn parse_dynamic_input_takes_imgsz_or_asks_for_it() {
         &dynamic,
         "input `x` has dynamic axes [\"2 (height)\", \"3 (width)\"]: pass --imgsz",
     );
-    let options = LoadOptions {
-        imgsz: Some([8, 16]),
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { imgsz: Some([8, 16]), ..LoadOptions::default() };
     let graph = read(&dynamic, &options).unwrap();
     assert_eq!(graph.ty(graph.inputs()[0]).unwrap().shape, [1, 3, 8, 16]);
     let found = read(&m, &options).unwrap_err().to_string();
@@ -205,10 +168,7 @@ fn parse_shape_computation_is_folded() {
     assert_eq!(graph.node_count(), 1);
     let output = graph.value(graph.outputs()[0]);
     assert_eq!(
-        (
-            output.name.as_str(),
-            output.ty.as_ref().unwrap().shape.as_slice()
-        ),
+        (output.name.as_str(), output.ty.as_ref().unwrap().shape.as_slice()),
         ("y", &[3, 16][..])
     );
 }
@@ -224,18 +184,9 @@ fn parse_output_that_is_an_alias_keeps_its_name() {
     let graph = m.graph.as_mut().unwrap();
     graph.output = ["y", "a", "z", "w"].map(|n| value(n, &[])).to_vec();
     let graph = read_default(&m).unwrap();
-    let names: Vec<&str> = graph
-        .outputs()
-        .iter()
-        .map(|&v| graph.value(v).name.as_str())
-        .collect();
+    let names: Vec<&str> = graph.outputs().iter().map(|&v| graph.value(v).name.as_str()).collect();
     assert_eq!(names, ["y", "a", "z", "w"]);
-    let again = parse(
-        &crate::encode(&graph).unwrap(),
-        None,
-        &LoadOptions::default(),
-    )
-    .unwrap();
+    let again = parse(&crate::encode(&graph).unwrap(), None, &LoadOptions::default()).unwrap();
     assert_eq!(again.outputs().len(), 4);
 }
 
@@ -257,24 +208,14 @@ fn conditional() -> ModelProto {
     let alias = node("Identity", &["r"], &["a"]);
     let flag = tensors::encode(Some("flag"), &Tensor::scalar(true)).unwrap();
     // Out of order: producers come after what reads them.
-    model(
-        vec![choose, alias, node("Sigmoid", &["x"], &["r"])],
-        vec![flag],
-    )
+    model(vec![choose, alias, node("Sigmoid", &["x"], &["r"])], vec![flag])
 }
 
 #[test]
 fn parse_unknown_node_keeps_what_its_graphs_capture() {
     let graph = read_default(&conditional()).unwrap();
-    let (_, kept) = graph
-        .nodes()
-        .find(|(_, n)| matches!(n.op, Op::Opaque(_)))
-        .unwrap();
-    let inputs: Vec<&str> = kept
-        .inputs
-        .iter()
-        .map(|&v| graph.value(v).name.as_str())
-        .collect();
+    let (_, kept) = graph.nodes().find(|(_, n)| matches!(n.op, Op::Opaque(_))).unwrap();
+    let inputs: Vec<&str> = kept.inputs.iter().map(|&v| graph.value(v).name.as_str()).collect();
     assert_eq!(inputs, ["flag", "r"]);
     let written = ModelProto::decode(crate::encode(&graph).unwrap().as_slice()).unwrap();
     let nodes = written.graph.unwrap().node;
@@ -305,14 +246,7 @@ fn parse_given_constants_are_no_inputs() {
     let mut m = model(vec![node("Reshape", &["x", "shape"], &["y"])], vec![]);
     m.graph.as_mut().unwrap().input.push(value("shape", &["2"]));
     let constants = BTreeMap::from([("shape".to_owned(), Tensor::vector(vec![3i64, 16]))]);
-    let graph = read(
-        &m,
-        &LoadOptions {
-            imgsz: None,
-            constants,
-        },
-    )
-    .unwrap();
+    let graph = read(&m, &LoadOptions { imgsz: None, constants }).unwrap();
     assert_eq!(graph.inputs().len(), 1);
     assert_eq!(graph.ty(graph.outputs()[0]).unwrap().shape, [3, 16]);
 }
@@ -325,10 +259,7 @@ fn parse_damaged_file_never_panics() {
         node("Expand", &["x", "s"], &["e"]),
         node("Reshape", &["e", "t"], &["y"]),
     ];
-    let files = [
-        conditional().encode_to_vec(),
-        model(nodes, vec![target]).encode_to_vec(),
-    ];
+    let files = [conditional().encode_to_vec(), model(nodes, vec![target]).encode_to_vec()];
     let mut random = Rng::new(1);
     for file in &files {
         for _ in 0..20_000 {
@@ -360,10 +291,7 @@ fn parse_of_open_axes_takes_the_size_that_the_metadata_states() {
             value: Some(text.to_owned()),
         }];
         assert_eq!(shape(&file, &LoadOptions::default())[2..], expected);
-        let given = LoadOptions {
-            imgsz: Some([96, 128]),
-            ..LoadOptions::default()
-        };
+        let given = LoadOptions { imgsz: Some([96, 128]), ..LoadOptions::default() };
         assert_eq!(shape(&file, &given)[2..], [96, 128]);
     }
 }
@@ -388,13 +316,8 @@ fn load_git_lfs_pointer_says_how_to_get_the_file() {
     let path = folder.path().join("m.onnx");
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 132\n";
     std::fs::write(&path, pointer).unwrap();
-    let found = load(&path, &LoadOptions::default())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        found.contains("m.onnx: this is a Git LFS pointer"),
-        "{found}"
-    );
+    let found = load(&path, &LoadOptions::default()).unwrap_err().to_string();
+    assert!(found.contains("m.onnx: this is a Git LFS pointer"), "{found}");
     assert!(found.contains("git lfs pull"), "{found}");
 }
 
@@ -442,12 +365,8 @@ fn parse_windows_far_larger_than_what_they_cover_ends() {
     average.output = vec!["q".to_owned()];
     let ones = Tensor::new([1, 1, 2, 2], vec![1f32; 4]).unwrap();
     let constant = tensors::encode(Some("c"), &ones).unwrap();
-    let nodes = vec![
-        pool,
-        average,
-        node("Add", &["p", "q"], &["s"]),
-        node("Add", &["x", "x"], &["z"]),
-    ];
+    let nodes =
+        vec![pool, average, node("Add", &["p", "q"], &["s"]), node("Add", &["x", "x"], &["z"])];
     let mut m = model(nodes, vec![constant]);
     m.graph.as_mut().unwrap().output = vec![value("s", &[]), value("z", &[])];
     let graph = read_default(&m).unwrap();
@@ -458,11 +377,7 @@ fn parse_windows_far_larger_than_what_they_cover_ends() {
 fn parse_and_encode_of_a_hundred_thousand_nodes_take_as_long_as_they_are_many() {
     // All nodes and most values have one name for people; each is written under its own.
     let name = |i: usize| {
-        if i == 0 {
-            "x".to_owned()
-        } else {
-            format!("v{i}")
-        }
+        if i == 0 { "x".to_owned() } else { format!("v{i}") }
     };
     let count = 100_000;
     let nodes = (0..count).map(|i| NodeProto {
@@ -477,10 +392,5 @@ fn parse_and_encode_of_a_hundred_thousand_nodes_take_as_long_as_they_are_many() 
     let graph = read_default(&m).unwrap();
     assert_eq!(graph.node_count(), count);
     let written = crate::encode(&graph).unwrap();
-    assert_eq!(
-        parse(&written, None, &LoadOptions::default())
-            .unwrap()
-            .node_count(),
-        count
-    );
+    assert_eq!(parse(&written, None, &LoadOptions::default()).unwrap().node_count(), count);
 }

@@ -41,17 +41,8 @@ struct Spelling {
 impl Spelling {
     /// The layout of a node's inputs; `None` for any other operator.
     fn of(node: &NodeProto) -> Option<Self> {
-        let operand = |values, axis| Operand {
-            values,
-            scale: values + 1,
-            axis,
-        };
-        let unary = |float| Self {
-            float,
-            operands: vec![operand(0, None)],
-            bias: None,
-            scale: 3,
-        };
+        let operand = |values, axis| Operand { values, scale: values + 1, axis };
+        let unary = |float| Self { float, operands: vec![operand(0, None)], bias: None, scale: 3 };
         let binary = |float, axis| Self {
             float,
             operands: vec![operand(0, None), operand(3, axis)],
@@ -70,26 +61,19 @@ impl Spelling {
             (CONTRIBUTED, "QLinearSoftmax") => unary("Softmax"),
             (CONTRIBUTED, "QLinearConcat") => Self {
                 float: "Concat",
-                operands: (2..node.input.len())
-                    .step_by(3)
-                    .map(|i| operand(i, None))
-                    .collect(),
+                operands: (2..node.input.len()).step_by(3).map(|i| operand(i, None)).collect(),
                 bias: None,
                 scale: 0,
             },
             (CONTRIBUTED, "QGemm") => Self {
                 bias: Some(6),
                 scale: 7,
-                ..binary(
-                    "Gemm",
-                    Some(if transposed { Axis::First } else { Axis::Last }),
-                )
+                ..binary("Gemm", Some(if transposed { Axis::First } else { Axis::Last }))
             },
             // ONNX Runtime's own files have these in either domain.
-            ("" | "ai.onnx" | CONTRIBUTED, "QLinearConv") => Self {
-                bias: Some(8),
-                ..binary("Conv", Some(Axis::First))
-            },
+            ("" | "ai.onnx" | CONTRIBUTED, "QLinearConv") => {
+                Self { bias: Some(8), ..binary("Conv", Some(Axis::First)) }
+            }
             ("" | "ai.onnx" | CONTRIBUTED, "QLinearMatMul") => binary("MatMul", Some(Axis::Last)),
             _ => return None,
         })
@@ -129,10 +113,7 @@ impl Sweep<'_> {
             && matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear")
         {
             // The same operators, for types that the default domain had not yet.
-            let node = NodeProto {
-                domain: None,
-                ..node.clone()
-            };
+            let node = NodeProto { domain: None, ..node.clone() };
             return self.node(&node, index).map(|()| Quantized::Read);
         }
         let Some(spelling) = Spelling::of(node) else {
@@ -155,11 +136,8 @@ impl Sweep<'_> {
         }
         let output = node.output.first().cloned().unwrap_or_default();
         let quantized = given(node, spelling.scale).is_some();
-        let float = if quantized {
-            self.names.unique(&format!("{output}_real"))
-        } else {
-            output.clone()
-        };
+        let float =
+            if quantized { self.names.unique(&format!("{output}_real")) } else { output.clone() };
         let is_kept = |a: &&AttributeProto| !matches!(a.name(), "channels_last" | "opset");
         let made = NodeProto {
             op_type: Some(spelling.float.to_owned()),
@@ -211,11 +189,7 @@ impl Sweep<'_> {
         if let Some(known) = self.dequantized.get(&inputs) {
             return Ok(known.clone());
         }
-        let rank = self
-            .slots
-            .get(&inputs[0])
-            .and_then(|s| s.ty.as_ref())
-            .map_or(0, |t| t.rank());
+        let rank = self.slots.get(&inputs[0]).and_then(|s| s.ty.as_ref()).map_or(0, |t| t.rank());
         let axis = match operand.axis {
             Some(Axis::Last) => rank as i64 - 1,
             Some(Axis::First) | None => 0,

@@ -17,10 +17,7 @@ impl Sweep<'_> {
         name: &str,
         blocksize: Option<i64>,
     ) -> Result<bool, OnnxError> {
-        let ty = node
-            .input
-            .first()
-            .and_then(|n| self.slots.get(n)?.ty.clone());
+        let ty = node.input.first().and_then(|n| self.slots.get(n)?.ty.clone());
         let (Some(ty), [output]) = (ty, node.output.as_slice()) else {
             return Ok(false);
         };
@@ -62,10 +59,7 @@ impl Sweep<'_> {
             op_type: Some(op.op_type().to_owned()),
             ..NodeProto::default()
         };
-        let parsed = Parsed {
-            op,
-            inputs: (0..inputs.len()).collect(),
-        };
+        let parsed = Parsed { op, inputs: (0..inputs.len()).collect() };
         self.known(&node, output.to_owned(), parsed)
     }
 }

@@ -3,10 +3,7 @@ use crate::proto::StringStringEntryProto;
 use std::path::Path;
 
 fn entry(key: &str, value: &str) -> StringStringEntryProto {
-    StringStringEntryProto {
-        key: Some(key.to_owned()),
-        value: Some(value.to_owned()),
-    }
+    StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }
 }
 
 fn tensor(data_type: i32, dims: &[i64]) -> TensorProto {
@@ -24,11 +21,7 @@ fn external(location: &str, offset: u64, length: u64) -> TensorProto {
         entry("offset", &offset.to_string()),
         entry("length", &length.to_string()),
     ];
-    TensorProto {
-        external_data,
-        data_location: Some(EXTERNAL),
-        ..tensor(1, &[2])
-    }
+    TensorProto { external_data, data_location: Some(EXTERNAL), ..tensor(1, &[2]) }
 }
 
 fn message(proto: &TensorProto, folder: Option<&Path>) -> String {
@@ -38,27 +31,13 @@ fn message(proto: &TensorProto, folder: Option<&Path>) -> String {
 
 #[test]
 fn decode_every_typed_field_equals_raw_data() {
-    let narrow = |code, values: &[i32]| TensorProto {
-        int32_data: values.to_vec(),
-        ..tensor(code, &[2])
-    };
-    let wide = |code| TensorProto {
-        uint64_data: vec![3, 4_000_000_000],
-        ..tensor(code, &[2])
-    };
+    let narrow =
+        |code, values: &[i32]| TensorProto { int32_data: values.to_vec(), ..tensor(code, &[2]) };
+    let wide = |code| TensorProto { uint64_data: vec![3, 4_000_000_000], ..tensor(code, &[2]) };
     let cases = [
-        TensorProto {
-            float_data: vec![1.5, -2.0],
-            ..tensor(1, &[2])
-        },
-        TensorProto {
-            double_data: vec![1.5, -2.0],
-            ..tensor(11, &[2])
-        },
-        TensorProto {
-            int64_data: vec![i64::MIN, 7],
-            ..tensor(7, &[2])
-        },
+        TensorProto { float_data: vec![1.5, -2.0], ..tensor(1, &[2]) },
+        TensorProto { double_data: vec![1.5, -2.0], ..tensor(11, &[2]) },
+        TensorProto { int64_data: vec![i64::MIN, 7], ..tensor(7, &[2]) },
         wide(12),
         wide(13),
         narrow(2, &[0, 255]),
@@ -83,28 +62,16 @@ fn decode_every_typed_field_equals_raw_data() {
 
 #[test]
 fn decode_unknown_type_is_carried_and_written_back() {
-    let strings = TensorProto {
-        string_data: vec![b"a".to_vec()],
-        ..tensor(8, &[1])
-    };
+    let strings = TensorProto { string_data: vec![b"a".to_vec()], ..tensor(8, &[1]) };
     let read = decode(&strings, &Folder::default()).unwrap();
     assert_eq!(read.dtype(), DataType::Other(8));
     let back = encode(Some("v"), &read).unwrap();
-    assert_eq!(
-        back,
-        TensorProto {
-            name: Some("v".to_owned()),
-            ..strings
-        }
-    );
+    assert_eq!(back, TensorProto { name: Some("v".to_owned()), ..strings });
 }
 
 #[test]
 fn decode_shape_that_does_not_fit_names_tensor_and_sizes() {
-    let huge = TensorProto {
-        raw_data: Some(vec![0; 8].into()),
-        ..tensor(1, &[1 << 40])
-    };
+    let huge = TensorProto { raw_data: Some(vec![0; 8].into()), ..tensor(1, &[1 << 40]) };
     assert_eq!(
         message(&huge, None),
         "tensor `w`: its shape [1099511627776] needs 4398046511104 bytes, found 8"
@@ -112,19 +79,13 @@ fn decode_shape_that_does_not_fit_names_tensor_and_sizes() {
     let overflowing = tensor(1, &[i64::MAX, i64::MAX, i64::MAX]);
     assert!(message(&overflowing, None).contains("found 0"));
     let negative = tensor(1, &[2, -1]);
-    assert_eq!(
-        message(&negative, None),
-        "tensor `w`: axis 1 has the length -1"
-    );
+    assert_eq!(message(&negative, None), "tensor `w`: axis 1 has the length -1");
 }
 
 #[test]
 fn decode_external_data_reads_its_range_only() {
     let folder = tempfile::tempdir().unwrap();
-    let bytes: Vec<u8> = [9.0f32, 1.0, 2.0]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = [9.0f32, 1.0, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(folder.path().join("w.bin"), bytes).unwrap();
     let read = decode(&external("w.bin", 4, 8), &Folder::new(Some(folder.path()))).unwrap();
     assert_eq!(read.as_slice::<f32>().unwrap(), [1.0, 2.0]);
@@ -148,10 +109,7 @@ fn decode_bad_external_data_says_what_is_wrong() {
         (external("", 0, 8), outside),
         (external(".", 0, 8), outside),
         (external("absent", 0, 8), "cannot be read"),
-        (
-            external("w.bin", 4, 8),
-            "bytes 4..12 are asked for, the file has 8",
-        ),
+        (external("w.bin", 4, 8), "bytes 4..12 are asked for, the file has 8"),
         (external("w.bin", u64::MAX, 8), "the file has 8"),
         (external("w.bin", 0, 4), "needs 8 bytes, found 4"),
         (

@@ -34,11 +34,7 @@ fn number(random: &mut Rng) -> i64 {
 
 /// A constant of floats.
 fn floats(shape: Vec<i64>) -> Content {
-    Content::Floats {
-        shape,
-        low: 0.1,
-        high: 1.1,
-    }
+    Content::Floats { shape, low: 0.1, high: 1.1 }
 }
 
 /// One to three changes of operators, attributes, constants, shapes or wiring.
@@ -93,17 +89,7 @@ fn change_attribute(node: &mut Node, random: &mut Rng) {
         Value::Int(v) => *v = number(random),
         Value::Float(v) => *v = number(random) as f32,
         Value::Text(v) => {
-            *v = pick(
-                random,
-                &[
-                    "SAME_UPPER",
-                    "SAME_LOWER",
-                    "VALID",
-                    "linear",
-                    "reflect",
-                    "wrap",
-                ],
-            )
+            *v = pick(random, &["SAME_UPPER", "SAME_LOWER", "VALID", "linear", "reflect", "wrap"])
         }
         Value::Ints(v) if random.below(4) == 0 => v.push(number(random)),
         Value::Ints(v) => {
@@ -183,12 +169,7 @@ impl Growing {
         let outputs: Vec<String> = (0..outputs).map(|i| format!("n{n}_{i}")).collect();
         self.last = outputs[0].clone();
         let attributes = attributes.to_vec();
-        self.model.nodes.push(Node {
-            op,
-            inputs,
-            outputs,
-            attributes,
-        });
+        self.model.nodes.push(Node { op, inputs, outputs, attributes });
         self.last.clone()
     }
 
@@ -218,11 +199,7 @@ fn ints(v: &[i64]) -> Value {
 /// A block with split, residual, pooling, resizing and joining.
 fn block(opset: i64) -> Model {
     let mut g = Growing::new(opset, &[1, 3, 16, 16]);
-    g.conv(
-        "Conv",
-        [8, 3, 3, 3],
-        &[("pads", ints(&[1; 4])), ("strides", ints(&[2, 2]))],
-    );
+    g.conv("Conv", [8, 3, 3, 3], &[("pads", ints(&[1; 4])), ("strides", ints(&[2, 2]))]);
     let x = g.last.clone();
     let gate = g.node("Sigmoid", &[], &[]);
     g.free("Mul", vec![x, gate], 1, &[]);
@@ -235,43 +212,19 @@ fn block(opset: i64) -> Model {
         _ => &[("axis", Value::Int(1))],
     };
     let whole = g.last.clone();
-    g.free(
-        "Split",
-        std::iter::once(whole).chain(sizes).collect(),
-        2,
-        attributes,
-    );
+    g.free("Split", std::iter::once(whole).chain(sizes).collect(), 2, attributes);
     let half = g.last.clone();
-    g.conv(
-        "Conv",
-        [4, 1, 3, 3],
-        &[("pads", ints(&[1; 4])), ("group", Value::Int(4))],
-    );
-    let pooled = g.node(
-        "MaxPool",
-        &[],
-        &[("kernel_shape", ints(&[3, 3])), ("pads", ints(&[1; 4]))],
-    );
+    g.conv("Conv", [4, 1, 3, 3], &[("pads", ints(&[1; 4])), ("group", Value::Int(4))]);
+    let pooled =
+        g.node("MaxPool", &[], &[("kernel_shape", ints(&[3, 3])), ("pads", ints(&[1; 4]))]);
     g.last = half.clone();
     let average = g.node(
         "AveragePool",
         &[],
-        &[
-            ("kernel_shape", ints(&[2, 2])),
-            ("auto_pad", Value::Text("SAME_UPPER")),
-        ],
+        &[("kernel_shape", ints(&[2, 2])), ("auto_pad", Value::Text("SAME_UPPER"))],
     );
-    g.free(
-        "Concat",
-        vec![half, pooled, average],
-        1,
-        &[("axis", Value::Int(1))],
-    );
-    g.conv(
-        "ConvTranspose",
-        [12, 4, 2, 2],
-        &[("strides", ints(&[2, 2]))],
-    );
+    g.free("Concat", vec![half, pooled, average], 1, &[("axis", Value::Int(1))]);
+    g.conv("ConvTranspose", [12, 4, 2, 2], &[("strides", ints(&[2, 2]))]);
     let value = g.scalar();
     match opset {
         ..11 => drop(g.node("Pad", &[], &[("pads", ints(&[0, 0, 1, 1, 0, 0, 1, 1]))])),
@@ -299,12 +252,7 @@ fn shapes() -> Model {
     let index = g.ints(&[1]);
     let channels = g.free("Gather", vec![shape, index], 1, &[("axis", Value::Int(0))]);
     let rest = g.ints(&[1, 12]);
-    let target = g.free(
-        "Concat",
-        vec![channels, rest],
-        1,
-        &[("axis", Value::Int(0))],
-    );
+    let target = g.free("Concat", vec![channels, rest], 1, &[("axis", Value::Int(0))]);
     let filled = g.free("ConstantOfShape", vec![target.clone()], 1, &[]);
     let rows = g.ints(&[1, 4, 1]);
     let ones = g.free("Expand", vec![filled, rows.clone()], 1, &[]);
@@ -317,11 +265,7 @@ fn shapes() -> Model {
     g.free("MatMul", vec![q.clone(), k], 1, &[]);
     let weights = g.node("Softmax", &[], &[("axis", Value::Int(-1))]);
     g.free("MatMul", vec![weights, q], 1, &[]);
-    g.node(
-        "ReduceMean",
-        &[],
-        &[("axes", ints(&[2])), ("keepdims", Value::Int(1))],
-    );
+    g.node("ReduceMean", &[], &[("axes", ints(&[2])), ("keepdims", Value::Int(1))]);
     g.node("Squeeze", &[], &[]);
     let axis = g.ints(&[0]);
     g.node("Unsqueeze", &[axis], &[]);
@@ -337,23 +281,13 @@ fn choices() -> Model {
     g.node("ReduceMax", &[axes], &[("keepdims", Value::Int(0))]);
     let k = g.ints(&[5]);
     let best = g.last.clone();
-    g.free(
-        "TopK",
-        vec![best, k.clone()],
-        2,
-        &[("axis", Value::Int(-1))],
-    );
+    g.free("TopK", vec![best, k.clone()], 2, &[("axis", Value::Int(-1))]);
     let rows = g.last.replace("_0", "_1");
     let last = g.ints(&[-1]);
     let wide = g.free("Unsqueeze", vec![rows.clone(), last], 1, &[]);
     let repeats = g.ints(&[1, 1, 6]);
     let wide = g.free("Tile", vec![wide, repeats], 1, &[]);
-    let chosen = g.free(
-        "GatherElements",
-        vec![scores, wide],
-        1,
-        &[("axis", Value::Int(1))],
-    );
+    let chosen = g.free("GatherElements", vec![scores, wide], 1, &[("axis", Value::Int(1))]);
     let flat = g.free("Flatten", vec![chosen], 1, &[]);
     g.free("TopK", vec![flat, k], 2, &[("axis", Value::Int(-1))]);
     let top = g.last.clone();
@@ -373,12 +307,7 @@ fn choices() -> Model {
     let class = g.free("Cast", vec![class], 1, &[("to", Value::Int(1))]);
     let summed = g.free("Add", vec![top, class], 1, &[]);
     g.free("Max", vec![summed, which], 1, &[]);
-    g.free(
-        "ArgMax",
-        vec![g.last.clone()],
-        1,
-        &[("axis", Value::Int(1))],
-    );
+    g.free("ArgMax", vec![g.last.clone()], 1, &[("axis", Value::Int(1))]);
     g.finish()
 }
 

@@ -23,9 +23,7 @@ fn score(
 ) -> Result<Vec<f64>, PruneError> {
     let readers = consumers(graph, group, statistics);
     if readers.is_empty() {
-        return Err(PruneError::NoStatistics {
-            group: group.name.clone(),
-        });
+        return Err(PruneError::NoStatistics { group: group.name.clone() });
     }
     let mut total = vec![0.0; group.width()];
     for (node, columns) in &readers {

@@ -10,10 +10,7 @@ use std::collections::BTreeSet;
 ///
 /// Where a group has none because it was folded, |γ| is recovered: a BatchNormalization's output has standard
 /// deviation |γ| on data like that of training, so the deviation of the convolution's output stands for it.
-pub const BN_GAMMA: Criterion = Criterion {
-    name: "bn_gamma",
-    score,
-};
+pub const BN_GAMMA: Criterion = Criterion { name: "bn_gamma", score };
 
 fn score(
     graph: &Graph,
@@ -52,9 +49,7 @@ fn score_group(
         count = add_recovered(&mut total, group, statistics);
     }
     if count == 0 {
-        return Err(PruneError::NoBatchNormalization {
-            group: group.name.clone(),
-        });
+        return Err(PruneError::NoBatchNormalization { group: group.name.clone() });
     }
     total.iter_mut().for_each(|t| *t /= f64::from(count));
     Ok(total)
@@ -83,16 +78,11 @@ fn magnitudes(
     member: &Member,
 ) -> Result<Vec<f64>, PruneError> {
     let name = || graph.value(member.value).name.clone();
-    let tensor = graph
-        .constant(member.value)
-        .ok_or_else(|| PruneError::WeightNotConstant {
-            node: group.name.clone(),
-            weight: name(),
-        })?;
-    let gamma = tensor.to_f64().map_err(|cause| PruneError::Tensor {
-        value: name(),
-        cause,
+    let tensor = graph.constant(member.value).ok_or_else(|| PruneError::WeightNotConstant {
+        node: group.name.clone(),
+        weight: name(),
     })?;
+    let gamma = tensor.to_f64().map_err(|cause| PruneError::Tensor { value: name(), cause })?;
     if gamma.iter().any(|g| !g.is_finite()) {
         return Err(PruneError::NotFinite { weight: name() });
     }

@@ -10,10 +10,7 @@ pub const RECONSTRUCTION: Criterion = Criterion {
     name: "reconstruction",
     score: |graph, groups, statistics| {
         let score = |g: &DependencyGroup| {
-            (
-                g.name.clone(),
-                score(g, PruningSweep::new(graph, g, statistics)),
-            )
+            (g.name.clone(), score(g, PruningSweep::new(graph, g, statistics)))
         };
         Ok(groups.prunable().map(score).collect())
     },

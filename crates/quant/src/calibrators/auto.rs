@@ -7,29 +7,14 @@ use crate::{Profile, Range};
 ///
 /// No percentile is among them that keeps nearly every value: rare large ones carry confidence more than rank, so such ranges
 /// keep the detections' scores and lose mAP.
-pub const AUTO: Calibrator = Calibrator {
-    name: "auto",
-    range: least_squared_error,
-    alternatives: ALTERNATIVES,
-};
+pub const AUTO: Calibrator =
+    Calibrator { name: "auto", range: least_squared_error, alternatives: ALTERNATIVES };
 
 const ALTERNATIVES: &[Alternative] = &[
-    Alternative {
-        name: "percentile 99.9",
-        range: |profile| profile.percentile(99.9),
-    },
-    Alternative {
-        name: "percentile 99.99",
-        range: |profile| profile.percentile(99.99),
-    },
-    Alternative {
-        name: "mse",
-        range: mse::search,
-    },
-    Alternative {
-        name: "entropy",
-        range: entropy::search,
-    },
+    Alternative { name: "percentile 99.9", range: |profile| profile.percentile(99.9) },
+    Alternative { name: "percentile 99.99", range: |profile| profile.percentile(99.99) },
+    Alternative { name: "mse", range: mse::search },
+    Alternative { name: "entropy", range: entropy::search },
 ];
 
 fn least_squared_error(profile: &Profile) -> Option<Range> {

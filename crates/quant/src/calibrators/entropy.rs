@@ -13,11 +13,8 @@ const STRIDE: usize = 32;
 ///
 /// Source: 8-bit Inference with TensorRT, GTC 2017; the divergence is Kullback's and Leibler's. Of a range whose lower
 /// end is SiLU's only the upper end is searched; of others a magnitude, for both ends.
-pub(super) const ENTROPY: Calibrator = Calibrator {
-    name: "entropy",
-    range: search,
-    alternatives: &[],
-};
+pub(super) const ENTROPY: Calibrator =
+    Calibrator { name: "entropy", range: search, alternatives: &[] };
 
 /// Divergence of `counts` from what `LEVELS` equally wide steps keep of them; `beyond` values were clipped onto the
 /// last bin.
@@ -29,27 +26,17 @@ fn divergence(counts: &[f64], below: f64, beyond: f64) -> f64 {
     }
     let mut sum = 0.0;
     for level in 0..LEVELS {
-        let (from, to) = (
-            level * counts.len() / LEVELS,
-            (level + 1) * counts.len() / LEVELS,
-        );
+        let (from, to) = (level * counts.len() / LEVELS, (level + 1) * counts.len() / LEVELS);
         let step = &counts[from..to];
         let values = |i: usize| {
             let clipped_below = if from + i == 0 { below } else { 0.0 };
-            let clipped = if from + i + 1 == counts.len() {
-                beyond
-            } else {
-                0.0
-            };
+            let clipped = if from + i + 1 == counts.len() { beyond } else { 0.0 };
             step[i] + clipped_below + clipped
         };
         let filled = (0..step.len()).filter(|&i| values(i) > 0.0).count().max(1) as f64;
         // Of a step that holds clipped values alone nothing is kept: far less than one value.
         let q = (step.iter().sum::<f64>() / filled / inside).max(1e-3 / total);
-        for p in (0..step.len())
-            .map(|i| values(i) / total)
-            .filter(|&p| p > 0.0)
-        {
+        for p in (0..step.len()).map(|i| values(i) / total).filter(|&p| p > 0.0) {
             sum += p * (p / q).ln();
         }
     }

@@ -2,8 +2,5 @@
 use super::Calibrator;
 
 /// Smallest and largest value.
-pub(super) const MIN_MAX: Calibrator = Calibrator {
-    name: "minmax",
-    range: |profile| profile.whole(),
-    alternatives: &[],
-};
+pub(super) const MIN_MAX: Calibrator =
+    Calibrator { name: "minmax", range: |profile| profile.whole(), alternatives: &[] };

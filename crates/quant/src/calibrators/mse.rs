@@ -8,11 +8,7 @@ const STEP: f32 = 0.93;
 const STEPS: i32 = 64;
 
 /// The range whose `u8` values give the least mean squared error.
-pub(super) const MSE: Calibrator = Calibrator {
-    name: "mse",
-    range: search,
-    alternatives: &[],
-};
+pub(super) const MSE: Calibrator = Calibrator { name: "mse", range: search, alternatives: &[] };
 
 /// Sum of squared errors when values are rounded to the 256 steps of the range and clipped at its ends.
 pub(super) fn squared_error(bins: &[(f64, u64)], range: Range) -> f64 {
@@ -23,12 +19,7 @@ pub(super) fn squared_error(bins: &[(f64, u64)], range: Range) -> f64 {
         let beyond = (x - x.clamp(lo, hi)).abs();
         // A value within half a step of 0 is rounded to 0, which is one of the steps.
         let inside = rounding.min(x * x);
-        n as f64
-            * if beyond > 0.0 {
-                beyond * beyond
-            } else {
-                inside
-            }
+        n as f64 * if beyond > 0.0 { beyond * beyond } else { inside }
     };
     bins.iter().map(error).sum()
 }

@@ -74,32 +74,21 @@ fn profiles_count_what_is_not_finite_and_calibrators_hold_zero() {
 
 #[test]
 fn percentile_of_samples_is_within_one_bin_of_the_exact_one() {
-    for (low, high, percentile) in [
-        (-3.0, 20.0, 99.99),
-        (-3.0, 20.0, 99.0),
-        (-0.27, 9.0, 99.9),
-        (-1e6, 1e-3, 99.9),
-    ] {
+    for (low, high, percentile) in
+        [(-3.0, 20.0, 99.99), (-3.0, 20.0, 99.0), (-0.27, 9.0, 99.9), (-1e6, 1e-3, 99.9)]
+    {
         let mut data = samples(50_000, low, high);
         let range = profile(&[&data]).percentile(percentile).unwrap();
         data.sort_by(f32::total_cmp);
         let one_sided = data[0] >= -0.2785;
         let share = (100.0 - percentile) / 100.0 / if one_sided { 1.0 } else { 2.0 };
         let dropped = (data.len() as f64 * share) as usize;
-        let exact = Range::new(
-            data[if one_sided { 0 } else { dropped }],
-            data[data.len() - 1 - dropped],
-        );
+        let exact =
+            Range::new(data[if one_sided { 0 } else { dropped }], data[data.len() - 1 - dropped]);
         // A bin is at most twice the largest magnitude of its side, divided by the number of bins.
         let bin = |end: f32| 2.0 * end.abs() / BINS as f32;
-        assert!(
-            (range.max - exact.max).abs() <= bin(data[data.len() - 1]),
-            "{range:?} {exact:?}"
-        );
-        assert!(
-            (range.min - exact.min).abs() <= bin(data[0]),
-            "{range:?} {exact:?}"
-        );
+        assert!((range.max - exact.max).abs() <= bin(data[data.len() - 1]), "{range:?} {exact:?}");
+        assert!((range.min - exact.min).abs() <= bin(data[0]), "{range:?} {exact:?}");
     }
 }
 
@@ -136,9 +125,7 @@ fn calibrators_of_a_bell_with_one_outlier_cut_it_unless_they_weigh_its_square() 
 
 #[test]
 fn calibrators_of_even_values_keep_nearly_all() {
-    let data: Vec<f32> = (0..40_000)
-        .map(|i| (i * 7919 % 40_000) as f32 / 4e3)
-        .collect();
+    let data: Vec<f32> = (0..40_000).map(|i| (i * 7919 % 40_000) as f32 / 4e3).collect();
     for calibrator in CALIBRATORS {
         let name = calibrator.name;
         let range = range_of(calibrator, &[&data]).unwrap();
@@ -170,11 +157,7 @@ fn mse_of_a_bell_beats_every_other_search() {
     let best = error(range_of(&MSE, &[&data]).unwrap());
     for calibrator in CALIBRATORS {
         let other = error(range_of(calibrator, &[&data]).unwrap());
-        assert!(
-            best <= 1.02 * other,
-            "{}: {other}, mse {best}",
-            calibrator.name
-        );
+        assert!(best <= 1.02 * other, "{}: {other}, mse {best}", calibrator.name);
     }
 }
 
@@ -182,11 +165,8 @@ fn mse_of_a_bell_beats_every_other_search() {
 fn auto_offers_the_range_of_every_search_but_minmax() {
     let data = bell(10_000);
     let profile = profile(&[&data]);
-    let offered: Vec<Option<Range>> = AUTO
-        .alternatives
-        .iter()
-        .map(|a| (a.range)(&profile))
-        .collect();
+    let offered: Vec<Option<Range>> =
+        AUTO.alternatives.iter().map(|a| (a.range)(&profile)).collect();
     let is_search = |c: &&&Calibrator| !["auto", "minmax"].contains(&c.name);
     for calibrator in CALIBRATORS.iter().filter(is_search) {
         let range = (calibrator.range)(&profile);

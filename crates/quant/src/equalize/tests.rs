@@ -36,17 +36,10 @@ fn block(kind: UnaryKind) -> Graph {
 
 #[test]
 fn equalize_of_any_activation_and_target_computes_the_same() {
-    let x = Tensor::new(
-        [1, 2, 4, 4],
-        (0..32).map(|i| i as f32 / 8.0 - 2.0).collect::<Vec<_>>(),
-    );
+    let x = Tensor::new([1, 2, 4, 4], (0..32).map(|i| i as f32 / 8.0 - 2.0).collect::<Vec<_>>());
     let x = x.unwrap();
-    let kinds = [
-        UnaryKind::Silu,
-        UnaryKind::Relu,
-        UnaryKind::LeakyRelu { alpha: 0.1 },
-        UnaryKind::Sigmoid,
-    ];
+    let kinds =
+        [UnaryKind::Silu, UnaryKind::Relu, UnaryKind::LeakyRelu { alpha: 0.1 }, UnaryKind::Sigmoid];
     for kind in kinds {
         let graph = block(kind);
         let value = graph.value_named("act.y").unwrap();
@@ -76,11 +69,7 @@ fn equalize_with_wrong_values_or_counts_is_an_error() {
 
 #[test]
 fn channel_scales_of_unequal_channels_make_noise_relative_to_each_small() {
-    let unequal = [
-        Range::new(-0.27, 70.0),
-        Range::new(-0.27, 0.5),
-        Range::new(0.0, 0.0),
-    ];
+    let unequal = [Range::new(-0.27, 70.0), Range::new(-0.27, 0.5), Range::new(0.0, 0.0)];
     let found = channel_scales(&unequal);
     assert!(found.gain > 50.0, "{found:?}");
     assert_eq!(found.scale[0], 1.0);

@@ -25,26 +25,15 @@ impl Extremes {
             for (lane, &x) in chunk.iter().enumerate() {
                 let finite = x.abs() <= f32::MAX;
                 rejected[lane] += u32::from(!finite);
-                low[lane] = if finite && x < low[lane] {
-                    x
-                } else {
-                    low[lane]
-                };
-                high[lane] = if finite && x > high[lane] {
-                    x
-                } else {
-                    high[lane]
-                };
+                low[lane] = if finite && x < low[lane] { x } else { low[lane] };
+                high[lane] = if finite && x > high[lane] { x } else { high[lane] };
             }
         }
         let rejected = rejected.iter().map(|&n| u64::from(n)).sum::<u64>();
         self.non_finite += rejected;
         if rejected < values.len() as u64 {
             let low = low.into_iter().fold(f32::INFINITY, f32::min);
-            self.widen(Range::new(
-                low,
-                high.into_iter().fold(f32::NEG_INFINITY, f32::max),
-            ));
+            self.widen(Range::new(low, high.into_iter().fold(f32::NEG_INFINITY, f32::max)));
         }
     }
 

@@ -19,10 +19,7 @@ pub(super) struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            exponent: NARROWEST,
-            counts: Vec::new(),
-        }
+        Self { exponent: NARROWEST, counts: Vec::new() }
     }
 }
 

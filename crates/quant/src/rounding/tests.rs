@@ -16,29 +16,17 @@ fn round_tensor_of_correlated_inputs_halves_the_output_error() {
     let x: Vec<f32> = (0..channels * pixels)
         .map(|i| (common[(i % pixels) as usize] + 0.3 * noise(i) + 1.0) as f32)
         .collect();
-    let conv = Conv {
-        kernel_shape: [1; 2],
-        strides: [1; 2],
-        dilations: [1; 2],
-        pads: [0; 4],
-        group: 1,
-    };
+    let conv =
+        Conv { kernel_shape: [1; 2], strides: [1; 2], dilations: [1; 2], pads: [0; 4], group: 1 };
     let mut moments = PatchMoments::new(&conv, channels as usize);
     let input = Tensor::new([1, channels as usize, 64, 64], x.clone()).unwrap();
     moments.add(&input, pixels as usize);
-    let weights: Vec<f32> = (0..outputs * channels)
-        .map(|i| noise(i + 77) as f32)
-        .collect();
+    let weights: Vec<f32> = (0..outputs * channels).map(|i| noise(i + 77) as f32).collect();
     let weight = Tensor::new([outputs as usize, channels as usize, 1, 1], weights.clone()).unwrap();
     let n = outputs as usize;
     let params = QuantParams::per_channel(0, vec![0.05; n], vec![0; n], DataType::I8).unwrap();
-    let grid = Grid {
-        params: &params,
-        largest: 127,
-    };
-    let (better, shift) = round_tensor("w", &weight, grid, &moments, None)
-        .unwrap()
-        .unwrap();
+    let grid = Grid { params: &params, largest: 127 };
+    let (better, shift) = round_tensor("w", &weight, grid, &moments, None).unwrap().unwrap();
     let plain = crate::weights::rounded("w", &weight, &params).unwrap();
     let error = |rounded: &[f64], shift: Option<&[f64]>| -> f64 {
         let squared_error = |o: usize, p: usize| -> f64 {
@@ -67,26 +55,15 @@ fn round_row_with_carried_errors_stays_within_the_largest_weight() {
         let mut after = [0.0; 2];
         let before = [sign * 0.04, end];
         let params = &params;
-        round_row(
-            &before,
-            &mut after,
-            Grid { params, largest },
-            0,
-            Some(&factors),
-        );
+        round_row(&before, &mut after, Grid { params, largest }, 0, Some(&factors));
         assert!((after[1] - end).abs() < 1e-6, "{largest}: {after:?}");
     }
 }
 
 #[test]
 fn moments_of_a_depthwise_window_hold_padding_and_strides() {
-    let conv = Conv {
-        kernel_shape: [3; 2],
-        strides: [2; 2],
-        dilations: [1; 2],
-        pads: [1; 4],
-        group: 2,
-    };
+    let conv =
+        Conv { kernel_shape: [3; 2], strides: [2; 2], dilations: [1; 2], pads: [1; 4], group: 2 };
     let mut moments = PatchMoments::new(&conv, 2);
     let x = Tensor::new([1, 2, 4, 4], (1..33).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
     moments.add(&x, 100);

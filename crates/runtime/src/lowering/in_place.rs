@@ -68,12 +68,7 @@ impl List<'_> {
             };
             let len = item.inputs[i..i + taken].iter().map(|&v| length(v)).sum();
             if self.is_written(v) && v != y && self.is_alike(v, y) {
-                found.of.entry(v).or_insert(Destination {
-                    value: y,
-                    axis,
-                    start,
-                    len,
-                });
+                found.of.entry(v).or_insert(Destination { value: y, axis, start, len });
             }
             start += len;
             i += taken;
@@ -128,12 +123,7 @@ impl List<'_> {
             && let Some(len) = self.values.shape(rows.table).map(|shape| shape[4])
         {
             found.anchors.insert(image, rows);
-            let destination = Destination {
-                value: item.output(),
-                axis: 4,
-                start: 0,
-                len,
-            };
+            let destination = Destination { value: item.output(), axis: 4, start: 0, len };
             found.of.insert(rows.table, destination);
         }
     }

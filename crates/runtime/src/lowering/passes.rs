@@ -29,22 +29,14 @@ const fn pass(
     name: &'static str,
     run: fn(&mut Rewriter<'_, '_>) -> Result<(), RuntimeError>,
 ) -> Pass {
-    Pass {
-        name,
-        is_int8: false,
-        run,
-    }
+    Pass { name, is_int8: false, run }
 }
 
 const fn int8(
     name: &'static str,
     run: fn(&mut Rewriter<'_, '_>) -> Result<(), RuntimeError>,
 ) -> Pass {
-    Pass {
-        name,
-        is_int8: true,
-        run,
-    }
+    Pass { name, is_int8: true, run }
 }
 
 /// All passes, in order: first what is no arithmetic of f32 goes, then convolutions get the activations that belong to them, then
@@ -76,10 +68,7 @@ pub(super) const PASSES: &[Pass] = &[
     int8("remaining quantization", quantized_values::quantize_rest),
     // After convolutions are formed, in the order in which their kernel applies both: first the table, then the residual.
     int8("tables in convolutions", tables::into_convolutions),
-    int8(
-        "residuals in convolutions",
-        int8_convolutions::add_residuals,
-    ),
+    int8("residuals in convolutions", int8_convolutions::add_residuals),
     // After all that changes what writes a Concat's inputs.
     int8("tables before concats", tables::into_concats),
     // After INT8 convolutions are formed: those left compute in f32.

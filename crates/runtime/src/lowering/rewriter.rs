@@ -79,8 +79,7 @@ impl<'l, 'g> Rewriter<'l, 'g> {
     /// Takes out what was removed.
     pub(crate) fn finish(self) {
         let mut removed = self.is_removed.into_iter();
-        self.items
-            .retain(|_| !removed.next().expect("one flag for each item"));
+        self.items.retain(|_| !removed.next().expect("one flag for each item"));
     }
 
     /// The positions of the items that are left now.

@@ -38,10 +38,6 @@ impl AnchorRows {
         let images = rows.permute(&[0, 1, 4, 2, 3])?;
         let shape = [0, 2, 3, 4].map(|axis| images.shape[axis]);
         let view = layout::reshape(&images, &shape);
-        Ok(At {
-            view: view.expect("only an axis of length 1 goes"),
-            covers_pixels: false,
-            ..table
-        })
+        Ok(At { view: view.expect("only an axis of length 1 goes"), covers_pixels: false, ..table })
     }
 }

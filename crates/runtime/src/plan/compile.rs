@@ -88,9 +88,7 @@ fn observed(
         let operand = Operand::f32(value);
         let ready = placement.ready.get(&operand).copied();
         let (Some(at), Some(ready)) = (placement.at(operand), ready) else {
-            return Err(RuntimeError::NotObservable {
-                value: graph.value(value).name.clone(),
-            });
+            return Err(RuntimeError::NotObservable { value: graph.value(value).name.clone() });
         };
         observed.push(Observed { value, at, ready });
     }
@@ -119,18 +117,11 @@ impl Arenas {
             }
             layout.len
         });
-        Self {
-            starts,
-            f32_len,
-            u8_len,
-        }
+        Self { starts, f32_len, u8_len }
     }
 
     fn view(&self, at: At) -> View {
-        View {
-            offset: at.view.offset + self.starts[at.buffer],
-            ..at.view
-        }
+        View { offset: at.view.offset + self.starts[at.buffer], ..at.view }
     }
 
     fn plan(
@@ -141,18 +132,11 @@ impl Arenas {
     ) -> Result<Plan, RuntimeError> {
         let graph = lowered.values.graph;
         let steps = std::mem::take(&mut placement.steps);
-        let steps: Vec<Step<View>> = steps
-            .into_iter()
-            .map(|s| s.map(|at| self.view(at)))
-            .collect();
+        let steps: Vec<Step<View>> = steps.into_iter().map(|s| s.map(|at| self.view(at))).collect();
         let scratch = steps.iter().map(|s| s.kernel.scratch_bytes).max();
         let buffers = placement.buffers.iter();
-        let stored = buffers.filter_map(|b| {
-            Some(Stored {
-                view: self.view(b.root),
-                data: b.constant.clone()?,
-            })
-        });
+        let stored = buffers
+            .filter_map(|b| Some(Stored { view: self.view(b.root), data: b.constant.clone()? }));
         let observations = observed.iter().map(|o| Observation {
             value: o.value,
             view: self.view(o.at),
@@ -232,10 +216,7 @@ fn to_f32(tensor: &Tensor, name: &str) -> Result<Tensor, RuntimeError> {
 
 fn output_view(view: View) -> Output {
     let flat = layout::reshape(&view, &[view.elements()]).filter(|v| v.strides[0] == 1);
-    Output::View {
-        shape: view.shape,
-        elements: flat.unwrap_or(view),
-    }
+    Output::View { shape: view.shape, elements: flat.unwrap_or(view) }
 }
 
 /// When each buffer is in use: 0 is before the first step, `i + 1` is step `i`.

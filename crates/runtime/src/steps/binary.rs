@@ -16,13 +16,7 @@ impl Binary {
     /// The f32 kernel.
     pub(super) fn kernel(self) -> Kernel {
         Kernel::f32("Binary", move |ctx, at| {
-            Ok(kernels::binary(
-                ctx,
-                self.0,
-                &at.inputs[0],
-                &at.inputs[1],
-                at.y(),
-            )?)
+            Ok(kernels::binary(ctx, self.0, &at.inputs[0], &at.inputs[1], at.y())?)
         })
     }
 }

@@ -44,11 +44,7 @@ impl FastStep for Chain {
 /// The links with their constants, which follow the first input; without memory of their own.
 fn with_constants(links: &[ChainLink], at: &Operands<View>) -> [Link; MAX_LINKS] {
     let mut constants = at.inputs[1..].iter().copied();
-    let mut next = || {
-        constants
-            .next()
-            .expect("one constant for each link that has one")
-    };
+    let mut next = || constants.next().expect("one constant for each link that has one");
     let mut filled = [Link::Unary(UnaryOp::Identity); MAX_LINKS];
     for (to, link) in filled.iter_mut().zip(links) {
         *to = match *link {

@@ -30,9 +30,8 @@ impl FastStep for ChannelSum {
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
         let x = placement.image(item.inputs[0], [0; 4])?;
         let y = placement.place(item.output())?;
-        let kernel = Kernel::f32("ChannelSum", |ctx, at| {
-            Ok(kernels::channel_sum(ctx, at.x(), at.y())?)
-        });
+        let kernel =
+            Kernel::f32("ChannelSum", |ctx, at| Ok(kernels::channel_sum(ctx, at.x(), at.y())?));
         placement.emit_kernel(kernel, vec![x], y)
     }
 }

@@ -33,10 +33,7 @@ impl FastStep for Concat {
             let len = part.at.view.shape[self.axis];
             let view = placement.check(whole.view.slice(self.axis, start, len))?;
             start += len;
-            let result = Placed {
-                value: item.output(),
-                at: At { view, ..whole },
-            };
+            let result = Placed { value: item.output(), at: At { view, ..whole } };
             placement.emit_conversion(part, result)?;
         }
         Ok(())

@@ -123,10 +123,7 @@ impl FastStep for Conv {
                 placement.emit(inputs.clone(), outputs, || {
                     let kernel =
                         self.pack_int8(item, values, operands, &geometry, share.channels)?;
-                    Ok(Made {
-                        shares: share.channels.count,
-                        ..Made::from(kernel)
-                    })
+                    Ok(Made { shares: share.channels.count, ..Made::from(kernel) })
                 })?;
             } else {
                 let values = placement.values;
@@ -151,10 +148,7 @@ struct Geometry {
 impl Geometry {
     /// The convolution of a share of the output channels.
     fn share(&self, channels: Channels) -> ConvGeometry {
-        ConvGeometry {
-            out_channels: self.whole.out_channels / channels.count,
-            ..self.whole
-        }
+        ConvGeometry { out_channels: self.whole.out_channels / channels.count, ..self.whole }
     }
 }
 

@@ -46,10 +46,7 @@ impl FastStep for ConvTranspose {
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
-        let (x, y) = (
-            placement.shape(item.inputs[0])?,
-            placement.shape(item.output())?,
-        );
+        let (x, y) = (placement.shape(item.inputs[0])?, placement.shape(item.output())?);
         let phases = [0, 1].map(|axis| self.phases(axis, x[axis + 2], y[axis + 2]));
         let mut halo: Halo = [0; 4];
         for (axis, phases) in phases.iter().enumerate() {
@@ -63,20 +60,11 @@ impl FastStep for ConvTranspose {
         for rows in &phases[0] {
             for columns in &phases[1] {
                 let phase = [rows, columns];
-                let from = At {
-                    view: placement.check(seen(&image.view, phase))?,
-                    ..image
-                };
-                let to = At {
-                    view: self.every(&result.view, phase),
-                    ..result
-                };
+                let from = At { view: placement.check(seen(&image.view, phase))?, ..image };
+                let to = At { view: self.every(&result.view, phase), ..result };
                 let source = Source {
                     weight: Elements::new(self.weight, placement.values)?,
-                    bias: self
-                        .bias
-                        .map(|v| Elements::new(v, placement.values))
-                        .transpose()?,
+                    bias: self.bias.map(|v| Elements::new(v, placement.values)).transpose()?,
                     taps: phase.map(|phase| phase.taps.clone()),
                     kernel: self.attributes.kernel_shape,
                     geometry: self.geometry(phase, [x[1], y[1]]),
@@ -133,13 +121,7 @@ impl ConvTranspose {
             let outputs = (output - first).div_ceil(stride);
             let before = reach as isize - ((first + pad - nearest) / stride) as isize;
             let after = (outputs + reach) as isize - input as isize - before;
-            Phase {
-                first,
-                outputs,
-                taps,
-                dilation,
-                margins: [before, after],
-            }
+            Phase { first, outputs, taps, dilation, margins: [before, after] }
         };
         (0..stride.min(output)).map(phase).collect()
     }
@@ -202,22 +184,13 @@ impl Source {
         Ok(Made {
             kernel,
             shares: 1,
-            packing: if initial.is_empty() {
-                None
-            } else {
-                Some(Box::new(self))
-            },
+            packing: if initial.is_empty() { None } else { Some(Box::new(self)) },
         })
     }
 
     /// The phase's part of a weight `[C, M / group, kH, kW]`, as a convolution has it: `[M, C / group, rows, columns]`.
     fn turned(&self, weight: &[f32]) -> Vec<f32> {
-        let ConvGeometry {
-            out_channels,
-            in_channels_per_group: inputs,
-            group,
-            ..
-        } = self.geometry;
+        let ConvGeometry { out_channels, in_channels_per_group: inputs, group, .. } = self.geometry;
         let outputs = out_channels / group;
         let [rows, columns] = &self.taps;
         let mut turned = Vec::with_capacity(out_channels * inputs * rows.len() * columns.len());

@@ -42,13 +42,7 @@ impl FastStep for ConvWeightGradient {
         };
         let kernel = Kernel::f32("ConvWeightGradient", move |ctx, at| {
             let [x, dy] = [&at.inputs[0], &at.inputs[1]];
-            Ok(kernels::conv_weight_gradient(
-                ctx,
-                &geometry,
-                x,
-                dy,
-                at.y(),
-            )?)
+            Ok(kernels::conv_weight_gradient(ctx, &geometry, x, dy, at.y())?)
         });
         placement.emit_kernel(kernel, vec![x, dy], dw)
     }

@@ -21,19 +21,14 @@ impl FakeQuantize {
             (-128.0, 127.0) => 128.0,
             _ => return None,
         };
-        Some(U8Params {
-            scale: self.0.scale,
-            zero_point: (self.0.zero_point + shift) as u8,
-        })
+        Some(U8Params { scale: self.0.scale, zero_point: (self.0.zero_point + shift) as u8 })
     }
 }
 
 impl FakeQuantize {
     fn kernel(self) -> Kernel {
         let op = UnaryOp::FakeQuantize(self.0);
-        Kernel::f32("FakeQuantize", move |ctx, at| {
-            Ok(kernels::unary(ctx, op, at.x(), at.y())?)
-        })
+        Kernel::f32("FakeQuantize", move |ctx, at| Ok(kernels::unary(ctx, op, at.x(), at.y())?))
     }
 }
 

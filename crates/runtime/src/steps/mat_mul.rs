@@ -35,11 +35,7 @@ impl FastStep for MatMul {
         }
         let [a, b] = [0, 1].map(|i| placement.params(item.inputs[i]));
         let to = placement.stored_params(item.output());
-        let kind = if to.is_some() {
-            "QMatMul"
-        } else {
-            "QMatMul to f32"
-        };
+        let kind = if to.is_some() { "QMatMul" } else { "QMatMul to f32" };
         let kernel = Kernel::int8(kind, move |ctx, at| {
             let [a, b] = [U8View::new(&at.inputs[0], a), U8View::new(&at.inputs[1], b)];
             Ok(kernels::q_matmul(ctx, &a, &b, &at.stored(to))?)

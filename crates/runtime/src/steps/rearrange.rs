@@ -74,10 +74,6 @@ impl Rearrange {
                 .all(|r| r.step == 1 && (r.axis == 1 || r.len == x.view.shape[r.axis])),
             Self::Transpose(_) | Self::Reshape => false,
         };
-        view.map(|view| At {
-            view,
-            covers_pixels: x.covers_pixels && keeps_pixels,
-            ..x
-        })
+        view.map(|view| At { view, covers_pixels: x.covers_pixels && keeps_pixels, ..x })
     }
 }

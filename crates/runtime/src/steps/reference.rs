@@ -37,10 +37,7 @@ pub(super) fn place_reference(
     let constant = |v: &Operand| values.constant(v.value).cloned();
     let constants: Vec<Option<Tensor>> = item.inputs.iter().map(constant).collect();
     let computed = item.inputs.iter().zip(&constants);
-    let computed: Vec<Operand> = computed
-        .filter(|(_, c)| c.is_none())
-        .map(|(&v, _)| v)
-        .collect();
+    let computed: Vec<Operand> = computed.filter(|(_, c)| c.is_none()).map(|(&v, _)| v).collect();
     let inputs = placement.read_all(&computed)?;
     let places = item.outputs.iter().map(|&v| placement.place(v));
     let outputs = places.collect::<Result<Vec<_>, _>>()?;

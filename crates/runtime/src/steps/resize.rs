@@ -40,22 +40,10 @@ impl FastStep for Resize {
         let [rows, columns] = [0, 1].map(|axis| self.op.nearest_map(axis, size, self.mode));
         let kernel = match item.inputs[0].form {
             Form::F32 => Kernel::f32("Resize", move |ctx, at| {
-                Ok(kernels::resize_nearest(
-                    ctx,
-                    at.x(),
-                    at.y(),
-                    &rows,
-                    &columns,
-                )?)
+                Ok(kernels::resize_nearest(ctx, at.x(), at.y(), &rows, &columns)?)
             }),
             Form::U8 => Kernel::int8("QResize", move |ctx, at| {
-                Ok(kernels::q_resize_nearest(
-                    ctx,
-                    at.x(),
-                    at.y(),
-                    &rows,
-                    &columns,
-                )?)
+                Ok(kernels::q_resize_nearest(ctx, at.x(), at.y(), &rows, &columns)?)
             }),
         };
         placement.emit_kernel(kernel, vec![x], y)

@@ -28,10 +28,9 @@ impl OfNode for Softmax {
         };
         // Before opset 13 the sum runs over all axes from this one on: the same where those behind have length 1.
         let mut others = softmax.coerced.iter().skip(1);
-        others.all(|&d| d == 1).then_some(Self {
-            axis: softmax.axis,
-            is_plain: softmax.coerced.is_empty(),
-        })
+        others
+            .all(|&d| d == 1)
+            .then_some(Self { axis: softmax.axis, is_plain: softmax.coerced.is_empty() })
     }
 }
 
@@ -42,9 +41,8 @@ impl FastStep for Softmax {
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {
         let axis = self.axis;
-        let kernel = Kernel::f32("Softmax", move |ctx, at| {
-            Ok(kernels::softmax(ctx, at.x(), at.y(), axis)?)
-        });
+        let kernel =
+            Kernel::f32("Softmax", move |ctx, at| Ok(kernels::softmax(ctx, at.x(), at.y(), axis)?));
         let x = placement.read(item.inputs[0])?;
         let y = placement.place_like(item.output(), &x)?;
         placement.emit_kernel(kernel, vec![x], y)

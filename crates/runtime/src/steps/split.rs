@@ -31,14 +31,7 @@ impl FastStep for Split {
         for (&part, &len) in item.outputs.iter().zip(&self.0.sizes) {
             let view = placement.check(x.view.slice(axis, start, len))?;
             let covers_pixels = x.covers_pixels && axis == 1;
-            placement.set(
-                part,
-                At {
-                    view,
-                    covers_pixels,
-                    ..x
-                },
-            );
+            placement.set(part, At { view, covers_pixels, ..x });
             start += len;
         }
         Ok(())

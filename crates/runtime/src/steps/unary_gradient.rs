@@ -31,13 +31,7 @@ impl FastStep for UnaryGradient {
         let activation = self.0;
         let kernel = Kernel::f32("UnaryGradient", move |ctx, at| {
             let [x, dy] = [&at.inputs[0], &at.inputs[1]];
-            Ok(kernels::activation_gradient(
-                ctx,
-                activation,
-                x,
-                dy,
-                at.y(),
-            )?)
+            Ok(kernels::activation_gradient(ctx, activation, x, dy, at.y())?)
         });
         placement.emit_kernel(kernel, inputs, dx)
     }

@@ -132,11 +132,7 @@ fn clip(g: &mut Growing, _: &'static str) -> Option<Made> {
     let (low, high) = (g.chance(3), g.chance(3));
     if g.opset() < 11 {
         let made = Made::of(vec![x]).with("min", Value::Float(-0.25));
-        return Some(if high {
-            made
-        } else {
-            made.with("max", Value::Float(0.5))
-        });
+        return Some(if high { made } else { made.with("max", Value::Float(0.5)) });
     }
     let bound = |absent: bool, value| if absent { Port::Absent } else { scalar(value) };
     Some(Made::of(vec![x, bound(low, -0.25), bound(high, 0.5)]))
@@ -144,11 +140,7 @@ fn clip(g: &mut Growing, _: &'static str) -> Option<Made> {
 
 /// A shape that broadcasts with this one.
 fn broadcast(g: &mut Growing, shape: &[i64]) -> Vec<i64> {
-    let from = if g.chance(3) {
-        g.below(shape.len() + 1)
-    } else {
-        0
-    };
+    let from = if g.chance(3) { g.below(shape.len() + 1) } else { 0 };
     let keep = |g: &mut Growing, &d: &i64| if g.chance(3) { 1 } else { d };
     shape[from..].iter().map(|d| keep(g, d)).collect()
 }
@@ -162,11 +154,7 @@ fn partner(g: &mut Growing, x: usize) -> Port {
         return Port::Value(other);
     }
     let shape = g.shape(x);
-    Port::Constant(Content::Floats {
-        shape: broadcast(g, &shape),
-        low: 0.25,
-        high: 1.5,
-    })
+    Port::Constant(Content::Floats { shape: broadcast(g, &shape), low: 0.25, high: 1.5 })
 }
 
 fn binary(g: &mut Growing, op: &'static str) -> Option<Made> {
@@ -209,9 +197,7 @@ fn extremum(g: &mut Growing, _: &'static str) -> Option<Made> {
     let x = g.any_floats()?;
     let more = g.below(3);
     let others: Vec<Port> = (0..more).map(|_| partner(g, x)).collect();
-    Some(Made::of(
-        std::iter::once(Port::Value(x)).chain(others).collect(),
-    ))
+    Some(Made::of(std::iter::once(Port::Value(x)).chain(others).collect()))
 }
 
 fn compare(g: &mut Growing, op: &'static str) -> Option<Made> {
@@ -243,11 +229,7 @@ fn select(g: &mut Growing, _: &'static str) -> Option<Made> {
     let shape = g.values[condition].ty.shape.clone();
     let x = g.value(|t| t.dtype == DataType::F32 && t.shape == shape)?;
     let other = partner(g, x);
-    Some(Made::of(vec![
-        Port::Value(condition),
-        Port::Value(x),
-        other,
-    ]))
+    Some(Made::of(vec![Port::Value(condition), Port::Value(x), other]))
 }
 
 fn cast(g: &mut Growing, op: &'static str) -> Option<Made> {
@@ -284,22 +266,14 @@ fn top_k(g: &mut Growing, _: &'static str) -> Option<Made> {
         _ => parameter(g, made, "k", 10, vec![k]),
     };
     let smallest = g.opset() >= 11 && g.chance(2);
-    let made = if smallest {
-        made.with("largest", Value::Int(0))
-    } else {
-        made
-    };
+    let made = if smallest { made.with("largest", Value::Int(0)) } else { made };
     Some(Made { outputs: 2, ..made })
 }
 
 fn batch_normalization(g: &mut Growing, _: &'static str) -> Option<Made> {
     let x = g.value(|t| t.dtype == DataType::F32 && t.rank() > 1)?;
     let channels = vec![g.shape(x)[1]];
-    let variance = Content::Floats {
-        shape: channels.clone(),
-        low: 0.5,
-        high: 1.5,
-    };
+    let variance = Content::Floats { shape: channels.clone(), low: 0.5, high: 1.5 };
     let mut inputs = vec![Port::Value(x)];
     inputs.extend((0..3).map(|_| weights(&channels)));
     inputs.push(Port::Constant(variance));
@@ -317,8 +291,7 @@ fn gemm(g: &mut Growing, _: &'static str) -> Option<Made> {
     }
     let made = Made::of(inputs).with("transB", Value::Int(i64::from(turned)));
     Some(if g.chance(3) {
-        made.with("alpha", Value::Float(0.5))
-            .with("beta", Value::Float(2.0))
+        made.with("alpha", Value::Float(0.5)).with("beta", Value::Float(2.0))
     } else {
         made
     })
@@ -328,11 +301,7 @@ fn mat_mul(g: &mut Growing, _: &'static str) -> Option<Made> {
     let x = g.any_floats()?;
     let inner = *g.shape(x).last()?;
     let columns = g.between(1, 5);
-    let w = if g.chance(4) {
-        vec![inner]
-    } else {
-        vec![inner, columns]
-    };
+    let w = if g.chance(4) { vec![inner] } else { vec![inner, columns] };
     Some(Made::of(vec![Port::Value(x), weights(&w)]))
 }
 
@@ -378,10 +347,7 @@ fn dynamic_quantize(g: &mut Growing, _: &'static str) -> Option<Made> {
     }
     let x = g.any_floats()?;
     let outputs = 3;
-    Some(Made {
-        outputs,
-        ..Made::of(vec![Port::Value(x)])
-    })
+    Some(Made { outputs, ..Made::of(vec![Port::Value(x)]) })
 }
 
 /// Codes of constant weights.

@@ -12,15 +12,10 @@ fn no_files_import_each_other_in_a_circle() {
     let sources = shipped();
     let mut breaches = Vec::new();
     for room in rooms() {
-        let files: Vec<_> = sources
-            .iter()
-            .filter(|source| source.room == room)
-            .collect();
+        let files: Vec<_> = sources.iter().filter(|source| source.room == room).collect();
         let tree = Tree::of(&files);
-        breaches.extend(tree.circles().into_iter().map(|place| Breach {
-            room: room.clone(),
-            place,
-        }));
+        breaches
+            .extend(tree.circles().into_iter().map(|place| Breach { room: room.clone(), place }));
     }
     hold("circle of imports", &breaches, CIRCLES);
 }
@@ -45,19 +40,14 @@ struct Tree<'a>(BTreeMap<Names, Module<'a>>);
 
 impl<'a> Tree<'a> {
     fn of(files: &[&'a Source]) -> Tree<'a> {
-        let modules = files
-            .iter()
-            .map(|source| (source.module(), Module::of(source)));
+        let modules = files.iter().map(|source| (source.module(), Module::of(source)));
         Tree(modules.collect())
     }
 
     /// For each knot of files that reach each other, its shortest circle with the names that tie it.
     fn circles(&self) -> Vec<String> {
-        let imports: Imports<'_> = self
-            .0
-            .iter()
-            .map(|(name, module)| (name, self.imports_of(name, module)))
-            .collect();
+        let imports: Imports<'_> =
+            self.0.iter().map(|(name, module)| (name, self.imports_of(name, module))).collect();
         let mut seen = BTreeSet::new();
         let mut circles = Vec::new();
         for start in imports.keys() {
@@ -65,13 +55,9 @@ impl<'a> Tree<'a> {
                 continue;
             }
             let reached = reachable(start, &imports);
-            let knot = reached
-                .iter()
-                .filter(|other| reachable(other, &imports).contains(*start));
+            let knot = reached.iter().filter(|other| reachable(other, &imports).contains(*start));
             let knot: Vec<_> = knot.copied().collect();
-            let shortest = knot
-                .iter()
-                .filter_map(|file| shortest_circle(file, &imports));
+            let shortest = knot.iter().filter_map(|file| shortest_circle(file, &imports));
             let shortest = shortest.min_by_key(Vec::len).expect("the start has one");
             circles.push(self.describe(&shortest, knot.len(), &imports));
             seen.extend(knot);
@@ -86,11 +72,7 @@ impl<'a> Tree<'a> {
             let (from, to) = (&self.0[*from].source.path, &self.0[to].source.path);
             format!("\n  {from} takes {} from {to}", names.join(", "))
         });
-        format!(
-            "{} of {knot} files{}",
-            circle.len(),
-            ties.collect::<String>()
-        )
+        format!("{} of {knot} files{}", circle.len(), ties.collect::<String>())
     }
 
     /// The files that a file imports from, those above it left out, and which names.
@@ -242,10 +224,7 @@ impl<'ast> Visit<'ast> for Module<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let names = path
-            .segments
-            .iter()
-            .map(|segment| segment.ident.to_string());
+        let names = path.segments.iter().map(|segment| segment.ident.to_string());
         self.uses.push(names.collect());
         visit::visit_path(self, path);
     }
@@ -254,8 +233,7 @@ impl<'ast> Visit<'ast> for Module<'_> {
         let words = mac.tokens.to_string().replace(" :: ", "::");
         let words = words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
         let paths = words.filter(|word| word.contains("::"));
-        self.uses
-            .extend(paths.map(|path| path.split("::").map(str::to_owned).collect::<Names>()));
+        self.uses.extend(paths.map(|path| path.split("::").map(str::to_owned).collect::<Names>()));
         visit::visit_macro(self, mac);
     }
 }

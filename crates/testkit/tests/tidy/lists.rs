@@ -12,56 +12,28 @@ struct List {
 
 /// All lists. A list is a constant, a static or the call of a macro; a file is named by its module or by one of its items.
 const LISTS: &[List] = &[
-    List {
-        names: &["operators"],
-        file: "ir/src/ops.rs",
-        folder: "ir/src/ops",
-    },
+    List { names: &["operators"], file: "ir/src/ops.rs", folder: "ir/src/ops" },
     List {
         names: &["ON_READING", "BEFORE_EXECUTION", "IN_FLOAT", "ON_REQUEST"],
         file: "ir/src/rewrites.rs",
         folder: "ir/src/rewrites",
     },
-    List {
-        names: &["instruction_sets"],
-        file: "kernels/src/isa.rs",
-        folder: "kernels/src/isa",
-    },
-    List {
-        names: &["steps"],
-        file: "runtime/src/steps.rs",
-        folder: "runtime/src/steps",
-    },
+    List { names: &["instruction_sets"], file: "kernels/src/isa.rs", folder: "kernels/src/isa" },
+    List { names: &["steps"], file: "runtime/src/steps.rs", folder: "runtime/src/steps" },
     List {
         names: &["PASSES"],
         file: "runtime/src/lowering/passes.rs",
         folder: "runtime/src/lowering/passes",
     },
-    List {
-        names: &["instruction_sets"],
-        file: "kernels/src/isa.rs",
-        folder: "kernels/src/isa",
-    },
-    List {
-        names: &["FAMILIES"],
-        file: "yolo/src/families.rs",
-        folder: "yolo/src/families",
-    },
-    List {
-        names: &["CRITERIA"],
-        file: "prune/src/criteria.rs",
-        folder: "prune/src/criteria",
-    },
+    List { names: &["instruction_sets"], file: "kernels/src/isa.rs", folder: "kernels/src/isa" },
+    List { names: &["FAMILIES"], file: "yolo/src/families.rs", folder: "yolo/src/families" },
+    List { names: &["CRITERIA"], file: "prune/src/criteria.rs", folder: "prune/src/criteria" },
     List {
         names: &["CALIBRATORS"],
         file: "quant/src/calibrators.rs",
         folder: "quant/src/calibrators",
     },
-    List {
-        names: &["gradients"],
-        file: "train/src/gradients.rs",
-        folder: "train/src/gradients",
-    },
+    List { names: &["gradients"], file: "train/src/gradients.rs", folder: "train/src/gradients" },
     List {
         names: &["MODULES"],
         file: "checkpoint/src/modules.rs",
@@ -71,18 +43,9 @@ const LISTS: &[List] = &[
 
 /// Files that serve the listed ones beside them, and why they are no entry of their own.
 const HELPERS: &[(&str, &str)] = &[
-    (
-        "ir/src/ops/operator.rs",
-        "what every operator must say of itself",
-    ),
-    (
-        "checkpoint/src/modules/scope.rs",
-        "what every module is built with",
-    ),
-    (
-        "yolo/src/families/other_tasks.rs",
-        "recognises what no family decodes, to refuse it",
-    ),
+    ("ir/src/ops/operator.rs", "what every operator must say of itself"),
+    ("checkpoint/src/modules/scope.rs", "what every module is built with"),
+    ("yolo/src/families/other_tasks.rs", "recognises what no family decodes, to refuse it"),
 ];
 
 #[test]
@@ -98,9 +61,7 @@ fn every_list_names_every_file_of_its_folder() {
         for file in files {
             let module = file.module().pop().expect("it lies in a folder");
             let is_named = named.contains(&module)
-                || public_names(&file.syntax)
-                    .iter()
-                    .any(|item| named.contains(item));
+                || public_names(&file.syntax).iter().any(|item| named.contains(item));
             if !is_named {
                 missing.push(format!(
                     "{} is not in {} ({})",
@@ -118,10 +79,7 @@ fn every_list_names_every_file_of_its_folder() {
 fn every_helper_beside_listed_files_exists() {
     let sources = shipped();
     for (path, _) in HELPERS {
-        assert!(
-            sources.iter().any(|source| source.path == *path),
-            "{path} is gone"
-        );
+        assert!(sources.iter().any(|source| source.path == *path), "{path} is gone");
     }
 }
 
@@ -140,11 +98,7 @@ fn names_in(list: &List, sources: &[Source]) -> BTreeSet<String> {
             _ => false,
         });
         let is_list = list.names.contains(&name.as_str());
-        assert!(
-            item.is_some() || !is_list,
-            "{} has no list {name}",
-            list.file
-        );
+        assert!(item.is_some() || !is_list, "{} has no list {name}", list.file);
         if let Some(item) = item.filter(|_| done.insert(name)) {
             let mut collector = Names::default();
             collector.visit_item(item);
@@ -156,8 +110,7 @@ fn names_in(list: &List, sources: &[Source]) -> BTreeSet<String> {
 }
 
 fn is_constant(name: &str) -> bool {
-    name.chars()
-        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Every identifier of what is visited, those inside macros too.

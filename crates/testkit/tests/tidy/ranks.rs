@@ -38,32 +38,23 @@ fn every_room_has_a_rank_and_imports_lower_ranks_only() {
             .expect("every room has a manifest");
         let section = manifest.split("[dependencies]").nth(1).unwrap_or("");
         let section = section.split("\n[").next().unwrap_or("");
-        let names: Vec<_> = section
-            .lines()
-            .filter_map(|line| line.split(['.', ' ', '=']).next())
-            .collect();
+        let names: Vec<_> =
+            section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).collect();
         for (other, other_rank) in RANKS.iter().filter(|(other, _)| names.contains(other)) {
-            assert!(
-                *other_rank < own,
-                "{room} (rank {own}) imports {other} (rank {other_rank})"
-            );
+            assert!(*other_rank < own, "{room} (rank {own}) imports {other} (rank {other_rank})");
         }
     }
 }
 
 #[test]
 fn every_room_but_kernels_and_the_c_boundary_forbids_unsafe_code() {
-    for room in rooms()
-        .iter()
-        .filter(|room| !MAY_BE_UNSAFE.contains(&room.as_str()))
-    {
+    for room in rooms().iter().filter(|room| !MAY_BE_UNSAFE.contains(&room.as_str())) {
         let source = crates().join(room).join("src");
         let root = ["lib.rs", "main.rs"]
             .iter()
             .find_map(|file| fs::read_to_string(source.join(file)).ok());
         assert!(
-            root.expect("a crate root")
-                .contains("#![forbid(unsafe_code)]"),
+            root.expect("a crate root").contains("#![forbid(unsafe_code)]"),
             "{room} does not forbid unsafe code"
         );
     }

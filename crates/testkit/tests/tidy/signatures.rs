@@ -21,11 +21,7 @@ fn nothing_matches_on_bool() {
 fn breaches(kind: fn(Finder<'_>) -> Vec<Breach>) -> Vec<Breach> {
     let sources = sources();
     let of_file = |source| {
-        let mut finder = Finder {
-            source,
-            tuples: Vec::new(),
-            matches: Vec::new(),
-        };
+        let mut finder = Finder { source, tuples: Vec::new(), matches: Vec::new() };
         finder.visit_file(&source.syntax);
         kind(finder)
     };

@@ -16,17 +16,10 @@ const TOO_LONG: &[(&str, usize)] = &[];
 
 #[test]
 fn every_file_stays_under_six_hundred_lines_of_code() {
-    for source in sources()
-        .iter()
-        .filter(|source| !source.path.contains("/tests/"))
-    {
+    for source in sources().iter().filter(|source| !source.path.contains("/tests/")) {
         let code = source.text.split("#[cfg(test)]").next().unwrap_or("");
         let lines = code.lines().filter(|line| !line.trim().is_empty()).count();
-        assert!(
-            lines <= LINES_OF_A_FILE,
-            "{} has {lines} lines of code",
-            source.path
-        );
+        assert!(lines <= LINES_OF_A_FILE, "{} has {lines} lines of code", source.path);
     }
 }
 
@@ -35,8 +28,7 @@ fn every_function_stays_under_sixty_lines() {
     let sources = shipped();
     let functions: Vec<_> = sources.iter().flat_map(functions_of).collect();
     let is_excused = |function: &Function<'_>| {
-        LONG.iter()
-            .any(|(path, name, _)| *path == function.source.path && *name == function.name)
+        LONG.iter().any(|(path, name, _)| *path == function.source.path && *name == function.name)
     };
     let long = functions
         .iter()
@@ -44,10 +36,7 @@ fn every_function_stays_under_sixty_lines() {
     let breaches: Vec<_> = long
         .map(|function| Breach {
             room: function.source.room.clone(),
-            place: format!(
-                "{} {}: {} lines",
-                function.source.path, function.name, function.lines
-            ),
+            place: format!("{} {}: {} lines", function.source.path, function.name, function.lines),
         })
         .collect();
     hold("long function", &breaches, TOO_LONG);
@@ -57,10 +46,7 @@ fn every_function_stays_under_sixty_lines() {
                 && function.name == *name
                 && function.lines > LINES_OF_A_FUNCTION
         };
-        assert!(
-            functions.iter().any(is_needed),
-            "{path} {name} needs no exception any more"
-        );
+        assert!(functions.iter().any(is_needed), "{path} {name} needs no exception any more");
     }
 }
 
@@ -71,10 +57,7 @@ struct Function<'a> {
 }
 
 fn functions_of(source: &Source) -> Vec<Function<'_>> {
-    let mut collector = Functions {
-        source,
-        functions: Vec::new(),
-    };
+    let mut collector = Functions { source, functions: Vec::new() };
     collector.visit_file(&source.syntax);
     collector.functions
 }

@@ -20,16 +20,9 @@ impl Source {
             syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         syntax.items.retain(|item| !is_for_tests(item));
         let relative = path.strip_prefix(crates()).expect("it lies in crates/");
-        let parts: Vec<_> = relative
-            .components()
-            .map(|part| part.as_os_str().to_string_lossy())
-            .collect();
-        Source {
-            room: parts[0].to_string(),
-            path: parts.join("/"),
-            text,
-            syntax,
-        }
+        let parts: Vec<_> =
+            relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        Source { room: parts[0].to_string(), path: parts.join("/"), text, syntax }
     }
 
     /// Whether the file is compiled into a crate: no test, no example, no unit test in a file of its own.
@@ -61,9 +54,8 @@ pub(crate) fn crates() -> PathBuf {
 pub(crate) fn rooms() -> Vec<String> {
     let entries = fs::read_dir(crates()).expect("crates/ exists").flatten();
     let folders = entries.filter(|entry| entry.path().is_dir());
-    let mut rooms: Vec<_> = folders
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut rooms: Vec<_> =
+        folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     rooms.sort();
     rooms
 }
@@ -84,10 +76,7 @@ pub(crate) fn shipped() -> Vec<Source> {
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder)
-        .expect("the tree is readable")
-        .flatten()
-    {
+    for entry in fs::read_dir(folder).expect("the tree is readable").flatten() {
         let path = entry.path();
         if path.is_dir() {
             collect(&path, paths);
@@ -107,9 +96,7 @@ fn is_for_tests(item: &syn::Item) -> bool {
     };
     let names_test = |attribute: &syn::Attribute| {
         attribute.path().is_ident("cfg")
-            && attribute
-                .parse_args::<syn::Ident>()
-                .is_ok_and(|argument| argument == "test")
+            && attribute.parse_args::<syn::Ident>().is_ok_and(|argument| argument == "test")
     };
     attributes.iter().any(names_test)
 }
@@ -131,9 +118,6 @@ pub(crate) fn hold(rule: &str, breaches: &[Breach], at_most: &[(&str, usize)]) {
         let allowed = at_most.iter().find(|(name, _)| *name == room);
         let allowed = allowed.map_or(0, |(_, count)| *count);
         let found = breaches.iter().filter(|breach| breach.room == room).count();
-        assert!(
-            found <= allowed,
-            "{rule}: {room} has {found}, at most {allowed} are allowed"
-        );
+        assert!(found <= allowed, "{rule}: {room} has {found}, at most {allowed} are allowed");
     }
 }

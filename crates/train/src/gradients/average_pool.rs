@@ -15,11 +15,7 @@ impl Gradient for AveragePool {
             let mut weights = Weights::zeros(y[axis + 2], x[axis + 2]);
             for out in 0..y[axis + 2] {
                 let (inside, padded) = self.taps(axis, out, x[axis + 2]);
-                let count = if self.count_include_pad {
-                    padded
-                } else {
-                    inside.len()
-                };
+                let count = if self.count_include_pad { padded } else { inside.len() };
                 for tap in inside {
                     weights.add(out, tap, 1.0 / count as f64);
                 }
@@ -47,12 +43,7 @@ impl Gradient for AveragePool {
             ceil_mode: true,
             ..plain.clone()
         };
-        let without = AveragePool {
-            count_include_pad: false,
-            ..padded.clone()
-        };
-        [plain, padded, without]
-            .map(|op| Case::new(op, &[&[2, 2, 5, 4]]))
-            .into()
+        let without = AveragePool { count_include_pad: false, ..padded.clone() };
+        [plain, padded, without].map(|op| Case::new(op, &[&[2, 2, 5, 4]])).into()
     }
 }

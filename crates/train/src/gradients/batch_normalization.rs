@@ -11,10 +11,7 @@ impl Gradient for BatchNormalization {
     fn backward(&self, node: &mut Backward<'_>) -> Result<Vec<Option<ValueId>>, TrainError> {
         let (mean, variance) = (node.constant_input(3)?, node.constant_input(4)?);
         let epsilon = f64::from(self.epsilon);
-        let inv_std: Vec<f64> = variance
-            .iter()
-            .map(|v| (v + epsilon).sqrt().recip())
-            .collect();
+        let inv_std: Vec<f64> = variance.iter().map(|v| (v + epsilon).sqrt().recip()).collect();
         let shape = node.input_shape(0);
         let mut by_channel = vec![1; shape.len()];
         by_channel[1] = shape[1];

@@ -50,12 +50,8 @@ impl Gradient for Binary {
     #[cfg(test)]
     fn cases() -> Vec<Case> {
         let kinds = [Add, Sub, Mul, Div, Pow];
-        let shapes: [[&[usize]; 2]; 4] = [
-            [&[2, 3], &[2, 3]],
-            [&[2, 3, 2], &[3, 1]],
-            [&[1], &[2, 2]],
-            [&[2, 1, 2], &[1, 3, 1]],
-        ];
+        let shapes: [[&[usize]; 2]; 4] =
+            [[&[2, 3], &[2, 3]], [&[2, 3, 2], &[3, 1]], [&[1], &[2, 2]], [&[2, 1, 2], &[1, 3, 1]]];
         let cases = kinds
             .into_iter()
             .flat_map(|kind| shapes.map(|shapes| Case::new(Binary { kind }, &shapes).positive()));

@@ -10,9 +10,7 @@ use ir::ops::{Concat, Split};
 impl Gradient for Concat {
     fn backward(&self, node: &mut Backward<'_>) -> Result<Vec<Option<ValueId>>, TrainError> {
         let axis = self.axis;
-        let sizes: Vec<usize> = (0..node.inputs())
-            .map(|i| node.input_shape(i)[axis])
-            .collect();
+        let sizes: Vec<usize> = (0..node.inputs()).map(|i| node.input_shape(i)[axis]).collect();
         let parts = sizes.len();
         let dy = node.output_gradient(0);
         let gradients = node.apply_many(Split { axis, sizes }, &[dy], parts);

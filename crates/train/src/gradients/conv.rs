@@ -33,10 +33,7 @@ impl Gradient for Conv {
             pads: [1, 1, 1, 1],
             group: 1,
         };
-        let strided = Conv {
-            strides: [2, 2],
-            ..plain.clone()
-        };
+        let strided = Conv { strides: [2, 2], ..plain.clone() };
         let odd = Conv {
             kernel_shape: [3, 2],
             strides: [2, 3],
@@ -44,19 +41,9 @@ impl Gradient for Conv {
             pads: [1, 0, 2, 1],
             group: 1,
         };
-        let depthwise = Conv {
-            group: 3,
-            ..strided.clone()
-        };
-        let grouped = Conv {
-            group: 2,
-            ..plain.clone()
-        };
-        let pointwise = Conv {
-            kernel_shape: [1, 1],
-            pads: [0; 4],
-            ..plain.clone()
-        };
+        let depthwise = Conv { group: 3, ..strided.clone() };
+        let grouped = Conv { group: 2, ..plain.clone() };
+        let pointwise = Conv { kernel_shape: [1, 1], pads: [0; 4], ..plain.clone() };
         vec![
             Case::new(plain, &[&[2, 2, 4, 5], &[3, 2, 3, 3], &[3]]),
             Case::new(strided, &[&[1, 2, 6, 5], &[2, 2, 3, 3], &[2]]),

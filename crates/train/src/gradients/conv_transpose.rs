@@ -21,12 +21,9 @@ impl Gradient for ConvTranspose {
             group: self.group,
         };
         let dy = node.output_gradient(0);
-        let dx = node
-            .wants(0)
-            .then(|| node.apply(conv.clone(), &[dy, node.input(1)]));
-        let dw = node
-            .wants(1)
-            .then(|| node.apply(ConvWeightGradient { conv }, &[dy, node.input(0)]));
+        let dx = node.wants(0).then(|| node.apply(conv.clone(), &[dy, node.input(1)]));
+        let dw =
+            node.wants(1).then(|| node.apply(ConvWeightGradient { conv }, &[dy, node.input(0)]));
         let db = node.wants(2).then(|| channel_sum(node, dy, 2));
         Ok(vec![dx, dw, db])
     }

@@ -11,9 +11,8 @@ impl Gradient for Expand {
     fn backward(&self, node: &mut Backward<'_>) -> Result<Vec<Option<ValueId>>, TrainError> {
         // Each axis falls apart into one of copies and one of elements.
         let lengths = node.output_shape(0).iter().zip(&self.repeats);
-        let apart: Vec<usize> = lengths
-            .flat_map(|(&len, &copies)| [copies, len / copies.max(1)])
-            .collect();
+        let apart: Vec<usize> =
+            lengths.flat_map(|(&len, &copies)| [copies, len / copies.max(1)]).collect();
         let copies = (0..apart.len()).step_by(2).collect();
         let dy = node.output_gradient(0);
         let spread = node.reshape(dy, &apart);

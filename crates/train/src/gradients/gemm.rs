@@ -42,13 +42,7 @@ impl Gradient for Gemm {
     #[cfg(test)]
     fn cases() -> Vec<Case> {
         let case = |trans_a: bool, trans_b: bool, c: &[usize]| {
-            let op = Gemm {
-                alpha: 0.5,
-                beta: 2.0,
-                trans_a,
-                trans_b,
-                is_weighted: true,
-            };
+            let op = Gemm { alpha: 0.5, beta: 2.0, trans_a, trans_b, is_weighted: true };
             let a: &[usize] = if trans_a { &[4, 3] } else { &[3, 4] };
             let b: &[usize] = if trans_b { &[2, 4] } else { &[4, 2] };
             Case::new(op, &[a, b, c])

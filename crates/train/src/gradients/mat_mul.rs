@@ -11,16 +11,8 @@ impl Gradient for MatMul {
     fn backward(&self, node: &mut Backward<'_>) -> Result<Vec<Option<ValueId>>, TrainError> {
         let (a, b) = (node.input_shape(0), node.input_shape(1));
         // An operand of one axis is a row or a column.
-        let wide_a = if a.len() == 1 {
-            vec![1, a[0]]
-        } else {
-            a.to_vec()
-        };
-        let wide_b = if b.len() == 1 {
-            vec![b[0], 1]
-        } else {
-            b.to_vec()
-        };
+        let wide_a = if a.len() == 1 { vec![1, a[0]] } else { a.to_vec() };
+        let wide_b = if b.len() == 1 { vec![b[0], 1] } else { b.to_vec() };
         let (rows, columns) = (wide_a[wide_a.len() - 2], wide_b[wide_b.len() - 1]);
         let y = node.output_shape(0);
         let batch = &y[..y.len() - usize::from(a.len() > 1) - usize::from(b.len() > 1)];
@@ -54,9 +46,7 @@ impl Gradient for MatMul {
             [&[4], &[2, 4, 3]],
             [&[2, 4], &[4]],
         ];
-        shapes
-            .map(|shapes| Case::new(MatMul::default(), &shapes))
-            .into()
+        shapes.map(|shapes| Case::new(MatMul::default(), &shapes)).into()
     }
 }
 

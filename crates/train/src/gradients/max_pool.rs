@@ -31,9 +31,6 @@ impl Gradient for MaxPool {
             ceil_mode: true,
             ..same.clone()
         };
-        vec![
-            Case::new(same, &[&[1, 2, 4, 5]]),
-            Case::new(halving, &[&[2, 1, 6, 5]]),
-        ]
+        vec![Case::new(same, &[&[1, 2, 4, 5]]), Case::new(halving, &[&[2, 1, 6, 5]])]
     }
 }

@@ -18,13 +18,9 @@ impl Gradient for Reduce {
         };
         let is_summed = |axis: usize| self.axes.contains(&axis);
         let lengths = shape.iter().enumerate();
-        let kept: Vec<usize> = lengths
-            .clone()
-            .map(|(a, &len)| if is_summed(a) { 1 } else { len })
-            .collect();
-        let repeats = lengths
-            .map(|(a, &len)| if is_summed(a) { len } else { 1 })
-            .collect();
+        let kept: Vec<usize> =
+            lengths.clone().map(|(a, &len)| if is_summed(a) { 1 } else { len }).collect();
+        let repeats = lengths.map(|(a, &len)| if is_summed(a) { len } else { 1 }).collect();
         let dy = node.output_gradient(0);
         let scaled = node.scale(dy, factor);
         let wide = node.reshape(scaled, &kept);
@@ -35,11 +31,7 @@ impl Gradient for Reduce {
     fn cases() -> Vec<Case> {
         let case = |kind, axes: &[usize], keepdims| {
             let axes = axes.to_vec();
-            let op = Reduce {
-                kind,
-                axes,
-                keepdims,
-            };
+            let op = Reduce { kind, axes, keepdims };
             Case::new(op, &[&[2, 3, 2, 4]])
         };
         vec![

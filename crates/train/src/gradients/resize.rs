@@ -36,18 +36,13 @@ impl Gradient for Resize {
             coordinate_mode: CoordinateMode::Asymmetric,
             extent: Extent::Scales([2.0, 3.0]),
         };
-        let uneven = Resize {
-            extent: Extent::Sizes([2, 2, 5, 2]),
-            ..doubled.clone()
-        };
+        let uneven = Resize { extent: Extent::Sizes([2, 2, 5, 2]), ..doubled.clone() };
         let linear = Resize {
             mode: ResizeMode::Linear,
             coordinate_mode: CoordinateMode::HalfPixel,
             extent: Extent::Scales([2.0, 1.5]),
         };
-        [doubled, uneven, linear]
-            .map(|op| Case::new(op, &[&[2, 2, 3, 4]]))
-            .into()
+        [doubled, uneven, linear].map(|op| Case::new(op, &[&[2, 2, 3, 4]])).into()
     }
 }
 
@@ -61,11 +56,7 @@ pub(super) struct Weights {
 impl Weights {
     pub(super) fn zeros(outputs: usize, inputs: usize) -> Self {
         let elements = vec![0.0; outputs * inputs];
-        Self {
-            outputs,
-            inputs,
-            elements,
-        }
+        Self { outputs, inputs, elements }
     }
 
     pub(super) fn add(&mut self, output: usize, input: usize, weight: f64) {

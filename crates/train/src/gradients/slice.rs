@@ -19,12 +19,7 @@ impl Gradient for Slice {
 
     #[cfg(test)]
     fn cases() -> Vec<Case> {
-        let range = |axis, start, len, step| SliceRange {
-            axis,
-            start,
-            len,
-            step,
-        };
+        let range = |axis, start, len, step| SliceRange { axis, start, len, step };
         let ranges = [
             vec![range(1, 1, 2, 1)],
             vec![range(1, 0, 2, 2), range(2, 1, 2, 3)],
@@ -48,12 +43,7 @@ fn spread(
     let mut first = range.start;
     if range.step < 0 {
         // Taken backwards: turned round, they start at the last one taken.
-        let reversed = SliceRange {
-            axis,
-            start: len - 1,
-            len,
-            step: -1,
-        };
+        let reversed = SliceRange { axis, start: len - 1, len, step: -1 };
         let ranges = vec![reversed];
         value = node.apply(Slice { ranges }, &[value]);
         first -= (len - 1) * step;
@@ -84,10 +74,6 @@ fn pad(
 ) -> ValueId {
     let mut pads = vec![[0, 0]; rank];
     pads[axis] = zeros;
-    let pad = Pad {
-        mode: PadMode::Constant,
-        pads,
-        value: None,
-    };
+    let pad = Pad { mode: PadMode::Constant, pads, value: None };
     node.apply(pad, &[value])
 }

@@ -9,9 +9,7 @@ use ir::ops::{Concat, Split};
 
 impl Gradient for Split {
     fn backward(&self, node: &mut Backward<'_>) -> Result<Vec<Option<ValueId>>, TrainError> {
-        let parts: Vec<ValueId> = (0..self.sizes.len())
-            .map(|i| node.output_gradient(i))
-            .collect();
+        let parts: Vec<ValueId> = (0..self.sizes.len()).map(|i| node.output_gradient(i)).collect();
         let axis = self.axis;
         Ok(vec![Some(node.apply(Concat { axis }, &parts))])
     }

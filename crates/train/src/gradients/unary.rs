@@ -16,31 +16,16 @@ impl Gradient for Unary {
     fn cases() -> Vec<Case> {
         let with_parameters = [
             UnaryKind::LeakyRelu { alpha: 0.1 },
-            UnaryKind::HardSigmoid {
-                alpha: 0.9,
-                beta: 0.5,
-            },
-            UnaryKind::Clip {
-                min: -0.5,
-                max: 0.25,
-            },
+            UnaryKind::HardSigmoid { alpha: 0.9, beta: 0.5 },
+            UnaryKind::Clip { min: -0.5, max: 0.25 },
             UnaryKind::Elu { alpha: 0.7 },
-            UnaryKind::Selu {
-                alpha: 1.6,
-                gamma: 1.1,
-            },
+            UnaryKind::Selu { alpha: 1.6, gamma: 1.1 },
         ];
         let case = |kind: UnaryKind| {
             let case = Case::new(Unary { kind }, &[&[4, 5]]);
-            let is_of_positive = matches!(
-                kind,
-                UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Reciprocal
-            );
-            if is_of_positive {
-                case.positive()
-            } else {
-                case
-            }
+            let is_of_positive =
+                matches!(kind, UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Reciprocal);
+            if is_of_positive { case.positive() } else { case }
         };
         let all = UnaryKind::all().into_iter();
         all.chain(with_parameters).map(case).collect()

@@ -19,12 +19,7 @@ impl Adam {
     /// An optimizer of these weights; `betas` are the shares that the means of gradients and of squares keep each step.
     pub fn new(weights: &[Weight], betas: [f64; 2]) -> Self {
         let zeros = || weights.iter().map(|w| vec![0.0; w.elements.len()]);
-        Self {
-            betas,
-            steps: 0,
-            means: zeros().collect(),
-            squares: zeros().collect(),
-        }
+        Self { betas, steps: 0, means: zeros().collect(), squares: zeros().collect() }
     }
 
     /// Moves every weight against its gradient; `rate` is multiplied by each weight's own.
@@ -68,10 +63,7 @@ mod tests {
             -1.9 - 0.1 * (0.21 / 0.19) / (0.0999f64 / 0.0199).sqrt(),
         ];
         for (found, expected) in weights[0].elements.iter().zip(expected) {
-            assert!(
-                (f64::from(*found) - expected).abs() < 1e-6,
-                "{found} instead of {expected}"
-            );
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} instead of {expected}");
         }
     }
 

@@ -15,10 +15,7 @@ impl Sgd {
     /// An optimizer of these weights; `momentum` is the share that the running sum keeps each step.
     pub fn new(weights: &[Weight], momentum: f64) -> Self {
         let zeros = weights.iter().map(|w| vec![0.0; w.elements.len()]);
-        Self {
-            momentum: momentum as f32,
-            velocities: zeros.collect(),
-        }
+        Self { momentum: momentum as f32, velocities: zeros.collect() }
     }
 
     /// Moves every weight against its gradient; `rate` is multiplied by each weight's own.

@@ -9,11 +9,7 @@ use numerics::Rng;
 
 /// All of them, by name.
 pub(crate) fn all() -> Vec<(&'static str, Graph)> {
-    vec![
-        ("blocks", blocks()),
-        ("attention", attention()),
-        ("rarer", rarer()),
-    ]
+    vec![("blocks", blocks()), ("attention", attention()), ("rarer", rarer())]
 }
 
 /// A network under construction, with random weights.
@@ -35,9 +31,7 @@ impl Net {
 
     fn weights(&mut self, shape: &[usize], offset: f32) -> ValueId {
         let elements: usize = shape.iter().product();
-        let elements: Vec<f32> = (0..elements)
-            .map(|_| offset + 0.5 * self.rng.signed())
-            .collect();
+        let elements: Vec<f32> = (0..elements).map(|_| offset + 0.5 * self.rng.signed()).collect();
         let tensor = Tensor::new(shape, elements).expect("as many elements as the shape has");
         self.edit.constant("w", tensor)
     }
@@ -103,16 +97,11 @@ fn blocks() -> Graph {
         let scale = net.weights(&[8], 1.0);
         let [bias, mean] = [(); 2].map(|()| net.weights(&[8], 0.0));
         let variance = net.weights(&[8], 1.0);
-        net.apply(
-            BatchNormalization { epsilon: 1e-3 },
-            &[stem, scale, bias, mean, variance],
-        )
+        net.apply(BatchNormalization { epsilon: 1e-3 }, &[stem, scale, bias, mean, variance])
     };
     let stem = net.unary(normalised, UnaryKind::Silu);
     let sizes = vec![4, 4];
-    let halves = net
-        .edit
-        .node("split", Split { axis: 1, sizes }, &[stem], &["a", "b"]);
+    let halves = net.edit.node("split", Split { axis: 1, sizes }, &[stem], &["a", "b"]);
     let deep = net.conv(halves[1], [4, 4], 3, 1, 1);
     let deep = net.unary(deep, UnaryKind::Silu);
     let shortcut = net.binary(BinaryKind::Add, halves[1], deep);
@@ -148,20 +137,12 @@ fn attention() -> Graph {
     let qkv = net.conv(x, [16, 8], 1, 1, 1);
     let heads = net.reshape(qkv, &[1, 2, 8, 16]);
     let sizes = vec![2, 2, 4];
-    let parts = net.edit.node(
-        "split",
-        Split { axis: 2, sizes },
-        &[heads],
-        &["q", "k", "v"],
-    );
+    let parts = net.edit.node("split", Split { axis: 2, sizes }, &[heads], &["q", "k", "v"]);
     let queries = net.transpose(parts[0], &[0, 1, 3, 2]);
     let scores = net.apply(MatMul::default(), &[queries, parts[1]]);
     let scale = net.edit.constant("scale", Tensor::scalar(0.7_f32));
     let scores = net.binary(BinaryKind::Mul, scores, scale);
-    let softmax = Softmax {
-        axis: 3,
-        coerced: vec![],
-    };
+    let softmax = Softmax { axis: 3, coerced: vec![] };
     let shares = net.apply(softmax, &[scores]);
     let shares = net.transpose(shares, &[0, 1, 3, 2]);
     let mixed = net.apply(MatMul::default(), &[parts[2], shares]);
@@ -179,15 +160,8 @@ fn rarer() -> Graph {
     let mut net = Net::new(&graph);
     let x = net.image([1, 3, 8, 8]);
     let stem = net.conv(x, [4, 3], 3, 1, 1);
-    let range = |axis, start| SliceRange {
-        axis,
-        start,
-        len: 4,
-        step: 2,
-    };
-    let slice = |start: [usize; 2]| Slice {
-        ranges: vec![range(2, start[0]), range(3, start[1])],
-    };
+    let range = |axis, start| SliceRange { axis, start, len: 4, step: 2 };
+    let slice = |start: [usize; 2]| Slice { ranges: vec![range(2, start[0]), range(3, start[1])] };
     let quarters = [[0, 0], [1, 0], [0, 1], [1, 1]].map(|s| net.apply(slice(s), &[stem]));
     let focus = net.apply(Concat { axis: 1 }, &quarters);
     let mixed = net.conv(focus, [6, 16], 3, 1, 1);
@@ -203,11 +177,7 @@ fn rarer() -> Graph {
         count_include_pad: true,
     };
     let average = net.apply(average, &[bent]);
-    let mean = Reduce {
-        kind: ReduceKind::Mean,
-        axes: vec![2, 3],
-        keepdims: true,
-    };
+    let mean = Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keepdims: true };
     let gate = net.apply(mean, &[average]);
     let gate = net.unary(gate, UnaryKind::Sigmoid);
     let gated = net.binary(BinaryKind::Mul, average, gate);
@@ -232,13 +202,7 @@ fn rarer() -> Graph {
     let flat = net.binary(BinaryKind::Mul, flat, scale);
     let matrix = net.weights(&[5, 6], 0.0);
     let bias = net.weights(&[5], 0.0);
-    let gemm = Gemm {
-        alpha: 1.0,
-        beta: 1.0,
-        trans_a: false,
-        trans_b: true,
-        is_weighted: true,
-    };
+    let gemm = Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true, is_weighted: true };
     let classes = net.apply(gemm, &[flat, matrix, bias]);
     net.finish(graph, &[wide, classes])
 }

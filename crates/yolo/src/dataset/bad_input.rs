@@ -27,11 +27,7 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
 impl BadInput {
     /// A whole file that is skipped.
     pub fn file(file: impl Into<PathBuf>, reason: impl fmt::Display) -> Self {
-        Self {
-            file: file.into(),
-            line: None,
-            reason: reason.to_string(),
-        }
+        Self { file: file.into(), line: None, reason: reason.to_string() }
     }
 }
 

@@ -34,10 +34,7 @@ impl Dataset {
             if !self.is_labelled() {
                 return Ok(());
             }
-            return Err(YoloError::HeadClasses {
-                head: classes,
-                names: found,
-            });
+            return Err(YoloError::HeadClasses { head: classes, names: found });
         }
         if let Some(names) = names.filter(|n| n.len() == classes) {
             self.order_by(names);
@@ -62,11 +59,8 @@ impl Dataset {
     fn order_by(&mut self, names: &[String]) {
         let alike = |name: &String| name.trim().to_lowercase();
         let numbers: BTreeMap<String, usize> = names.iter().map(alike).zip(0..).collect();
-        let order: Option<Vec<usize>> = self
-            .names
-            .iter()
-            .map(|n| numbers.get(&alike(n)).copied())
-            .collect();
+        let order: Option<Vec<usize>> =
+            self.names.iter().map(|n| numbers.get(&alike(n)).copied()).collect();
         let mut distinct = order.clone().unwrap_or_default();
         distinct.sort_unstable();
         distinct.dedup();
@@ -108,11 +102,7 @@ impl Dataset {
             .collect();
         if !told.is_empty() {
             let more = told.len().saturating_sub(TOLD);
-            let rest = if more > 0 {
-                format!(", and {more} more")
-            } else {
-                String::new()
-            };
+            let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
             self.warnings.push(format!(
                 "model and data set name their classes differently, and they are matched by number: {}{rest}",
                 told[..told.len().min(TOLD)].join(", ")
@@ -124,9 +114,6 @@ impl Dataset {
 /// Whether a name is only a number, as tools make them up.
 fn is_made_up(name: &str) -> bool {
     let name = name.trim().to_lowercase();
-    let number = name
-        .strip_prefix("class")
-        .unwrap_or(&name)
-        .trim_start_matches(['_', ' ', '-']);
+    let number = name.strip_prefix("class").unwrap_or(&name).trim_start_matches(['_', ' ', '-']);
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }

@@ -21,34 +21,18 @@ impl ImageFinder {
     /// For `instances_val.json` in `D` or in `D/annotations`: `D`, `D/images/val`, `D/images`, `D/val`,
     /// `D/val2017` and the like.
     pub(super) fn new(json: &Path) -> Self {
-        let stem = json
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
+        let stem = json.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let split = stem.rsplit_once('_').map_or(stem, |(_, split)| split);
         let bare = split.trim_end_matches(|c: char| c.is_ascii_digit());
-        let mut relative = vec![
-            String::new(),
-            format!("images/{split}"),
-            "images".to_owned(),
-        ];
-        relative.extend([
-            split.to_owned(),
-            format!("{split}2017"),
-            format!("images/{split}2017"),
-        ]);
+        let mut relative = vec![String::new(), format!("images/{split}"), "images".to_owned()];
+        relative.extend([split.to_owned(), format!("{split}2017"), format!("images/{split}2017")]);
         relative.extend([format!("images/{bare}"), bare.to_owned()]);
         let beside = json.parent().unwrap_or(Path::new(""));
         let folders = [beside.to_owned(), beside.join("..")]
             .iter()
             .flat_map(|base| relative.iter().map(|folder| base.join(folder)))
             .collect();
-        Self {
-            folders,
-            last: (0, 0),
-            found: BTreeMap::new(),
-            shortened: (0, None),
-        }
+        Self { folders, last: (0, 0), found: BTreeMap::new(), shortened: (0, None) }
     }
 
     /// Where images are looked for.
@@ -71,9 +55,7 @@ impl ImageFinder {
         let all = |left_out: usize| (0..self.folders.len()).map(move |folder| (folder, left_out));
         // As it is written, wherever that is, before anything is left out.
         let tries = [(last, 0)].into_iter().chain(all(0));
-        let tries = tries
-            .chain([(last, left_out)])
-            .chain((1..most).flat_map(all));
+        let tries = tries.chain([(last, left_out)]).chain((1..most).flat_map(all));
         let hit = { tries }.find_map(|(folder, left_out)| {
             let mut shorter = names.iter().filter_map(|name| without(name, left_out));
             let path = shorter.find_map(|name| {
@@ -84,10 +66,7 @@ impl ImageFinder {
         });
         let (folder, left_out, path) = hit.ok_or("not found")?;
         if let Some(other) = self.found.get(&path).filter(|other| *other != file_name) {
-            return Err(format!(
-                "not found: {} is what `{other}` leads to",
-                path.display()
-            ));
+            return Err(format!("not found: {} is what `{other}` leads to", path.display()));
         }
         self.found.insert(path.clone(), file_name.to_owned());
         self.last = (folder, left_out);

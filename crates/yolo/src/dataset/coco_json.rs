@@ -133,11 +133,7 @@ pub(super) fn open(json: &Path, split: &str) -> Result<(Dataset, usize), YoloErr
         match finder.find(&file_name) {
             Ok(path) => {
                 let labels = labels.remove(&id).unwrap_or_default();
-                dataset.images.push(ImageItem {
-                    image_id: id,
-                    path,
-                    labels,
-                });
+                dataset.images.push(ImageItem { image_id: id, path, labels });
             }
             Err(reason) => {
                 let reason = format!("image {id}: `{file_name}` {reason}");
@@ -187,11 +183,7 @@ fn named_categories(
             refuse(json, reason)
         })?;
         let supercategory = text(&record.supercategory);
-        Ok(NamedCategory {
-            id,
-            name,
-            supercategory,
-        })
+        Ok(NamedCategory { id, name, supercategory })
     });
     let mut categories = named.collect::<Result<Vec<_>, YoloError>>()?;
     if categories.is_empty() {
@@ -280,15 +272,7 @@ fn label(
         Some(Field::Good(Crowd::Flag(flag))) => flag,
         Some(Field::Bad(_)) => return Err("iscrowd is neither 0 nor 1".to_owned()),
     };
-    Ok((
-        image_id,
-        Label {
-            class,
-            bbox: LabelBox::Pixels(bbox),
-            area,
-            crowd,
-        },
-    ))
+    Ok((image_id, Label { class, bbox: LabelBox::Pixels(bbox), area, crowd }))
 }
 
 fn check_unique(what: &str, json: &Path, ids: impl Iterator<Item = u64>) -> Result<(), YoloError> {
@@ -300,10 +284,7 @@ fn check_unique(what: &str, json: &Path, ids: impl Iterator<Item = u64>) -> Resu
 }
 
 fn refuse(json: &Path, reason: impl ToString) -> YoloError {
-    YoloError::CocoJson {
-        path: json.to_owned(),
-        reason: reason.to_string(),
-    }
+    YoloError::CocoJson { path: json.to_owned(), reason: reason.to_string() }
 }
 
 /// A parser's error in words of the file.

@@ -18,12 +18,8 @@ const START_BYTES: u64 = 4096;
 /// content is kept. A file that cannot be read is like no other.
 pub fn first_of_content(files: &[&Path]) -> Vec<usize> {
     let mut first: Vec<usize> = (0..files.len()).collect();
-    let length = |at: &usize| {
-        fs::metadata(files[*at])
-            .ok()
-            .filter(|m| m.is_file())
-            .map(|m| m.len())
-    };
+    let length =
+        |at: &usize| fs::metadata(files[*at]).ok().filter(|m| m.is_file()).map(|m| m.len());
     let start = |at: &usize| digest(files[*at], START_BYTES).ok();
     let whole = |at: &usize| digest(files[*at], u64::MAX).ok();
     for alike in groups((0..files.len()).collect(), length) {
@@ -50,9 +46,7 @@ fn groups<K: Ord>(members: Vec<usize>, key: impl Fn(&usize) -> Option<K>) -> Vec
 
 /// SHA-256 of the first `most` bytes, in memory that does not grow with the file.
 fn digest(path: &Path, most: u64) -> io::Result<[u8; 32]> {
-    let mut file = regular_file::open(path)
-        .map_err(io::Error::other)?
-        .take(most);
+    let mut file = regular_file::open(path).map_err(io::Error::other)?.take(most);
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -82,10 +76,7 @@ mod tests {
             ("f", &long),
             ("g", b"one"),
         ];
-        let mut paths: Vec<_> = files
-            .iter()
-            .map(|(name, _)| folder.path().join(name))
-            .collect();
+        let mut paths: Vec<_> = files.iter().map(|(name, _)| folder.path().join(name)).collect();
         for (path, (_, bytes)) in paths.iter().zip(files) {
             fs::write(path, bytes).expect("writable");
         }

@@ -70,10 +70,7 @@ impl Streams {
 }
 
 fn read(yaml: &Path) -> Result<Description, YoloError> {
-    let refuse = |reason: String| YoloError::DataYaml {
-        path: yaml.to_owned(),
-        reason,
-    };
+    let refuse = |reason: String| YoloError::DataYaml { path: yaml.to_owned(), reason };
     let text = regular_file::read_text(yaml, MAX_YAML_BYTES)?;
     // Ultralytics drops bytes that are no UTF-8 and characters that steer.
     let kept = |c: char| c != '\u{fffd}' && (!c.is_control() || "\t\n\r\u{85}".contains(c));
@@ -156,18 +153,13 @@ fn class_names(
     count: Option<&Yaml>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<String>, YoloError> {
-    let refuse = |reason: String| YoloError::DataYaml {
-        path: yaml.to_owned(),
-        reason,
-    };
+    let refuse = |reason: String| YoloError::DataYaml { path: yaml.to_owned(), reason };
     let count = count.map(|count| {
         let number = count.text().and_then(|text| text.trim().parse().ok());
         let number = number.filter(|n| (1..=MAX_CLASSES).contains(n));
         let found = count.text().unwrap_or(count.kind());
         number.ok_or_else(|| {
-            refuse(format!(
-                "`nc` is {found}: expected a number of classes from 1 to {MAX_CLASSES}"
-            ))
+            refuse(format!("`nc` is {found}: expected a number of classes from 1 to {MAX_CLASSES}"))
         })
     });
     let count = count.transpose()?;
@@ -213,11 +205,9 @@ fn numbered(
     }
     let missing = (0..by_class.len()).find(|class| !by_class.contains_key(class));
     match missing {
-        Some(missing) => Err(YoloError::ClassNames {
-            path: yaml.to_owned(),
-            count: by_class.len(),
-            missing,
-        }),
+        Some(missing) => {
+            Err(YoloError::ClassNames { path: yaml.to_owned(), count: by_class.len(), missing })
+        }
         None => Ok(by_class.into_values().collect()),
     }
 }
@@ -260,11 +250,7 @@ impl Description {
             searched.push(place);
         }
         if listing.is_empty() {
-            return Err(YoloError::NoImages {
-                split: split.to_owned(),
-                searched,
-                example: None,
-            });
+            return Err(YoloError::NoImages { split: split.to_owned(), searched, example: None });
         }
         Ok(listing)
     }
@@ -301,9 +287,7 @@ fn distinct(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
 /// Where an entry of a split is, and under which of the roots. Exported archives often say `../train/images` and mean
 /// `train/images`.
 fn resolve(roots: &[PathBuf], entry: &str) -> Option<(usize, PathBuf)> {
-    let written = [Some(entry.to_owned()), slashed(entry)]
-        .into_iter()
-        .flatten();
+    let written = [Some(entry.to_owned()), slashed(entry)].into_iter().flatten();
     let forms: Vec<String> = written
         .flat_map(|entry| {
             let inside = entry.strip_prefix("../").map(str::to_owned);

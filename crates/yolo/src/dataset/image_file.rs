@@ -61,10 +61,7 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<ImageFormat, YoloError> {
     match image::guess_format(bytes) {
         Ok(format @ (Jpeg | Png | Bmp | WebP | Tiff | Pnm)) => Ok(format),
         _ if bytes.is_empty() => Err(refuse(path, "the file is empty")),
-        _ => Err(refuse(
-            path,
-            "not a JPEG, PNG, BMP, WebP, TIFF or PNM image",
-        )),
+        _ => Err(refuse(path, "not a JPEG, PNG, BMP, WebP, TIFF or PNM image")),
     }
 }
 
@@ -114,10 +111,9 @@ fn to_rgb(path: &Path, image: DynamicImage, format: ImageFormat) -> Result<RgbIm
             image.pixels().map(|p| p.0.map(rounded)).collect()
         }
         DynamicImage::ImageRgb16(image) => image.pixels().map(|p| p.0.map(high)).collect(),
-        DynamicImage::ImageRgba16(image) => image
-            .pixels()
-            .map(|p| [p[0], p[1], p[2]].map(high))
-            .collect(),
+        DynamicImage::ImageRgba16(image) => {
+            image.pixels().map(|p| [p[0], p[1], p[2]].map(high)).collect()
+        }
         _ => return Err(refuse(path, "samples of 32 bits are not read")),
     };
     let bytes = pixels.into_flattened();

@@ -37,8 +37,5 @@ pub(super) fn check_size(
 }
 
 pub(super) fn refuse(path: &Path, reason: impl ToString) -> YoloError {
-    YoloError::ImageFile {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    YoloError::ImageFile { path: path.to_owned(), reason: reason.to_string() }
 }

@@ -4,9 +4,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 /// Endings of files that are taken for images in folders and lists; what is in them is told by their content.
-pub const IMAGE_EXTENSIONS: [&str; 12] = [
-    "bmp", "jpeg", "jpg", "mpo", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp",
-];
+pub const IMAGE_EXTENSIONS: [&str; 12] =
+    ["bmp", "jpeg", "jpg", "mpo", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
 
 /// Whether a file is taken for an image, by its name.
 pub fn is_image_name(path: &Path) -> bool {

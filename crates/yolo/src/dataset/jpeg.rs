@@ -21,15 +21,8 @@ const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 /// A missing end-of-image marker is passed over; an image of which a part is missing or damaged is refused.
 pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation), YoloError> {
     let mut decoder = header(path, bytes)?;
-    let inks = matches!(
-        decoder.jpeg_color_space(),
-        ColorSpace::Cmyk | ColorSpace::Ycck
-    );
-    decoder.set_output_format(if inks {
-        PixelFormat::Cmyk
-    } else {
-        PixelFormat::Rgb
-    });
+    let inks = matches!(decoder.jpeg_color_space(), ColorSpace::Cmyk | ColorSpace::Ycck);
+    decoder.set_output_format(if inks { PixelFormat::Cmyk } else { PixelFormat::Rgb });
     let size_px = size_of(&decoder);
     let failed = |error| explain(path, error, size_px);
     let image = decoder.decode_image().map_err(failed)?;
@@ -41,11 +34,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation
         return Err(refuse(path, format!("damaged JPEG: {damage}")));
     }
     let orientation = orientation(&decoder);
-    let pixels = if inks {
-        from_inks(&image.data)
-    } else {
-        image.data
-    };
+    let pixels = if inks { from_inks(&image.data) } else { image.data };
     let [width_px, height_px] = size_px;
     let rgb = RgbImage::from_raw(width_px, height_px, pixels)
         .ok_or_else(|| refuse(path, "fewer pixels than its header claims"))?;

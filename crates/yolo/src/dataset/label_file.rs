@@ -68,11 +68,9 @@ impl LabelTally {
                     self.overhanging += usize::from(label.overhang() > OVERHANG);
                     labels.push(label);
                 }
-                Err(reason) => self.bad.push(BadInput {
-                    file: path.to_owned(),
-                    line: Some(index + 1),
-                    reason,
-                }),
+                Err(reason) => {
+                    self.bad.push(BadInput { file: path.to_owned(), line: Some(index + 1), reason })
+                }
             }
         }
         let both = [Form::Box, Form::Polygon];
@@ -91,18 +89,14 @@ impl LabelTally {
                 self.mixed,
                 "label files hold boxes and polygons: each line is read as what it is (Ultralytics reads the boxes of such a file as polygons)",
             ),
-            (
-                self.flat,
-                "labels are boxes of no width or height, which nothing can find",
-            ),
+            (self.flat, "labels are boxes of no width or height, which nothing can find"),
             (
                 self.overhanging,
                 "labels reach more than 5 % outside of their image: a line is `class x_center y_center width height`, not two corners",
             ),
         ];
         let told = counted.into_iter().filter(|(count, _)| *count > 0);
-        told.map(|(count, what)| format!("{count} {what}"))
-            .collect()
+        told.map(|(count, what)| format!("{count} {what}")).collect()
     }
 }
 
@@ -110,15 +104,9 @@ impl LabelTally {
 pub(crate) fn label_path(image: &Path) -> PathBuf {
     let components: Vec<Component<'_>> = image.components().collect();
     let folders = &components[..components.len().saturating_sub(1)];
-    let images = folders
-        .iter()
-        .rposition(|folder| folder.as_os_str() == "images");
+    let images = folders.iter().rposition(|folder| folder.as_os_str() == "images");
     let renamed = components.iter().enumerate().map(|(index, component)| {
-        if Some(index) == images {
-            OsStr::new("labels")
-        } else {
-            component.as_os_str()
-        }
+        if Some(index) == images { OsStr::new("labels") } else { component.as_os_str() }
     });
     renamed.collect::<PathBuf>().with_extension("txt")
 }

@@ -78,12 +78,7 @@ impl Label {
             ],
         };
         let area = self.area.unwrap_or(bbox[2] * bbox[3]);
-        GroundTruthObject {
-            class: self.class,
-            bbox,
-            area,
-            crowd: self.crowd,
-        }
+        GroundTruthObject { class: self.class, bbox, area, crowd: self.crowd }
     }
 }
 
@@ -91,9 +86,8 @@ impl Label {
 pub(super) fn parse_line(line: &str, classes: usize) -> Result<(Label, Form), String> {
     let mut fields = Vec::new();
     for text in line.split_ascii_whitespace() {
-        let number: f64 = text
-            .parse()
-            .map_err(|_| format!("`{}` is not a number", shortened(text)))?;
+        let number: f64 =
+            text.parse().map_err(|_| format!("`{}` is not a number", shortened(text)))?;
         if !number.is_finite() {
             return Err(format!("`{}` is not a finite number", shortened(text)));
         }
@@ -113,27 +107,17 @@ pub(super) fn parse_line(line: &str, classes: usize) -> Result<(Label, Form), St
         }
         _ => {
             let found = fields.len();
-            return Err(format!(
-                "expected 5 fields or a polygon (7, 9, …), found {found}"
-            ));
+            return Err(format!("expected 5 fields or a polygon (7, 9, …), found {found}"));
         }
     };
     for (name, value) in ["x", "y", "width", "height"].into_iter().zip(bbox) {
-        let least = if matches!(name, "x" | "y") {
-            -TOLERANCE
-        } else {
-            0.0
-        };
+        let least = if matches!(name, "x" | "y") { -TOLERANCE } else { 0.0 };
         if !(least..=1.0 + TOLERANCE).contains(&value) {
             return Err(format!("{name} = {value} is outside of 0..1"));
         }
     }
-    let label = Label {
-        class: class as usize,
-        bbox: LabelBox::Normalised(bbox),
-        area: None,
-        crowd: false,
-    };
+    let label =
+        Label { class: class as usize, bbox: LabelBox::Normalised(bbox), area: None, crowd: false };
     Ok((label, form))
 }
 
@@ -148,25 +132,15 @@ fn shortened(text: &str) -> String {
 
 /// Bounds of a polygon given as x, y pairs, as centre, width and height.
 fn bounds(polygon: &[f64]) -> Result<[f64; 4], String> {
-    if let Some(value) = polygon
-        .iter()
-        .find(|v| !(-TOLERANCE..=1.0 + TOLERANCE).contains(*v))
-    {
+    if let Some(value) = polygon.iter().find(|v| !(-TOLERANCE..=1.0 + TOLERANCE).contains(*v)) {
         return Err(format!("polygon coordinate {value} is outside of 0..1"));
     }
     let along = |axis: usize| {
         let values = polygon.iter().skip(axis).step_by(2);
-        values.fold((f64::MAX, f64::MIN), |(least, most), &v| {
-            (least.min(v), most.max(v))
-        })
+        values.fold((f64::MAX, f64::MIN), |(least, most), &v| (least.min(v), most.max(v)))
     };
     let ((left, right), (top, bottom)) = (along(0), along(1));
-    Ok([
-        (left + right) / 2.0,
-        (top + bottom) / 2.0,
-        right - left,
-        bottom - top,
-    ])
+    Ok([(left + right) / 2.0, (top + bottom) / 2.0, right - left, bottom - top])
 }
 
 #[cfg(test)]
@@ -187,11 +161,7 @@ mod tests {
             let (label, form) = parse_line(line, 3).expect(line);
             let corners = line.split_ascii_whitespace().count() > 5;
             assert_eq!(form == Form::Polygon, corners, "{line}");
-            assert_eq!(
-                (label.class, label.bbox),
-                (2, LabelBox::Normalised(expected)),
-                "{line}"
-            );
+            assert_eq!((label.class, label.bbox), (2, LabelBox::Normalised(expected)), "{line}");
         }
     }
 
@@ -199,14 +169,8 @@ mod tests {
     fn parse_line_bad_says_why() {
         let cases = [
             ("", "expected 5 fields, found 0"),
-            (
-                "0 0.5 0.5 0.1",
-                "expected 5 fields or a polygon (7, 9, …), found 4",
-            ),
-            (
-                "0 0.5 0.5 0.1 0.1 0.9",
-                "expected 5 fields or a polygon (7, 9, …), found 6",
-            ),
+            ("0 0.5 0.5 0.1", "expected 5 fields or a polygon (7, 9, …), found 4"),
+            ("0 0.5 0.5 0.1 0.1 0.9", "expected 5 fields or a polygon (7, 9, …), found 6"),
             ("3 0.5 0.5 0.1 0.1", "class 3 is not one of 0..3"),
             ("-1 0.5 0.5 0.1 0.1", "class -1 is not one of 0..3"),
             ("0.5 0.5 0.5 0.1 0.1", "class 0.5 is not one of 0..3"),
@@ -215,10 +179,7 @@ mod tests {
             ("0 1.5 0.5 0.1 0.1", "x = 1.5 is outside of 0..1"),
             ("0 0.5 0.5 0.1 -0.1", "height = -0.1 is outside of 0..1"),
             ("0 320 240 64 64", "x = 320 is outside of 0..1"),
-            (
-                "0 0.1 0.1 0.2 0.2 0.3 7",
-                "polygon coordinate 7 is outside of 0..1",
-            ),
+            ("0 0.1 0.1 0.2 0.2 0.3 7", "polygon coordinate 7 is outside of 0..1"),
         ];
         for (line, expected) in cases {
             assert_eq!(parse_line(line, 3).expect_err(line), expected);

@@ -59,10 +59,7 @@ impl Listing {
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<(), YoloError> {
-        let failed = |cause| YoloError::Read {
-            path: folder.to_owned(),
-            cause,
-        };
+        let failed = |cause| YoloError::Read { path: folder.to_owned(), cause };
         let real = fs::canonicalize(folder).map_err(failed)?;
         if !self.walked.insert(real) {
             return Ok(());
@@ -73,9 +70,7 @@ impl Listing {
         }
         entries.sort();
         for path in entries {
-            let hidden = path
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
             if hidden {
                 continue;
             }
@@ -96,11 +91,8 @@ impl Listing {
     fn add_image(&mut self, path: PathBuf) {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let real = self.real.entry(folder).or_insert_with_key(|folder| {
-            let named = if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder.as_path()
-            };
+            let named =
+                if folder.as_os_str().is_empty() { Path::new(".") } else { folder.as_path() };
             fs::canonicalize(named).unwrap_or_else(|_| folder.clone())
         });
         let name = path.file_name().unwrap_or_default().to_owned();
@@ -112,11 +104,7 @@ impl Listing {
         let text = regular_file::read_text(list, MAX_LIST_BYTES)?;
         self.lists.push(list.to_owned());
         let beside = list.parent().unwrap_or(Path::new("")).to_owned();
-        let bases: Vec<&Path> = [&beside]
-            .into_iter()
-            .chain(roots)
-            .map(PathBuf::as_path)
-            .collect();
+        let bases: Vec<&Path> = [&beside].into_iter().chain(roots).map(PathBuf::as_path).collect();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() {
@@ -127,17 +115,12 @@ impl Listing {
                     self.add_image(path);
                     continue;
                 }
-                Some(_) => format!(
-                    "`{line}` is no image that is read ({})",
-                    IMAGE_EXTENSIONS.join(", ")
-                ),
+                Some(_) => {
+                    format!("`{line}` is no image that is read ({})", IMAGE_EXTENSIONS.join(", "))
+                }
                 None => format!("image `{line}` not found"),
             };
-            self.bad.push(BadInput {
-                file: list.to_owned(),
-                line: Some(index + 1),
-                reason,
-            });
+            self.bad.push(BadInput { file: list.to_owned(), line: Some(index + 1), reason });
         }
         Ok(())
     }

@@ -4,11 +4,8 @@ use ir::{Graph, Op, Tail};
 /// What the model predicts, where its head is a detection head with a third branch at every scale, or anchors with more
 /// than boxes.
 pub(super) fn task(graph: &Graph, tail: &Tail) -> Option<&'static str> {
-    let shapes: Vec<&[usize]> = graph
-        .outputs()
-        .iter()
-        .map(|&v| graph.ty(v).map_or(&[][..], |t| &t.shape))
-        .collect();
+    let shapes: Vec<&[usize]> =
+        graph.outputs().iter().map(|&v| graph.ty(v).map_or(&[][..], |t| &t.shape)).collect();
     match shapes[..] {
         // Coefficients of prototype masks beside each box, and the prototypes.
         [&[1, _, _], &[1, prototypes, h, w]] if h > 1 && w > 1 && prototypes > 1 => {
@@ -58,9 +55,5 @@ fn third_branch(graph: &Graph, tail: &Tail, rows: usize) -> Option<&'static str>
         },
         _ => false,
     });
-    Some(if one && !points {
-        "oriented boxes"
-    } else {
-        "keypoints beside its boxes"
-    })
+    Some(if one && !points { "oriented boxes" } else { "keypoints beside its boxes" })
 }

@@ -7,10 +7,7 @@ pub(super) const FAMILY: Family = Family {
     name: "v5",
     preprocess: LETTERBOX,
     // Source: YOLOv5's detect.py.
-    thresholds: Thresholds {
-        conf: 0.25,
-        iou: 0.45,
-    },
+    thresholds: Thresholds { conf: 0.25, iou: 0.45 },
     fits: |head| matches!(head.kind, Kind::Anchors(_)) && !head.is_picked,
     picks: false,
     kind: Kind::Anchors(1),

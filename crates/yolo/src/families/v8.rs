@@ -5,10 +5,7 @@ use crate::{LETTERBOX, Thresholds};
 use ir::Op;
 
 /// Source: Ultralytics' `predict`.
-pub(super) const THRESHOLDS: Thresholds = Thresholds {
-    conf: 0.25,
-    iou: 0.7,
-};
+pub(super) const THRESHOLDS: Thresholds = Thresholds { conf: 0.25, iou: 0.7 };
 
 /// Each scale has two output convolutions: four distributions of a box, and the classes.
 pub(super) const FAMILY: Family = Family {
@@ -29,11 +26,8 @@ pub(super) const V11: Family = Family {
 };
 
 /// YOLO26 with its tail of one detection for each position: a distance for each side instead of a distribution.
-pub(super) const V26: Family = Family {
-    name: "v26",
-    fits: |head| fits(head, |bins| bins == 1),
-    ..FAMILY
-};
+pub(super) const V26: Family =
+    Family { name: "v26", fits: |head| fits(head, |bins| bins == 1), ..FAMILY };
 
 fn fits(head: &Evidence<'_>, bins: fn(usize) -> bool) -> bool {
     match head.kind {

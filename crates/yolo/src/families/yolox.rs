@@ -5,16 +5,9 @@ use crate::{Placement, Preprocess, Thresholds};
 /// Each scale has three output convolutions: classes, box, objectness.
 pub(super) const FAMILY: Family = Family {
     name: "yolox",
-    preprocess: Preprocess {
-        placement: Placement::TopLeft,
-        scale: 1.0,
-        bgr: true,
-    },
+    preprocess: Preprocess { placement: Placement::TopLeft, scale: 1.0, bgr: true },
     // Source: YOLOX's demo for ONNX Runtime.
-    thresholds: Thresholds {
-        conf: 0.3,
-        iou: 0.45,
-    },
+    thresholds: Thresholds { conf: 0.3, iou: 0.45 },
     fits: |head| head.kind == Kind::Offsets && !head.is_picked,
     picks: false,
     kind: Kind::Offsets,

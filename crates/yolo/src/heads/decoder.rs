@@ -23,10 +23,7 @@ impl Field {
 
     /// The field that starts some channels and candidates later.
     pub(crate) fn from(self, channel: usize, candidate: usize) -> Self {
-        Self {
-            first: self.first + channel * self.channel + candidate * self.candidate,
-            ..self
-        }
+        Self { first: self.first + channel * self.channel + candidate * self.candidate, ..self }
     }
 
     /// Elements that an output must have.
@@ -149,10 +146,8 @@ impl Decoder {
     /// `OutputLength` where an output is shorter than its model says, `OutputClass` where it names a class that the
     /// head does not have, `Output` where it is not of type f32.
     pub fn decode(&self, outputs: &[Tensor], conf: f32) -> Result<Vec<Detection>, YoloError> {
-        let data: Vec<&[f32]> = outputs
-            .iter()
-            .map(|t| t.as_slice::<f32>().unwrap_or_default())
-            .collect();
+        let data: Vec<&[f32]> =
+            outputs.iter().map(|t| t.as_slice::<f32>().unwrap_or_default()).collect();
         let mut found = Vec::new();
         for block in &self.blocks {
             self.check(block, outputs)?;
@@ -203,11 +198,7 @@ impl Decoder {
         let scores = data[field.output];
         let start = found.len();
         // Raw numbers are compared before their sigmoid is taken, which few need.
-        let least = if self.logits {
-            (conf / (1.0 - conf)).ln()
-        } else {
-            conf
-        };
+        let least = if self.logits { (conf / (1.0 - conf)).ln() } else { conf };
         let objectness = |i: usize| {
             let field = block.objectness?;
             Some(self.activated(field.value(data[field.output], 0, i)))
@@ -272,10 +263,7 @@ impl Decoder {
                 continue;
             }
             if number.is_nan() || number >= self.classes as f32 {
-                return Err(YoloError::OutputClass {
-                    found: number,
-                    classes: self.classes,
-                });
+                return Err(YoloError::OutputClass { found: number, classes: self.classes });
             }
             found.push(Detection {
                 bbox: self.place(block, data, i),
@@ -294,12 +282,7 @@ impl Decoder {
         let data = data[block.boxes.output];
         let raw = |channel: usize| block.boxes.value(data, channel, i);
         match block.place {
-            Place::Finished {
-                corners,
-                y_first,
-                scale: [sx, sy],
-                ..
-            } => {
+            Place::Finished { corners, y_first, scale: [sx, sy], .. } => {
                 let [a, b, c, d] = if y_first {
                     [raw(1), raw(0), raw(3), raw(2)]
                 } else {
@@ -366,12 +349,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finished {
-                corners,
-                unit,
-                y_first,
-                ..
-            } => {
+            Self::Finished { corners, unit, y_first, .. } => {
                 let corners = match corners {
                     Corners::Center => "centre and size",
                     Corners::LeftTopRightBottom => "corners",

@@ -141,13 +141,7 @@ impl Predictions {
                 Kind::Anchors(per_cell) => anchors::known(graph, levels.len(), per_cell),
                 _ => vec![],
             };
-            Self {
-                kind: way.kind,
-                classes: way.classes,
-                levels,
-                size_px,
-                anchors_px,
-            }
+            Self { kind: way.kind, classes: way.classes, levels, size_px, anchors_px }
         };
         let mut found: Vec<Self> = ways.into_iter().map(of_way).collect();
         found.retain(|p| p.classes > 0);
@@ -170,10 +164,7 @@ impl Predictions {
                 Kind::Offsets => ([x + 0.5, y + 0.25], Some([4.0, 2.0])),
                 Kind::Distances(bins) => {
                     let [l, t, r, b] = distances(bins);
-                    (
-                        [x + 0.5 + (r - l) / 2.0, y + 0.5 + (b - t) / 2.0],
-                        Some([l + r, t + b]),
-                    )
+                    ([x + 0.5 + (r - l) / 2.0, y + 0.5 + (b - t) / 2.0], Some([l + r, t + b]))
                 }
             };
             let pixels = |v: [f32; 2]| [v[0] * level.stride[0], v[1] * level.stride[1]];
@@ -203,8 +194,7 @@ impl Predictions {
                 for channels in [Some(parts.boxes), parts.objectness, Some(parts.classes)] {
                     let Some(channels) = channels else { continue };
                     let elements = graph.ty(channels.value).ok()?.elements();
-                    maps.entry(channels.value)
-                        .or_insert_with(|| vec![0.0; elements]);
+                    maps.entry(channels.value).or_insert_with(|| vec![0.0; elements]);
                 }
             }
         }
@@ -215,8 +205,7 @@ impl Predictions {
                     let Some(channels) = channels else { continue };
                     let map = maps.get_mut(&channels.value)?;
                     let first = channels.first * level.cells();
-                    map.get_mut(first..first + count * level.cells())?
-                        .fill(-CERTAIN);
+                    map.get_mut(first..first + count * level.cells())?.fill(-CERTAIN);
                 }
             }
         }
@@ -284,10 +273,7 @@ struct Way {
 
 impl Way {
     fn parts(&self, convs: &[ValueId]) -> Vec<Parts> {
-        let channels = |conv: usize, first: usize| Channels {
-            value: convs[conv],
-            first,
-        };
+        let channels = |conv: usize, first: usize| Channels { value: convs[conv], first };
         let Kind::Anchors(per_cell) = self.kind else {
             return vec![Parts {
                 boxes: channels(self.boxes, 0),
@@ -333,14 +319,8 @@ fn pairs(widths: [usize; 2], softmax: Option<usize>) -> Vec<Way> {
 
 /// Three convolutions a scale, for boxes, objectness and classes, in any order.
 fn triples(widths: &[Option<usize>]) -> Vec<Way> {
-    const ORDERS: [[usize; 3]; 6] = [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ];
+    const ORDERS: [[usize; 3]; 6] =
+        [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let way = |[boxes, objectness, scores]: [usize; 3]| {
         let fits = widths[boxes] == Some(4) && widths[objectness] == Some(1);
         Some(Way {
@@ -380,15 +360,11 @@ fn scales(graph: &Graph, tail: &Tail) -> Option<BTreeMap<[usize; 2], Vec<ValueId
 /// Channels of the convolutions of a scale; `None` where they differ from scale to scale.
 fn widths(graph: &Graph, scales: &BTreeMap<[usize; 2], Vec<ValueId>>) -> Vec<Option<usize>> {
     let width = |v: &ValueId| graph.ty(*v).map_or(0, |t| t.shape[1]);
-    let mut all = scales
-        .values()
-        .map(|c| c.iter().map(width).collect::<Vec<_>>());
+    let mut all = scales.values().map(|c| c.iter().map(width).collect::<Vec<_>>());
     let first = all.next().unwrap_or_default();
     let rest: Vec<Vec<usize>> = all.collect();
     let same = |at: usize| rest.iter().all(|r| r[at] == first[at]);
-    (0..first.len())
-        .map(|at| same(at).then_some(first[at]))
-        .collect()
+    (0..first.len()).map(|at| same(at).then_some(first[at])).collect()
 }
 
 /// Bins of a box branch of so many channels.
@@ -409,9 +385,7 @@ fn anchor_classes(graph: &Graph, width: usize, named: Option<usize>) -> Vec<usiz
         .filter(|t| t.rank() == 3 || t.rank() == 5)
         .flat_map(|t| t.shape.iter().skip(1).copied());
     let rows = axes.flat_map(|len| [len.checked_sub(5), len.checked_sub(4)]);
-    let three = (width / 3)
-        .checked_sub(5)
-        .filter(|_| width.is_multiple_of(3));
+    let three = (width / 3).checked_sub(5).filter(|_| width.is_multiple_of(3));
     let mut found = Vec::new();
     for classes in [named, three].into_iter().chain(rows).flatten() {
         if classes > 0 && width.is_multiple_of(5 + classes) && !found.contains(&classes) {

@@ -48,11 +48,7 @@ impl Probe {
             let shape = graph.ty(*v).map_err(|e| e.to_string())?.shape.clone();
             Tensor::new(shape, planted(v).to_vec()).map_err(|e| e.to_string())
         };
-        let outputs = graph
-            .outputs()
-            .iter()
-            .map(output)
-            .collect::<Result<_, String>>()?;
+        let outputs = graph.outputs().iter().map(output).collect::<Result<_, String>>()?;
         Ok(Self { objects, outputs })
     }
 
@@ -94,8 +90,7 @@ fn error_strides(found: &Detection, object: &Object) -> Option<f32> {
     let b = found.bbox;
     let apart = |found: [f32; 2], expected: [f32; 2]| {
         let axes = found.iter().zip(expected).zip(object.stride);
-        axes.map(|((f, e), stride)| (f - e).abs() / stride)
-            .fold(0.0, f32::max)
+        axes.map(|((f, e), stride)| (f - e).abs() / stride).fold(0.0, f32::max)
     };
     let size = [b.right - b.left, b.bottom - b.top];
     let of_size = match object.size {

@@ -81,16 +81,10 @@ fn of_groups(
         for logits in [!context.has_sigmoid, context.has_sigmoid] {
             for way in ways(context, predictions, roles.width, is_whole) {
                 // Without a grid, boxes need no order.
-                let orders: &[bool] = if is_whole && needs_grid(way) {
-                    &[false, true]
-                } else {
-                    &[false]
-                };
+                let orders: &[bool] =
+                    if is_whole && needs_grid(way) { &[false, true] } else { &[false] };
                 let read = orders.iter().filter_map(|&coarse_first| {
-                    let order = Order {
-                        is_whole,
-                        coarse_first,
-                    };
+                    let order = Order { is_whole, coarse_first };
                     Some(Decoder {
                         blocks: blocks(predictions, groups, roles, way, order)?,
                         classes: predictions.classes,
@@ -137,23 +131,11 @@ fn picked(context: &Context<'_>, p: &Predictions) -> Vec<Decoder> {
         let Some(&[1, rows, 6]) = graph.ty(*value).ok().map(|t| t.shape.as_slice()) else {
             continue;
         };
-        let field = Field {
-            output,
-            first: 0,
-            channel: 1,
-            candidate: 6,
-        };
-        for corners in [
-            Corners::LeftTopRightBottom,
-            Corners::Center,
-            Corners::LeftTopSize,
-        ] {
+        let field = Field { output, first: 0, channel: 1, candidate: 6 };
+        for corners in [Corners::LeftTopRightBottom, Corners::Center, Corners::LeftTopSize] {
             for unit in [Unit::Pixels, Unit::Shares] {
                 let place = finished(context.size_px, corners, unit, false);
-                let scores = Scores::Best {
-                    score: field.from(4, 0),
-                    class: field.from(5, 0),
-                };
+                let scores = Scores::Best { score: field.from(4, 0), class: field.from(5, 0) };
                 found.push(Decoder {
                     blocks: vec![Block {
                         candidates: rows,
@@ -177,12 +159,7 @@ fn finished(size_px: [usize; 2], corners: Corners, unit: Unit, y_first: bool) ->
         Unit::Shares => [size_px[1] as f32, size_px[0] as f32],
         _ => [1.0; 2],
     };
-    Place::Finished {
-        corners,
-        unit,
-        y_first,
-        scale,
-    }
+    Place::Finished { corners, unit, y_first, scale }
 }
 
 /// Every output, as numbers of all boxes, of a scale's, or of an anchor's of a scale.
@@ -195,11 +172,7 @@ fn views(graph: &Graph, p: &Predictions) -> Vec<View> {
     };
     // One output may look like either; all of a rank are written alike.
     let channels_last = |rank: usize| {
-        let mut alike = graph
-            .outputs()
-            .iter()
-            .map(shape)
-            .filter(|s| s.len() == rank);
+        let mut alike = graph.outputs().iter().map(shape).filter(|s| s.len() == rank);
         !alike.all(|s| match *s {
             [_, _, h, w] => is_map(h, w),
             [_, _, n] => is_count(n),
@@ -207,9 +180,7 @@ fn views(graph: &Graph, p: &Predictions) -> Vec<View> {
         })
     };
     let outputs = graph.outputs().iter().map(shape).enumerate();
-    outputs
-        .flat_map(|(output, s)| views_of(output, s, channels_last(s.len()), p))
-        .collect()
+    outputs.flat_map(|(output, s)| views_of(output, s, channels_last(s.len()), p)).collect()
 }
 
 /// The views of one output.
@@ -229,12 +200,7 @@ fn map_views(
         let mut levels = p.levels.iter();
         levels.position(|l| [l.rows, l.columns] == cells)
     };
-    let field = |channel: usize, candidate: usize| Field {
-        output,
-        first: 0,
-        channel,
-        candidate,
-    };
+    let field = |channel: usize, candidate: usize| Field { output, first: 0, channel, candidate };
     let per_cell = p.per_cell();
     match *shape {
         [1, c, h, w] if !channels_last && level_of([h, w]).is_some() => {
@@ -261,12 +227,7 @@ fn map_views(
 
 /// The views of an output that has a row or a column for each box.
 fn row_views(output: usize, shape: &[usize], channels_last: bool, p: &Predictions) -> Vec<View> {
-    let field = |channel: usize, candidate: usize| Field {
-        output,
-        first: 0,
-        channel,
-        candidate,
-    };
+    let field = |channel: usize, candidate: usize| Field { output, first: 0, channel, candidate };
     let kept: Vec<usize> = shape.iter().copied().filter(|&n| n != 1).collect();
     let (rows, columns) = match (kept.as_slice(), shape) {
         (&[rows, columns], _) => (rows, columns),
@@ -275,23 +236,14 @@ fn row_views(output: usize, shape: &[usize], channels_last: bool, p: &Prediction
         (&[one], _) => (one, 1),
         _ => return vec![],
     };
-    let mut ways = [
-        (rows, columns, field(columns, 1)),
-        (columns, rows, field(1, columns)),
-    ];
+    let mut ways = [(rows, columns, field(columns, 1)), (columns, rows, field(1, columns))];
     if channels_last {
         ways.reverse();
     }
     // The axis of candidates is as long as there are boxes.
-    let whole = ways
-        .iter()
-        .find(|(_, candidates, _)| *candidates == p.total());
+    let whole = ways.iter().find(|(_, candidates, _)| *candidates == p.total());
     if let Some(&(channels, _, field)) = whole {
-        return vec![View {
-            scope: Scope::All,
-            channels,
-            field,
-        }];
+        return vec![View { scope: Scope::All, channels, field }];
     }
     for (channels, candidates, field) in ways {
         for (level, of) in p.levels.iter().enumerate() {
@@ -319,11 +271,8 @@ fn of_level(p: &Predictions, level: usize, channels: usize, field: Field) -> Vec
 }
 
 fn anchors(level: usize, all: impl Iterator<Item = (usize, usize, Field)>) -> Vec<View> {
-    let view = |(anchor, channels, field)| View {
-        scope: Scope::Part { level, anchor },
-        channels,
-        field,
-    };
+    let view =
+        |(anchor, channels, field)| View { scope: Scope::Part { level, anchor }, channels, field };
     all.map(view).collect()
 }
 
@@ -375,10 +324,7 @@ fn roles(channels: &[usize], p: &Predictions) -> Vec<Roles> {
             found.push(roles(None, None));
         }
         if channels[j] == classes + 1 && p.has_objectness() {
-            found.push(Roles {
-                scores: (j, 1),
-                ..roles(Some((j, 0)), None)
-            });
+            found.push(Roles { scores: (j, 1), ..roles(Some((j, 0)), None) });
         }
         if channels[j] == 1 {
             found.extend(third.map(|k| roles(None, Some((k, 0)))));
@@ -393,11 +339,7 @@ fn ways(context: &Context<'_>, p: &Predictions, width: usize, is_whole: bool) ->
     }
     let mut found = Vec::new();
     for unit in [Unit::Pixels, Unit::Shares, Unit::Strides] {
-        for corners in [
-            Corners::Center,
-            Corners::LeftTopRightBottom,
-            Corners::LeftTopSize,
-        ] {
+        for corners in [Corners::Center, Corners::LeftTopRightBottom, Corners::LeftTopSize] {
             for y_first in [false, true] {
                 found.push(Way::Finished(corners, unit, y_first));
             }
@@ -425,10 +367,7 @@ fn blocks(
             place,
             objectness: roles.objectness.map(field),
             scores: match roles.class {
-                Some(class) => Scores::Best {
-                    score: field(roles.scores),
-                    class: field(class),
-                },
+                Some(class) => Scores::Best { score: field(roles.scores), class: field(class) },
                 None => Scores::Each(field(roles.scores)),
             },
         }
@@ -468,29 +407,17 @@ fn blocks(
 
 fn place(p: &Predictions, [level, anchor]: [usize; 2], width: usize, way: Way) -> Option<Place> {
     let own = p.levels.get(level)?;
-    let grid = Grid {
-        columns: own.columns,
-        stride: own.stride,
-    };
+    let grid = Grid { columns: own.columns, stride: own.stride };
     Some(match (way, p.kind) {
         (Way::Finished(corners, unit, y_first), _) => match unit {
-            Unit::Strides => Place::Finished {
-                corners,
-                unit,
-                y_first,
-                scale: own.stride,
-            },
+            Unit::Strides => Place::Finished { corners, unit, y_first, scale: own.stride },
             _ => finished(p.size_px, corners, unit, y_first),
         },
         (Way::Raw, Kind::Offsets) => Place::Offsets { grid },
         // The graph may have taken the expectation over the bins.
-        (Way::Raw, Kind::Distances(_)) => Place::Distances {
-            grid,
-            bins: width / 4,
-        },
-        (Way::Raw, Kind::Anchors(_)) => Place::Anchor {
-            grid,
-            size_px: *p.anchors_px.get(level)?.get(anchor)?,
-        },
+        (Way::Raw, Kind::Distances(_)) => Place::Distances { grid, bins: width / 4 },
+        (Way::Raw, Kind::Anchors(_)) => {
+            Place::Anchor { grid, size_px: *p.anchors_px.get(level)?.get(anchor)? }
+        }
     })
 }

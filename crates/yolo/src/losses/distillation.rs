@@ -26,10 +26,8 @@ impl Distillation {
     pub fn new(student: &RawHead, teacher: &RawHead) -> Result<Self, YoloError> {
         if student.form != teacher.form {
             let describe = |form: &RawForm| {
-                let (boxes, classes) = (
-                    form.boxes.iter().map(|b| b.cells).sum::<usize>(),
-                    form.classes,
-                );
+                let (boxes, classes) =
+                    (form.boxes.iter().map(|b| b.cells).sum::<usize>(), form.classes);
                 format!("{boxes} boxes of {classes} classes ({:?})", form.kind)
             };
             return Err(YoloError::NotOfTheTeacher {
@@ -173,17 +171,11 @@ impl Pair<'_> {
     /// The divergence of a distribution over bins that is the softmax of logits.
     fn distribution(&mut self, channels: RawChannels, bins: std::ops::Range<usize>, weight: f64) {
         let shares = |outputs: &[Vec<f32>]| {
-            let logits: Vec<f64> = bins
-                .clone()
-                .map(|c| self.at(outputs, channels, c))
-                .collect();
+            let logits: Vec<f64> = bins.clone().map(|c| self.at(outputs, channels, c)).collect();
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = logits.iter().map(|l| (l - largest).exp()).sum();
             let log_sum = largest + sum.ln();
-            logits
-                .into_iter()
-                .map(|l| l - log_sum)
-                .collect::<Vec<f64>>()
+            logits.into_iter().map(|l| l - log_sum).collect::<Vec<f64>>()
         };
         let (student, teacher) = (shares(self.student), shares(self.teacher));
         for (channel, (s, t)) in bins.zip(student.into_iter().zip(teacher)) {
@@ -231,11 +223,7 @@ mod tests {
         let channels = |output, first| RawChannels { output, first };
         let in_one = matches!(kind, Kind::Anchors(_));
         let place = |output: usize, first: usize| {
-            if in_one {
-                channels(0, first)
-            } else {
-                channels(output, 0)
-            }
+            if in_one { channels(0, first) } else { channels(output, 0) }
         };
         let widths = [box_channels, 3, usize::from(has_objectness)];
         let elements = if in_one {
@@ -250,12 +238,7 @@ mod tests {
             objectness: has_objectness.then(|| place(2, 4)),
             classes: place(1, box_channels + usize::from(has_objectness)),
         };
-        RawForm {
-            kind,
-            classes: 3,
-            boxes: vec![boxes],
-            elements,
-        }
+        RawForm { kind, classes: 3, boxes: vec![boxes], elements }
     }
 
     fn forms() -> [RawForm; 4] {
@@ -287,10 +270,7 @@ mod tests {
                         let mut student = student.clone();
                         student[output][at] += by;
                         let distance = f64::from(student[output][at]);
-                        (
-                            distance,
-                            distillation.loss(&student, &teacher, objects).value,
-                        )
+                        (distance, distillation.loss(&student, &teacher, objects).value)
                     };
                     let [(low, below), (high, above)] = [moved(-step), moved(step)];
                     let expected = (above - below) / (high - low);

@@ -57,11 +57,7 @@ pub fn paired_bootstrap(
     }
     ratios.sort_by(f64::total_cmp);
     let (lower, upper) = (percentile(&ratios, 0.025), percentile(&ratios, 0.975));
-    Ok(RatioInterval {
-        ratio,
-        lower: lower.unwrap_or(ratio),
-        upper: upper.unwrap_or(ratio),
-    })
+    Ok(RatioInterval { ratio, lower: lower.unwrap_or(ratio), upper: upper.unwrap_or(ratio) })
 }
 
 #[cfg(test)]
@@ -71,18 +67,10 @@ mod tests {
     use crate::metrics::{Category, CocoEvaluator, GroundTruth, GroundTruthObject};
 
     fn truth(images: u64) -> GroundTruth {
-        let mut truth = GroundTruth::new(vec![Category {
-            id: 0,
-            name: "part".to_owned(),
-        }]);
+        let mut truth = GroundTruth::new(vec![Category { id: 0, name: "part".to_owned() }]);
         for image_id in 0..images {
             let bbox = [10.0, 10.0, 50.0, 50.0];
-            let object = GroundTruthObject {
-                class: 0,
-                bbox,
-                area: 2500.0,
-                crowd: false,
-            };
+            let object = GroundTruthObject { class: 0, bbox, area: 2500.0, crowd: false };
             truth.push(image_id, vec![object]);
         }
         truth
@@ -90,31 +78,15 @@ mod tests {
 
     fn found(images: impl Iterator<Item = u64>) -> Vec<CocoResult> {
         let bbox = [10.0, 10.0, 50.0, 50.0];
-        images
-            .map(|image_id| CocoResult {
-                image_id,
-                category_id: 0,
-                bbox,
-                score: 0.9,
-            })
-            .collect()
+        images.map(|image_id| CocoResult { image_id, category_id: 0, bbox, score: 0.9 }).collect()
     }
 
     #[test]
     fn paired_bootstrap_equal_detections_ratio_is_one() {
         let truth = truth(20);
-        let matches = CocoEvaluator::new(&truth)
-            .evaluate(&found(0..20))
-            .expect("known images");
+        let matches = CocoEvaluator::new(&truth).evaluate(&found(0..20)).expect("known images");
         let interval = paired_bootstrap(&matches, &matches, 1, 200).expect("comparable");
-        assert_eq!(
-            interval,
-            RatioInterval {
-                ratio: 1.0,
-                lower: 1.0,
-                upper: 1.0
-            }
-        );
+        assert_eq!(interval, RatioInterval { ratio: 1.0, lower: 1.0, upper: 1.0 });
     }
 
     #[test]
@@ -135,17 +107,10 @@ mod tests {
     #[test]
     fn paired_bootstrap_incomparable_is_an_error() {
         let (few, many) = (truth(3), truth(4));
-        let a = CocoEvaluator::new(&few)
-            .evaluate(&[])
-            .expect("known images");
-        let b = CocoEvaluator::new(&many)
-            .evaluate(&[])
-            .expect("known images");
+        let a = CocoEvaluator::new(&few).evaluate(&[]).expect("known images");
+        let b = CocoEvaluator::new(&many).evaluate(&[]).expect("known images");
         let differ = paired_bootstrap(&a, &b, 0, 10).expect_err("3 and 4 images");
-        assert_eq!(
-            differ.to_string(),
-            "evaluations differ in their images: 3 and 4"
-        );
+        assert_eq!(differ.to_string(), "evaluations differ in their images: 3 and 4");
         let zero = paired_bootstrap(&a, &a, 0, 10).expect_err("nothing found");
         assert!(zero.to_string().contains("the baseline's map_50_95 is 0"));
     }

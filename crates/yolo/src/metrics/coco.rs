@@ -166,21 +166,16 @@ impl Matches {
             self.per_class.iter().map(of_class).collect()
         };
         let all = curves(0, MAX_DETECTIONS);
-        let by_area: Vec<Vec<Option<Curve>>> = (1..AREAS.len())
-            .map(|area| curves(area, MAX_DETECTIONS))
-            .collect();
-        let per_class = self
-            .categories
-            .iter()
-            .enumerate()
-            .map(|(class, category)| ClassMetrics {
-                class,
-                category_id: category.id,
-                name: category.name.clone(),
-                objects: self.per_class[class].areas[0].objects(&weights),
-                map_50_95: all[class].as_ref().map(Curve::map_50_95),
-                map_50: all[class].as_ref().map(|curve| curve.average_precision[0]),
-            });
+        let by_area: Vec<Vec<Option<Curve>>> =
+            (1..AREAS.len()).map(|area| curves(area, MAX_DETECTIONS)).collect();
+        let per_class = self.categories.iter().enumerate().map(|(class, category)| ClassMetrics {
+            class,
+            category_id: category.id,
+            name: category.name.clone(),
+            objects: self.per_class[class].areas[0].objects(&weights),
+            map_50_95: all[class].as_ref().map(Curve::map_50_95),
+            map_50: all[class].as_ref().map(|curve| curve.average_precision[0]),
+        });
         CocoMetrics {
             map_50_95: mean(&all, Curve::map_50_95).unwrap_or(0.0),
             map_50: mean(&all, |curve| curve.average_precision[0]).unwrap_or(0.0),
@@ -276,10 +271,7 @@ struct Entry {
 
 impl AreaMatches {
     fn objects(&self, weights: &[u32]) -> usize {
-        self.objects
-            .iter()
-            .map(|&(image, count)| (weights[image] * count) as usize)
-            .sum()
+        self.objects.iter().map(|&(image, count)| (weights[image] * count) as usize).sum()
     }
 
     /// The precision-recall curve, or nothing if there is nothing to find.
@@ -296,11 +288,7 @@ impl AreaMatches {
         let mut found = [0u64; THRESHOLDS];
         let mut wrong = [0u64; THRESHOLDS];
         let mut wrong_everywhere = 0u64;
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| usize::from(entry.rank) < max_rank)
-        {
+        for entry in self.entries.iter().filter(|entry| usize::from(entry.rank) < max_rank) {
             let weight = u64::from(weights[entry.image as usize]);
             if entry.true_positive == 0 && entry.counted == ALL_THRESHOLDS {
                 wrong_everywhere += weight;
@@ -343,11 +331,7 @@ fn last_point_reached(recall: f64) -> usize {
 }
 
 fn recall_point(index: usize) -> f64 {
-    if index == RECALL_POINTS - 1 {
-        1.0
-    } else {
-        index as f64 * 0.01
-    }
+    if index == RECALL_POINTS - 1 { 1.0 } else { index as f64 * 0.01 }
 }
 
 /// Mean over the recall points of the best precision at that recall or a higher one.

@@ -37,11 +37,7 @@ pub struct GroundTruth {
 impl GroundTruth {
     /// A ground truth without images.
     pub fn new(categories: Vec<Category>) -> Self {
-        Self {
-            categories,
-            image_ids: Vec::new(),
-            objects: Vec::new(),
-        }
+        Self { categories, image_ids: Vec::new(), objects: Vec::new() }
     }
 
     /// Adds an image with its objects; `image_id` must be new, objects of unknown classes are dropped.
@@ -76,18 +72,10 @@ impl GroundTruth {
         &self,
         detections: &'d [CocoResult],
     ) -> Result<Vec<BTreeMap<usize, Vec<&'d CocoResult>>>, YoloError> {
-        let index_of_image: BTreeMap<u64, usize> = self
-            .image_ids
-            .iter()
-            .enumerate()
-            .map(|(index, &id)| (id, index))
-            .collect();
-        let class_of_category: BTreeMap<u64, usize> = self
-            .categories
-            .iter()
-            .enumerate()
-            .map(|(class, c)| (c.id, class))
-            .collect();
+        let index_of_image: BTreeMap<u64, usize> =
+            self.image_ids.iter().enumerate().map(|(index, &id)| (id, index)).collect();
+        let class_of_category: BTreeMap<u64, usize> =
+            self.categories.iter().enumerate().map(|(class, c)| (c.id, class)).collect();
         let mut grouped = vec![BTreeMap::new(); self.images()];
         for (index, detection) in detections.iter().enumerate() {
             let image_id = detection.image_id;
@@ -95,10 +83,7 @@ impl GroundTruth {
                 .get(&image_id)
                 .ok_or(YoloError::UnknownImageId { index, image_id })?;
             if let Some(&class) = class_of_category.get(&detection.category_id) {
-                grouped[image]
-                    .entry(class)
-                    .or_insert_with(Vec::new)
-                    .push(detection);
+                grouped[image].entry(class).or_insert_with(Vec::new).push(detection);
             }
         }
         Ok(grouped)

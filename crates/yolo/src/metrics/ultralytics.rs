@@ -42,11 +42,7 @@ pub(super) fn evaluate(
     let mut found: Vec<Vec<Scored>> = vec![Vec::new(); classes];
     for (image, detections) in ground_truth.grouped(detections)?.into_iter().enumerate() {
         let mut objects: BTreeMap<usize, Vec<&GroundTruthObject>> = BTreeMap::new();
-        for object in ground_truth
-            .objects(image)
-            .iter()
-            .filter(|object| !object.crowd)
-        {
+        for object in ground_truth.objects(image).iter().filter(|object| !object.crowd) {
             labelled[object.class] += 1;
             objects.entry(object.class).or_default().push(object);
         }
@@ -75,21 +71,12 @@ struct Scored {
 fn match_pairs(mut detections: Vec<&CocoResult>, objects: &[&GroundTruthObject]) -> Vec<Scored> {
     detections.sort_by(|a, b| b.score.total_cmp(&a.score));
     let best_object = |detection: &CocoResult| -> Option<(usize, f64)> {
-        let overlaps = objects
-            .iter()
-            .map(|object| iou_eps(&detection.bbox, &object.bbox));
-        overlaps
-            .enumerate()
-            .reduce(|best, other| if other.1 > best.1 { other } else { best })
+        let overlaps = objects.iter().map(|object| iou_eps(&detection.bbox, &object.bbox));
+        overlaps.enumerate().reduce(|best, other| if other.1 > best.1 { other } else { best })
     };
     let best: Vec<Option<(usize, f64)>> = detections.iter().map(|d| best_object(d)).collect();
-    let mut scored: Vec<Scored> = detections
-        .iter()
-        .map(|d| Scored {
-            score: d.score,
-            correct: 0,
-        })
-        .collect();
+    let mut scored: Vec<Scored> =
+        detections.iter().map(|d| Scored { score: d.score, correct: 0 }).collect();
     for (threshold, least_iou) in iou_thresholds().into_iter().enumerate() {
         let mut taken = vec![false; objects.len()];
         for (scored, best) in scored.iter_mut().zip(&best) {
@@ -126,20 +113,11 @@ impl ClassCurves {
         };
         let average_precision = std::array::from_fn(|threshold| {
             let (precision, recall) = curve_at(threshold);
-            if found.is_empty() {
-                0.0
-            } else {
-                area_under(&precision, &recall)
-            }
+            if found.is_empty() { 0.0 } else { area_under(&precision, &recall) }
         });
         let (precision, recall) = curve_at(0);
         let scores = found.iter().map(|scored| scored.score).collect();
-        Self {
-            average_precision,
-            precision,
-            recall,
-            scores,
-        }
+        Self { average_precision, precision, recall, scores }
     }
 
     /// Precision and recall over a grid of confidences 0..1.
@@ -174,10 +152,7 @@ fn area_under(precision: &[f64], recall: &[f64]) -> f64 {
         .map(|i| interpolate(i as f64 / (RECALL_POINTS - 1) as f64, &recall, &envelope))
         .collect();
     let width = 1.0 / (RECALL_POINTS - 1) as f64;
-    heights
-        .windows(2)
-        .map(|pair| (pair[0] + pair[1]) / 2.0 * width)
-        .sum()
+    heights.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0 * width).sum()
 }
 
 /// Piecewise linear function through `(xs, ys)` at `x`; of equal `xs` the last counts; flat outside.
@@ -224,9 +199,7 @@ fn smoothed(values: &[f64]) -> Vec<f64> {
     let last = values.len() - 1;
     let value_at = |index: usize| values[index.saturating_sub(half).min(last)];
     let width = 2 * half + 1;
-    (0..values.len())
-        .map(|i| (i..i + width).map(value_at).sum::<f64>() / width as f64)
-        .collect()
+    (0..values.len()).map(|i| (i..i + width).map(value_at).sum::<f64>() / width as f64).collect()
 }
 
 fn first_highest(values: &[f64]) -> usize {
@@ -241,31 +214,19 @@ mod tests {
 
     fn truth(boxes: &[[f64; 4]]) -> GroundTruth {
         let categories = ["a", "b"].iter().enumerate();
-        let categories = categories.map(|(id, name)| Category {
-            id: id as u64,
-            name: (*name).into(),
-        });
+        let categories =
+            categories.map(|(id, name)| Category { id: id as u64, name: (*name).into() });
         let mut truth = GroundTruth::new(categories.collect());
         let object = |&bbox: &[f64; 4]| {
             let area = bbox[2] * bbox[3];
-            GroundTruthObject {
-                class: 0,
-                bbox,
-                area,
-                crowd: false,
-            }
+            GroundTruthObject { class: 0, bbox, area, crowd: false }
         };
         truth.push(0, boxes.iter().map(object).collect());
         truth
     }
 
     fn found(bbox: [f64; 4], score: f64) -> CocoResult {
-        CocoResult {
-            image_id: 0,
-            category_id: 0,
-            bbox,
-            score,
-        }
+        CocoResult { image_id: 0, category_id: 0, bbox, score }
     }
 
     const A: [f64; 4] = [0.0, 0.0, 10.0, 10.0];
@@ -275,28 +236,16 @@ mod tests {
     fn ultralytics_every_object_found_is_nearly_one() {
         let metrics = evaluate(&truth(&[A, B]), &[found(A, 0.9), found(B, 0.8)]).expect("known");
         // The last trapezoid falls from 1 to the closing 0.
-        assert!(
-            (metrics.ultralytics_map_50_95 - 0.995).abs() < 1e-9,
-            "{metrics:?}"
-        );
-        assert!(
-            (metrics.ultralytics_recall - 1.0).abs() < 1e-9,
-            "{metrics:?}"
-        );
-        assert!(
-            (metrics.ultralytics_precision - 1.0).abs() < 1e-9,
-            "{metrics:?}"
-        );
+        assert!((metrics.ultralytics_map_50_95 - 0.995).abs() < 1e-9, "{metrics:?}");
+        assert!((metrics.ultralytics_recall - 1.0).abs() < 1e-9, "{metrics:?}");
+        assert!((metrics.ultralytics_precision - 1.0).abs() < 1e-9, "{metrics:?}");
     }
 
     #[test]
     fn ultralytics_half_of_the_objects_interpolates_to_zero() {
         let metrics = evaluate(&truth(&[A, B]), &[found(A, 0.9)]).expect("known");
         // 1 up to recall 0.5, then a straight line to 0 at recall 1.
-        assert!(
-            (metrics.ultralytics_map_50 - 0.75).abs() < 1e-9,
-            "{metrics:?}"
-        );
+        assert!((metrics.ultralytics_map_50 - 0.75).abs() < 1e-9, "{metrics:?}");
     }
 
     #[test]
@@ -305,10 +254,7 @@ mod tests {
         // Both detections overlap A most: the second one is wrong although its neighbour is free.
         let metrics = evaluate(&truth(&[A, near]), &[found(A, 0.9), found(A, 0.8)]).expect("known");
         // 1 below recall 0.5, then a straight line from 0.5 at 0.5 to 0 at 1.
-        assert!(
-            (metrics.ultralytics_map_50 - 0.6225).abs() < 1e-9,
-            "{metrics:?}"
-        );
+        assert!((metrics.ultralytics_map_50 - 0.6225).abs() < 1e-9, "{metrics:?}");
     }
 
     #[test]
@@ -316,10 +262,7 @@ mod tests {
         let mut other = found(A, 0.99);
         other.category_id = 1;
         let metrics = evaluate(&truth(&[A]), &[found(A, 0.9), other]).expect("known");
-        assert!(
-            (metrics.ultralytics_map_50_95 - 0.995).abs() < 1e-9,
-            "{metrics:?}"
-        );
+        assert!((metrics.ultralytics_map_50_95 - 0.995).abs() < 1e-9, "{metrics:?}");
         let nothing = evaluate(&truth(&[]), &[found(A, 0.9)]).expect("known");
         assert_eq!(nothing, UltralyticsMetrics::default());
     }

@@ -25,11 +25,7 @@ impl OwnSteps {
         let [zero, units @ ..] = answers.as_slice() else {
             return None;
         };
-        let mut steps = Self {
-            source: vec![],
-            gain: vec![],
-            offset: zero.clone(),
-        };
+        let mut steps = Self { source: vec![], gain: vec![], offset: zero.clone() };
         for (channel, &offset) in zero.iter().enumerate() {
             let gains: Vec<f64> = units.iter().map(|u| u[channel] - offset).collect();
             let mut sources = gains.iter().enumerate().filter(|(_, g)| g.abs() > 1e-9);
@@ -58,11 +54,7 @@ impl OwnSteps {
         let mean = means.fold(f64::NEG_INFINITY, f64::max);
         let gain = self.gain.iter().copied().fold(0.0, f64::max);
         // A mean lies among the pixels; without one, what is made much smaller was large.
-        Some(if mean.abs() > 1e-6 {
-            mean > 1.5
-        } else {
-            gain < 0.1
-        })
+        Some(if mean.abs() > 1e-6 { mean > 1.5 } else { gain < 0.1 })
     }
 
     /// Whether the channels of every image are turned round; `None` for any other order.
@@ -100,20 +92,14 @@ fn last(graph: &Graph, input: ValueId, questions: Answers) -> Answers {
     let mut read = read.into_iter();
     let only = read.next().filter(|_| read.next().is_none());
     let found = only.and_then(|v| known.get(&v));
-    found
-        .and_then(|(tensor, axis)| answers(tensor, *axis))
-        .unwrap_or(questions)
+    found.and_then(|(tensor, axis)| answers(tensor, *axis)).unwrap_or(questions)
 }
 
 /// The questions as pixels of an image: one a row, with the axis of the channels.
 fn first(graph: &Graph, input: ValueId, questions: &Answers) -> Option<(Tensor, usize)> {
     let ty = graph.ty(input).ok()?;
     let channels = questions.first()?.len();
-    let axis = if ty.shape.get(1) == Some(&channels) {
-        1
-    } else {
-        3
-    };
+    let axis = if ty.shape.get(1) == Some(&channels) { 1 } else { 3 };
     let columns = questions.len();
     let mut shape = vec![1, 1, 1, 1];
     shape[axis] = channels;
@@ -138,9 +124,7 @@ fn answers(tensor: &Tensor, axis: usize) -> Option<Answers> {
     let inner: usize = tensor.shape().iter().skip(axis + 1).product();
     let value = |column: usize, channel: usize| {
         let (outer, rest) = (column / inner.max(1), column % inner.max(1));
-        values
-            .get((outer * channels + channel) * inner + rest)
-            .copied()
+        values.get((outer * channels + channel) * inner + rest).copied()
     };
     let row = |column| (0..channels).map(|c| value(column, c)).collect();
     (0..columns).map(row).collect()

@@ -113,15 +113,10 @@ fn halve<'s>(src: &'s [u8], dst_w: usize) -> Vec<u8> {
         let pairs = |row: &'s [u8]| row.as_chunks::<{ 2 * CHANNELS }>().0;
         for (a, b) in pairs(above).iter().zip(pairs(below)) {
             let sum = |channel: usize| {
-                [
-                    a[channel],
-                    a[channel + CHANNELS],
-                    b[channel],
-                    b[channel + CHANNELS],
-                ]
-                .into_iter()
-                .map(u16::from)
-                .sum::<u16>()
+                [a[channel], a[channel + CHANNELS], b[channel], b[channel + CHANNELS]]
+                    .into_iter()
+                    .map(u16::from)
+                    .sum::<u16>()
             };
             dst.extend((0..CHANNELS).map(|channel| ((sum(channel) + 2) >> 2) as u8));
         }

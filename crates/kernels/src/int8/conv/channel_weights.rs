@@ -31,11 +31,7 @@ impl ChannelWeights {
         let outputs = outputs.unwrap_or(1);
         let block = 4 * lanes;
         let bytes = lanes * layout.weight_bytes;
-        let mut weights = ChannelWeights {
-            outputs,
-            blocks4,
-            data: Vec::new(),
-        };
+        let mut weights = ChannelWeights { outputs, blocks4, data: Vec::new() };
         let taps = kernel_h * blocks4 * outputs * 4;
         for first in (0..geometry.out_channels).step_by(block) {
             for index in 0..taps {

@@ -39,18 +39,7 @@ pub(super) fn run(
     let y = y.view();
     let residual = epilogue.residual.map(|residual| residual.view);
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        let row = Row {
-            conv,
-            weights,
-            u8s,
-            y_base,
-            y_bytes,
-            window,
-            y,
-            residual,
-            finish,
-            row,
-        };
+        let row = Row { conv, weights, u8s, y_base, y_bytes, window, y, residual, finish, row };
         // SAFETY: the views are checked; rows are disjoint.
         unsafe { conv.isa.run_i32(&row) };
     });

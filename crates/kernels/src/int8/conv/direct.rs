@@ -64,11 +64,7 @@ pub(super) fn run(
         finish: Finish::new(conv, y, epilogue),
     };
     let tile_pixels = conv.isa.int8().tiles;
-    direct
-        .job
-        .run(ctx.pool, &conv.panels, tile_pixels, TASK_MACS, &|tiles| {
-            direct.tiles(tiles)
-        });
+    direct.job.run(ctx.pool, &conv.panels, tile_pixels, TASK_MACS, &|tiles| direct.tiles(tiles));
     OFFSETS.set(offsets);
 }
 

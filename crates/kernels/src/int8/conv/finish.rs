@@ -24,10 +24,7 @@ pub(crate) struct Finish<'a> {
 
 impl Finish<'_> {
     pub(crate) fn new<'a>(conv: &PackedQConv, y: &QOut, epilogue: &QEpilogue<'a>) -> Finish<'a> {
-        let one = U8Params {
-            scale: 1.0,
-            zero_point: 0,
-        };
+        let one = U8Params { scale: 1.0, zero_point: 0 };
         let (quantized, params) = match y {
             QOut::U8 { params, .. } => (true, *params),
             QOut::F32 { .. } => (false, one),

@@ -85,9 +85,7 @@ impl PackedQConv {
         let depth = spec.geometry.depth();
         for m in channels {
             let weights = &spec.weight[m * depth..(m + 1) * depth];
-            let sum = weights
-                .iter()
-                .fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w)));
+            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w)));
             let zero = i32::from(spec.x_zero_point) - i32::from(self.isa.int8().x_offset);
             let zero = zero.wrapping_mul(sum);
             self.start.push(zero.wrapping_neg());

@@ -63,9 +63,5 @@ pub(super) fn sort(blocks4: &[&[[i8; 4]]]) -> Order {
     // Neighbours in memory follow each other.
     pairs.sort_unstable();
     singles.sort_unstable();
-    Order {
-        pairs,
-        singles,
-        others,
-    }
+    Order { pairs, singles, others }
 }

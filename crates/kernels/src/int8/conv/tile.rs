@@ -89,11 +89,7 @@ pub(crate) fn tiles_fn(isa: Isa, vectors: usize, pixels: usize, sorted: bool) ->
             table[self.vectors - 1][self.pixels - 1]
         }
     }
-    isa.visit_i32(Find {
-        vectors,
-        pixels,
-        sorted,
-    })
+    isa.visit_i32(Find { vectors, pixels, sorted })
 }
 
 struct Table<V, S>(PhantomData<(V, S)>);

@@ -60,10 +60,7 @@ impl Weights {
             0..4 => Tail::Short,
             _ => Tail::Overlap,
         };
-        let mut weights = Weights {
-            tail,
-            ..Weights::default()
-        };
+        let mut weights = Weights { tail, ..Weights::default() };
         let layout = isa.int8();
         let sorted = tail != Tail::Short && layout.sums_i16;
         for panel in panels {
@@ -104,11 +101,7 @@ impl Weights {
                     Tail::Overlap if q == blocks4 - 1 => run - 4,
                     _ => 4 * q,
                 };
-                offsets.push(TapOffset {
-                    tap_h: tap_h as u32,
-                    tap_w: tap_w as u32,
-                    at: at as u32,
-                });
+                offsets.push(TapOffset { tap_h: tap_h as u32, tap_w: tap_w as u32, at: at as u32 });
                 let taps: [Option<usize>; 4] = std::array::from_fn(|i| {
                     let at = at + i;
                     let (kw, c) = (tap_w + at / inner, at % inner);
@@ -141,11 +134,7 @@ impl Weights {
     }
 
     fn push_sorted(&mut self, offsets: &[TapOffset], blocks4: &[&[[i8; 4]]], layout: &Int8Layout) {
-        let Order {
-            pairs,
-            singles,
-            others,
-        } = sort(blocks4);
+        let Order { pairs, singles, others } = sort(blocks4);
         self.start_panel([pairs.len(), singles.len(), others.len()]);
         let lanes = layout.lanes;
         let order = pairs.as_flattened().iter().chain(&singles).chain(&others);

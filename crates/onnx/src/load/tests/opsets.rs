@@ -3,10 +3,9 @@ use super::*;
 
 #[test]
 fn parse_unsupported_opset_names_it() {
-    for (version, expected) in [
-        (8, "expected 9 to 28, found 8"),
-        (29, "expected 9 to 28, found 29"),
-    ] {
+    for (version, expected) in
+        [(8, "expected 9 to 28, found 8"), (29, "expected 9 to 28, found 29")]
+    {
         let mut m = model(vec![node("Relu", &["x"], &["y"])], vec![]);
         m.opset_import[0].version = Some(version);
         expect_error(&m, expected);
@@ -82,13 +81,8 @@ fn parse_newer_opset_is_read_and_written_as_it_is() {
         let written = ModelProto::decode(crate::encode(&graph).unwrap().as_slice()).unwrap();
         assert_eq!(written.opset_import[0].version(), version);
         assert_eq!(written.ir_version(), ir_version);
-        let ops: Vec<_> = written
-            .graph
-            .unwrap()
-            .node
-            .iter()
-            .map(|n| n.op_type().to_owned())
-            .collect();
+        let ops: Vec<_> =
+            written.graph.unwrap().node.iter().map(|n| n.op_type().to_owned()).collect();
         assert_eq!(ops, ["Relu", "Attention"]);
     }
 }

@@ -57,13 +57,7 @@ fn link(r: &Rewriter<'_, '_>, i: usize, through: Option<Operand>) -> Option<Link
             && through.is_none_or(|through| through == v)
             && r.values.shape(v) == r.values.shape(out)
     };
-    let link = |x, operation, constant| {
-        Some(Link {
-            x,
-            operation,
-            constant,
-        })
-    };
+    let link = |x, operation, constant| Some(Link { x, operation, constant });
     match (&r[i].work, r[i].inputs.as_slice()) {
         (Work::Unary(unary), &[x]) if runs(x) => {
             link(x, ChainLink::Unary(unary.vectorized()?), None)

@@ -153,12 +153,8 @@ fn subgraph(
     reads: &mut BTreeMap<ValueId, usize>,
 ) -> Result<Item, RuntimeError> {
     let mut graph = Graph::new(values.graph.opset);
-    let mut builder = Builder {
-        values,
-        edit: graph.edit(),
-        known: BTreeMap::new(),
-        inputs: Vec::new(),
-    };
+    let mut builder =
+        Builder { values, edit: graph.edit(), known: BTreeMap::new(), inputs: Vec::new() };
     let nodes: Vec<NodeId> = members.iter().flat_map(nodes).collect();
     for &node in &nodes {
         builder.add(node)?;
@@ -175,10 +171,7 @@ fn subgraph(
     Ok(Item {
         node: last.node,
         name: last.name.clone(),
-        work: Work::Fallback(Fallback {
-            graph: Arc::new(graph),
-            nodes,
-        }),
+        work: Work::Fallback(Fallback { graph: Arc::new(graph), nodes }),
         on_int8: false,
         inputs: builder.inputs,
         outputs,
@@ -267,9 +260,7 @@ impl Builder<'_, '_> {
         }
         if outputs.is_empty() {
             let lost = results().find(|&v| self.values.is_other_type(v));
-            return Err(self
-                .values
-                .other_type(lost.expect("members have such values")));
+            return Err(self.values.other_type(lost.expect("members have such values")));
         }
         Ok(outputs)
     }

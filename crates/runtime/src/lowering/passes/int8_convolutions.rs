@@ -44,11 +44,8 @@ struct Epilogue {
 
 impl Epilogue {
     fn find(r: &Rewriter<'_, '_>, i: usize) -> Option<Self> {
-        let mut epilogue = Epilogue {
-            activation: Activation::Identity,
-            residual: None,
-            items: Vec::new(),
-        };
+        let mut epilogue =
+            Epilogue { activation: Activation::Identity, residual: None, items: Vec::new() };
         let mut out = r[i].output();
         loop {
             let next = r.only_reader(out)?;
@@ -118,11 +115,7 @@ pub(super) fn add_residuals(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError
             continue;
         };
         if let Work::Conv(conv) = &mut r[i].work {
-            let same = || U8Table {
-                x: own,
-                map: std::array::from_fn(|q| q as u8),
-                y: own,
-            };
+            let same = || U8Table { x: own, map: std::array::from_fn(|q| q as u8), y: own };
             conv.table.get_or_insert_with(|| Box::new(same()));
         }
         r.fuse(k, i);

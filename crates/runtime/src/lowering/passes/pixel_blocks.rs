@@ -28,9 +28,7 @@ fn moved_image(r: &Rewriter<'_, '_>, i: usize) -> Option<(Operand, PixelBlocks)>
         return None;
     }
     let joined = r[i].inputs[0];
-    let writer = r
-        .writer(joined)
-        .filter(|_| r.only_reader(joined) == Some(i))?;
+    let writer = r.writer(joined).filter(|_| r.only_reader(joined) == Some(i))?;
     let concat = &r[writer];
     if !matches!(&concat.work, Work::Concat(concat) if concat.axis == 1) {
         return None;

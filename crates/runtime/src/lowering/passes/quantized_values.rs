@@ -32,10 +32,7 @@ pub(super) fn find(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
             }
         } else if let (Some(first), Int8::Moves) = (first, item.work.int8()) {
             let params = &r.values.params;
-            let is_alike = item
-                .inputs
-                .iter()
-                .all(|v| params.get(&v.value) == Some(&first));
+            let is_alike = item.inputs.iter().all(|v| params.get(&v.value) == Some(&first));
             if is_alike {
                 let outputs: Vec<_> = item.outputs.iter().map(|y| (y.value, first)).collect();
                 r.values.params.extend(outputs);
@@ -48,10 +45,7 @@ pub(super) fn find(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
 /// Lets a Concat that is quantized afterwards write quantized values: its inputs become such one by one.
 pub(super) fn quantize_concats(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
     for i in r.positions() {
-        let output = r[i]
-            .outputs
-            .first()
-            .filter(|_| matches!(r[i].work, Work::Concat(_)));
+        let output = r[i].outputs.first().filter(|_| matches!(r[i].work, Work::Concat(_)));
         let next = output.and_then(|&y| r.only_reader(y));
         if let Some(next) = next.filter(|&next| u8_params(&r[next]).is_some()) {
             r.fuse(next, i);

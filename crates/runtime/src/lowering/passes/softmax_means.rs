@@ -43,7 +43,5 @@ fn mean_weights(
         return Ok(None);
     };
     let weights = weight.as_slice::<f32>();
-    Ok(Some(
-        weights.map_err(RuntimeError::operator(&r[i].name))?.into(),
-    ))
+    Ok(Some(weights.map_err(RuntimeError::operator(&r[i].name))?.into()))
 }

@@ -35,10 +35,7 @@ pub(super) fn collapse(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
             continue;
         };
         let table: conversion::Table = Arc::new(reals.map(|x| quantize(x, params)));
-        let step = FoundTable {
-            from: root,
-            table: Arc::clone(&table),
-        };
+        let step = FoundTable { from: root, table: Arc::clone(&table) };
         finder.tables.insert(r[i].output().value, step);
         r[i].work = Work::Table(Table(table));
         r.set_inputs(i, vec![Operand::f32(root)]);
@@ -221,16 +218,8 @@ fn map_output(r: &mut Rewriter<'_, '_>, i: usize, table: &conversion::Table, y: 
         Work::Conv(conv) if takes_table => {
             let Some(own) = own else { return false };
             let new = match &conv.table {
-                None => U8Table {
-                    x: own,
-                    map: **table,
-                    y,
-                },
-                Some(first) => U8Table {
-                    x: first.x,
-                    map: map(&first.map),
-                    y,
-                },
+                None => U8Table { x: own, map: **table, y },
+                Some(first) => U8Table { x: first.x, map: map(&first.map), y },
             };
             conv.table = Some(Box::new(new));
             true
@@ -246,10 +235,7 @@ fn map_output(r: &mut Rewriter<'_, '_>, i: usize, table: &conversion::Table, y: 
 /// Lets what a Concat alone reads be written with the Concat's parameters.
 pub(super) fn into_concats(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
     for k in r.positions() {
-        let result = r[k]
-            .outputs
-            .first()
-            .filter(|_| matches!(r[k].work, Work::Concat(_)));
+        let result = r[k].outputs.first().filter(|_| matches!(r[k].work, Work::Concat(_)));
         let target = result.and_then(|y| r.values.params.get(&y.value).copied());
         let Some(target) = target else { continue };
         for v in r[k].inputs.clone() {

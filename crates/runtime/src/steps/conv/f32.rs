@@ -76,11 +76,7 @@ impl Source {
         Ok(Made {
             kernel,
             shares: self.channels.count,
-            packing: if initial.is_empty() {
-                None
-            } else {
-                Some(Box::new(self))
-            },
+            packing: if initial.is_empty() { None } else { Some(Box::new(self)) },
         })
     }
 }
@@ -127,11 +123,8 @@ impl Packing for Source {
         let kind = format!("Conv{}", fused.into_iter().flatten().collect::<String>());
         let tile = packed.tile();
         let kernel = Kernel::f32(kind, move |ctx, at| {
-            let epilogue = Epilogue {
-                activation,
-                residual: at.inputs.get(1).copied(),
-                fake_quantize,
-            };
+            let epilogue =
+                Epilogue { activation, residual: at.inputs.get(1).copied(), fake_quantize };
             Ok(kernels::conv2d(ctx, &packed, at.x(), at.y(), &epilogue)?)
         });
         Ok(kernel.with_tile(tile))

@@ -40,10 +40,7 @@ impl QuantizedWeight {
             _ => {
                 let all = values.to_i64().ok()?;
                 let zero = |i: usize| i64::from(params.zero_point()[channel(i / kernel)]);
-                let moved = all
-                    .iter()
-                    .enumerate()
-                    .map(|(i, q)| i8::try_from(q - zero(i)));
+                let moved = all.iter().enumerate().map(|(i, q)| i8::try_from(q - zero(i)));
                 moved.collect::<Result<_, _>>().ok()?
             }
         };
@@ -137,13 +134,7 @@ impl Conv {
                 table: table.as_deref(),
                 residual: residual.map(|params| U8View::new(&at.inputs[1], params)),
             };
-            Ok(kernels::qconv2d(
-                ctx,
-                &packed,
-                at.x(),
-                &at.stored(y),
-                &epilogue,
-            )?)
+            Ok(kernels::qconv2d(ctx, &packed, at.x(), &at.stored(y), &epilogue)?)
         });
         Ok(kernel.with_tile(tile))
     }

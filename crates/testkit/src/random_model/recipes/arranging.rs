@@ -75,11 +75,7 @@ pub(super) fn concat(g: &mut Growing, _: &'static str) -> Option<Made> {
     }
     let turn = g.below(inputs.len());
     inputs.rotate_left(turn);
-    let axis = if g.opset() >= 11 && g.chance(3) {
-        axis as i64 - rank as i64
-    } else {
-        axis as i64
-    };
+    let axis = if g.opset() >= 11 && g.chance(3) { axis as i64 - rank as i64 } else { axis as i64 };
     Some(Made::of(inputs).with("axis", Value::Int(axis)))
 }
 
@@ -219,21 +215,14 @@ pub(super) fn pad(g: &mut Growing, _: &'static str) -> Option<Made> {
         return None;
     }
     let by_axes = g.opset() >= 18 && mode == "constant" && g.chance(2);
-    let axes: Vec<i64> = if by_axes {
-        vec![g.axis(shape.len())]
-    } else {
-        (0..shape.len() as i64).collect()
-    };
+    let axes: Vec<i64> =
+        if by_axes { vec![g.axis(shape.len())] } else { (0..shape.len() as i64).collect() };
     let most = |axis: i64| match mode {
         "constant" | "edge" => 3,
         _ => shape[axis.rem_euclid(shape.len() as i64) as usize] - 1,
     };
     let one = |g: &mut Growing, axis: i64| {
-        if g.chance(2) {
-            0
-        } else {
-            g.between(0, most(axis).min(3))
-        }
+        if g.chance(2) { 0 } else { g.between(0, most(axis).min(3)) }
     };
     let pads: Vec<i64> = axes.iter().chain(&axes).map(|&a| one(g, a)).collect();
     let made = Made::of(vec![Port::Value(x)]).with("mode", Value::Text(mode));

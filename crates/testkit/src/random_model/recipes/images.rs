@@ -10,11 +10,7 @@ pub(super) fn resize(g: &mut Growing, _: &'static str) -> Option<Made> {
     let shape = g.shape(x);
     let by_sizes = opset >= 11 && g.chance(2);
     let by_axes = opset >= 18 && g.chance(2);
-    let axes = if by_axes {
-        vec![2, 3]
-    } else {
-        vec![0, 1, 2, 3]
-    };
+    let axes = if by_axes { vec![2, 3] } else { vec![0, 1, 2, 3] };
     let one = |g: &mut Growing, axis: i64| match (axis < 2, by_sizes) {
         (true, true) => (0.0, shape[axis as usize]),
         (true, false) => (1.0, 0),
@@ -28,11 +24,9 @@ pub(super) fn resize(g: &mut Growing, _: &'static str) -> Option<Made> {
     let sizes = ints(both.iter().map(|b| b.1).collect());
     let inputs = match (opset < 11, by_sizes) {
         (true, _) => vec![Port::Value(x), scales],
-        (false, false) if opset < 13 => vec![
-            Port::Value(x),
-            Port::Constant(Content::Vector(vec![])),
-            scales,
-        ],
+        (false, false) if opset < 13 => {
+            vec![Port::Value(x), Port::Constant(Content::Vector(vec![])), scales]
+        }
         (false, true) if opset < 13 => {
             let none = || Port::Constant(Content::Vector(vec![]));
             vec![Port::Value(x), none(), none(), sizes]
@@ -50,12 +44,8 @@ pub(super) fn resize(g: &mut Growing, _: &'static str) -> Option<Made> {
         }
     }
     if opset >= 11 {
-        let coordinates = g.pick(&[
-            "half_pixel",
-            "pytorch_half_pixel",
-            "align_corners",
-            "asymmetric",
-        ]);
+        let coordinates =
+            g.pick(&["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]);
         made = made.with("coordinate_transformation_mode", Value::Text(coordinates));
         if mode == "nearest" {
             let nearest = g.pick(&["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]);
@@ -73,10 +63,7 @@ pub(super) fn upsample(g: &mut Growing, _: &'static str) -> Option<Made> {
     let scale = |g: &mut Growing| g.pick(&[1.0, 1.5, 2.0, 2.25]);
     let scales = vec![1.0, 1.0, scale(g), scale(g)];
     let mode = g.pick(&["nearest", "linear"]);
-    let made = Made::of(vec![
-        Port::Value(x),
-        Port::Constant(Content::Vector(scales)),
-    ]);
+    let made = Made::of(vec![Port::Value(x), Port::Constant(Content::Vector(scales))]);
     Some(made.with("mode", Value::Text(mode)))
 }
 
@@ -112,10 +99,7 @@ pub(super) fn conv(g: &mut Growing, _: &'static str) -> Option<Made> {
     let group = g.pick(&divides);
     let out = group * g.between(1, 3);
     let k = kernel(g);
-    let mut inputs = vec![
-        Port::Value(x),
-        weights(&[out, channels / group, k[0], k[1]]),
-    ];
+    let mut inputs = vec![Port::Value(x), weights(&[out, channels / group, k[0], k[1]])];
     if g.chance(2) {
         inputs.push(weights(&[out]));
     }

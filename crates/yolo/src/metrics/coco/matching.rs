@@ -39,10 +39,8 @@ pub(super) fn match_image(
     let mut ranked = detections.to_vec();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
     ranked.truncate(MAX_DETECTIONS);
-    let overlaps: Vec<Vec<f64>> = ranked
-        .iter()
-        .map(|d| objects.iter().map(|o| overlap(d, o)).collect())
-        .collect();
+    let overlaps: Vec<Vec<f64>> =
+        ranked.iter().map(|d| objects.iter().map(|o| overlap(d, o)).collect()).collect();
     ImageClass {
         scores: ranked.iter().map(|detection| detection.score).collect(),
         areas: AREAS.map(|range| match_in_range(&ranked, objects, &overlaps, &range)),
@@ -87,10 +85,7 @@ fn match_in_range(
         }
     }
     let objects = ignored.iter().filter(|&&ignored| !ignored).count() as u32;
-    Outcomes {
-        objects,
-        detections: outcomes,
-    }
+    Outcomes { objects, detections: outcomes }
 }
 
 /// The object of highest overlap, the last one of equals; an ignored one only if no other is in reach.

@@ -3,10 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn truth(objects: &[(u64, usize, [f64; 4], bool)], images: u64) -> GroundTruth {
-    let category = |id: u64| Category {
-        id: id * 7 + 1,
-        name: format!("class {id}"),
-    };
+    let category = |id: u64| Category { id: id * 7 + 1, name: format!("class {id}") };
     let mut truth = GroundTruth::new((0..3).map(category).collect());
     for image_id in 0..images {
         let here = objects.iter().filter(|object| object.0 == image_id);
@@ -22,12 +19,7 @@ fn truth(objects: &[(u64, usize, [f64; 4], bool)], images: u64) -> GroundTruth {
 }
 
 fn found(image_id: u64, class: u64, bbox: [f64; 4], score: f64) -> CocoResult {
-    CocoResult {
-        image_id,
-        category_id: class * 7 + 1,
-        bbox,
-        score,
-    }
+    CocoResult { image_id, category_id: class * 7 + 1, bbox, score }
 }
 
 const BOX: [f64; 4] = [10.0, 10.0, 50.0, 50.0];
@@ -36,10 +28,7 @@ const BOX: [f64; 4] = [10.0, 10.0, 50.0, 50.0];
 fn coco_perfect_detections_score_one() {
     let truth = truth(&[(0, 0, BOX, false), (1, 2, BOX, false)], 2);
     let detections = [found(0, 0, BOX, 0.4), found(1, 2, BOX, 0.3)];
-    let metrics = CocoEvaluator::new(&truth)
-        .evaluate(&detections)
-        .expect("known")
-        .accumulate(None);
+    let metrics = CocoEvaluator::new(&truth).evaluate(&detections).expect("known").accumulate(None);
     let one = |figure: Option<f64>| figure.is_some_and(|figure| (figure - 1.0).abs() < 1e-12);
     assert!(one(Some(metrics.map_50_95)) && one(Some(metrics.map_75)) && one(metrics.ar_1));
     assert!(metrics.map_small.is_none() && one(metrics.map_medium));
@@ -51,25 +40,15 @@ fn coco_crowd_absorbs_any_number_of_detections() {
     let crowd = [100.0, 100.0, 100.0, 100.0];
     let truth = truth(&[(0, 0, BOX, false), (0, 0, crowd, true)], 1);
     let inside = |left: f64| found(0, 0, [left, 120.0, 20.0, 20.0], 0.9);
-    let detections = [
-        inside(110.0),
-        inside(130.0),
-        inside(160.0),
-        found(0, 0, BOX, 0.1),
-    ];
-    let metrics = CocoEvaluator::new(&truth)
-        .evaluate(&detections)
-        .expect("known")
-        .accumulate(None);
+    let detections = [inside(110.0), inside(130.0), inside(160.0), found(0, 0, BOX, 0.1)];
+    let metrics = CocoEvaluator::new(&truth).evaluate(&detections).expect("known").accumulate(None);
     assert!((metrics.map_50_95 - 1.0).abs() < 1e-12, "{metrics:?}");
     assert_eq!(metrics.per_class[0].objects, 1);
 }
 
 #[test]
 fn coco_nothing_labelled_is_zero() {
-    let matches = CocoEvaluator::new(&truth(&[], 1))
-        .evaluate(&[])
-        .expect("known");
+    let matches = CocoEvaluator::new(&truth(&[], 1)).evaluate(&[]).expect("known");
     let metrics = matches.accumulate(None);
     assert_eq!((metrics.map_50_95, metrics.ar_100), (0.0, None));
 }
@@ -80,20 +59,14 @@ fn coco_unknown_image_is_an_error() {
         .evaluate(&[found(9, 0, BOX, 0.5)])
         .expect_err("image 9")
         .to_string();
-    assert_eq!(
-        message,
-        "detection 0 is on image_id 9, which the ground truth does not have"
-    );
+    assert_eq!(message, "detection 0 is on image_id 9, which the ground truth does not have");
 }
 
 #[test]
 fn last_point_reached_agrees_with_the_points() {
     for point in 0..RECALL_POINTS {
         assert_eq!(last_point_reached(recall_point(point)), point);
-        assert_eq!(
-            last_point_reached(recall_point(point) - 1e-12),
-            point.saturating_sub(1)
-        );
+        assert_eq!(last_point_reached(recall_point(point) - 1e-12), point.saturating_sub(1));
     }
 }
 
