@@ -6,7 +6,7 @@
 pub enum ReportError {
     /// The run is not finished, or its folder refuses.
     #[error(transparent)]
-    Compress(#[from] compress::CompressError),
+    Compress(Box<compress::CompressError>),
     /// The models of the run could not be observed.
     #[error(transparent)]
     Observe(#[from] observe::ObserveError),
@@ -22,4 +22,10 @@ pub enum ReportError {
     /// A picture could not be encoded.
     #[error("a picture could not be encoded")]
     Picture(#[from] image::ImageError),
+}
+
+impl From<compress::CompressError> for ReportError {
+    fn from(error: compress::CompressError) -> Self {
+        Self::Compress(Box::new(error))
+    }
 }

@@ -42,12 +42,18 @@ pub enum Error {
     Observe(#[from] observe::ObserveError),
     /// Pruning, quantization, recipe or run directory.
     #[error(transparent)]
-    Compress(#[from] compress::CompressError),
+    Compress(Box<compress::CompressError>),
 }
 
 impl Error {
     /// The error with the file that it is about.
     pub(crate) fn in_file(path: &Path, error: impl Into<Self>) -> Self {
         Self::InFile { path: path.to_owned(), cause: Box::new(error.into()) }
+    }
+}
+
+impl From<compress::CompressError> for Error {
+    fn from(error: compress::CompressError) -> Self {
+        Self::Compress(Box::new(error))
     }
 }
