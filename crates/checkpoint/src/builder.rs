@@ -25,7 +25,7 @@ pub(crate) struct Builder<'t> {
     pub(crate) depth: usize,
 }
 
-impl<'t, 's> Builder<'t> {
+impl<'t> Builder<'t> {
     pub(crate) fn new(tree: &'t Tree<'t>, storages: Storages<'t>, budget: &'t Budget) -> Self {
         Self {
             tree,

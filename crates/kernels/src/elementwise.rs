@@ -218,8 +218,9 @@ impl BinaryOp {
                 unsafe {
                     a.store(lanes[0].as_mut_ptr());
                     b.store(lanes[1].as_mut_ptr());
-                    for i in 0..V::LANES {
-                        lanes[0][i] = lanes[0][i].powf(lanes[1][i]);
+                    let [bases, exponents] = &mut lanes;
+                    for (base, exponent) in bases.iter_mut().zip(exponents).take(V::LANES) {
+                        *base = base.powf(*exponent);
                     }
                     V::load(lanes[0].as_ptr())
                 }

@@ -42,6 +42,9 @@ impl Observed<'_> {
 /// Called with every observed value.
 type Sink<'a> = &'a mut dyn FnMut(ValueId, &Observed<'_>) -> Result<(), RuntimeError>;
 
+/// From the observed values to the elements of the inputs that are still missing.
+type Supply<'a> = &'a mut dyn FnMut(&BTreeMap<ValueId, Tensor>) -> Vec<Vec<f32>>;
+
 /// A plan with memory and threads to run it on.
 pub struct Session {
     plan: Arc<Plan>,
@@ -122,11 +125,11 @@ impl Session {
             self.store_parameter(&plan, value, tensor)?;
         }
         for (step, kernel) in plan.steps.iter().zip(&mut self.repacked) {
-            let holds = |packing: &&Box<dyn Packing>| {
+            let holds = |packing: &&dyn Packing| {
                 let mut held = packing.parameters().into_iter();
                 held.any(|v| tensors.contains_key(&v))
             };
-            if let Some(packing) = step.packing.as_ref().filter(holds) {
+            if let Some(packing) = step.packing.as_deref().filter(holds) {
                 let packed = packing.pack(&self.parameters);
                 *kernel = Some(packed.map_err(|e| e.at(&step.name))?);
             }
@@ -231,7 +234,7 @@ impl Session {
     pub fn run_supplied(
         &mut self,
         inputs: &[&[f32]],
-        supply: &mut dyn FnMut(&BTreeMap<ValueId, Tensor>) -> Vec<Vec<f32>>,
+        supply: Supply<'_>,
     ) -> Result<Vec<Tensor>, RuntimeError> {
         let plan = Arc::clone(&self.plan);
         let pool = Arc::clone(&self.pool);

@@ -153,7 +153,7 @@ fn run_of_interleaved_integer_values_equals_the_interpreter() {
     let first = e.node("largest", top(true), &[x], &["l", "li"]);
     let second = e.node("smallest", top(false), &[x], &["s", "si"]);
     let gather = GatherElements { axis: 1 };
-    let mixed = e.node("mixed", gather.clone(), &[second[0], first[1]], &["m"])[0];
+    let mixed = e.node("mixed", gather, &[second[0], first[1]], &["m"])[0];
     let half = e.node("half", UnaryKind::Sigmoid, &[mixed], &["h"])[0];
     let y = e.node("y", gather, &[half, second[1]], &["y"])[0];
     e.output(y);

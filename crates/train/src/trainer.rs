@@ -97,8 +97,8 @@ impl Trainer {
         let outputs = &self.outputs;
         let sums = parallel_map_with(&mut self.sessions, shards, |session, first| {
             let mut total: Option<BatchGradients> = None;
-            for image in first..images.len().min(first + per_shard) {
-                let one = gradients_of(session, outputs, images[image], &|raw| loss(image, raw))?;
+            for (index, image) in images.iter().enumerate().skip(first).take(per_shard) {
+                let one = gradients_of(session, outputs, image, &|raw| loss(index, raw))?;
                 match &mut total {
                     None => total = Some(one),
                     Some(total) => total.add(&one),
