@@ -48,7 +48,7 @@ pub enum CompressError {
     Doubtful(String),
     /// A model could not be written.
     #[error(transparent)]
-    Onnx(#[from] onnx::OnnxError),
+    Onnx(Box<onnx::OnnxError>),
     /// A file of the run directory could not be written.
     #[error("cannot write {}: {cause}", path.display())]
     Write {
@@ -143,6 +143,12 @@ pub enum CompressError {
 impl From<prune::PruneError> for CompressError {
     fn from(error: prune::PruneError) -> Self {
         Self::Prune(error)
+    }
+}
+
+impl From<onnx::OnnxError> for CompressError {
+    fn from(error: onnx::OnnxError) -> Self {
+        Self::Onnx(Box::new(error))
     }
 }
 
