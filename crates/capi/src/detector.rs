@@ -13,11 +13,17 @@ pub(crate) enum CapiError {
     #[error("`{argument}`: expected {expected}, found {found}")]
     Argument { argument: &'static str, expected: &'static str, found: String },
     #[error(transparent)]
-    Yoloslim(#[from] yoloslim::Error),
+    Yoloslim(Box<yoloslim::Error>),
     #[error("the frame needs {bytes} bytes of memory, which cannot be had")]
     Memory { bytes: usize },
     #[error("a bug in yoloslim: {message}")]
     Panic { message: String },
+}
+
+impl From<yoloslim::Error> for CapiError {
+    fn from(error: yoloslim::Error) -> Self {
+        Self::Yoloslim(Box::new(error))
+    }
 }
 
 /// Most threads that one detector is given.
