@@ -98,7 +98,7 @@ fn prune_repairs_as_it_is_told() {
     let out = tiny.arg("refused.onnx");
     let mixed =
         ["prune", &model, "--data", &data, "-o", &out, "--ratio", "0.1", "--repair", "none,match"];
-    refuses(&mixed, &["stands alone"]);
+    refuses(&mixed, &["cannot be combined"]);
 }
 
 #[test]
