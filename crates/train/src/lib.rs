@@ -4,7 +4,6 @@
 //! A gradient is a graph again, so whatever runs graphs trains them.
 #![forbid(unsafe_code)]
 
-mod average;
 mod backward;
 #[cfg(test)]
 mod case;
@@ -18,7 +17,6 @@ mod schedule;
 mod trainer;
 mod weights;
 
-pub use average::MovingAverage;
 pub use differentiate::{TrainingGraph, differentiate, parameters};
 pub use error::TrainError;
 pub use gradients::op_types;

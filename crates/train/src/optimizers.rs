@@ -1,10 +1,8 @@
 //! Optimizers: from gradients to new weights, one file each.
 
 mod adam;
-mod sgd;
 
 pub use adam::Adam;
-pub use sgd::Sgd;
 
 /// The length of all gradients together.
 pub fn norm(gradients: &[Vec<f32>]) -> f64 {
