@@ -33,6 +33,27 @@ pub enum YoloError {
         /// The family's name.
         family: &'static str,
     },
+    /// A head with anchors that the graph does not tell.
+    #[error(
+        "boxes are relative to anchors that could not be read from the graph in YOLOv5's way, so nothing can be learned from labels; learning from a teacher alone needs none"
+    )]
+    UnknownAnchors,
+    /// A label of a class that the detector does not have.
+    #[error(
+        "a label is of class {found}, and the model has {classes} classes, numbered from 0: the labels are of another list of classes"
+    )]
+    LabelClass {
+        /// The label's class.
+        found: usize,
+        /// Classes of the head.
+        classes: usize,
+    },
+    /// A labelled box with an edge that is no number, or infinite.
+    #[error("a box of class {class} has an edge that is no number")]
+    LabelNotFinite {
+        /// The label's class.
+        class: usize,
+    },
     /// A detector that is to learn from another one, whose head is of another form.
     #[error(
         "the student predicts {found}, its teacher {expected}: the teacher must be the model that the student was made of, for images of the same size"

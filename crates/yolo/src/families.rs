@@ -46,7 +46,7 @@ impl Head {
     /// # Errors
     /// `NoRawOutputs` where they are not as the family has them.
     pub fn raw(&self, graph: &Graph) -> Result<RawHead, YoloError> {
-        let raw = RawHead::new(graph, self.family, self.classes, self.input.size_px);
+        let raw = RawHead::new(graph, self.family, &self.decoder, self.input.size_px);
         raw.ok_or(YoloError::NoRawOutputs { family: self.family.name })
     }
 }

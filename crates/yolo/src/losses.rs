@@ -1,8 +1,13 @@
 //! Losses of raw head outputs: plain functions to a number and its gradient. What learns from them is no concern of this room.
 
 mod distillation;
+mod labels;
+mod logits;
+mod overlap;
+mod predictions;
 
 pub use distillation::Distillation;
+pub use labels::{LabelledBox, LabelledLoss, Targets};
 
 /// A loss and its gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,4 +16,11 @@ pub struct Loss {
     pub value: f64,
     /// Its gradient by each raw output, in the order and shape of these.
     pub gradients: Vec<Vec<f32>>,
+}
+
+impl Loss {
+    /// No loss of outputs of so many elements each.
+    fn zero(elements: &[usize]) -> Self {
+        Self { value: 0.0, gradients: elements.iter().map(|&n| vec![0.0; n]).collect() }
+    }
 }

@@ -4,8 +4,9 @@ use ir::ops::{
     Softmax, TopK, Transpose, UnaryKind,
 };
 use ir::{DataType, Edit, Graph, Op, Tensor, TensorType, ValueId, interpreter};
-use yolo::Detection;
 use yolo::families::identify;
+use yolo::losses::LabelledLoss;
+use yolo::{Detection, YoloError};
 
 const SIDE_PX: usize = 64;
 const STRIDES_PX: [usize; 3] = [8, 16, 32];
@@ -353,7 +354,7 @@ const ANCHORED: &[Form] = &[
         }
         vec![w.node(Concat { axis: 1 }, &flat)]
     }),
-    ("finished", finished_anchors),
+    ("finished", |w| finished_anchors(w, 2.0)),
 ];
 
 fn five_axes(w: &mut Writer) -> Vec<ValueId> {
@@ -366,7 +367,8 @@ fn five_axes(w: &mut Writer) -> Vec<ValueId> {
     all
 }
 
-fn finished_anchors(w: &mut Writer) -> Vec<ValueId> {
+/// Boxes whose sizes are a power of the doubled sigmoid, times the anchor.
+fn finished_anchors(w: &mut Writer, exponent: f32) -> Vec<ValueId> {
     let mut rows = vec![];
     for (level, x) in five_axes(w).into_iter().enumerate() {
         let (side, stride) = (Writer::side(level), STRIDES_PX[level] as f32);
@@ -378,12 +380,12 @@ fn finished_anchors(w: &mut Writer) -> Vec<ValueId> {
         let grid = w.constant(&[1, 1, side, side, 2], grid);
         let anchors = ANCHORS_PX[level].concat();
         let anchors = w.constant(&[1, 3, 1, 1, 2], anchors);
-        let (two, stride) = (w.number(2.0), w.number(stride));
+        let (two, exponent, stride) = (w.number(2.0), w.number(exponent), w.number(stride));
         let xy = w.node(BinaryKind::Mul, &[xy, two]);
         let xy = w.node(BinaryKind::Add, &[xy, grid]);
         let xy = w.node(BinaryKind::Mul, &[xy, stride]);
         let wh = w.node(BinaryKind::Mul, &[wh, two]);
-        let wh = w.node(BinaryKind::Pow, &[wh, two]);
+        let wh = w.node(BinaryKind::Pow, &[wh, exponent]);
         let wh = w.node(BinaryKind::Mul, &[wh, anchors]);
         let row = w.node(Concat { axis: 4 }, &[xy, wh, rest]);
         rows.push(w.reshape(row, &[1, 3 * side * side, 5 + CLASSES]));
@@ -518,6 +520,27 @@ fn identify_of_anchors_in_every_form_decodes_them() {
     for form in ANCHORED {
         check(Kind::Anchors, form, "v5");
     }
+}
+
+#[test]
+fn raw_outputs_of_anchors_in_every_form_tell_the_anchors() {
+    for form in RAW.iter().chain(ANCHORED) {
+        let (graph, ..) = written(Kind::Anchors, form);
+        let raw = identify(&graph, None).unwrap().raw(&graph).unwrap();
+        assert_eq!(raw.anchors_px.len(), 9, "{}", form.0);
+        let sides = raw.anchors_px.as_flattened().iter();
+        let expected = ANCHORS_PX.as_flattened().as_flattened();
+        assert!(sides.zip(expected).all(|(a, b)| (a - b).abs() < 1e-3 * b), "{}", form.0);
+        LabelledLoss::new(&raw).unwrap();
+    }
+}
+
+#[test]
+fn labels_for_boxes_that_are_relative_to_anchors_in_another_way_are_refused() {
+    let (graph, ..) = written(Kind::Anchors, &("cubed", |w| finished_anchors(w, 3.0)));
+    let raw = identify(&graph, None).unwrap().raw(&graph).unwrap();
+    let refused = LabelledLoss::new(&raw);
+    assert!(matches!(refused, Err(YoloError::UnknownAnchors)), "{refused:?}");
 }
 
 #[test]

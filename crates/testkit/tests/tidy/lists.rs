@@ -27,6 +27,7 @@ const LISTS: &[List] = &[
     },
     List { names: &["instruction_sets"], file: "kernels/src/isa.rs", folder: "kernels/src/isa" },
     List { names: &["FAMILIES"], file: "yolo/src/families.rs", folder: "yolo/src/families" },
+    List { names: &["RULES"], file: "yolo/src/losses/labels.rs", folder: "yolo/src/losses/labels" },
     List { names: &["CRITERIA"], file: "prune/src/criteria.rs", folder: "prune/src/criteria" },
     List {
         names: &["CALIBRATORS"],
@@ -45,6 +46,7 @@ const LISTS: &[List] = &[
 const HELPERS: &[(&str, &str)] = &[
     ("ir/src/ops/operator.rs", "what every operator must say of itself"),
     ("checkpoint/src/modules/scope.rs", "what every module is built with"),
+    ("yolo/src/losses/labels/claims.rs", "what the rules of assignment share"),
     ("yolo/src/families/other_tasks.rs", "recognises what no family decodes, to refuse it"),
 ];
 

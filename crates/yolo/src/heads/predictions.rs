@@ -81,6 +81,8 @@ pub(crate) struct Object {
     cell: usize,
     anchor: usize,
     pub(crate) class: usize,
+    /// The four raw numbers of a box that is relative to an anchor.
+    raw: f32,
     /// In pixels, as all that follows.
     pub(crate) centre: [f32; 2],
     /// Not known where the graph alone knows its anchors.
@@ -173,12 +175,25 @@ impl Predictions {
                 cell: row * level.columns + column,
                 anchor: index % self.per_cell(),
                 class: (index * 5 + 1) % self.classes,
+                raw: 0.0,
                 centre: pixels(centre),
                 size: size.map(pixels),
                 stride: level.stride,
             }
         };
         self.levels.iter().enumerate().map(object).collect()
+    }
+
+    /// An object at every scale, found by the anchor of this number, all four raw numbers of its box being `raw`.
+    pub(super) fn objects_of_anchor(&self, anchor: usize, raw: f32) -> Vec<Object> {
+        let mut objects = self.objects();
+        let offset = 2.0 / (1.0 + (-raw).exp()) - 1.0;
+        for object in &mut objects {
+            (object.anchor, object.raw) = (anchor, raw);
+            object.centre[0] += offset * object.stride[0];
+            object.centre[1] += offset * object.stride[1];
+        }
+        objects
     }
 
     /// What the output convolutions give when they see these objects and nothing else. Where boxes have an objectness,
@@ -234,7 +249,11 @@ impl Predictions {
             }
         }
         match self.kind {
-            Kind::Anchors(_) => {}
+            Kind::Anchors(_) => {
+                for channel in 0..4 {
+                    set(parts.boxes, channel, object.cell, object.raw)?;
+                }
+            }
             Kind::Offsets => {
                 let raw = [0.5, 0.25, 4f32.ln(), 2f32.ln()];
                 for (channel, value) in raw.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Objects are planted into the output convolutions of a head; the reading of the outputs that finds them again is right.
 use super::decoder::Decoder;
-use super::predictions::{Object, Predictions};
+use super::predictions::{Kind, Object, Predictions};
 use crate::Detection;
 use ir::{Graph, Tensor, ValueId, subgraph};
 use runtime::{Plan, PlanOptions, Session};
@@ -26,7 +26,10 @@ impl Probe {
     /// # Errors
     /// Why it cannot be run.
     pub(crate) fn new(graph: &Graph, predictions: &Predictions) -> Result<Self, String> {
-        let objects = predictions.objects();
+        Self::of(graph, predictions, predictions.objects())
+    }
+
+    fn of(graph: &Graph, predictions: &Predictions, objects: Vec<Object>) -> Result<Self, String> {
         let maps = predictions.planted(graph, &objects);
         let maps = maps.ok_or("the output convolutions have no known shape")?;
         let from: BTreeSet<ValueId> = maps.keys().copied().collect();
@@ -69,6 +72,21 @@ impl Probe {
         nearest.map(|(_, reading)| reading)
     }
 
+    /// Width and height with which each object is found; `None` unless each is found and nothing else is.
+    fn sizes_px(&self, decoder: &Decoder) -> Option<Vec<[f32; 2]>> {
+        let found = decoder.decode(&self.outputs, CONF).unwrap_or_default();
+        if found.len() != self.objects.len() {
+            return None;
+        }
+        let size = |object: &Object| {
+            let error = |d: &Detection| error_strides(d, object);
+            let fits = |d: &&Detection| error(d).is_some_and(|e| e <= EXACT_STRIDES);
+            let b = found.iter().find(fits)?.bbox;
+            Some([b.right - b.left, b.bottom - b.top])
+        };
+        self.objects.iter().map(size).collect()
+    }
+
     /// How far the objects are found from where they are, at most. `None` unless each is found once and nothing else is.
     fn error_strides(&self, decoder: &Decoder) -> Option<f32> {
         let found = decoder.decode(&self.outputs, CONF).unwrap_or_default();
@@ -83,6 +101,37 @@ impl Probe {
         }
         Some(most)
     }
+}
+
+/// Width and height of the anchors of every scale, in the order of the scales, as the decoder finds objects of them. `None`
+/// where the head has no anchors, or boxes are not relative to them in YOLOv5's way: (2σ)² times the anchor.
+pub(super) fn anchors_px(
+    graph: &Graph,
+    predictions: &Predictions,
+    decoder: &Decoder,
+) -> Option<Vec<[f32; 2]>> {
+    /// A raw number, besides 0, by which the formula is checked.
+    const RAW: f32 = 1.0;
+    let Kind::Anchors(per_cell) = predictions.kind else {
+        return None;
+    };
+    let growth = (2.0 / (1.0 + (-RAW).exp())).powi(2);
+    let mut by_anchor = Vec::new();
+    for anchor in 0..per_cell {
+        let sizes = |raw: f32| {
+            let objects = predictions.objects_of_anchor(anchor, raw);
+            Probe::of(graph, predictions, objects).ok()?.sizes_px(decoder)
+        };
+        let (anchors, grown) = (sizes(0.0)?, sizes(RAW)?);
+        let sides = anchors.as_flattened().iter().zip(grown.as_flattened());
+        let mut ratios = sides.map(|(side, grown)| grown / (side * growth));
+        if !ratios.all(|ratio| (ratio - 1.0).abs() < 0.01) {
+            return None;
+        }
+        by_anchor.push(anchors);
+    }
+    let levels = 0..predictions.levels.len();
+    Some(levels.flat_map(|level| by_anchor.iter().map(move |sizes| sizes[level])).collect())
 }
 
 /// How far a detection is from an object, in strides: its centre, and its size where that is known.

@@ -1,6 +1,8 @@
 //! What the output convolutions of a head hold, for losses: they compare raw outputs, whatever the graph makes of them.
+use super::decoder::Decoder;
 use super::family::Family;
 use super::predictions::{Channels, Kind, Predictions};
+use super::probe;
 use ir::{Graph, ValueId, find_tail};
 
 /// Channels of one of the raw outputs from some channel on.
@@ -14,7 +16,11 @@ pub(crate) struct RawChannels {
 /// What is predicted of one box at each cell of one scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawBoxes {
+    /// Position of the scale, the finest first.
+    pub(crate) level: usize,
     pub(crate) cells: usize,
+    /// Cells of a row.
+    pub(crate) columns: usize,
     pub(crate) boxes: RawChannels,
     pub(crate) objectness: Option<RawChannels>,
     pub(crate) classes: RawChannels,
@@ -25,6 +31,8 @@ pub(crate) struct RawBoxes {
 pub(crate) struct RawForm {
     pub(crate) kind: Kind,
     pub(crate) classes: usize,
+    /// Height and width of the network's input.
+    pub(crate) size_px: [usize; 2],
     /// One for each anchor of each scale, the finest first.
     pub(crate) boxes: Vec<RawBoxes>,
     /// Elements of each output for one image.
@@ -37,17 +45,31 @@ pub struct RawHead {
     /// The outputs, in the order in which losses take them.
     pub outputs: Vec<ValueId>,
     pub(crate) form: RawForm,
+    /// Whether each object is to be found by one box only, since nothing suppresses others.
+    pub(crate) is_one_to_one: bool,
+    /// Width and height of every scale's anchors, the finest scale's first, as the graph tells them; empty where there are
+    /// none, or boxes are not relative to them in YOLOv5's way.
+    pub anchors_px: Vec<[f32; 2]>,
+}
+
+impl RawForm {
+    /// Pixels from cell to cell, along x and y.
+    pub(crate) fn stride(&self, boxes: &RawBoxes) -> [f64; 2] {
+        let [height, width] = self.size_px;
+        let rows = boxes.cells / boxes.columns.max(1);
+        [width as f64 / boxes.columns.max(1) as f64, height as f64 / rows.max(1) as f64]
+    }
 }
 
 impl RawHead {
-    /// The raw outputs of a graph whose family and number of classes are known; `None` where its output convolutions do not
-    /// fit these.
+    /// The raw outputs of a graph whose family and decoder are known; `None` where its output convolutions do not fit these.
     pub(crate) fn new(
         graph: &Graph,
         family: &Family,
-        classes: usize,
+        decoder: &Decoder,
         size_px: [usize; 2],
     ) -> Option<Self> {
+        let classes = decoder.classes();
         let same = |a: Kind, b: Kind| std::mem::discriminant(&a) == std::mem::discriminant(&b);
         let all = Predictions::all(graph, &find_tail(graph), size_px, Some(classes));
         let fits = |p: &Predictions| p.classes == classes && same(p.kind, family.kind);
@@ -63,10 +85,12 @@ impl RawHead {
             RawChannels { output, first }
         };
         let mut boxes = Vec::new();
-        for level in &predictions.levels {
+        for (index, level) in predictions.levels.iter().enumerate() {
             for parts in &level.parts {
                 boxes.push(RawBoxes {
+                    level: index,
                     cells: level.cells(),
+                    columns: level.columns,
                     boxes: raw(parts.boxes),
                     objectness: parts.objectness.map(&mut raw),
                     classes: raw(parts.classes),
@@ -77,9 +101,11 @@ impl RawHead {
         let form = RawForm {
             kind: predictions.kind,
             classes,
+            size_px,
             boxes,
             elements: elements.collect::<Option<_>>()?,
         };
-        Some(Self { outputs, form })
+        let anchors_px = probe::anchors_px(graph, &predictions, decoder).unwrap_or_default();
+        Some(Self { outputs, form, is_one_to_one: family.picks, anchors_px })
     }
 }

@@ -5,6 +5,7 @@
 //! Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (arXiv:1503.02531); the weights follow Zhang et
 //! al., "PDF-Distil" and Yang et al. (arXiv:2308.14286).
 use super::Loss;
+use super::logits::{log_softmax, sigmoid, softplus};
 use crate::YoloError;
 use crate::heads::{Kind, RawBoxes, RawChannels, RawForm, RawHead};
 
@@ -51,10 +52,7 @@ impl Distillation {
     /// The loss of one image, divided by `objects`, and its gradient by the student's outputs. Outputs are row-major
     /// `[C, H, W]` each.
     pub fn loss(&self, student: &[Vec<f32>], teacher: &[Vec<f32>], objects: f64) -> Loss {
-        let mut loss = Loss {
-            value: 0.0,
-            gradients: self.form.elements.iter().map(|&n| vec![0.0; n]).collect(),
-        };
+        let mut loss = Loss::zero(&self.form.elements);
         for boxes in &self.form.boxes {
             for cell in 0..boxes.cells {
                 let mut pair = Pair {
@@ -172,10 +170,7 @@ impl Pair<'_> {
     fn distribution(&mut self, channels: RawChannels, bins: std::ops::Range<usize>, weight: f64) {
         let shares = |outputs: &[Vec<f32>]| {
             let logits: Vec<f64> = bins.clone().map(|c| self.at(outputs, channels, c)).collect();
-            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = logits.iter().map(|l| (l - largest).exp()).sum();
-            let log_sum = largest + sum.ln();
-            logits.into_iter().map(|l| l - log_sum).collect::<Vec<f64>>()
+            log_softmax(&logits)
         };
         let (student, teacher) = (shares(self.student), shares(self.teacher));
         for (channel, (s, t)) in bins.zip(student.into_iter().zip(teacher)) {
@@ -198,14 +193,6 @@ impl Pair<'_> {
         let slope = student * (1.0 - student);
         self.add_gradient(channels, channel, weight * sign(student - teacher) * slope);
     }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// As `f64::signum`, but 0 for 0.
@@ -233,12 +220,14 @@ mod tests {
             present.map(|width| width * 2).collect()
         };
         let boxes = RawBoxes {
+            level: 0,
             cells: 2,
+            columns: 2,
             boxes: place(0, 0),
             objectness: has_objectness.then(|| place(2, 4)),
             classes: place(1, box_channels + usize::from(has_objectness)),
         };
-        RawForm { kind, classes: 3, boxes: vec![boxes], elements }
+        RawForm { kind, classes: 3, size_px: [8, 16], boxes: vec![boxes], elements }
     }
 
     fn forms() -> [RawForm; 4] {
