@@ -2,6 +2,7 @@
 //! accuracy and pictures out.
 #![forbid(unsafe_code)]
 
+mod augment;
 mod dataset;
 mod detection;
 mod detector;
@@ -23,6 +24,7 @@ mod results;
 mod streams;
 mod whole_file;
 
+pub use augment::{Augmentation, AugmentedInput, Draw, DrawKey, LabelledScene};
 pub use dataset::{
     BadInput, Dataset, IMAGE_EXTENSIONS, ImageItem, Label, LabelBox, MAX_DECODING_BYTES,
     MAX_PIXELS, first_of_content, is_image_name, lacks_end_marker, most_bad, read_rgb, read_size,

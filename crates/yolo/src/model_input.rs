@@ -116,7 +116,13 @@ impl ModelInput {
         if images.len() != self.images() {
             return Err(count());
         }
-        let mut boxed = images.iter().map(|i| letterbox(i, &geometry(i)));
+        let boxed = images.iter().map(|i| letterbox(i, &geometry(i)));
+        Ok((self.assemble(boxed.collect()), first))
+    }
+
+    /// The letterboxed images of a scene, RGB each, as pixels of the network's inputs.
+    pub(crate) fn assemble(&self, images: Vec<Vec<u8>>) -> Vec<Pixels> {
+        let mut boxed = images.into_iter();
         let mut input = |&channels: &usize| {
             // One image of three channels is the rule: its bytes are the input's.
             let mut bytes = match channels {
@@ -134,7 +140,7 @@ impl ModelInput {
             }
             Pixels { bytes, channels }
         };
-        Ok((self.channels.iter().map(&mut input).collect(), first))
+        self.channels.iter().map(&mut input).collect()
     }
 }
 
