@@ -8,7 +8,10 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use train::optimizers::{Adam, clip};
-use train::{OutputGradients, Schedule, Trainer, Weight, parameters, weights, with_weights};
+use train::{
+    BatchGradients, Batching, OutputGradients, Schedule, Trainer, Weight, parameters, weights,
+    with_weights,
+};
 use yolo::families::Head;
 use yolo::losses::{Distillation, Loss};
 
@@ -26,6 +29,9 @@ const REST: f64 = 0.02;
 
 /// Shares that Adam's means keep.
 const BETAS: [f64; 2] = [0.9, 0.99];
+
+/// Images that one run of the graph takes: as many as leave most of what a layer computes in the cache.
+const PER_RUN: usize = 2;
 
 /// Length to which gradients are shortened.
 const LONGEST: f64 = 10.0;
@@ -164,6 +170,8 @@ struct Course<'a> {
     student: Graph,
     trunk: Graph,
     trainer: Trainer,
+    /// Of the last step.
+    gradients: BatchGradients,
     weights: Vec<Weight>,
     /// One for each thread.
     teachers: Vec<Session>,
@@ -208,8 +216,15 @@ impl<'a> Course<'a> {
             subject,
             options,
             distillation,
-            trainer: Trainer::new(&trunk, &learned, &engine.options, engine.threads)
-                .map_err(failed)?,
+            trainer: Trainer::new(
+                &trunk,
+                &learned,
+                &engine.options,
+                engine.threads,
+                Batching { images: options.batch, per_run: PER_RUN },
+            )
+            .map_err(failed)?,
+            gradients: BatchGradients::default(),
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,
             trunk,
@@ -251,13 +266,15 @@ impl<'a> Course<'a> {
         self.trainer.set_weights(&self.weights).map_err(failed)?;
         let (distillation, teacher) = (&self.distillation, |i: usize| &examples[i].teacher);
         let images: Vec<&[f32]> = examples.iter().map(|e| e.image.as_slice()).collect();
-        let batch = self.trainer.gradients(&images, &|image, raw| {
+        let loss = |image: usize, raw: &[Vec<f32>]| {
             let Loss { value, gradients } = distillation.loss(raw, teacher(image), objects);
             OutputGradients { loss: value, gradients }
-        });
-        let mut batch = batch.map_err(failed)?;
-        clip(&mut batch.gradients, LONGEST);
-        adam.step(&mut self.weights, &batch.gradients, rate);
+        };
+        let batch = &mut self.gradients;
+        self.trainer.gradients(&images, &loss, batch).map_err(failed)?;
+        let threads = self.subject.engine.threads;
+        clip(&mut batch.gradients, LONGEST, threads);
+        adam.step(&mut self.weights, &batch.gradients, rate, threads);
         Ok(batch.loss)
     }
 

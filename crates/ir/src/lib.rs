@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod batch;
 mod channels;
 mod dtype;
 mod edit;
@@ -25,6 +26,7 @@ mod tail;
 mod tensor;
 
 pub use attributes::{Attribute, Attributes};
+pub use batch::with_batch;
 pub use channels::{ChannelLink, Channels, FreezeReason, KeptAxes, Port, PortAxis, Span};
 pub use dtype::DataType;
 pub use edit::Edit;

@@ -107,40 +107,85 @@ pub fn max_pool_gradient(
     ctx.f32_arena.fill(dx, 0.0)?;
     let base = Base(ctx.f32_arena.as_mut_ptr());
     let blocks = x.shape[1].div_ceil(CHANNELS);
+    let isa = ctx.isa;
     ctx.pool.run(x.shape[0] * blocks, &|task| {
         let (image, block) = (task / blocks, task % blocks);
-        let channels = block * CHANNELS..((block + 1) * CHANNELS).min(x.shape[1]);
-        let at = |v: &View, h: usize, w: usize, c: usize| {
-            base.at(v.offset + image * v.strides[0] + h * v.strides[2] + w * v.strides[3] + c)
-        };
-        for (oy, ox) in (0..dy.shape[2]).flat_map(|h| (0..dy.shape[3]).map(move |w| (h, w))) {
-            let start = |axis: usize, o: usize| {
-                (o * pool.strides[axis]) as isize - pool.pads[axis] as isize
-            };
-            let (h0, w0) = (start(0, oy), start(1, ox));
-            let rows = taps(h0, pool.kernel[0], pool.dilations[0], x.shape[2]);
-            let columns = taps(w0, pool.kernel[1], pool.dilations[1], x.shape[3]);
-            for c in channels.clone() {
-                let mut largest: Option<(f32, [usize; 2])> = None;
-                for kh in rows.0..rows.1 {
-                    let h = (h0 + (kh * pool.dilations[0]) as isize) as usize;
-                    for kw in columns.0..columns.1 {
-                        let w = (w0 + (kw * pool.dilations[1]) as isize) as usize;
-                        // SAFETY: taps are clamped to the checked image, channels to the view.
-                        let value = unsafe { *at(x, h, w, c) };
-                        if largest.is_none_or(|(best, _)| value > best) {
-                            largest = Some((value, [h, w]));
-                        }
-                    }
-                }
-                if let Some((_, [h, w])) = largest {
-                    // SAFETY: as above; `dx` has the shape of `x`, and tasks have channels or images of their own.
-                    unsafe { *at(dx, h, w, c) += *at(dy, oy, ox, c) };
+        let task = MaxPoolGradient { base, x, dy, dx, pool, image, first: block * CHANNELS };
+        // SAFETY: the views were checked, and no two tasks share an image and channels.
+        unsafe { isa.run_f32(&task) };
+    });
+    Ok(())
+}
+
+/// Some channels of an image.
+struct MaxPoolGradient<'a> {
+    base: Base,
+    x: &'a View,
+    dy: &'a View,
+    dx: &'a View,
+    pool: &'a Pool,
+    image: usize,
+    /// The first of [`CHANNELS`].
+    first: usize,
+}
+
+impl F32Body for MaxPoolGradient<'_> {
+    #[inline(always)]
+    unsafe fn run<V: F32Vector>(&self) {
+        let (x, dy) = (self.x, self.dy);
+        let end = (self.first + CHANNELS).min(x.shape[1]);
+        for channel in (self.first..end).step_by(V::LANES) {
+            for row in 0..dy.shape[2] {
+                for column in 0..dy.shape[3] {
+                    // SAFETY: the caller's.
+                    unsafe { self.window::<V>([row, column], channel, end - channel) };
                 }
             }
         }
-    });
-    Ok(())
+    }
+}
+
+impl MaxPoolGradient<'_> {
+    #[inline(always)]
+    fn at(&self, view: &View, [row, column]: [usize; 2], channel: usize) -> *mut f32 {
+        let image = view.offset + self.image * view.strides[0];
+        self.base.at(image + row * view.strides[2] + column * view.strides[3] + channel)
+    }
+
+    /// One output pixel, so many channels of it: what is left of its gradient goes to every element that is not below the
+    /// largest, so the first of these takes all.
+    #[inline(always)]
+    unsafe fn window<V: F32Vector>(&self, output: [usize; 2], channel: usize, left: usize) {
+        let (x, pool) = (self.x, self.pool);
+        let start = [0, 1]
+            .map(|axis| (output[axis] * pool.strides[axis]) as isize - pool.pads[axis] as isize);
+        let taps = [0, 1].map(|axis| {
+            taps(start[axis], pool.kernel[axis], pool.dilations[axis], x.shape[axis + 2])
+        });
+        let pixel = |tap: [usize; 2]| {
+            [0, 1].map(|axis| (start[axis] + (tap[axis] * pool.dilations[axis]) as isize) as usize)
+        };
+        let all = || {
+            let columns = move |h| (taps[1].0..taps[1].1).map(move |w| [h, w]);
+            (taps[0].0..taps[0].1).flat_map(columns)
+        };
+        // SAFETY: taps are clamped to the checked image, channels to the view; `dx` has the shape of `x`.
+        unsafe {
+            let mut largest = V::splat(f32::NEG_INFINITY);
+            for tap in all() {
+                largest = largest.max(load_part(self.at(x, pixel(tap), channel), left));
+            }
+            let zero = V::splat(0.0);
+            let mut rest: V = load_part(self.at(self.dy, output, channel), left);
+            for tap in all() {
+                let value: V = load_part(self.at(x, pixel(tap), channel), left);
+                let to = self.at(self.dx, pixel(tap), channel);
+                let taken = value.select_lt(largest, zero, rest);
+                rest = value.select_lt(largest, rest, zero);
+                store_part(load_part::<V>(to, left).add(taken), to, left);
+            }
+        }
+    }
 }
 
 struct ChannelSum<'a> {

@@ -2,7 +2,6 @@
 use crate::OnnxError;
 use ir::ops::{Op, Transpose};
 use ir::{DataType, Graph, Node, NodeId, TensorType, ValueId};
-use std::collections::BTreeMap;
 
 /// Fewer rows or columns are no image.
 const MIN_SIDE_PX: usize = 16;
@@ -109,10 +108,7 @@ fn one_image(graph: &mut Graph) -> Result<(), OnnxError> {
         return Ok(());
     }
     let refuse = |reason: String| OnnxError::FixedBatch { batch, reason };
-    let mut single = graph.clone();
-    let edit = Batch { graph, batch }.edit().map_err(refuse)?;
-    single.apply(edit).map_err(|e| refuse(e.to_string()))?;
-    check(graph, &single, batch).map_err(refuse)?;
+    let mut single = ir::with_batch(graph, 1).map_err(refuse)?;
     single
         .notes
         .push(format!("the file takes {batch} images at once: it is run, and written, with one"));
@@ -121,120 +117,4 @@ fn one_image(graph: &mut Graph) -> Result<(), OnnxError> {
     }
     *graph = single;
     Ok(())
-}
-
-/// Every value is as it was but for one axis, which is shorter by the batch.
-fn check(before: &Graph, after: &Graph, batch: usize) -> Result<(), String> {
-    for (id, value) in after.values() {
-        let is_constant = value.constant.is_some();
-        let types = (before.ty(id), value.ty.as_ref());
-        let (false, (Ok(old), Some(new))) = (is_constant, types) else {
-            continue;
-        };
-        let pairs = || old.shape.iter().zip(&new.shape);
-        let changed = pairs().filter(|(o, n)| o != n);
-        let fits = changed.clone().count() <= 1 && changed.clone().all(|(o, n)| *o == n * batch);
-        if old.rank() != new.rank() || !fits {
-            return Err(format!("{} is {old}, and would be {new}", value.name));
-        }
-    }
-    let is_shorter = |v: &ValueId| before.ty(*v).ok() != after.ty(*v).ok();
-    if after.outputs().iter().all(is_shorter) {
-        Ok(())
-    } else {
-        Err("an output does not depend on the batch".to_owned())
-    }
-}
-
-/// A graph whose batch is to go.
-struct Batch<'a> {
-    graph: &'a Graph,
-    batch: usize,
-}
-
-impl Batch<'_> {
-    fn edit(&self) -> Result<ir::Edit, String> {
-        let graph = self.graph;
-        let mut edit = graph.edit();
-        // The axis along which a value holds the images.
-        let mut axes: BTreeMap<ValueId, usize> = BTreeMap::new();
-        for &input in graph.inputs() {
-            let ty = graph.ty(input).map_err(|e| e.to_string())?;
-            let mut shape = ty.shape.clone();
-            shape[0] = 1;
-            edit.set_type(input, TensorType::new(ty.dtype, shape));
-            axes.insert(input, 0);
-        }
-        for (id, node) in graph.nodes() {
-            let batched = node.inputs.iter().find_map(|v| Some((*v, *axes.get(v)?)));
-            let axis = match (&node.op, batched) {
-                (Op::Expand(op), None) if op.repeats.first() == Some(&self.batch) => {
-                    let mut op = op.clone();
-                    op.repeats[0] = 1;
-                    edit.set_op(id, op);
-                    Some(0)
-                }
-                (_, None) => None,
-                (Op::Expand(op), Some((_, axis))) => {
-                    let mut op = op.clone();
-                    let ty = graph.ty(node.inputs[0]).map_err(|e| e.to_string())?;
-                    let missing = op.repeats.len() - ty.rank();
-                    if missing > 0 && op.repeats.first() == Some(&self.batch) {
-                        op.repeats[0] = 1;
-                        edit.set_op(id, op);
-                    }
-                    Some(axis + missing)
-                }
-                (Op::Transpose(t), Some((_, axis))) => t.perm.iter().position(|&p| p == axis),
-                (Op::Reshape(op), Some((from, axis))) => {
-                    let mut op = op.clone();
-                    let ty = graph.ty(from).map_err(|e| e.to_string())?;
-                    let at = self.reshaped(&ty.shape[..axis], &op.shape);
-                    let at = at.ok_or_else(|| format!("{} mixes images", node.name))?;
-                    op.shape[at] /= self.batch;
-                    edit.set_op(id, op);
-                    Some(at)
-                }
-                (_, Some((from, axis))) => {
-                    self.constants(&mut edit, node, from)?;
-                    Some(axis)
-                }
-            };
-            axes.extend(axis.into_iter().flat_map(|a| node.outputs.iter().map(move |v| (*v, a))));
-        }
-        Ok(edit)
-    }
-
-    /// The axis of a new shape that holds the images which were behind these axes.
-    fn reshaped(&self, before: &[usize], shape: &[usize]) -> Option<usize> {
-        let outer: usize = before.iter().product();
-        let holds_images = |at: &usize| {
-            shape[..*at].iter().product::<usize>() == outer && shape[*at].is_multiple_of(self.batch)
-        };
-        (0..shape.len()).find(holds_images)
-    }
-
-    /// Constants that repeat themselves for every image, beside a value of images.
-    fn constants(&self, edit: &mut ir::Edit, node: &Node, beside: ValueId) -> Result<(), String> {
-        let joins = matches!(
-            node.op,
-            Op::Binary(_) | Op::Concat(_) | Op::Select(_) | Op::Predicate(_) | Op::Extremum(_)
-        );
-        let rank = self.graph.ty(beside).map_or(0, TensorType::rank);
-        for &v in node.inputs.iter().filter(|_| joins) {
-            let Some(constant) = self.graph.constant(v) else {
-                continue;
-            };
-            if constant.shape().len() != rank || constant.shape().first() != Some(&self.batch) {
-                continue;
-            }
-            let image = |at: usize| constant.take(0, &[at]);
-            let first = image(0).map_err(|e| e.to_string())?;
-            if !(1..self.batch).all(|at| image(at).is_ok_and(|other| other == first)) {
-                return Err(format!("{} differs from image to image", node.name));
-            }
-            edit.set_constant(v, first);
-        }
-        Ok(())
-    }
 }

@@ -1,12 +1,14 @@
 //! Sessions: one arena each, running a shared plan.
 use crate::conversion::quantize;
-use crate::plan::{Input, Observation, Output};
-use crate::step::{Kernel, Packing, Parameters};
+use crate::plan::{Input, Observation, Output, Parameter};
+use crate::step::{Kernel, Packing, Parameters, Step};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use numerics::parallel_map;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// A value that has just been computed, still in the session's memory.
@@ -53,7 +55,15 @@ pub struct Session {
     u8_arena: Arena<u8>,
     /// Pixels on their way into an input that is held as f32.
     pixels: Vec<f32>,
-    /// The parameters of the graph as they are now.
+    weights: Arc<RwLock<CurrentWeights>>,
+    /// Which of their versions the arena holds.
+    version: usize,
+}
+
+/// The parameters of the graph as they are now, and what is packed of them.
+struct CurrentWeights {
+    /// How often they were changed.
+    version: usize,
     parameters: Parameters,
     /// By step, the kernels that hold other parameters than the plan's.
     repacked: Vec<Option<Kernel>>,
@@ -73,6 +83,30 @@ impl Session {
     /// # Errors
     /// `Memory` when there is not enough memory.
     pub fn with_pool(plan: &Arc<Plan>, pool: Arc<ThreadPool>) -> Result<Session, RuntimeError> {
+        let parameters = plan.parameters.iter();
+        let parameters = parameters.map(|(&v, parameter)| (v, parameter.tensor.clone()));
+        let weights = CurrentWeights {
+            version: 0,
+            parameters: parameters.collect(),
+            repacked: plan.steps.iter().map(|_| None).collect(),
+        };
+        Session::with_weights(plan, pool, Arc::new(RwLock::new(weights)))
+    }
+
+    /// A session with memory and threads of its own, whose parameters are always those of this one.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn sibling(&self, threads: usize) -> Result<Session, RuntimeError> {
+        let pool = Arc::new(ThreadPool::new(threads));
+        Session::with_weights(&self.plan, pool, Arc::clone(&self.weights))
+    }
+
+    fn with_weights(
+        plan: &Arc<Plan>,
+        pool: Arc<ThreadPool>,
+        weights: Arc<RwLock<CurrentWeights>>,
+    ) -> Result<Session, RuntimeError> {
         let failed = "the arena";
         let available = kernels::available_bytes().unwrap_or(usize::MAX);
         let short = |_| plan.short_of_memory(available);
@@ -85,17 +119,20 @@ impl Session {
             let written = f32_arena.write(&stored.view, &stored.data);
             written.map_err(RuntimeError::kernel(failed))?;
         }
-        let parameters = plan.parameters.iter();
-        let parameters = parameters.map(|(&v, parameter)| (v, parameter.tensor.clone()));
         Ok(Session {
             plan: Arc::clone(plan),
             pool,
             f32_arena,
             u8_arena,
             pixels: Vec::new(),
-            parameters: parameters.collect(),
-            repacked: plan.steps.iter().map(|_| None).collect(),
+            weights,
+            version: 0,
         })
+    }
+
+    /// The threads that it computes on.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
     }
 
     /// The plan it runs.
@@ -103,65 +140,36 @@ impl Session {
         &self.plan
     }
 
-    /// Gives a parameter of the graph other elements, in this session alone: kernels that hold it are packed anew. What runs
-    /// then has the same bits as a plan compiled with these elements.
+    /// Gives parameters of the graph other elements, in this session and its siblings: kernels that hold them are packed anew.
+    /// What runs then has the same bits as a plan compiled with these elements.
     ///
     /// # Errors
-    /// `NotAParameter` for a value that the graph does not mark as one, `ParameterType` when type or shape differ.
-    pub fn set_parameter(&mut self, value: ValueId, tensor: Tensor) -> Result<(), RuntimeError> {
-        self.set_parameters(&BTreeMap::from([(value, tensor)]))
-    }
-
-    /// As [`Session::set_parameter`], of several parameters: a kernel that holds some of them is packed once.
-    ///
-    /// # Errors
-    /// As [`Session::set_parameter`].
+    /// `NotAParameter` for a value that the graph does not mark as one, `ParameterType` when type or shape differ; nothing has
+    /// changed then.
     pub fn set_parameters(
         &mut self,
-        tensors: &BTreeMap<ValueId, Tensor>,
+        tensors: BTreeMap<ValueId, Tensor>,
     ) -> Result<(), RuntimeError> {
-        let plan = Arc::clone(&self.plan);
-        for (&value, tensor) in tensors {
-            self.store_parameter(&plan, value, tensor)?;
-        }
-        for (step, kernel) in plan.steps.iter().zip(&mut self.repacked) {
-            let holds = |packing: &&dyn Packing| {
-                let mut held = packing.parameters().into_iter();
-                held.any(|v| tensors.contains_key(&v))
-            };
-            if let Some(packing) = step.packing.as_deref().filter(holds) {
-                let packed = packing.pack(&self.parameters);
-                *kernel = Some(packed.map_err(|e| e.at(&step.name))?);
-            }
-        }
-        Ok(())
+        let plan = &self.plan;
+        tensors.iter().try_for_each(|(&value, tensor)| check_parameter(plan, value, tensor))?;
+        let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
+        weights.set(plan, tensors, self.pool.threads())
     }
 
-    fn store_parameter(
-        &mut self,
-        plan: &Plan,
-        value: ValueId,
-        tensor: &Tensor,
-    ) -> Result<(), RuntimeError> {
-        let Some(parameter) = plan.parameters.get(&value) else {
-            let value = format!("{value:?}");
-            return Err(RuntimeError::NotAParameter { value });
-        };
-        let (expected, found) = (parameter.tensor.ty(), tensor.ty());
-        if expected != found {
-            return Err(RuntimeError::ParameterType {
-                parameter: parameter.name.clone(),
-                expected,
-                found,
-            });
+    /// Parameters that kernels read from the arena are written there when they have changed.
+    fn write_parameters(&mut self, weights: &CurrentWeights) -> Result<(), RuntimeError> {
+        if self.version == weights.version {
+            return Ok(());
         }
-        if let Some(view) = &parameter.view {
-            let data = tensor.as_slice::<f32>();
-            let data = data.map_err(RuntimeError::operator(&parameter.name))?;
-            let written = self.f32_arena.write(view, data);
-            written.map_err(RuntimeError::kernel(&parameter.name))?;
+        for (value, Parameter { name, view, .. }) in &self.plan.parameters {
+            if let Some(view) = view {
+                let data = weights.parameters[value].as_slice::<f32>();
+                let data = data.map_err(RuntimeError::operator(name))?;
+                let written = self.f32_arena.write(view, data);
+                written.map_err(RuntimeError::kernel(name))?;
+            }
         }
-        self.parameters.insert(value, tensor.clone());
+        self.version = weights.version;
         Ok(())
     }
 
@@ -226,16 +234,17 @@ impl Session {
         self.outputs()
     }
 
-    /// As [`Session::run`], of a plan whose last inputs depend on what it computes before it reads them: when all observed
+    /// As [`Session::run_into`], of a plan whose last inputs depend on what it computes before it reads them: when all observed
     /// values are there, `supply` is given them and gives the elements of the inputs that are missing.
     ///
     /// # Errors
-    /// As [`Session::run`].
+    /// As [`Session::run_into`].
     pub fn run_supplied(
         &mut self,
         inputs: &[&[f32]],
         supply: Supply<'_>,
-    ) -> Result<Vec<Tensor>, RuntimeError> {
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), RuntimeError> {
         let plan = Arc::clone(&self.plan);
         let pool = Arc::clone(&self.pool);
         let _awake = pool.activate();
@@ -243,9 +252,8 @@ impl Session {
             self.write_input(input, data)?;
         }
         let halfway = plan.observations.iter().map(|o| o.ready).max().unwrap_or(0);
-        for i in 0..halfway {
-            self.run_step(&plan, i)?;
-        }
+        let mut nothing = |_: &Arena, _| Ok(());
+        self.run_steps(0..halfway, &mut nothing)?;
         let mut observed = BTreeMap::new();
         for Observation { value, view, .. } in &plan.observations {
             let tensor = read(&self.f32_arena, view, &view.shape)?;
@@ -256,10 +264,13 @@ impl Session {
         for (input, data) in plan.inputs[inputs.len()..].iter().zip(&supplied) {
             self.write_input(input, data)?;
         }
-        for i in halfway..plan.steps.len() {
-            self.run_step(&plan, i)?;
-        }
-        self.outputs()
+        self.run_steps(halfway..plan.steps.len(), &mut nothing)?;
+        check_output_count(&plan, outputs.len())?;
+        let outputs = plan.outputs.iter().zip(outputs).enumerate();
+        let read = parallel_map(pool.threads(), outputs, |(index, (output, to))| {
+            self.read_output(index, output, to)
+        });
+        read.into_iter().collect()
     }
 
     /// Runs the plan once and tells what each step took, in milliseconds; the inputs count as the first entry.
@@ -274,11 +285,13 @@ impl Session {
         let start = Instant::now();
         self.write_inputs(inputs)?;
         let mut times = vec![(StepInfo::named("inputs", "Input"), ms(start))];
-        for (i, info) in plan.steps().into_iter().enumerate() {
-            let start = Instant::now();
-            self.run_step(&plan, i)?;
-            times.push((info, ms(start)));
-        }
+        let mut info = plan.steps().into_iter();
+        let mut start = Instant::now();
+        self.run_steps(0..plan.steps.len(), &mut |_, _| {
+            times.extend(info.next().map(|info| (info, ms(start))));
+            start = Instant::now();
+            Ok(())
+        })?;
         Ok(times)
     }
 
@@ -291,14 +304,35 @@ impl Session {
         }
     }
 
-    fn run_step(&mut self, plan: &Plan, i: usize) -> Result<(), RuntimeError> {
-        let step = &plan.steps[i];
-        let kernel = self.repacked[i].as_ref().unwrap_or(&step.kernel);
+    /// Runs some steps, and shows the session after each, with the number of steps that have run.
+    fn run_steps(
+        &mut self,
+        steps: Range<usize>,
+        show: &mut dyn FnMut(&Arena, usize) -> Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
+        let plan = Arc::clone(&self.plan);
+        let weights = Arc::clone(&self.weights);
+        let weights = weights.read().unwrap_or_else(PoisonError::into_inner);
+        self.write_parameters(&weights)?;
+        for i in steps {
+            let kernel = weights.repacked[i].as_ref();
+            self.run_step(&plan.steps[i], kernel)?;
+            show(&self.f32_arena, i + 1)?;
+        }
+        Ok(())
+    }
+
+    fn run_step(
+        &mut self,
+        step: &Step<View>,
+        repacked: Option<&Kernel>,
+    ) -> Result<(), RuntimeError> {
+        let kernel = repacked.unwrap_or(&step.kernel);
         let mut ctx = Context {
             f32_arena: &mut self.f32_arena,
             u8_arena: &mut self.u8_arena,
             pool: &self.pool,
-            isa: plan.isa,
+            isa: self.plan.isa,
         };
         kernel.run(&mut ctx, &step.at).map_err(|e| e.at(&step.name))
     }
@@ -317,11 +351,7 @@ impl Session {
             Ok(())
         };
         show(&self.f32_arena, 0)?;
-        for i in 0..plan.steps.len() {
-            self.run_step(&plan, i)?;
-            show(&self.f32_arena, i + 1)?;
-        }
-        Ok(())
+        self.run_steps(0..plan.steps.len(), &mut show)
     }
 
     fn write_inputs(&mut self, inputs: &[&[f32]]) -> Result<(), RuntimeError> {
@@ -393,33 +423,79 @@ impl Session {
 
     fn read_into(&self, outputs: &mut [&mut [f32]]) -> Result<(), RuntimeError> {
         let plan = &self.plan;
-        if outputs.len() != plan.outputs.len() {
-            return Err(RuntimeError::OutputCount {
-                expected: plan.outputs.len(),
-                found: outputs.len(),
-            });
-        }
+        check_output_count(plan, outputs.len())?;
         for (index, (output, to)) in plan.outputs.iter().zip(outputs).enumerate() {
-            let expected = match output {
-                Output::View { elements, .. } => elements.elements(),
-                Output::Constant(tensor) => tensor.len(),
-            };
-            if to.len() != expected {
-                return Err(RuntimeError::OutputLength { index, expected, found: to.len() });
-            }
-            match output {
-                Output::View { elements, .. } => {
-                    let read = self.f32_arena.read_into(elements, to);
-                    read.map_err(RuntimeError::kernel("an output"))?;
-                }
-                Output::Constant(tensor) => {
-                    let data = tensor.as_slice::<f32>();
-                    to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);
-                }
-            }
+            self.read_output(index, output, to)?;
         }
         Ok(())
     }
+
+    fn read_output(
+        &self,
+        index: usize,
+        output: &Output,
+        to: &mut [f32],
+    ) -> Result<(), RuntimeError> {
+        let expected = match output {
+            Output::View { elements, .. } => elements.elements(),
+            Output::Constant(tensor) => tensor.len(),
+        };
+        if to.len() != expected {
+            return Err(RuntimeError::OutputLength { index, expected, found: to.len() });
+        }
+        match output {
+            Output::View { elements, .. } => {
+                let read = self.f32_arena.read_into(elements, to);
+                read.map_err(RuntimeError::kernel("an output"))
+            }
+            Output::Constant(tensor) => {
+                let data = tensor.as_slice::<f32>();
+                to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl CurrentWeights {
+    fn set(
+        &mut self,
+        plan: &Plan,
+        tensors: BTreeMap<ValueId, Tensor>,
+        threads: usize,
+    ) -> Result<(), RuntimeError> {
+        let changed: BTreeSet<ValueId> = tensors.keys().copied().collect();
+        self.parameters.extend(tensors);
+        self.version += 1;
+        let holds = |packing: &&dyn Packing| {
+            let mut held = packing.parameters().into_iter();
+            held.any(|v| changed.contains(&v))
+        };
+        let steps = plan.steps.iter().zip(&mut self.repacked);
+        let stale = steps.filter_map(|(step, own)| {
+            let packing = step.packing.as_deref().filter(holds)?;
+            Some((step, own, packing))
+        });
+        let stale: Vec<_> = stale.collect();
+        let parameters = &self.parameters;
+        let repacked = parallel_map(threads, stale, |(step, own, packing)| {
+            let kernel = own.get_or_insert_with(|| step.kernel.clone());
+            kernel.repack(packing, parameters).map_err(|e| e.at(&step.name))
+        });
+        repacked.into_iter().collect()
+    }
+}
+
+fn check_parameter(plan: &Plan, value: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+    let Some(parameter) = plan.parameters.get(&value) else {
+        let value = format!("{value:?}");
+        return Err(RuntimeError::NotAParameter { value });
+    };
+    let (expected, found) = (parameter.tensor.ty(), tensor.ty());
+    if expected == found {
+        return Ok(());
+    }
+    Err(RuntimeError::ParameterType { parameter: parameter.name.clone(), expected, found })
 }
 
 fn check_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
@@ -428,6 +504,14 @@ fn check_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
         return Ok(());
     }
     Err(RuntimeError::InputCount { expected, found })
+}
+
+fn check_output_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
+    let expected = plan.outputs.len();
+    if found == expected {
+        return Ok(());
+    }
+    Err(RuntimeError::OutputCount { expected, found })
 }
 
 fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {

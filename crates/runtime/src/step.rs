@@ -1,8 +1,10 @@
 //! One step of a plan: a kernel with its parameters, and the views that it reads and writes.
 use crate::RuntimeError;
 use ir::{IrError, OpError, Tensor, ValueId};
-use kernels::{Context, KernelError, QOut, TileChoice, U8Params, View};
+use kernels::{Context, KernelError, PackedConv, QOut, TileChoice, U8Params, View};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why a kernel could not run.
@@ -55,9 +57,12 @@ impl Operands<View> {
     }
 }
 
-type Run = dyn Fn(&mut Context<'_>, &Operands<View>) -> Result<(), StepError> + Send + Sync;
+type Run = dyn Fn(&mut Context<'_>, &Operands<View>, Option<&PackedConv>) -> Result<(), StepError>
+    + Send
+    + Sync;
 
 /// A kernel with all of its parameters but the views.
+#[derive(Clone)]
 pub(crate) struct Kernel {
     /// What runs, with what is fused into it; for listings.
     pub(crate) kind: String,
@@ -67,7 +72,9 @@ pub(crate) struct Kernel {
     pub(crate) tile: Option<TileChoice>,
     /// Bytes that it takes beside the arena.
     pub(crate) scratch_bytes: usize,
-    run: Box<Run>,
+    /// The weights that it holds.
+    packed: Option<PackedConv>,
+    run: Arc<Run>,
 }
 
 impl Kernel {
@@ -81,7 +88,31 @@ impl Kernel {
             is_integer: false,
             tile: None,
             scratch_bytes: 0,
-            run: Box::new(run),
+            packed: None,
+            run: Arc::new(move |ctx, at, _| run(ctx, at)),
+        }
+    }
+
+    /// A convolution in f32, whose weights may be packed anew.
+    pub(crate) fn convolution(
+        kind: impl Into<String>,
+        packed: PackedConv,
+        run: impl Fn(&mut Context<'_>, &PackedConv, &Operands<View>) -> Result<(), KernelError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let run = move |ctx: &mut Context<'_>, at: &Operands<View>, packed: Option<&PackedConv>| {
+            let packed = packed.expect("a convolution holds its weights");
+            Ok(run(ctx, packed, at)?)
+        };
+        Self {
+            kind: kind.into(),
+            is_integer: false,
+            tile: Some(packed.tile()),
+            scratch_bytes: 0,
+            packed: Some(packed),
+            run: Arc::new(run),
         }
     }
 
@@ -107,20 +138,39 @@ impl Kernel {
 
     /// Computes the outputs.
     pub(crate) fn run(&self, ctx: &mut Context<'_>, at: &Operands<View>) -> Result<(), StepError> {
-        (self.run)(ctx, at)
+        (self.run)(ctx, at, self.packed.as_ref())
+    }
+
+    /// Lets it hold other weights.
+    pub(crate) fn repack(
+        &mut self,
+        packing: &dyn Packing,
+        parameters: &Parameters,
+    ) -> Result<(), StepError> {
+        let Some(packed) = &mut self.packed else {
+            return Ok(());
+        };
+        let weights = packing.weights(parameters)?;
+        Ok(packed.repack(&weights.weight, weights.bias.as_deref())?)
     }
 }
 
 /// Elements of the graph's parameters.
 pub(crate) type Parameters = BTreeMap<ValueId, Tensor>;
 
-/// How a kernel that holds parameters of the graph is made anew when they change.
+/// What a convolution's kernel is to hold, before it is packed.
+pub(crate) struct Weights<'a> {
+    pub(crate) weight: Cow<'a, [f32]>,
+    pub(crate) bias: Option<Cow<'a, [f32]>>,
+}
+
+/// What a kernel holds of the graph's parameters.
 pub(crate) trait Packing: Send + Sync {
     /// The parameters that it holds.
     fn parameters(&self) -> Vec<ValueId>;
 
-    /// The kernel for these parameters.
-    fn pack(&self, parameters: &Parameters) -> Result<Kernel, StepError>;
+    /// The weights that it holds when the parameters are these.
+    fn weights<'a>(&'a self, parameters: &'a Parameters) -> Result<Weights<'a>, StepError>;
 }
 
 /// A kernel and where its operands lie, which `V` says.

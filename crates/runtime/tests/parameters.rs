@@ -3,6 +3,7 @@ use ir::ops::{BatchNormalization, BinaryKind, Conv, UnaryKind};
 use ir::{Graph, Tensor, ValueId};
 use kernels::Isa;
 use runtime::{Plan, PlanOptions, RuntimeError, Session};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use testkit::net::{Net, image, numbers};
 
@@ -78,23 +79,25 @@ fn compile_convolutions_of_parameters_keeps_their_fast_steps() {
 }
 
 #[test]
-fn set_parameter_gives_the_bits_of_a_plan_compiled_with_the_new_elements() {
+fn set_parameters_gives_the_bits_of_a_plan_compiled_with_the_new_elements() {
     let (graph, parameters) = network();
     let x = image(&graph);
     for isa in Isa::available() {
         let mut changed = session(&graph, isa);
+        let mut sibling = changed.sibling(2).expect("memory");
         let mut untouched = Session::new(changed.plan(), 1).expect("memory");
         let before = bits(&mut changed, &x);
         let mut expected = graph.clone();
         for (n, &v) in parameters.iter().enumerate() {
             let tensor = other(&graph, v, n);
-            changed.set_parameter(v, tensor.clone()).expect("it fits");
+            changed.set_parameters(BTreeMap::from([(v, tensor.clone())])).expect("it fits");
             let mut edit = expected.edit();
             edit.set_constant(v, tensor);
             edit.make_parameter(v);
             expected.apply(edit).expect("valid");
             let anew = bits(&mut session(&expected, isa), &x);
             assert_eq!(bits(&mut changed, &x), anew, "parameter {n} on {isa}");
+            assert_eq!(bits(&mut sibling, &x), anew, "parameter {n} on {isa}");
         }
         assert_ne!(bits(&mut changed, &x), before, "on {isa}");
         assert_eq!(bits(&mut untouched, &x), before, "on {isa}");
@@ -117,12 +120,12 @@ fn run_with_parameters_gives_the_bits_of_constants() {
 }
 
 #[test]
-fn set_parameter_that_does_not_fit_is_an_error() {
+fn set_parameters_that_do_not_fit_are_an_error() {
     let (graph, parameters) = network();
     let mut session = session(&graph, Isa::best());
-    let wrong = session.set_parameter(parameters[0], Tensor::scalar(1.0f32));
+    let wrong = session.set_parameters(BTreeMap::from([(parameters[0], Tensor::scalar(1.0f32))]));
     assert!(matches!(wrong, Err(RuntimeError::ParameterType { .. })), "{wrong:?}");
     let constant = graph.outputs()[0];
-    let wrong = session.set_parameter(constant, Tensor::scalar(1.0f32));
+    let wrong = session.set_parameters(BTreeMap::from([(constant, Tensor::scalar(1.0f32))]));
     assert!(matches!(wrong, Err(RuntimeError::NotAParameter { .. })), "{wrong:?}");
 }

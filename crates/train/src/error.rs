@@ -24,6 +24,10 @@ pub enum TrainError {
         "{what} is no finite number: the weights as they were before are kept; a smaller rate may help"
     )]
     NotFinite { what: String },
+    #[error(
+        "the graph cannot be run on {images} images at once ({reason}); train it with a batch of 1"
+    )]
+    Batch { images: usize, reason: String },
     #[error(transparent)]
     Graph(#[from] IrError),
     #[error(transparent)]

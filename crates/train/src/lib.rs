@@ -21,5 +21,5 @@ pub use differentiate::{TrainingGraph, differentiate, parameters};
 pub use error::TrainError;
 pub use gradients::op_types;
 pub use schedule::Schedule;
-pub use trainer::{BatchGradients, LossFunction, OutputGradients, Trainer};
+pub use trainer::{BatchGradients, Batching, LossFunction, OutputGradients, Trainer};
 pub use weights::{Weight, weights, with_weights};

@@ -3,19 +3,24 @@
 mod adam;
 
 pub use adam::Adam;
+use numerics::parallel_map;
 
 /// The length of all gradients together.
-pub fn norm(gradients: &[Vec<f32>]) -> f64 {
-    let squares = gradients.iter().flatten().map(|&g| f64::from(g).powi(2));
-    squares.sum::<f64>().sqrt()
+pub fn norm(gradients: &[Vec<f32>], threads: usize) -> f64 {
+    let squares = parallel_map(threads, gradients, |gradients| {
+        gradients.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>()
+    });
+    squares.iter().sum::<f64>().sqrt()
 }
 
 /// Shortens all gradients together to a length of at most `limit`.
-pub fn clip(gradients: &mut [Vec<f32>], limit: f64) {
-    let norm = norm(gradients);
+pub fn clip(gradients: &mut [Vec<f32>], limit: f64, threads: usize) {
+    let norm = norm(gradients, threads);
     if norm > limit {
         let factor = (limit / norm) as f32;
-        gradients.iter_mut().flatten().for_each(|g| *g *= factor);
+        parallel_map(threads, gradients, |gradients| {
+            gradients.iter_mut().for_each(|g| *g *= factor);
+        });
     }
 }
 
@@ -26,10 +31,10 @@ mod tests {
     #[test]
     fn clip_shortens_to_the_limit_and_leaves_what_is_shorter() {
         let mut gradients = vec![vec![3.0], vec![0.0, 4.0]];
-        clip(&mut gradients, 10.0);
+        clip(&mut gradients, 10.0, 1);
         assert_eq!(gradients, [vec![3.0], vec![0.0, 4.0]]);
-        clip(&mut gradients, 1.0);
-        assert!((norm(&gradients) - 1.0).abs() < 1e-6);
+        clip(&mut gradients, 1.0, 2);
+        assert!((norm(&gradients, 2) - 1.0).abs() < 1e-6);
         assert!((gradients[0][0] - 0.6).abs() < 1e-6);
     }
 }

@@ -6,9 +6,6 @@ use runtime::{Plan, PlanOptions, RuntimeError, Session};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Parts of a batch whose gradients are summed apart, and then in order: so every number of threads gives the same bits.
-const SHARDS: usize = 4;
-
 /// A loss of one image and its gradient by the graph's outputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputGradients {
@@ -18,8 +15,8 @@ pub struct OutputGradients {
     pub gradients: Vec<Vec<f32>>,
 }
 
-/// The loss of a batch and its gradient by each parameter.
-#[derive(Clone, Debug, PartialEq)]
+/// The loss of a batch and its gradient by each parameter. One value serves all batches, so that memory is taken once.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchGradients {
     /// The sum over the images.
     pub loss: f64,
@@ -30,42 +27,87 @@ pub struct BatchGradients {
 /// From the number of an image in its batch and the outputs that the graph gives for it to the loss.
 pub type LossFunction<'a> = &'a (dyn Fn(usize, &[Vec<f32>]) -> OutputGradients + Sync);
 
-/// A graph of one input and its gradient, compiled, with one session for each thread.
+/// A graph of one input and its gradient, compiled for several images at once, with a session for each thread.
 pub struct Trainer {
     sessions: Vec<Session>,
-    outputs: Vec<ValueId>,
-    /// Name of each parameter.
-    names: Vec<String>,
+    threads: usize,
+    per_run: usize,
+    outputs: Vec<Computed>,
+    parameters: Vec<Computed>,
+    /// Of each run of a batch.
+    runs: Vec<Run>,
+}
+
+/// What a run gives, in memory that is taken once.
+struct Run {
+    loss: f64,
+    /// The graph's outputs.
+    raw: Vec<Vec<f32>>,
+    gradients: Vec<Vec<f32>>,
+}
+
+/// An output, or a parameter whose gradient is one.
+struct Computed {
+    value: ValueId,
+    name: String,
+    elements: usize,
+}
+
+/// How the images of a step are handled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Batching {
+    /// Images of a step.
+    pub images: usize,
+    /// Images of one run of the graph, which statistics of BatchNormalization are of; runs are spread over the threads. What
+    /// runs give is summed in order, so that every number of threads gives the same bits.
+    pub per_run: usize,
 }
 
 impl Trainer {
-    /// Compiles the gradient of a graph by its `parameters`.
+    /// Compiles the gradient of a graph of one image by its `parameters`.
     ///
     /// # Errors
-    /// As [`differentiate`], and `Runtime` when the graph cannot be compiled or there is not enough memory.
+    /// As [`differentiate`]; `Batch` where an operator holds on to the number of images, and `Runtime` when the graph cannot
+    /// be compiled or there is not enough memory.
     pub fn new(
         graph: &Graph,
         parameters: &[ValueId],
         options: &PlanOptions,
         threads: usize,
+        batching: Batching,
     ) -> Result<Self, TrainError> {
-        let TrainingGraph { graph, .. } = differentiate(graph, parameters)?;
-        let outputs = graph.outputs().len() - parameters.len();
-        let outputs = graph.outputs()[..outputs].to_vec();
+        let Batching { images, per_run } = batching;
+        let outputs = graph.outputs().to_vec();
+        let graph = ir::with_batch(graph, per_run);
+        let graph = graph.map_err(|reason| TrainError::Batch { images: per_run, reason })?;
+        let TrainingGraph { graph, .. } = differentiate(&graph, parameters)?;
         let plan = Arc::new(Plan::compile(&graph, &outputs, options)?);
-        let sessions = (0..threads.clamp(1, SHARDS)).map(|_| Session::new(&plan, 1));
-        let name = |&v: &ValueId| graph.value(v).name.clone();
+        let computed = |&value: &ValueId| {
+            let elements = graph.ty(value)?.elements();
+            Ok(Computed { value, name: graph.value(value).name.clone(), elements })
+        };
+        let computed = |values: &[ValueId]| values.iter().map(computed).collect();
+        let (outputs, parameters): (Result<_, TrainError>, Result<_, TrainError>) =
+            (computed(&outputs), computed(parameters));
+        // Where there are fewer runs than threads, a run uses several.
+        let workers = threads.min(images.div_ceil(per_run)).max(1);
+        let first = Session::new(&plan, threads / workers)?;
+        let siblings = (1..workers).map(|_| first.sibling(threads / workers));
+        let siblings: Result<Vec<Session>, RuntimeError> = siblings.collect();
+        let sessions = std::iter::once(first).chain(siblings?).collect();
         Ok(Self {
-            sessions: sessions.collect::<Result<_, _>>()?,
-            outputs,
-            names: parameters.iter().map(name).collect(),
+            sessions,
+            threads,
+            per_run,
+            outputs: outputs?,
+            parameters: parameters?,
+            runs: vec![],
         })
     }
 
-    /// Memory that all sessions take for values.
+    /// Memory that the values of all runs at a time take.
     pub fn arena_bytes(&self) -> usize {
-        let bytes = self.sessions.iter().map(|s| s.plan().arena_bytes());
-        bytes.sum()
+        self.sessions.iter().map(|session| session.plan().arena_bytes()).sum()
     }
 
     /// Lets the graph have these weights from now on.
@@ -76,50 +118,43 @@ impl Trainer {
         let tensor = |w: &Weight| Ok((w.value, w.tensor()?));
         let tensors = weights.iter().map(tensor);
         let tensors: BTreeMap<ValueId, Tensor> = tensors.collect::<Result<_, TrainError>>()?;
-        // One item for each session: which worker takes it does not matter, since each changes its own.
-        let sessions = self.sessions.iter_mut();
-        let set =
-            parallel_map(sessions.len(), sessions, |session| session.set_parameters(&tensors));
-        Ok(set.into_iter().collect::<Result<(), RuntimeError>>()?)
+        Ok(self.sessions[0].set_parameters(tensors)?)
     }
 
-    /// The loss of a batch of images, row-major `[1, C, H, W] f32` each, and its gradient.
+    /// The loss of a batch of images, row-major `[1, C, H, W] f32` each, and its gradient. The batch is a multiple of the
+    /// images of one run; runs are summed in order, so that every number of threads gives the same bits.
     ///
     /// # Errors
-    /// `NotFinite`, which names the output or the parameter where a number is none, `Runtime` when the images do not fit.
+    /// `NotFinite`, which names the parameter where a number is none, `Runtime` when the images do not fit.
     pub fn gradients(
         &mut self,
         images: &[&[f32]],
         loss: LossFunction<'_>,
-    ) -> Result<BatchGradients, TrainError> {
-        let per_shard = images.len().div_ceil(SHARDS).max(1);
-        let shards = (0..images.len()).step_by(per_shard);
-        let outputs = &self.outputs;
-        let sums = parallel_map_with(&mut self.sessions, shards, |session, first| {
-            let mut total: Option<BatchGradients> = None;
-            for (index, image) in images.iter().enumerate().skip(first).take(per_shard) {
-                let one = gradients_of(session, outputs, image, &|raw| loss(index, raw))?;
-                match &mut total {
-                    None => total = Some(one),
-                    Some(total) => total.add(&one),
-                }
-            }
-            Ok(total)
+        batch: &mut BatchGradients,
+    ) -> Result<(), TrainError> {
+        let per_run = self.per_run;
+        let parts: Vec<&[&[f32]]> = images.chunks(per_run).collect();
+        let (outputs, parameters) = (&self.outputs, &self.parameters);
+        let room = |computed: &[Computed]| computed.iter().map(|c| vec![0.0; c.elements]).collect();
+        self.runs.resize_with(parts.len(), || Run {
+            loss: 0.0,
+            raw: room(outputs),
+            gradients: room(parameters),
         });
-        let sums: Vec<Option<BatchGradients>> =
-            sums.into_iter().collect::<Result<_, TrainError>>()?;
-        let mut sums = sums.into_iter().flatten();
-        let mut total = sums.next().unwrap_or(BatchGradients { loss: 0.0, gradients: vec![] });
-        sums.for_each(|sum| total.add(&sum));
-        self.check(&total)?;
-        Ok(total)
+        let jobs = parts.into_iter().zip(&mut self.runs).enumerate();
+        let done = parallel_map_with(&mut self.sessions, jobs, |session, (at, (images, run))| {
+            run.compute(session, outputs, images, &|image, raw| loss(at * per_run + image, raw))
+        });
+        done.into_iter().collect::<Result<(), RuntimeError>>()?;
+        batch.sum(&self.runs, self.threads);
+        self.check(batch)
     }
 
     fn check(&self, batch: &BatchGradients) -> Result<(), TrainError> {
         let is_finite = |gradients: &Vec<f32>| gradients.iter().all(|g| g.is_finite());
         if let Some(at) = batch.gradients.iter().position(|g| !is_finite(g)) {
             return Err(TrainError::NotFinite {
-                what: format!("the gradient of `{}`", self.names[at]),
+                what: format!("the gradient of `{}`", self.parameters[at].name),
             });
         }
         if batch.loss.is_finite() {
@@ -129,35 +164,61 @@ impl Trainer {
     }
 }
 
-impl BatchGradients {
-    fn add(&mut self, other: &Self) {
-        self.loss += other.loss;
-        for (sum, other) in self.gradients.iter_mut().zip(&other.gradients) {
-            sum.iter_mut().zip(other).for_each(|(sum, g)| *sum += g);
-        }
+impl Run {
+    /// Runs forward, to the loss, and back.
+    fn compute(
+        &mut self,
+        session: &mut Session,
+        outputs: &[Computed],
+        images: &[&[f32]],
+        loss: LossFunction<'_>,
+    ) -> Result<(), RuntimeError> {
+        let mut total = 0.0;
+        let threads = session.threads();
+        let mut supply = |observed: &BTreeMap<ValueId, Tensor>| {
+            let raw: Vec<&[f32]> = outputs.iter().map(|o| elements(&observed[&o.value])).collect();
+            let losses = parallel_map(threads, 0..images.len(), |image| {
+                let raw = raw.iter().map(|all| part(all, image, images.len()).to_vec());
+                loss(image, &raw.collect::<Vec<_>>())
+            });
+            total = losses.iter().map(|image| image.loss).sum();
+            let gradients = |output: usize| {
+                let gradients = losses.iter().map(|image| image.gradients[output].as_slice());
+                gradients.collect::<Vec<_>>().concat()
+            };
+            (0..outputs.len()).map(gradients).collect()
+        };
+        let outputs = self.raw.iter_mut().chain(&mut self.gradients);
+        let mut outputs: Vec<&mut [f32]> = outputs.map(Vec::as_mut_slice).collect();
+        session.run_supplied(&[&images.concat()], &mut supply, &mut outputs)?;
+        self.loss = total;
+        Ok(())
     }
 }
 
-/// The loss of one image and its gradient.
-fn gradients_of(
-    session: &mut Session,
-    outputs: &[ValueId],
-    image: &[f32],
-    loss: &dyn Fn(&[Vec<f32>]) -> OutputGradients,
-) -> Result<BatchGradients, TrainError> {
-    let mut value = 0.0;
-    let results = session.run_supplied(&[image], &mut |observed| {
-        let raw = outputs.iter().map(|v| elements(&observed[v]));
-        let OutputGradients { loss, gradients } = loss(&raw.collect::<Vec<_>>());
-        value = loss;
-        gradients
-    })?;
-    let gradients = results.iter().skip(outputs.len()).map(elements);
-    Ok(BatchGradients { loss: value, gradients: gradients.collect() })
+impl BatchGradients {
+    fn sum(&mut self, runs: &[Run], threads: usize) {
+        self.loss = runs.iter().map(|run| run.loss).sum();
+        let parameters = runs.first().map_or(0, |run| run.gradients.len());
+        self.gradients.resize(parameters, vec![]);
+        parallel_map(threads, self.gradients.iter_mut().enumerate(), |(at, sum)| {
+            sum.clear();
+            sum.extend_from_slice(&runs[0].gradients[at]);
+            for run in &runs[1..] {
+                sum.iter_mut().zip(&run.gradients[at]).for_each(|(sum, g)| *sum += g);
+            }
+        });
+    }
+}
+
+/// The elements of one of so many images.
+fn part(all: &[f32], image: usize, images: usize) -> &[f32] {
+    let each = all.len() / images;
+    &all[image * each..(image + 1) * each]
 }
 
 /// What the runtime gives is f32.
-fn elements(tensor: &Tensor) -> Vec<f32> {
+fn elements(tensor: &Tensor) -> &[f32] {
     let elements = tensor.as_slice::<f32>();
-    elements.expect("the runtime gives f32").to_vec()
+    elements.expect("the runtime gives f32")
 }

@@ -16,6 +16,7 @@ pub struct ConvSpec {
 }
 
 /// A convolution packed for one instruction set.
+#[derive(Clone)]
 pub struct PackedConv {
     pub(crate) isa: Isa,
     pub(crate) geometry: ConvGeometry,
@@ -93,13 +94,16 @@ impl PackedConv {
             let width = panel.vectors * self.isa.f32().lanes;
             let packed = &mut self.weight[panel.lane * depth..][..width * depth];
             for n in 0..panel.channels {
-                let channel = panel.channel + n;
-                self.bias[panel.lane + n] = bias.map_or(0.0, |bias| bias[channel]);
-                let filter = &weight[channel * depth..][..depth];
-                for (i, &value) in filter.iter().enumerate() {
-                    let (input, tap) = (i / taps, i % taps);
-                    let row = tap * geometry.in_channels_per_group + input;
-                    packed[row * width + n] = value;
+                self.bias[panel.lane + n] = bias.map_or(0.0, |bias| bias[panel.channel + n]);
+            }
+            // Rows are written one after the other; what is read of the filters stays in the cache meanwhile.
+            let filters = &weight[panel.channel * depth..][..panel.channels * depth];
+            for at in 0..depth {
+                let (input, tap) = (at / taps, at % taps);
+                let row = tap * geometry.in_channels_per_group + input;
+                let lanes = &mut packed[row * width..][..panel.channels];
+                for (lane, filter) in lanes.iter_mut().zip(filters.chunks_exact(depth)) {
+                    *lane = filter[at];
                 }
             }
         }

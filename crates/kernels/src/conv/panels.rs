@@ -3,6 +3,7 @@
 use super::geometry::ConvGeometry;
 
 /// Output channels computed together, as many vectors as a tile is wide.
+#[derive(Clone, Copy)]
 pub(crate) struct Panel {
     /// First output channel and how many there are.
     pub(crate) channel: usize,

@@ -4,6 +4,7 @@ use super::ConvGeometry;
 use crate::nest::Base;
 use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Context, KernelError, View};
+use std::ops::Range;
 
 /// Elements of input and gradient that are gone over for all taps and channels before the next: what the second-level cache
 /// holds.
@@ -43,8 +44,15 @@ pub fn conv_weight_gradient(
         let per_group = geometry.out_channels / geometry.group;
         geometry.group * per_group.div_ceil(TILE_CHANNELS[0])
     };
-    ctx.pool.run(blocks, &|block| {
-        let task = Task { geometry, base, window: &window, dy, dw, block };
+    let runs_on = geometry.group == 1
+        && geometry.dilations[1] == 1
+        && window.strides[3] == inner
+        && [dw.strides[1], dw.strides[3]] == [1, inner];
+    // Each task goes over the images once for all of its blocks, so that they find the images in the cache.
+    let tasks = ctx.pool.threads().min(blocks);
+    ctx.pool.run(tasks, &|task| {
+        let blocks = task * blocks / tasks..(task + 1) * blocks / tasks;
+        let task = Task { geometry, base, window: &window, dy, dw, blocks, runs_on };
         // SAFETY: the views were checked, and no two blocks share elements of `dw`.
         unsafe { isa.run_f32(&task) };
     });
@@ -58,11 +66,26 @@ struct Task<'a> {
     window: &'a View,
     dy: &'a View,
     dw: &'a View,
+    /// Which blocks of output channels.
+    blocks: Range<usize>,
+    /// Whether one pixel's channels follow on another's, in the image and in `dw`: then a row of taps is one tap of all their
+    /// channels.
+    runs_on: bool,
+}
+
+/// A block of output channels at one tap, over some rows of an image.
+struct Part {
     block: usize,
+    tap: [usize; 2],
+    image: usize,
+    rows: Range<usize>,
+    /// Whether sums go on from what is stored.
+    goes_on: bool,
 }
 
 /// One tile: a few output channels by one or two vectors of input channels, at one tap.
-struct Tile {
+#[derive(Clone, Copy)]
+struct Tile<'a> {
     /// First output channel that is computed, and how many of these another tile stores.
     out: usize,
     skip: usize,
@@ -71,11 +94,7 @@ struct Tile {
     /// First input channel of the group's, and how many from there on.
     inner: usize,
     left: usize,
-    tap: [usize; 2],
-    image: usize,
-    rows: std::ops::Range<usize>,
-    /// Whether sums go on from what is stored.
-    goes_on: bool,
+    part: &'a Part,
 }
 
 impl F32Body for Task<'_> {
@@ -88,11 +107,18 @@ impl F32Body for Task<'_> {
             for first in (0..dy.shape[2]).step_by(chunk) {
                 let rows = first..(first + chunk).min(dy.shape[2]);
                 let goes_on = image > 0 || first > 0;
-                for tap_h in 0..geometry.kernel[0] {
-                    for tap_w in 0..geometry.kernel[1] {
-                        let tap = [tap_h, tap_w];
+                let columns = if self.runs_on { 1 } else { geometry.kernel[1] };
+                for block in self.blocks.clone() {
+                    for tap in 0..geometry.kernel[0] * columns {
+                        let part = Part {
+                            block,
+                            tap: [tap / columns, tap % columns],
+                            image,
+                            rows: rows.clone(),
+                            goes_on,
+                        };
                         // SAFETY: the caller's.
-                        unsafe { self.tap::<V>(tap, image, rows.clone(), goes_on) };
+                        unsafe { self.tap::<V>(&part) };
                     }
                 }
             }
@@ -102,36 +128,21 @@ impl F32Body for Task<'_> {
 
 impl Task<'_> {
     #[inline(always)]
-    unsafe fn tap<V: F32Vector>(
-        &self,
-        tap: [usize; 2],
-        image: usize,
-        rows: std::ops::Range<usize>,
-        goes_on: bool,
-    ) {
+    unsafe fn tap<V: F32Vector>(&self, part: &Part) {
         let geometry = self.geometry;
-        let tile = |out, skip, channel, inner, left| Tile {
-            out,
-            skip,
-            channel,
-            inner,
-            left,
-            tap,
-            image,
-            rows: rows.clone(),
-            goes_on,
-        };
+        let tile = |out, skip, channel, inner, left| Tile { out, skip, channel, inner, left, part };
         // SAFETY: the caller's.
         unsafe {
             if geometry.is_depthwise() {
-                let channel = self.block * V::LANES;
+                let channel = part.block * V::LANES;
                 let left = geometry.out_channels - channel;
                 return self.depthwise::<V>(&tile(channel, 0, channel, 0, left));
             }
             let per_group = geometry.out_channels / geometry.group;
             let blocks = per_group.div_ceil(TILE_CHANNELS[0]);
-            let (group, block) = (self.block / blocks, self.block % blocks);
-            let channels = geometry.in_channels_per_group;
+            let (group, block) = (part.block / blocks, part.block % blocks);
+            let taps = if self.runs_on { geometry.kernel[1] } else { 1 };
+            let channels = taps * geometry.in_channels_per_group;
             let mut done = block * TILE_CHANNELS[0];
             let end = (done + TILE_CHANNELS[0]).min(per_group);
             while done < end {
@@ -155,19 +166,15 @@ impl Task<'_> {
 
     /// A tile of so many output channels, which are among [`TILE_CHANNELS`], and at most two vectors of input channels.
     #[inline(always)]
-    unsafe fn sized<V: F32Vector>(&self, size: usize, tile: Tile) {
+    unsafe fn sized<V: F32Vector>(&self, size: usize, tile: Tile<'_>) {
         // SAFETY: the caller's.
         unsafe {
             match (size, tile.left > V::LANES) {
                 (12, true) if V::TILES[1] >= 12 => self.tile::<V, 12, 2>(&tile),
                 (12, true) => {
                     // The registers hold half of it.
-                    let second = Tile {
-                        out: tile.out + 6,
-                        skip: tile.skip.saturating_sub(6),
-                        rows: tile.rows.clone(),
-                        ..tile
-                    };
+                    let second =
+                        Tile { out: tile.out + 6, skip: tile.skip.saturating_sub(6), ..tile };
                     self.tile::<V, 6, 2>(&tile);
                     self.tile::<V, 6, 2>(&second);
                 }
@@ -184,14 +191,14 @@ impl Task<'_> {
 
     /// The first elements of a row of `dy` and of what the tap sees of `x`.
     #[inline(always)]
-    fn row(&self, tile: &Tile, row: usize) -> [usize; 2] {
+    fn row(&self, tile: &Tile<'_>, row: usize) -> [usize; 2] {
         let (geometry, window, dy) = (self.geometry, self.window, self.dy);
-        let down = row * geometry.strides[0] + tile.tap[0] * geometry.dilations[0];
-        let across = tile.tap[1] * geometry.dilations[1];
+        let down = row * geometry.strides[0] + tile.part.tap[0] * geometry.dilations[0];
+        let across = tile.part.tap[1] * geometry.dilations[1];
         [
-            dy.offset + tile.image * dy.strides[0] + row * dy.strides[2] + tile.out,
+            dy.offset + tile.part.image * dy.strides[0] + row * dy.strides[2] + tile.out,
             window.offset
-                + tile.image * window.strides[0]
+                + tile.part.image * window.strides[0]
                 + down * window.strides[2]
                 + across * window.strides[3]
                 + tile.channel,
@@ -200,20 +207,20 @@ impl Task<'_> {
 
     /// Where the sums of an output channel and the tile's first input channel are stored.
     #[inline(always)]
-    fn stored(&self, tile: &Tile, out: usize) -> *mut f32 {
+    fn stored(&self, tile: &Tile<'_>, out: usize) -> *mut f32 {
         let dw = self.dw;
-        let tap = tile.tap[0] * dw.strides[2] + tile.tap[1] * dw.strides[3];
+        let tap = tile.part.tap[0] * dw.strides[2] + tile.part.tap[1] * dw.strides[3];
         self.base.at(dw.offset + out * dw.strides[0] + tap + tile.inner)
     }
 
     #[inline(always)]
-    unsafe fn tile<V: F32Vector, const MR: usize, const NV: usize>(&self, tile: &Tile) {
+    unsafe fn tile<V: F32Vector, const MR: usize, const NV: usize>(&self, tile: &Tile<'_>) {
         let [x_step, dy_step] =
             [self.geometry.strides[1].wrapping_mul(self.window.strides[3]), self.dy.strides[3]];
         // SAFETY: the caller's; taps lie in the window, and channels beyond the last are neither read nor stored.
         unsafe {
             let mut acc = [[V::splat(0.0); NV]; MR];
-            if tile.goes_on {
+            if tile.part.goes_on {
                 for (m, sums) in acc.iter_mut().enumerate().skip(tile.skip) {
                     for (n, sum) in sums.iter_mut().enumerate() {
                         let from = self.stored(tile, tile.out + m).add(n * V::LANES);
@@ -221,7 +228,7 @@ impl Task<'_> {
                     }
                 }
             }
-            for row in tile.rows.clone() {
+            for row in tile.part.rows.clone() {
                 let [dy, x] = self.row(tile, row).map(|at| self.base.at(at).cast_const());
                 for pixel in 0..self.dy.shape[3] {
                     let (dy, x) = (dy.add(pixel * dy_step), x.add(pixel * x_step));
@@ -248,19 +255,19 @@ impl Task<'_> {
 
     /// Of channels that are convolved by themselves: a vector of them.
     #[inline(always)]
-    unsafe fn depthwise<V: F32Vector>(&self, tile: &Tile) {
+    unsafe fn depthwise<V: F32Vector>(&self, tile: &Tile<'_>) {
         let x_step = self.geometry.strides[1].wrapping_mul(self.window.strides[3]);
         let mut lanes = [0.0f32; 16];
         let channels = tile.left.min(V::LANES);
         // SAFETY: the caller's; taps lie in the window, and channels beyond the last are neither read nor stored.
         unsafe {
-            if tile.goes_on {
+            if tile.part.goes_on {
                 for (lane, value) in lanes.iter_mut().enumerate().take(channels) {
                     *value = *self.stored(tile, tile.out + lane);
                 }
             }
             let mut sum = V::load(lanes.as_ptr());
-            for row in tile.rows.clone() {
+            for row in tile.part.rows.clone() {
                 let [dy, x] = self.row(tile, row);
                 for pixel in 0..self.dy.shape[3] {
                     let gradient: V =

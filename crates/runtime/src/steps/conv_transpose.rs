@@ -4,11 +4,12 @@ use super::{FastStep, Int8, Item, OfNode};
 use crate::RuntimeError;
 use crate::layout::{self, At, Halo};
 use crate::placement::{Made, Placement};
-use crate::step::{Kernel, Packing, Parameters, StepError};
+use crate::step::{Kernel, Packing, Parameters, StepError, Weights};
 use crate::values::{Operand, Values};
 use ir::ops::{self, SliceRange};
 use ir::{Node, Op, ValueId};
 use kernels::{ConvGeometry, ConvSpec, Epilogue, Isa, KernelError, PackedConv, View};
+use std::borrow::Cow;
 
 /// A transposed convolution; the item's input is the image.
 #[derive(Clone, Debug)]
@@ -180,12 +181,25 @@ struct Source {
 impl Source {
     fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
         let initial = values.initial(&self.parameters());
-        let kernel = self.pack(&initial).map_err(|e| e.at(name))?;
+        let kernel = self.kernel(&initial).map_err(|e| e.at(name))?;
         Ok(Made {
             kernel,
             shares: 1,
             packing: if initial.is_empty() { None } else { Some(Box::new(self)) },
         })
+    }
+
+    fn kernel(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
+        let Weights { weight, bias } = self.weights(parameters)?;
+        let spec = ConvSpec {
+            geometry: self.geometry,
+            weight: weight.into_owned(),
+            bias: bias.map(Cow::into_owned),
+        };
+        let packed = PackedConv::new(&spec, self.isa)?;
+        Ok(Kernel::convolution("ConvTranspose", packed, |ctx, packed, at| {
+            kernels::conv2d(ctx, packed, at.x(), at.y(), &Epilogue::default())
+        }))
     }
 
     /// The phase's part of a weight `[C, M / group, kH, kW]`, as a convolution has it: `[M, C / group, rows, columns]`.
@@ -215,19 +229,9 @@ impl Packing for Source {
         held.filter_map(Elements::parameter).collect()
     }
 
-    fn pack(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
-        let bias = self.bias.as_ref().map(|bias| bias.read(parameters));
-        let spec = ConvSpec {
-            geometry: self.geometry,
-            weight: self.turned(&self.weight.read(parameters)?),
-            bias: bias.transpose()?,
-        };
-        let packed = PackedConv::new(&spec, self.isa)?;
-        let tile = packed.tile();
-        let kernel = Kernel::f32("ConvTranspose", move |ctx, at| {
-            let epilogue = Epilogue::default();
-            Ok(kernels::conv2d(ctx, &packed, at.x(), at.y(), &epilogue)?)
-        });
-        Ok(kernel.with_tile(tile))
+    fn weights<'a>(&'a self, parameters: &'a Parameters) -> Result<Weights<'a>, StepError> {
+        let bias = self.bias.as_ref().map(|bias| bias.read(parameters)).transpose()?;
+        let weight = Cow::Owned(self.turned(self.weight.read(parameters)?));
+        Ok(Weights { weight, bias: bias.map(Cow::Borrowed) })
     }
 }

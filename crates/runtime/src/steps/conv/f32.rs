@@ -2,10 +2,11 @@
 use super::{Channels, Conv, Geometry, Item};
 use crate::RuntimeError;
 use crate::placement::Made;
-use crate::step::{Kernel, Packing, Parameters, StepError};
+use crate::step::{Kernel, Packing, Parameters, StepError, Weights};
 use crate::values::Values;
 use ir::{OpError, Tensor, ValueId};
 use kernels::{Activation, ConvSpec, Epilogue, PackedConv};
+use std::borrow::Cow;
 
 /// What the weights and the bias of a convolution are.
 #[derive(Clone, Debug)]
@@ -30,12 +31,15 @@ impl Elements {
         }
     }
 
-    pub(in crate::steps) fn read(&self, parameters: &Parameters) -> Result<Vec<f32>, OpError> {
+    pub(in crate::steps) fn read<'a>(
+        &'a self,
+        parameters: &'a Parameters,
+    ) -> Result<&'a [f32], OpError> {
         let tensor = match self {
             Self::Constant(tensor) => tensor,
             Self::Parameter(v) => &parameters[v],
         };
-        Ok(tensor.as_slice::<f32>()?.to_vec())
+        tensor.as_slice::<f32>()
     }
 }
 
@@ -72,12 +76,37 @@ impl Source {
     /// The kernel for the parameters as the graph has them.
     pub(super) fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
         let initial = values.initial(&self.parameters());
-        let kernel = self.pack(&initial).map_err(|e| e.at(name))?;
+        let kernel = self.kernel(&initial).map_err(|e| e.at(name))?;
         Ok(Made {
             kernel,
             shares: self.channels.count,
             packing: if initial.is_empty() { None } else { Some(Box::new(self)) },
         })
+    }
+}
+
+impl Source {
+    fn kernel(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
+        let Weights { weight, bias } = self.weights(parameters)?;
+        let spec = ConvSpec {
+            geometry: self.geometry.share(self.channels),
+            weight: weight.into_owned(),
+            bias: bias.map(Cow::into_owned),
+        };
+        let packed = PackedConv::new(&spec, self.geometry.isa)?;
+        let (activation, fake_quantize) =
+            (self.conv.activation, self.conv.fake_quantize.map(|f| f.0));
+        let fused = [
+            (activation != Activation::Identity).then_some(" + activation"),
+            self.has_residual.then_some(" + Add"),
+            fake_quantize.map(|_| " + QDQ"),
+        ];
+        let kind = format!("Conv{}", fused.into_iter().flatten().collect::<String>());
+        Ok(Kernel::convolution(kind, packed, move |ctx, packed, at| {
+            let epilogue =
+                Epilogue { activation, residual: at.inputs.get(1).copied(), fake_quantize };
+            kernels::conv2d(ctx, packed, at.x(), at.y(), &epilogue)
+        }))
     }
 }
 
@@ -88,45 +117,29 @@ impl Packing for Source {
         held.filter_map(Elements::parameter).collect()
     }
 
-    fn pack(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
-        let (conv, geometry) = (&self.conv, &self.geometry);
-        let outputs = geometry.whole.out_channels;
-        let mut weight = self.weight.read(parameters)?;
-        let bias = self.bias.as_ref().map(|bias| bias.read(parameters));
-        let mut bias = bias.transpose()?;
+    fn weights<'a>(&'a self, parameters: &'a Parameters) -> Result<Weights<'a>, StepError> {
+        let (conv, outputs) = (&self.conv, self.geometry.whole.out_channels);
+        let mut weight = Cow::Borrowed(self.weight.read(parameters)?);
+        let bias = self.bias.as_ref().map(|bias| bias.read(parameters)).transpose()?;
+        let mut bias = bias.map(Cow::Borrowed);
         if let Some(blocks) = &conv.blocks {
-            weight = blocks.spread(&weight, outputs, &conv.attributes);
+            weight = Cow::Owned(blocks.spread(&weight, outputs, &conv.attributes));
         }
         if let Some(normalization) = &conv.normalization {
             let (scale, shift) = (&normalization.scale, &normalization.shift);
             let kernel = (weight.len() / outputs.max(1)).max(1);
-            for (row, scale) in weight.chunks_exact_mut(kernel).zip(scale.iter()) {
+            for (row, scale) in weight.to_mut().chunks_exact_mut(kernel).zip(scale.iter()) {
                 row.iter_mut().for_each(|w| *w *= scale);
             }
             let channels = scale.iter().zip(shift.iter());
-            let old = bias.unwrap_or_else(|| vec![0.0; outputs]);
+            let old = bias.unwrap_or_else(|| Cow::Owned(vec![0.0; outputs]));
             let new = old.iter().zip(channels).map(|(b, (s, t))| b * s + t);
-            bias = Some(new.collect());
+            bias = Some(Cow::Owned(new.collect()));
         }
-        let spec = ConvSpec {
-            geometry: geometry.share(self.channels),
-            weight: self.channels.take(&weight),
-            bias: bias.map(|bias| self.channels.take(&bias)),
+        let take = |all: Cow<'a, [f32]>| match self.channels.count {
+            1 => all,
+            _ => Cow::Owned(self.channels.take(&all)),
         };
-        let packed = PackedConv::new(&spec, geometry.isa)?;
-        let (activation, fake_quantize) = (conv.activation, conv.fake_quantize.map(|f| f.0));
-        let fused = [
-            (activation != Activation::Identity).then_some(" + activation"),
-            self.has_residual.then_some(" + Add"),
-            fake_quantize.map(|_| " + QDQ"),
-        ];
-        let kind = format!("Conv{}", fused.into_iter().flatten().collect::<String>());
-        let tile = packed.tile();
-        let kernel = Kernel::f32(kind, move |ctx, at| {
-            let epilogue =
-                Epilogue { activation, residual: at.inputs.get(1).copied(), fake_quantize };
-            Ok(kernels::conv2d(ctx, &packed, at.x(), at.y(), &epilogue)?)
-        });
-        Ok(kernel.with_tile(tile))
+        Ok(Weights { weight: take(weight), bias: bias.map(take) })
     }
 }
