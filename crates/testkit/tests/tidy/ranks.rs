@@ -14,6 +14,7 @@ const RANKS: &[(&str, u8)] = &[
     ("quant", 3),
     ("train", 3),
     ("yolo", 3),
+    ("demo", 4),
     ("observe", 4),
     ("compress", 5),
     ("report", 6),
