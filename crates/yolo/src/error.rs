@@ -54,6 +54,22 @@ pub enum YoloError {
         /// The label's class.
         class: usize,
     },
+    /// A family of which no network is built.
+    #[error(
+        "networks of {family} are not built from random weights: give a trained model of it, or choose another family"
+    )]
+    NoNetwork {
+        /// The family's name.
+        family: &'static str,
+    },
+    /// A size that no network has.
+    #[error("a network cannot be built: `{option}` must be {expected}")]
+    NetworkOption {
+        /// The option's name.
+        option: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// A detector that is to learn from another one, whose head is of another form.
     #[error(
         "the student predicts {found}, its teacher {expected}: the teacher must be the model that the student was made of, for images of the same size"

@@ -18,6 +18,11 @@ pub const FAMILIES: &[&Family] =
 
 ir::choices!(Family, "family", FAMILIES);
 
+/// The families whose networks are built with random weights.
+pub fn with_networks() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().copied().filter(|family| family.network.is_some())
+}
+
 /// A recognised detection head.
 #[derive(Clone, Debug)]
 pub struct Head {

@@ -12,4 +12,5 @@ pub(super) const FAMILY: Family = Family {
     picks: true,
     kind: Kind::Distances(1),
     gives: "[1, K, 6] of corners, score and class",
+    network: None,
 };

@@ -12,4 +12,5 @@ pub(super) const FAMILY: Family = Family {
     picks: false,
     kind: Kind::Anchors(1),
     gives: "[1, N, 5 + classes], or a map of anchors x (5 + classes) channels at every scale",
+    network: None,
 };

@@ -4,6 +4,8 @@ use crate::heads::{Evidence, Family, Kind};
 use crate::{LETTERBOX, Thresholds};
 use ir::Op;
 
+mod network;
+
 /// Source: Ultralytics' `predict`.
 pub(super) const THRESHOLDS: Thresholds = Thresholds { conf: 0.25, iou: 0.7 };
 
@@ -16,18 +18,20 @@ pub(super) const FAMILY: Family = Family {
     picks: false,
     kind: Kind::Distances(1),
     gives: "[1, 4 + classes, N], boxes and scores apart, or maps of boxes and of classes at every scale",
+    network: Some(network::build),
 };
 
 /// YOLO11: as v8, the classes come from depthwise convolutions.
 pub(super) const V11: Family = Family {
     name: "v11",
     fits: |head| fits(head, |bins| bins > 1) && (head.is_forced || has_depthwise_tower(head)),
+    network: None,
     ..FAMILY
 };
 
 /// YOLO26 with its tail of one detection for each position: a distance for each side instead of a distribution.
 pub(super) const V26: Family =
-    Family { name: "v26", fits: |head| fits(head, |bins| bins == 1), ..FAMILY };
+    Family { name: "v26", fits: |head| fits(head, |bins| bins == 1), network: None, ..FAMILY };
 
 fn fits(head: &Evidence<'_>, bins: fn(usize) -> bool) -> bool {
     match head.kind {

@@ -12,4 +12,5 @@ pub(super) const FAMILY: Family = Family {
     picks: false,
     kind: Kind::Offsets,
     gives: "[1, N, 5 + classes] with a row for each cell of strides 8, 16 and 32, or maps of box, objectness and classes at every scale",
+    network: None,
 };

@@ -1,6 +1,7 @@
 //! What makes a family of detectors.
 use super::predictions::Kind;
-use crate::{Preprocess, Thresholds};
+use crate::network::NetworkOptions;
+use crate::{Preprocess, Thresholds, YoloError};
 use ir::{Graph, Tail};
 
 /// One family of detectors.
@@ -20,6 +21,22 @@ pub struct Family {
     pub(crate) kind: Kind,
     /// What its outputs are, in words.
     pub(crate) gives: &'static str,
+    /// Builds its network with random weights; `None` where only trained models of the family are taken.
+    pub(crate) network: Option<BuildNetwork>,
+}
+
+/// From the sizes of a network to its graph.
+pub(crate) type BuildNetwork = fn(&NetworkOptions) -> Result<Graph, YoloError>;
+
+impl Family {
+    /// The family's network with random weights, for RGB images divided by 255.
+    ///
+    /// # Errors
+    /// `NoNetwork` for a family that is not built, `NetworkOption` for sizes that no network has.
+    pub fn network(&self, options: &NetworkOptions) -> Result<Graph, YoloError> {
+        let build = self.network.ok_or(YoloError::NoNetwork { family: self.name })?;
+        build(options)
+    }
 }
 
 /// What is known of a head.
