@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments of fields are the help texts.
 #![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
 mod pruning;
+mod training;
 
 use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,6 +13,7 @@ pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use quant::{Calibrator, Target};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+pub(crate) use training::{Flips, TrainArgs};
 use yolo::families::Family;
 use yoloslim::Reading;
 
@@ -84,6 +86,8 @@ pub(crate) enum Verb {
     Export(ExportArgs),
     /// Remove the least important channels, without training.
     Prune(PruneArgs),
+    /// Train a detector on labelled images, from given weights or from random ones.
+    Train(TrainArgs),
     /// Train a pruned detector on what the detector gives that it was made of; no labels are needed.
     Tune(TuneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
@@ -119,6 +123,7 @@ impl Verb {
             Self::Detect(v) => (vec![&v.model.model], v.data.as_ref()),
             Self::Export(v) => (vec![&v.model.model], None),
             Self::Prune(v) => (vec![&v.model.model], Some(&v.images.data)),
+            Self::Train(v) => (v.model.iter().collect(), Some(&v.data)),
             Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.images.data)),
             Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
@@ -143,6 +148,7 @@ impl Verb {
         match self {
             Self::Export(v) => vec![("-o", &v.out)],
             Self::Prune(v) => vec![("-o", &v.out)],
+            Self::Train(v) => vec![("-o", &v.out)],
             Self::Tune(v) => vec![("-o", &v.out)],
             Self::Quantize(v) => vec![("-o", &v.out)],
             Self::Val(v) => v.dets.iter().map(|p| ("--dets", p.as_path())).collect(),

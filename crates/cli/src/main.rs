@@ -37,6 +37,7 @@ mod report;
 mod sensitivity;
 mod streams;
 mod subject;
+mod train;
 mod tune;
 mod val;
 
@@ -85,6 +86,7 @@ fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
         Verb::Prune(verb) => prune::run(verb, common),
         Verb::Quantize(verb) => quantize::run(verb, common),
         Verb::Compare(verb) => compare::run(verb, common),
+        Verb::Train(verb) => train::run(verb, common),
         Verb::Tune(verb) => tune::run(verb, common),
         Verb::Report(verb) => report::run(verb, common),
         Verb::Bench(verb) => bench::run(verb, common),

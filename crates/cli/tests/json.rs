@@ -48,6 +48,8 @@ fn json_of_what_makes_models_keeps_to_its_schema() {
     let tune = ["tune", &pruned, "--teacher", &model, "--data", &data];
     let few = ["-o", &tuned, "--steps", "2", "--rate", "0.001"];
     keeps_to("tune.json", &tiny, &[&tune[..], &few].concat());
+    let train = ["train", &model, "--data", &data, "-o", &tuned, "--epochs", "1"];
+    keeps_to("train.json", &tiny, &train);
     keeps_to("compare.json", &tiny, &["compare", &model, &int8, "--data", &data]);
     let compress = ["compress", &model, "--data", &data, "-o", &run, "--macs", "0.2"];
     keeps_to("compress.json", &tiny, &[&compress[..], &["--keep", "0.5"]].concat());

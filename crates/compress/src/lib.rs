@@ -18,6 +18,7 @@ mod repair;
 mod run;
 mod run_dir;
 mod source;
+mod training;
 
 pub use digest::file_digest;
 pub use error::CompressError;
@@ -39,3 +40,4 @@ pub use recovery::{
 pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;
 pub use run_dir::RunDir;
+pub use training::{TrainOptions, TrainPoint, TrainSubject, Trained, standardise, train_detector};

@@ -1,0 +1,75 @@
+//! What is typed to train a detector.
+use super::{ReadingArgs, keyed, parse_share};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args as ClapArgs};
+use std::path::PathBuf;
+use yolo::families::{self, Family};
+
+/// How images may be mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flips {
+    None,
+    Horizontal,
+    Both,
+}
+
+/// Their names, as they are typed.
+const FLIPS: &[(&str, Flips)] =
+    &[("none", Flips::None), ("horizontal", Flips::Horizontal), ("both", Flips::Both)];
+
+/// Arguments of `train`.
+#[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("beginning").args(["model", "arch"]).required(true)))]
+pub(crate) struct TrainArgs {
+    /// The detector whose weights are trained: an ONNX file, or an Ultralytics training checkpoint (.pt).
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+    /// Instead of a model: the family of which a network with random weights is built, for images of --imgsz, 640 by default.
+    #[arg(long, value_name = "FAMILY", value_parser = network_family())]
+    pub(crate) arch: Option<&'static Family>,
+    /// What the family's numbers of channels are multiplied by; 0.25 is its `n`.
+    #[arg(long, default_value_t = 0.25, requires = "arch", value_name = "MULTIPLE")]
+    pub(crate) width: f64,
+    /// What the family's numbers of repeated layers are multiplied by; 0.33 is its `n`.
+    #[arg(long, default_value_t = 0.33, requires = "arch", value_name = "MULTIPLE")]
+    pub(crate) depth: f64,
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Which split of a data.yaml it learns from; never the one that judges the result.
+    #[arg(long, default_value = "train")]
+    pub(crate) split: String,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// How often every image is seen.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) epochs: u32,
+    /// Images of a step.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    /// The largest learning rate, relative to each weight's size at the start.
+    #[arg(long, default_value_t = 0.01, value_parser = parse_rate)]
+    pub(crate) rate: f64,
+    /// Which images are mirrored, half of the times: `both` also turns them upside down.
+    #[arg(long, default_value = "horizontal", value_parser = keyed(FLIPS))]
+    pub(crate) flips: Flips,
+    /// How strongly images are scaled, shifted and recoloured: not at all with 0, by up to 40 %, 10 % and 50 % with 1.
+    #[arg(long, default_value_t = 1.0, value_parser = parse_share::<f64>, value_name = "STRENGTH")]
+    pub(crate) augment: f64,
+    /// Share of inputs that are made of four images each; none in the last tenth.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_share::<f64>, value_name = "SHARE")]
+    pub(crate) mosaic: f64,
+}
+
+/// Accepts the names of the families that are built, and gives the family.
+fn network_family() -> impl TypedValueParser<Value = &'static Family> {
+    let names: Vec<&'static str> = families::with_networks().map(|family| family.name).collect();
+    PossibleValuesParser::new(names).try_map(|name| ir::named(&name))
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|v| *v > 0.0 && *v <= 1.0);
+    rate.ok_or_else(|| format!("expected a number above 0 and at most 1, found `{text}`"))
+}
