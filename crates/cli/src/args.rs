@@ -6,7 +6,7 @@ mod training;
 use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use compress::{QUANTIZE_BUDGETS, QuantizeBudget};
+use compress::{LABEL_USES, LabelUse, QUANTIZE_BUDGETS, QuantizeBudget};
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
@@ -14,6 +14,7 @@ use quant::{Calibrator, Target};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 pub(crate) use training::{Flips, TrainArgs};
+use yolo::Augmentation;
 use yolo::families::Family;
 use yoloslim::Reading;
 
@@ -88,7 +89,7 @@ pub(crate) enum Verb {
     Prune(PruneArgs),
     /// Train a detector on labelled images, from given weights or from random ones.
     Train(TrainArgs),
-    /// Train a pruned detector on what the detector gives that it was made of; no labels are needed.
+    /// Train a pruned detector on what the detector gives that it was made of, and on labels where they help.
     Tune(TuneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
     Quantize(QuantizeArgs),
@@ -394,6 +395,15 @@ pub(crate) struct TuneArgs {
     /// The largest learning rate, relative to each weight's size; by default found by short tries on held-out images.
     #[arg(long, value_parser = parse_share::<f64>)]
     pub(crate) rate: Option<f64>,
+    /// How labels are used: off learns from the teacher alone, mixed from both, only from labels; auto mixes where that detects
+    /// more on held-out images after a short try. Images without boxes are learned from the teacher in any case.
+    #[arg(long, default_value = "auto", value_parser = keyed(LABEL_USES))]
+    pub(crate) labels: LabelUse,
+    /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
+    /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
+    /// scale, translation, hue, saturation and brightness are changed. With few steps, little is best.
+    #[arg(long, value_name = "NAME=SHARE,…")]
+    pub(crate) augment: Option<Augmentation>,
 }
 
 /// How a model is quantized.

@@ -5,10 +5,14 @@ use crate::output::{check_writable, write_json};
 use crate::subject::report_bad;
 use crate::{data, engine};
 use anyhow::{Context, Result};
-use compress::{HeadedModel, RecoverOptions, RecoverSubject, RecoveryPoint, recover_detector};
+use compress::{
+    HeadedModel, LabelTrial, LabelUse, RecoverOptions, RecoverSubject, Recovered, RecoveryPoint,
+    recover_detector,
+};
 use observe::ImageSet;
 use serde::Serialize;
 use std::time::Instant;
+use yolo::Dataset;
 use yolo::families::{self, Head};
 use yoloslim::Model;
 
@@ -22,6 +26,10 @@ struct Record {
     options: RecoverOptions,
     /// The rate that was used, typed or found.
     rate: f64,
+    /// How labels were used, typed or found.
+    labels: LabelUse,
+    /// What the two tries detect by which that was found.
+    label_trial: Option<LabelTrial>,
     /// The looks at the held-out images.
     curve: Vec<RecoveryPoint>,
     /// The one whose weights are kept.
@@ -37,22 +45,32 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
     check_writable(Some(&args.out))?;
     let (student_head, teacher_head) = (head(&student)?, head(&teacher)?);
     let engine = engine::builtin(common, "tune")?;
-    let images = images(args, common, &teacher_head, engine.threads)?;
+    let split = &args.images.sampling.split;
+    let dataset = data::open(&args.images.data, split, common, Some(&teacher_head))?;
+    if let Some(first) = dataset.bad_labels.first() {
+        let bad = dataset.bad_labels.len();
+        note!("skipped labels: {bad}, the first: {first}");
+    }
+    let images = images(args, common, &dataset, &teacher_head, engine.threads)?;
     let options = RecoverOptions {
         steps: args.steps as usize,
         batch: usize::from(args.batch),
         rate: args.rate,
+        labels: args.labels,
+        augmentation: args.augment.unwrap_or_default(),
         seed: common.seed(),
     };
     let subject = RecoverSubject {
         student: HeadedModel { graph: &student.graph, head: &student_head },
         teacher: HeadedModel { graph: &teacher.graph, head: &teacher_head },
         images: &images,
+        labels: dataset.is_labelled().then_some(&dataset),
         engine,
     };
     let start = Instant::now();
     let show = |point: &RecoveryPoint| note!("{}", line(point, &options, start));
     let recovered = recover_detector(&subject, &options, &show)?;
+    note!("{}", told_of_labels(&recovered));
     model::save(&recovered.graph, &args.out)?;
     let record = Record {
         model: student.path.display().to_string(),
@@ -61,6 +79,8 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         family: teacher_head.family.name,
         options,
         rate: recovered.rate,
+        labels: recovered.labels,
+        label_trial: recovered.label_trial,
         best: recovered.best,
         curve: recovered.curve,
         seconds: start.elapsed().as_secs_f64(),
@@ -79,12 +99,17 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
 }
 
 /// The images that can be read.
-fn images(args: &TuneArgs, common: &CommonArgs, head: &Head, threads: usize) -> Result<ImageSet> {
+fn images(
+    args: &TuneArgs,
+    common: &CommonArgs,
+    dataset: &Dataset,
+    head: &Head,
+    threads: usize,
+) -> Result<ImageSet> {
     let split = &args.images.sampling.split;
-    let dataset = data::open(&args.images.data, split, common, Some(head))?;
     data::warn(&args.images.data, &dataset.warnings);
     let sampled =
-        ImageSet::from(&dataset).sample(args.images.sampling.images as usize, common.seed());
+        ImageSet::from(dataset).sample(args.images.sampling.images as usize, common.seed());
     let copies = data::copies(&sampled, &args.images.data, split, "val");
     data::warn(&args.images.data, &copies);
     let (images, bad) = sampled.readable(head.input.images(), threads)?;
@@ -99,6 +124,19 @@ fn head(model: &Model) -> Result<Head> {
     Ok(head)
 }
 
+/// How labels were used, and why.
+fn told_of_labels(recovered: &Recovered) -> String {
+    let used = match recovered.labels {
+        LabelUse::Auto | LabelUse::Off => "not used",
+        LabelUse::Mixed => "used beside the teacher",
+        LabelUse::Only => "used in place of the teacher",
+    };
+    let why = recovered.label_trial.map_or(String::new(), |LabelTrial { with, without }| {
+        format!(": short tries detect {with:.4} of the held-out images with them, {without:.4} without (map_50_95)")
+    });
+    format!("labels were {used}{why}")
+}
+
 /// A look at the held-out images, with the time that is left.
 fn line(point: &RecoveryPoint, options: &RecoverOptions, start: Instant) -> String {
     let seconds = start.elapsed().as_secs_f64();
@@ -110,8 +148,9 @@ fn line(point: &RecoveryPoint, options: &RecoverOptions, start: Instant) -> Stri
         }
     };
     let loss = point.loss.map_or(String::new(), |l| format!(", loss {l:.4}"));
+    let accuracy = point.map_50_95.map_or(String::new(), |map| format!(", map_50_95 {map:.4}"));
     format!(
-        "step {}/{}{loss}, held-out images {:.4}{left}",
+        "step {}/{}{loss}, held-out images: loss {:.4}{accuracy}{left}",
         point.step, options.steps, point.held_out
     )
 }

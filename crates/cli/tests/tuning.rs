@@ -67,6 +67,49 @@ fn tune_writes_the_same_bytes_on_one_and_two_threads() {
 }
 
 #[test]
+fn tune_uses_labels_as_it_is_told_and_decides_by_held_out_images_where_it_is_not() {
+    let tuning = Tuning::new();
+    let flips = ["--rate", "0.003", "--augment", "flip_vertical=0.5,mosaic=0.5"];
+    for labels in ["off", "mixed", "only"] {
+        let found = tuning.run("tuned.onnx", &[&flips[..], &["--labels", labels]].concat());
+        assert_eq!(found["labels"], labels);
+        assert_eq!(found["label_trial"], serde_json::Value::Null);
+        assert!(found["best"]["map_50_95"].as_f64().unwrap() > 0.0, "{found}");
+    }
+    let found = tuning.run("tuned.onnx", &flips);
+    let trial = &found["label_trial"];
+    let [with, without] = ["with", "without"].map(|key| trial[key].as_f64().unwrap());
+    assert_eq!(found["labels"], if with >= without { "mixed" } else { "off" });
+}
+
+#[test]
+fn tune_learns_from_the_teacher_where_nothing_is_labelled() {
+    let tuning = Tuning::new();
+    for file in tuning.tiny.files("labels/train") {
+        std::fs::remove_file(file).unwrap();
+    }
+    let found = tuning.run("tuned.onnx", &[]);
+    assert_eq!(found["labels"], "off");
+    assert_eq!(found["best"]["map_50_95"], serde_json::Value::Null);
+    let [student, teacher, data, out] =
+        ["student.onnx", "tiny.onnx", "data.yaml", "refused.onnx"].map(|n| tuning.tiny.arg(n));
+    let tune = ["tune", &student, "--teacher", &teacher, "--data", &data, "-o", &out];
+    refuses(&[&tune[..], &["--labels", "only"]].concat(), &["nothing is labelled"]);
+    refuses(&[&tune[..], &["--augment", "turn=1"]].concat(), &["turn=1", "flip_vertical"]);
+}
+
+#[test]
+fn tune_refuses_labels_of_another_count_of_classes() {
+    let tuning = Tuning::new();
+    let yaml = "path: .\ntrain: images/train\nval: images/val\nnames: [red, blue, green]\n";
+    tuning.tiny.put("three.yaml", yaml.as_bytes());
+    let [student, teacher, data, out] =
+        ["student.onnx", "tiny.onnx", "three.yaml", "refused.onnx"].map(|n| tuning.tiny.arg(n));
+    let tune = ["tune", &student, "--teacher", &teacher, "--data", &data, "-o", &out];
+    refuses(&tune, &["three.yaml", "2 classes", "3"]);
+}
+
+#[test]
 fn tune_refuses_a_teacher_of_another_form_and_too_few_images() {
     let tuning = Tuning::new();
     let other = Tiny::new(4, 0);

@@ -43,6 +43,9 @@ pub enum CompressError {
         /// How many there are.
         found: usize,
     },
+    /// Labels are to be learned from, and there are none.
+    #[error("nothing is labelled in the training images, so nothing can be learned from labels")]
+    NothingLabelled,
     /// A baseline by which nothing can be judged.
     #[error("{0}")]
     Doubtful(String),

@@ -35,7 +35,8 @@ pub use quantization::{
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe};
 pub use record::{Attempt, CompressRecord, Footprint, GateRecord, StageRecord};
 pub use recovery::{
-    HeadedModel, RecoverOptions, RecoverSubject, Recovered, RecoveryPoint, recover_detector,
+    HeadedModel, LABEL_USES, LabelTrial, LabelUse, RecoverOptions, RecoverSubject, Recovered,
+    RecoveryPoint, recover_detector,
 };
 pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;

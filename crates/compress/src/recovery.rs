@@ -1,11 +1,23 @@
-//! Recovery: a pruned detector learns again to give what the detector gives that it was made of, without labels.
+//! Recovery: a pruned detector learns again to give what the detector gives that it was made of, and what is labelled.
+mod examples;
+mod held_out;
+mod objective;
+mod prepared;
+mod trials;
+
+pub use objective::{LABEL_USES, LabelUse};
+pub use trials::LabelTrial;
+
 use crate::CompressError;
-use ir::{Graph, Tensor, ValueId};
-use numerics::{Rng, parallel_map_with};
+use examples::{Examples, Pick};
+use held_out::HeldOut;
+use ir::{Graph, ValueId};
+use numerics::Rng;
+use objective::Objective;
 use observe::{Engine, ImageSet};
-use runtime::{Plan, RuntimeError, Session};
+use prepared::prepared;
+use runtime::{Plan, Session};
 use serde::Serialize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use train::optimizers::{Adam, clip};
 use train::{
@@ -13,13 +25,8 @@ use train::{
     with_weights,
 };
 use yolo::families::Head;
-use yolo::losses::{Distillation, Loss};
-
-/// Rates that are tried before the way to the end: the best depends on the model by a factor of ten and more.
-const RATES: [f64; 3] = [1e-3, 3e-3, 1e-2];
-
-/// Steps of each try.
-const TRIAL_STEPS: usize = 10;
+use yolo::losses::Loss;
+use yolo::{Augmentation, Dataset, DrawKey};
 
 /// Steps in which the rate rises.
 const WARM_UP: usize = 5;
@@ -62,6 +69,8 @@ pub struct RecoverSubject<'a> {
     pub teacher: HeadedModel<'a>,
     /// Readable training images; some of them are held out.
     pub images: &'a ImageSet,
+    /// What is labelled in the images; `None` where nothing is.
+    pub labels: Option<&'a Dataset>,
     /// What computes.
     pub engine: Engine,
 }
@@ -75,7 +84,11 @@ pub struct RecoverOptions {
     pub batch: usize,
     /// The largest rate, relative to each weight's size; `None` to find it by short tries.
     pub rate: Option<f64>,
-    /// Decides the order of the images and which are mirrored.
+    /// How labels are used.
+    pub labels: LabelUse,
+    /// How images are changed.
+    pub augmentation: Augmentation,
+    /// Decides the order of the images and how each is changed.
     pub seed: u64,
 }
 
@@ -88,6 +101,8 @@ pub struct RecoveryPoint {
     pub loss: Option<f64>,
     /// The mean loss of the held-out images.
     pub held_out: f64,
+    /// Accuracy on the held-out images; null where nothing is labelled in them.
+    pub map_50_95: Option<f64>,
 }
 
 /// What came out.
@@ -97,18 +112,24 @@ pub struct Recovered {
     pub graph: Graph,
     /// The largest rate.
     pub rate: f64,
+    /// How labels were used.
+    pub labels: LabelUse,
+    /// By what that was decided, where it was.
+    pub label_trial: Option<LabelTrial>,
     /// All looks.
     pub curve: Vec<RecoveryPoint>,
     /// The look whose weights are kept.
     pub best: RecoveryPoint,
 }
 
-/// Trains the student on what the teacher gives for the same pixels. All weights and biases learn, with BatchNormalization
-/// folded into them; the weights that do best on held-out images are kept, those of the start included.
+/// Trains the student on what the teacher gives for the same pixels, and on what is labelled in them. All weights and biases
+/// learn, with BatchNormalization folded into them; the weights that do best on held-out images are kept, those of the start
+/// included.
 ///
 /// # Errors
-/// `Yolo` where the two heads are not of one form, `FewImages` where there are too few, `Training` where a loss is no number or
-/// a node has no gradient, with the step.
+/// `Yolo` where the two heads are not of one form or labels are of another list of classes, `FewImages` where there are too few,
+/// `NothingLabelled` where labels are asked for and there are none, `Training` where a loss is no number or a node has no gradient,
+/// with the step.
 pub fn recover_detector(
     subject: &RecoverSubject<'_>,
     options: &RecoverOptions,
@@ -120,6 +141,7 @@ pub fn recover_detector(
         Some(rate) => rate,
         None => course.find_rate(&start)?,
     };
+    let label_trial = course.choose_labels(&start, rate)?;
     course.weights = start;
     let schedule = Schedule {
         peak: rate,
@@ -128,7 +150,7 @@ pub fn recover_detector(
         steps: options.steps,
     };
     let mut adam = Adam::new(&course.weights, BETAS);
-    let mut best = RecoveryPoint { step: 0, loss: None, held_out: course.held_out_loss()? };
+    let mut best = course.look(0, None)?;
     progress(&best);
     let (mut curve, mut kept) = (vec![best], course.weights.clone());
     let every = options.steps.div_ceil(CHECKS).max(1);
@@ -139,11 +161,7 @@ pub fn recover_detector(
         if done % every != 0 && done != options.steps {
             continue;
         }
-        let point = RecoveryPoint {
-            step: done,
-            loss: Some(losses.iter().sum::<f64>() / losses.len() as f64),
-            held_out: course.held_out_loss()?,
-        };
+        let point = course.look(done, Some(losses.iter().sum::<f64>() / losses.len() as f64))?;
         losses.clear();
         progress(&point);
         curve.push(point);
@@ -156,6 +174,8 @@ pub fn recover_detector(
     Ok(Recovered {
         graph: with_weights(&course.student, &kept).map_err(|e| CompressError::training(0, e))?,
         rate,
+        labels: course.objective.labels(),
+        label_trial,
         curve,
         best,
     })
@@ -165,7 +185,7 @@ pub fn recover_detector(
 struct Course<'a> {
     subject: &'a RecoverSubject<'a>,
     options: &'a RecoverOptions,
-    distillation: Distillation,
+    objective: Objective,
     /// The whole student, and as far as its raw outputs.
     student: Graph,
     trunk: Graph,
@@ -175,22 +195,8 @@ struct Course<'a> {
     weights: Vec<Weight>,
     /// One for each thread.
     teachers: Vec<Session>,
-    training: ImageSet,
-    held_out: Vec<Example>,
-    held_out_objects: f64,
-}
-
-/// An image that is picked for a step.
-struct Pick {
-    path: PathBuf,
-    /// Whether left and right are exchanged.
-    is_mirrored: bool,
-}
-
-/// An image and what the teacher gives for it.
-struct Example {
-    image: Vec<f32>,
-    teacher: Vec<Vec<f32>>,
+    training: Examples<'a>,
+    held_out: HeldOut,
 }
 
 impl<'a> Course<'a> {
@@ -203,7 +209,7 @@ impl<'a> Course<'a> {
         let teacher = ir::normalise(subject.teacher.graph.clone())?.into_graph();
         let student_raw = subject.student.head.raw(&student)?;
         let teacher_raw = subject.teacher.head.raw(&teacher)?;
-        let distillation = Distillation::new(&student_raw, &teacher_raw)?;
+        let objective = Objective::new(&student_raw, &teacher_raw, options.labels)?;
         let trunk = trunk_of(&student, &student_raw.outputs)?;
         let teacher_plan =
             Plan::compile(&trunk_of(&teacher, &teacher_raw.outputs)?, &[], &engine.options)?;
@@ -212,10 +218,18 @@ impl<'a> Course<'a> {
         let failed = |e| CompressError::training(0, e);
         let learned = parameters(&trunk);
         let (training, held_out) = split(subject.images, options.seed)?;
-        let mut course = Self {
+        let mut teachers: Vec<Session> = teachers.collect::<Result<_, _>>()?;
+        let input = &subject.teacher.head.input;
+        let training = Examples::new(training, subject.labels, input);
+        if options.labels.needs_labels() && !training.is_labelled() {
+            return Err(CompressError::NothingLabelled);
+        }
+        let held_out = Examples::new(held_out, subject.labels, input);
+        Ok(Self {
+            held_out: HeldOut::new(&held_out, subject.labels, &objective, &mut teachers)?,
             subject,
             options,
-            distillation,
+            objective,
             trainer: Trainer::new(
                 &trunk,
                 &learned,
@@ -228,46 +242,22 @@ impl<'a> Course<'a> {
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,
             trunk,
-            teachers: teachers.collect::<Result<_, _>>()?,
+            teachers,
             training,
-            held_out: Vec::new(),
-            held_out_objects: 1.0,
-        };
-        let picks = held_out.paths.into_iter().map(|path| Pick { path, is_mirrored: false });
-        course.held_out = course.examples(picks.collect())?;
-        course.held_out_objects = course.objects(&course.held_out);
-        Ok(course)
-    }
-
-    /// The largest rate of which a short try does best on the held-out images.
-    fn find_rate(&mut self, start: &[Weight]) -> Result<f64, CompressError> {
-        let mut best = (f64::INFINITY, RATES[0]);
-        for rate in RATES {
-            self.weights = start.to_vec();
-            let mut adam = Adam::new(&self.weights, BETAS);
-            let schedule =
-                Schedule { peak: rate, rest: REST, warm_up: WARM_UP, steps: TRIAL_STEPS };
-            for step in 0..TRIAL_STEPS {
-                self.step(step, &mut adam, schedule.rate(step))?;
-            }
-            let held_out = self.held_out_loss()?;
-            if held_out < best.0 {
-                best = (held_out, rate);
-            }
-        }
-        Ok(best.1)
+        })
     }
 
     /// One step; gives the mean loss of its images.
     fn step(&mut self, step: usize, adam: &mut Adam, rate: f64) -> Result<f64, CompressError> {
         let failed = |e| CompressError::training(step, e);
-        let examples = self.examples(self.batch(step))?;
-        let objects = self.objects(&examples);
+        let picks = self.batch(step);
+        let examples = prepared(&mut self.teachers, &self.objective, &self.training, picks)?;
+        let objective = &self.objective;
+        let objects = objective.objects(examples.iter().map(|e| &e.lesson));
         self.trainer.set_weights(&self.weights).map_err(failed)?;
-        let (distillation, teacher) = (&self.distillation, |i: usize| &examples[i].teacher);
         let images: Vec<&[f32]> = examples.iter().map(|e| e.image.as_slice()).collect();
         let loss = |image: usize, raw: &[Vec<f32>]| {
-            let Loss { value, gradients } = distillation.loss(raw, teacher(image), objects);
+            let Loss { value, gradients } = objective.loss(raw, &examples[image].lesson, objects);
             OutputGradients { loss: value, gradients }
         };
         let batch = &mut self.gradients;
@@ -278,64 +268,39 @@ impl<'a> Course<'a> {
         Ok(batch.loss)
     }
 
-    /// The images of a step, and which of them are mirrored: every image comes once before any comes again.
+    /// The images of a step: every image comes once before any comes again.
     fn batch(&self, step: usize) -> Vec<Pick> {
-        let (count, batch) = (self.training.len(), self.options.batch);
+        let RecoverOptions { batch, seed, steps, augmentation, .. } = *self.options;
+        let count = self.training.images.len();
         let pick = |at: usize| {
-            let mut rng = Rng::new(self.options.seed ^ (at / count) as u64);
+            let mut rng = Rng::new(seed ^ (at / count) as u64);
             let mut order: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
             order.sort_unstable();
-            let (key, image) = order[at % count];
-            Pick { path: self.training.paths[image].clone(), is_mirrored: key & 1 == 1 }
+            let key = DrawKey { seed, step: step as u64, image: (at % batch) as u64 };
+            Pick { image: order[at % count].1, augmentation: augmentation.at(step, steps), key }
         };
         (step * batch..(step + 1) * batch).map(pick).collect()
     }
 
-    /// Images, mirrored where asked for, and what the teacher gives for them.
-    fn examples(&mut self, picks: Vec<Pick>) -> Result<Vec<Example>, CompressError> {
-        let (set, input) = (&self.training, &self.subject.teacher.head.input);
-        let example = |session: &mut Session, pick: Pick| {
-            let mut planes = set.planes(&pick.path, input)?.0;
-            let mut image = planes.swap_remove(0);
-            if pick.is_mirrored {
-                image.chunks_exact_mut(input.size_px[1]).for_each(<[f32]>::reverse);
-            }
-            let teacher = raw_outputs(session, &image)?;
-            Ok(Example { image, teacher })
-        };
-        let examples = parallel_map_with(&mut self.teachers, picks, example);
-        examples.into_iter().collect()
-    }
-
-    /// How many objects the teacher sees in some images.
-    fn objects(&self, examples: &[Example]) -> f64 {
-        let objects = examples.iter().map(|e| self.distillation.weight(&e.teacher));
-        objects.sum::<f64>().max(1.0)
+    /// What the student does on the held-out images with the weights as they are.
+    fn look(&self, step: usize, loss: Option<f64>) -> Result<RecoveryPoint, CompressError> {
+        let held_out = self.held_out_loss()?;
+        Ok(RecoveryPoint { step, loss, held_out, map_50_95: self.held_out_accuracy()? })
     }
 
     /// The loss of the held-out images with the weights as they are.
     fn held_out_loss(&self) -> Result<f64, CompressError> {
-        let graph =
-            with_weights(&self.trunk, &self.weights).map_err(|e| CompressError::training(0, e))?;
-        let engine = self.subject.engine;
-        let plan = Arc::new(Plan::compile(&graph, &[], &engine.options)?);
-        let sessions = (0..engine.threads).map(|_| Session::new(&plan, 1));
-        let mut sessions: Vec<Session> = sessions.collect::<Result<_, _>>()?;
-        let losses = parallel_map_with(&mut sessions, &self.held_out, |session, example| {
-            let raw = raw_outputs(session, &example.image)?;
-            let loss = self.distillation.loss(&raw, &example.teacher, self.held_out_objects);
-            Ok(loss.value)
-        });
-        let losses: Vec<f64> = losses.into_iter().collect::<Result<_, CompressError>>()?;
-        Ok(losses.iter().sum())
+        let trunk = with_weights(&self.trunk, &self.weights);
+        let trunk = trunk.map_err(|e| CompressError::training(0, e))?;
+        self.held_out.loss(&trunk, &self.objective, self.subject.engine)
     }
-}
 
-/// What a model gives for an image.
-fn raw_outputs(session: &mut Session, image: &[f32]) -> Result<Vec<Vec<f32>>, RuntimeError> {
-    let outputs = session.run(&[image])?;
-    let elements = |t: &Tensor| t.as_slice::<f32>().expect("the runtime gives f32").to_vec();
-    Ok(outputs.iter().map(elements).collect())
+    /// map_50_95 on the held-out images with the weights as they are; `None` where nothing is labelled.
+    fn held_out_accuracy(&self) -> Result<Option<f64>, CompressError> {
+        let student = with_weights(&self.student, &self.weights);
+        let student = student.map_err(|e| CompressError::training(0, e))?;
+        self.held_out.accuracy(student, self.subject.student.head, self.subject.engine)
+    }
 }
 
 /// The part of a graph that leads to its raw outputs.

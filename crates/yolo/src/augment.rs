@@ -2,6 +2,7 @@
 //! learn them by heart.
 
 mod colours;
+mod options;
 mod pieces;
 mod resample;
 
@@ -12,50 +13,11 @@ use colours::Colours;
 use image::RgbImage;
 use numerics::Rng;
 use pieces::Piece;
-use serde::{Deserialize, Serialize};
+
+pub use options::Augmentation;
 
 /// Images of a mosaic.
 const MOSAIC: usize = 4;
-
-/// Share of a training after which no mosaics are made: the detector ends on images as it will see them.
-/// Source: Ge et al., "YOLOX" (arXiv:2107.08430), section 2.1: the last 15 of 300 epochs.
-const MOSAIC_UNTIL: f64 = 0.9;
-
-/// How training images are changed. All is drawn anew for every image of every step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Augmentation {
-    /// Share of inputs whose left and right are exchanged.
-    pub flip_horizontal: f64,
-    /// Share of inputs whose top and bottom are exchanged.
-    pub flip_vertical: f64,
-    /// By how much of themselves images grow or shrink at most, below 1.
-    pub scale: f64,
-    /// By how much of the input's width and height images are shifted at most, along x and y.
-    pub translation: f64,
-    /// By how much of a full turn hues are turned at most.
-    pub hue: f64,
-    /// By how much of itself saturation grows or falls at most.
-    pub saturation: f64,
-    /// By how much of itself brightness grows or falls at most.
-    pub brightness: f64,
-    /// Share of inputs that are made of four images; none at the end of a training.
-    pub mosaic: f64,
-}
-
-impl Default for Augmentation {
-    fn default() -> Self {
-        Self {
-            flip_horizontal: 0.5,
-            flip_vertical: 0.0,
-            scale: 0.4,
-            translation: 0.1,
-            hue: 0.015,
-            saturation: 0.5,
-            brightness: 0.3,
-            mosaic: 0.0,
-        }
-    }
-}
 
 /// Decides what is drawn: the same for equal numbers, so that a training that is resumed goes on as if it never stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,24 +71,6 @@ pub struct AugmentedInput {
 }
 
 impl Augmentation {
-    /// Nothing is changed.
-    pub const NONE: Self = Self {
-        flip_horizontal: 0.0,
-        flip_vertical: 0.0,
-        scale: 0.0,
-        translation: 0.0,
-        hue: 0.0,
-        saturation: 0.0,
-        brightness: 0.0,
-        mosaic: 0.0,
-    };
-
-    /// What holds at a step of so many: no mosaics at the end.
-    pub fn at(self, step: usize, steps: usize) -> Self {
-        let is_end = step as f64 >= MOSAIC_UNTIL * steps as f64;
-        Self { mosaic: if is_end { 0.0 } else { self.mosaic }, ..self }
-    }
-
     /// Draws one way to make an input; a mosaic takes the other images from `count` ones.
     pub fn draw(&self, key: DrawKey, count: usize) -> Draw {
         let mut rng = rng(key);

@@ -70,6 +70,17 @@ pub enum YoloError {
         /// What it must be.
         expected: &'static str,
     },
+    /// An augmentation that is none.
+    #[error(
+        "`{found}` changes no image: expected NAME=SHARE, the share from 0 to 1 (of scale below 1) and the name one of {}",
+        known.join(", ")
+    )]
+    Augmentation {
+        /// What was typed.
+        found: String,
+        /// All names.
+        known: Vec<&'static str>,
+    },
     /// A detector that is to learn from another one, whose head is of another form.
     #[error(
         "the student predicts {found}, its teacher {expected}: the teacher must be the model that the student was made of, for images of the same size"

@@ -19,6 +19,14 @@ pub struct Loss {
 }
 
 impl Loss {
+    /// Adds another loss of the same outputs.
+    pub fn add(&mut self, other: &Self) {
+        self.value += other.value;
+        for (sum, other) in self.gradients.iter_mut().zip(&other.gradients) {
+            sum.iter_mut().zip(other).for_each(|(sum, gradient)| *sum += gradient);
+        }
+    }
+
     /// No loss of outputs of so many elements each.
     fn zero(elements: &[usize]) -> Self {
         Self { value: 0.0, gradients: elements.iter().map(|&n| vec![0.0; n]).collect() }

@@ -1,0 +1,85 @@
+//! Images of a training as the network takes them, with what is labelled in them.
+use crate::CompressError;
+use observe::ImageSet;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use yolo::losses::LabelledBox;
+use yolo::{Augmentation, BoxXyxy, Dataset, DrawKey, ImageItem, LabelledScene, ModelInput};
+
+/// Images that are augmented.
+#[derive(Clone, Debug)]
+pub(super) struct Examples<'a> {
+    pub(super) images: ImageSet,
+    /// What is labelled, by image.
+    labels: BTreeMap<PathBuf, &'a ImageItem>,
+    input: &'a ModelInput,
+}
+
+/// An image that is picked, and how it is augmented.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pick {
+    /// Position among the images.
+    pub(super) image: usize,
+    pub(super) augmentation: Augmentation,
+    pub(super) key: DrawKey,
+}
+
+/// One image as the network takes it.
+#[derive(Clone, Debug)]
+pub(super) struct Example {
+    /// `[1, C, H, W]`.
+    pub(super) image: Vec<f32>,
+    /// What is labelled, in pixels of the network's input; `None` where nothing is in any of the images that it is made of.
+    pub(super) boxes: Option<Vec<LabelledBox>>,
+}
+
+impl<'a> Examples<'a> {
+    /// The images of a set, with what a data set has labelled in them.
+    pub(super) fn new(
+        images: ImageSet,
+        labels: Option<&'a Dataset>,
+        input: &'a ModelInput,
+    ) -> Self {
+        let items = labels.into_iter().flat_map(|dataset| &dataset.images);
+        let labelled = items.filter(|item| item.labels.iter().any(|label| !label.crowd));
+        let labels = labelled.map(|item| (item.path.clone(), item)).collect();
+        Self { images, labels, input }
+    }
+
+    /// Whether anything is labelled in any of the images.
+    pub(super) fn is_labelled(&self) -> bool {
+        self.images.paths.iter().any(|path| self.labels.contains_key(path))
+    }
+
+    /// An image, augmented.
+    ///
+    /// # Errors
+    /// `Yolo` where an image cannot be read.
+    pub(super) fn example(&self, pick: &Pick) -> Result<Example, CompressError> {
+        let draw = pick.augmentation.draw(pick.key, self.images.len());
+        let mut positions = vec![pick.image];
+        positions.extend(&draw.others);
+        let is_labelled =
+            positions.iter().any(|&at| self.labels.contains_key(&self.images.paths[at]));
+        let scenes = positions.into_iter().map(|at| self.scene(at));
+        let scenes: Vec<LabelledScene> = scenes.collect::<Result<_, _>>()?;
+        let mut input =
+            draw.compose(&scenes.iter().collect::<Vec<_>>(), self.input, self.input.size_px)?;
+        let image = input.planes.0.swap_remove(0);
+        Ok(Example { image, boxes: is_labelled.then_some(input.boxes) })
+    }
+
+    fn scene(&self, at: usize) -> Result<LabelledScene, CompressError> {
+        let path = &self.images.paths[at];
+        let images = self.images.streams.read(path, self.input.images())?;
+        let (width, height) = images[0].dimensions();
+        let item = self.labels.get(path);
+        let objects = item.map_or(vec![], |item| item.objects(width, height));
+        let boxes = objects.into_iter().filter(|object| !object.crowd).map(|object| {
+            let [left, top, width, height] = object.bbox.map(|side| side as f32);
+            let bbox = BoxXyxy { left, top, right: left + width, bottom: top + height };
+            LabelledBox { class: object.class, bbox }
+        });
+        Ok(LabelledScene { boxes: boxes.collect(), images })
+    }
+}

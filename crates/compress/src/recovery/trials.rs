@@ -1,0 +1,75 @@
+//! What is found out by short tries before the way to the end: the rate, and whether labels help.
+use super::objective::LabelUse;
+use super::{BETAS, Course, REST, WARM_UP};
+use crate::CompressError;
+use serde::Serialize;
+use train::optimizers::Adam;
+use train::{Schedule, Weight};
+
+/// Rates that are tried: the best depends on the model by a factor of ten and more.
+const RATES: [f64; 3] = [1e-3, 3e-3, 1e-2];
+
+/// Steps of each try.
+const STEPS: usize = 10;
+
+/// What two short tries detect on the held-out images, as map_50_95.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LabelTrial {
+    /// After learning from the teacher alone.
+    pub without: f64,
+    /// After learning from teacher and labels.
+    pub with: f64,
+}
+
+impl Course<'_> {
+    /// The largest rate of which a short try does best on the held-out images.
+    pub(super) fn find_rate(&mut self, start: &[Weight]) -> Result<f64, CompressError> {
+        let mut best = (f64::INFINITY, RATES[0]);
+        for rate in RATES {
+            self.attempt(start, rate)?;
+            let held_out = self.held_out_loss()?;
+            if held_out < best.0 {
+                best = (held_out, rate);
+            }
+        }
+        Ok(best.1)
+    }
+
+    /// Decides how labels are used, where that is left open; gives by what.
+    pub(super) fn choose_labels(
+        &mut self,
+        start: &[Weight],
+        rate: f64,
+    ) -> Result<Option<LabelTrial>, CompressError> {
+        if self.objective.labels() != LabelUse::Auto {
+            return Ok(None);
+        }
+        let mut accuracy = [None; 2];
+        let can_choose = self.objective.takes_labels() && self.training.is_labelled();
+        if can_choose && self.held_out.is_labelled() {
+            for (accuracy, labels) in accuracy.iter_mut().zip([LabelUse::Off, LabelUse::Mixed]) {
+                self.objective.set_labels(labels);
+                self.attempt(start, rate)?;
+                *accuracy = self.held_out_accuracy()?;
+            }
+        }
+        let trial = match accuracy {
+            [Some(without), Some(with)] => Some(LabelTrial { without, with }),
+            _ => None,
+        };
+        let do_help = trial.is_some_and(|trial| trial.with >= trial.without);
+        self.objective.set_labels(if do_help { LabelUse::Mixed } else { LabelUse::Off });
+        Ok(trial)
+    }
+
+    /// Leaves the weights as a few steps from the start make them.
+    fn attempt(&mut self, start: &[Weight], rate: f64) -> Result<(), CompressError> {
+        self.weights = start.to_vec();
+        let mut adam = Adam::new(&self.weights, BETAS);
+        let schedule = Schedule { peak: rate, rest: REST, warm_up: WARM_UP, steps: STEPS };
+        for step in 0..STEPS {
+            self.step(step, &mut adam, schedule.rate(step))?;
+        }
+        Ok(())
+    }
+}
