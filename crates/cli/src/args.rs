@@ -396,9 +396,13 @@ pub(crate) struct TuneArgs {
     #[arg(long, value_parser = parse_share::<f64>)]
     pub(crate) rate: Option<f64>,
     /// How labels are used: off learns from the teacher alone, mixed from both, only from labels; auto mixes where that detects
-    /// more on held-out images after a short try. Images without boxes are learned from the teacher in any case.
+    /// no less on held-out images after a short try. Images without boxes are learned from the teacher in any case.
     #[arg(long, default_value = "auto", value_parser = keyed(LABEL_USES))]
     pub(crate) labels: LabelUse,
+    /// Train on windows of so many pixels a side, cut at random from what would be the model's input: half the side costs a
+    /// quarter of the time.
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) window: Option<u16>,
     /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
     /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
     /// scale, translation, hue, saturation and brightness are changed. With few steps, little is best.

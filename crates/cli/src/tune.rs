@@ -57,6 +57,7 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         batch: usize::from(args.batch),
         rate: args.rate,
         labels: args.labels,
+        window: args.window.map(usize::from),
         augmentation: args.augment.unwrap_or_default(),
         seed: common.seed(),
     };

@@ -99,6 +99,20 @@ fn tune_learns_from_the_teacher_where_nothing_is_labelled() {
 }
 
 #[test]
+fn tune_on_windows_brings_a_student_nearer_and_other_sizes_are_refused() {
+    let tuning = Tuning::new();
+    let found = tuning.run("tuned.onnx", &["--window", "32", "--labels", "off"]);
+    let [start, best] = [&found["curve"][0], &found["best"]].map(|p| p["held_out"].as_f64());
+    assert!(best.unwrap() < 0.9 * start.unwrap(), "{found}");
+    let [student, teacher, data, out] =
+        ["student.onnx", "tiny.onnx", "data.yaml", "refused.onnx"].map(|n| tuning.tiny.arg(n));
+    let tune = ["tune", &student, "--teacher", &teacher, "--data", &data, "-o", &out];
+    for side in ["48", "128"] {
+        refuses(&[&tune[..], &["--window", side]].concat(), &[side, "64x64", "multiple of 32"]);
+    }
+}
+
+#[test]
 fn tune_refuses_labels_of_another_count_of_classes() {
     let tuning = Tuning::new();
     let yaml = "path: .\ntrain: images/train\nval: images/val\nnames: [red, blue, green]\n";

@@ -43,6 +43,18 @@ pub enum CompressError {
         /// How many there are.
         found: usize,
     },
+    /// Windows that are no part of the model's input.
+    #[error(
+        "windows of {window} pixels cannot be cut from inputs of {height}x{width}: expected no more than the smaller side, and whole cells at every scale (most often a multiple of 32)"
+    )]
+    Window {
+        /// The side of the windows.
+        window: usize,
+        /// Height of the model's input.
+        height: usize,
+        /// Width of the model's input.
+        width: usize,
+    },
     /// Labels are to be learned from, and there are none.
     #[error("nothing is labelled in the training images, so nothing can be learned from labels")]
     NothingLabelled,

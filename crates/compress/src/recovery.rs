@@ -24,7 +24,7 @@ use train::{
     BatchGradients, Batching, OutputGradients, Schedule, Trainer, Weight, parameters, weights,
     with_weights,
 };
-use yolo::families::Head;
+use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
 use yolo::{Augmentation, Dataset, DrawKey};
 
@@ -86,6 +86,8 @@ pub struct RecoverOptions {
     pub rate: Option<f64>,
     /// How labels are used.
     pub labels: LabelUse,
+    /// The side in pixels of windows that are trained on in place of whole inputs; `None` for these.
+    pub window: Option<usize>,
     /// How images are changed.
     pub augmentation: Augmentation,
     /// Decides the order of the images and how each is changed.
@@ -207,24 +209,24 @@ impl<'a> Course<'a> {
         let engine = subject.engine;
         let student = ir::normalise(subject.student.graph.clone())?.into_graph();
         let teacher = ir::normalise(subject.teacher.graph.clone())?.into_graph();
-        let student_raw = subject.student.head.raw(&student)?;
-        let teacher_raw = subject.teacher.head.raw(&teacher)?;
+        let input = &subject.teacher.head.input;
+        let size_px = options.window.map_or(input.size_px, |side| [side; 2]);
+        let student_raw = resized(subject.student.head.raw(&student)?, size_px)?;
+        let teacher_raw = resized(subject.teacher.head.raw(&teacher)?, size_px)?;
         let objective = Objective::new(&student_raw, &teacher_raw, options.labels)?;
-        let trunk = trunk_of(&student, &student_raw.outputs)?;
-        let teacher_plan =
-            Plan::compile(&trunk_of(&teacher, &teacher_raw.outputs)?, &[], &engine.options)?;
-        let teacher_plan = Arc::new(teacher_plan);
+        let trunk = trunk_of(&student, &student_raw.outputs, size_px)?;
+        let teacher = trunk_of(&teacher, &teacher_raw.outputs, size_px)?;
+        let teacher_plan = Arc::new(Plan::compile(&teacher, &[], &engine.options)?);
         let teachers = (0..engine.threads).map(|_| Session::new(&teacher_plan, 1));
         let failed = |e| CompressError::training(0, e);
         let learned = parameters(&trunk);
         let (training, held_out) = split(subject.images, options.seed)?;
         let mut teachers: Vec<Session> = teachers.collect::<Result<_, _>>()?;
-        let input = &subject.teacher.head.input;
-        let training = Examples::new(training, subject.labels, input);
+        let training = Examples::new(training, subject.labels, input, size_px);
         if options.labels.needs_labels() && !training.is_labelled() {
             return Err(CompressError::NothingLabelled);
         }
-        let held_out = Examples::new(held_out, subject.labels, input);
+        let held_out = Examples::new(held_out, subject.labels, input, size_px);
         Ok(Self {
             held_out: HeldOut::new(&held_out, subject.labels, &objective, &mut teachers)?,
             subject,
@@ -303,11 +305,29 @@ impl<'a> Course<'a> {
     }
 }
 
-/// The part of a graph that leads to its raw outputs.
-fn trunk_of(graph: &Graph, outputs: &[ValueId]) -> Result<Graph, CompressError> {
+/// The raw outputs for windows of the inputs.
+fn resized(head: RawHead, size_px: [usize; 2]) -> Result<RawHead, CompressError> {
+    let [height, width] = head.size_px();
+    let fits = size_px[0] <= height && size_px[1] <= width;
+    let resized = head.resized(size_px).filter(|_| fits);
+    resized.ok_or(CompressError::Window { window: size_px[0], height, width })
+}
+
+/// The part of a graph that leads to its raw outputs, for inputs of this height and width.
+fn trunk_of(
+    graph: &Graph,
+    outputs: &[ValueId],
+    size_px: [usize; 2],
+) -> Result<Graph, CompressError> {
     let mut trunk = graph.clone();
     let mut edit = trunk.edit();
     edit.set_outputs(outputs);
+    for &input in graph.inputs() {
+        let mut ty = graph.ty(input)?.clone();
+        let axes = ty.shape.len();
+        ty.shape[axes - 2..].copy_from_slice(&size_px);
+        edit.set_type(input, ty);
+    }
     trunk.apply(edit)?;
     Ok(trunk)
 }

@@ -13,6 +13,8 @@ pub(super) struct Examples<'a> {
     /// What is labelled, by image.
     labels: BTreeMap<PathBuf, &'a ImageItem>,
     input: &'a ModelInput,
+    /// Height and width of what is trained on: of the model's inputs, or of windows of these.
+    size_px: [usize; 2],
 }
 
 /// An image that is picked, and how it is augmented.
@@ -39,11 +41,12 @@ impl<'a> Examples<'a> {
         images: ImageSet,
         labels: Option<&'a Dataset>,
         input: &'a ModelInput,
+        size_px: [usize; 2],
     ) -> Self {
         let items = labels.into_iter().flat_map(|dataset| &dataset.images);
         let labelled = items.filter(|item| item.labels.iter().any(|label| !label.crowd));
         let labels = labelled.map(|item| (item.path.clone(), item)).collect();
-        Self { images, labels, input }
+        Self { images, labels, input, size_px }
     }
 
     /// Whether anything is labelled in any of the images.
@@ -64,7 +67,7 @@ impl<'a> Examples<'a> {
         let scenes = positions.into_iter().map(|at| self.scene(at));
         let scenes: Vec<LabelledScene> = scenes.collect::<Result<_, _>>()?;
         let mut input =
-            draw.compose(&scenes.iter().collect::<Vec<_>>(), self.input, self.input.size_px)?;
+            draw.compose(&scenes.iter().collect::<Vec<_>>(), self.input, self.size_px)?;
         let image = input.planes.0.swap_remove(0);
         Ok(Example { image, boxes: is_labelled.then_some(input.boxes) })
     }

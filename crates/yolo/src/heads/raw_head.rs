@@ -108,4 +108,34 @@ impl RawHead {
         let anchors_px = probe::anchors_px(graph, &predictions, decoder).unwrap_or_default();
         Some(Self { outputs, form, is_one_to_one: family.picks, anchors_px })
     }
+
+    /// Height and width of the inputs.
+    pub fn size_px(&self) -> [usize; 2] {
+        self.form.size_px
+    }
+
+    /// The raw outputs of the same head for inputs of another size (height, width); `None` where its scales have no whole number of
+    /// cells then.
+    pub fn resized(&self, size_px: [usize; 2]) -> Option<Self> {
+        let form = &self.form;
+        let scaled = |cells: usize, axis: usize| {
+            let product = cells * size_px[axis];
+            let whole = product.is_multiple_of(form.size_px[axis].max(1)) && product > 0;
+            whole.then(|| product / form.size_px[axis])
+        };
+        let resized = |of: &RawBoxes| {
+            let (rows, columns) = (of.cells / of.columns.max(1), scaled(of.columns, 1)?);
+            Some(RawBoxes { cells: scaled(rows, 0)? * columns, columns, ..*of })
+        };
+        let boxes = form.boxes.iter().map(resized).collect::<Option<Vec<_>>>()?;
+        let mut elements = form.elements.clone();
+        for (new, of) in boxes.iter().zip(&form.boxes) {
+            for part in [Some(of.boxes), of.objectness, Some(of.classes)].into_iter().flatten() {
+                let output = part.output;
+                elements[output] = form.elements[output] / of.cells.max(1) * new.cells;
+            }
+        }
+        let form = RawForm { size_px, boxes, elements, ..form.clone() };
+        Some(Self { form, ..self.clone() })
+    }
 }

@@ -200,6 +200,23 @@ fn a_head_without_known_anchors_is_refused() {
 }
 
 #[test]
+fn a_head_for_inputs_of_another_size_keeps_its_strides_and_has_as_many_cells_as_fit() {
+    for loss in heads() {
+        let [height, width] = SIZE_PX;
+        let form = &loss.head.form;
+        assert!(loss.head.resized([height, width + 1]).is_none());
+        let larger = loss.head.resized([2 * height, 3 * width]).unwrap();
+        for (new, of) in larger.form.boxes.iter().zip(&form.boxes) {
+            assert_eq!((new.cells, new.columns), (6 * of.cells, 3 * of.columns));
+            assert_eq!(larger.form.stride(new), form.stride(of));
+        }
+        let elements: Vec<usize> = form.elements.iter().map(|n| 6 * n).collect();
+        assert_eq!(larger.form.elements, elements);
+        assert_eq!(larger.resized(SIZE_PX).unwrap().form, *form);
+    }
+}
+
+#[test]
 fn boxes_that_nothing_fits_and_more_boxes_than_cells_give_numbers() {
     let whole = [label(1, [0.0, 0.0, 64.0, 48.0])];
     let tiny = [label(1, [8.0, 8.0, 8.001, 8.001])];
