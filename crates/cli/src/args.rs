@@ -6,7 +6,7 @@ mod training;
 use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use compress::{LABEL_USES, LabelUse, QUANTIZE_BUDGETS, QuantizeBudget};
+use compress::{LABEL_USES, LabelUse, QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
@@ -125,7 +125,7 @@ impl Verb {
             Self::Export(v) => (vec![&v.model.model], None),
             Self::Prune(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Train(v) => (v.model.iter().collect(), Some(&v.data)),
-            Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.images.data)),
+            Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.data)),
             Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
             Self::Report(_) => (vec![], None),
@@ -381,14 +381,22 @@ pub(crate) struct TuneArgs {
     /// The detector that it was made of, which it learns from.
     #[arg(long, value_name = "MODEL")]
     pub(crate) teacher: PathBuf,
-    #[command(flatten)]
-    pub(crate) images: ImagesArgs,
-    /// The ONNX file to write.
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Which split of a data.yaml the images come from; never the one that judges the result.
+    #[arg(long, default_value = "train")]
+    pub(crate) split: String,
+    /// How many images, some of which are held out; by default all.
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) images: Option<u32>,
+    /// The ONNX file to write. Beside it lies, until it is written, OUT.onnx.state, from which the same command goes on after an
+    /// interruption.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
-    /// Steps at most.
-    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) steps: u32,
+    /// Steps; by default rounds of 120, 240, 480 …, at most 3720 in all, until one gains little on the held-out images.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: Option<u32>,
     /// Images of a step.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
@@ -403,6 +411,9 @@ pub(crate) struct TuneArgs {
     /// quarter of the time.
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) window: Option<u16>,
+    /// Memory that training may take, in MB, about. With less, fewer images run at a time, which changes the last bits.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) memory_mb: Option<u32>,
     /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
     /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
     /// scale, translation, hue, saturation and brightness are changed. With few steps, little is best.
@@ -457,9 +468,11 @@ pub(crate) struct CompressArgs {
     pub(crate) gate: GateArgs,
     #[command(flatten)]
     pub(crate) attempts: AttemptsArgs,
+    #[command(flatten)]
+    pub(crate) recovery: RecoveryArgs,
     /// Take all settings from the recipe.toml of another run, for this model and data.
     // Whatever is a setting belongs to one of these groups, so that no new flag is forgotten.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["GateArgs", "AttemptsArgs", "SamplingArgs", "RankingArgs", "LimitsArgs", "QuantArgs"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["GateArgs", "AttemptsArgs", "RecoveryArgs", "SamplingArgs", "RankingArgs", "LimitsArgs", "QuantArgs"])]
     pub(crate) recipe: Option<PathBuf>,
     /// Continue an interrupted run in RUNDIR; finished stages are used again. Without it the files of a run that is there are
     /// removed first.
@@ -497,6 +510,23 @@ pub(crate) struct AttemptsArgs {
     /// fewer than 20 labelled images or 50 objects, the val split alone decides.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) holdout: u32,
+}
+
+/// How a pruned model is recovered.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RecoveryArgs {
+    /// Steps of training by which a pruned model is recovered where pruning alone takes too much; 0 for less pruning at once. By
+    /// default rounds of 120, 240, 480 …, at most 3720 in all, until the hold-out says that enough is kept or one gains little.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) recover: Option<u32>,
+}
+
+impl RecoveryArgs {
+    /// As the recipe has it.
+    pub(crate) fn recipe(&self) -> Option<RecoverRecipe> {
+        let steps = self.recover.map(|steps| steps as usize);
+        (steps != Some(0)).then(|| RecoverRecipe { steps, ..RecoverRecipe::default() })
+    }
 }
 
 /// Accepts the names of a list, shows them in `--help`, and gives what stands beside the name.

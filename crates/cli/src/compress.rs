@@ -143,6 +143,7 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
             Some(share) => PruneRecipe::keeping_contribution(options, share),
             None => PruneRecipe::removing_macs(options, args.attempts.macs),
         },
+        recover: args.recovery.recipe(),
         quantize: QuantizeRecipe { target: args.quant.target, calibrator: args.quant.calibrator },
         gate: GateRecipe { keep: args.gate.keep, strict: args.gate.strict },
     })
@@ -214,6 +215,9 @@ fn attempt_text(t: &Attempt) -> String {
         100.0 * t.macs_ratio,
         asked.join("; ")
     );
+    let recovered = t.recovery.as_ref().map_or(String::new(), |r| {
+        format!(", recovered in {} steps", r.curve.last().map_or(0, |point| point.step))
+    });
     let held = t.holdout.map_or(String::new(), |h| {
         format!(", {:.4} kept on the hold-out ({:.4} to {:.4})", h.ratio, h.lower, h.upper)
     });
@@ -224,5 +228,5 @@ fn attempt_text(t: &Attempt) -> String {
         (Some(ratio), ..) => format!(", {ratio:.4} on val"),
         _ => ", ruled out before val".to_owned(),
     };
-    pruned + &held + &on_val
+    pruned + &recovered + &held + &on_val
 }

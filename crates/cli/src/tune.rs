@@ -4,13 +4,15 @@ use crate::model;
 use crate::output::{check_writable, write_json};
 use crate::subject::report_bad;
 use crate::{data, engine};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use compress::{
-    HeadedModel, LabelTrial, LabelUse, RecoverOptions, RecoverSubject, Recovered, RecoveryPoint,
-    recover_detector,
+    HeadedModel, LabelTrial, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, Recovered,
+    RecoveryPoint, recover_detector, remove_state,
 };
 use observe::ImageSet;
 use serde::Serialize;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use yolo::Dataset;
 use yolo::families::{self, Head};
@@ -45,16 +47,16 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
     check_writable(Some(&args.out))?;
     let (student_head, teacher_head) = (head(&student)?, head(&teacher)?);
     let engine = engine::builtin(common, "tune")?;
-    let split = &args.images.sampling.split;
-    let dataset = data::open(&args.images.data, split, common, Some(&teacher_head))?;
+    let dataset = data::open(&args.data, &args.split, common, Some(&teacher_head))?;
     if let Some(first) = dataset.bad_labels.first() {
         let bad = dataset.bad_labels.len();
         note!("skipped labels: {bad}, the first: {first}");
     }
     let images = images(args, common, &dataset, &teacher_head, engine.threads)?;
     let options = RecoverOptions {
-        steps: args.steps as usize,
+        steps: args.steps.map(|steps| steps as usize),
         batch: usize::from(args.batch),
+        memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
         rate: args.rate,
         labels: args.labels,
         window: args.window.map(usize::from),
@@ -68,11 +70,24 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         labels: dataset.is_labelled().then_some(&dataset),
         engine,
     };
+    let state = state_path(&args.out);
     let start = Instant::now();
-    let show = |point: &RecoveryPoint| note!("{}", line(point, &options, start));
-    let recovered = recover_detector(&subject, &options, &show)?;
+    let first = Cell::new(None);
+    let hooks = RecoverHooks {
+        log: &|line| note!("{line}"),
+        progress: &|point| {
+            // Of a training that goes on, the steps before took no time.
+            let done = first.get().unwrap_or(point.step);
+            first.set(Some(done));
+            note!("{point}{}", left(point, done, start));
+        },
+        is_enough: &|_| Ok(false),
+        state: Some(&state),
+    };
+    let recovered = recover_detector(&subject, &options, &hooks)?;
     note!("{}", told_of_labels(&recovered));
     model::save(&recovered.graph, &args.out)?;
+    remove_state(&state)?;
     let record = Record {
         model: student.path.display().to_string(),
         teacher: teacher.path.display().to_string(),
@@ -86,17 +101,26 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         curve: recovered.curve,
         seconds: start.elapsed().as_secs_f64(),
     };
+    let [before, after] = [&record.curve[0], &record.best];
+    let accuracy = before.map_50_95.zip(after.map_50_95);
+    let accuracy =
+        accuracy.map_or(String::new(), |(b, a)| format!(", their map_50_95 {b:.4} → {a:.4}"));
     say!(
-        "{}: loss of the held-out images {:.4} → {:.4} at step {} of {}, rate {}, {:.0} s",
+        "{}: loss of the held-out images {:.4} → {:.4}{accuracy} at step {} of {}, rate {}, labels {}, {:.0} s",
         record.out,
-        record.curve[0].held_out,
-        record.best.held_out,
-        record.best.step,
-        options.steps,
+        before.held_out,
+        after.held_out,
+        after.step,
+        record.curve.last().map_or(0, |point| point.step),
         record.rate,
+        record.labels,
         record.seconds
     );
-    write_json(common.json.as_deref(), &record)
+    write_json(common.json.as_deref(), &record)?;
+    match recovered.ended {
+        Some(reason) => bail!("{reason}; {} holds what was best until then", record.out),
+        None => Ok(()),
+    }
 }
 
 /// The images that can be read.
@@ -107,12 +131,12 @@ fn images(
     head: &Head,
     threads: usize,
 ) -> Result<ImageSet> {
-    let split = &args.images.sampling.split;
-    data::warn(&args.images.data, &dataset.warnings);
-    let sampled =
-        ImageSet::from(dataset).sample(args.images.sampling.images as usize, common.seed());
-    let copies = data::copies(&sampled, &args.images.data, split, "val");
-    data::warn(&args.images.data, &copies);
+    data::warn(&args.data, &dataset.warnings);
+    let all = ImageSet::from(dataset);
+    let count = args.images.map_or(all.len(), |count| count as usize);
+    let sampled = all.sample(count, common.seed());
+    let copies = data::copies(&sampled, &args.data, &args.split, "val");
+    data::warn(&args.data, &copies);
     let (images, bad) = sampled.readable(head.input.images(), threads)?;
     report_bad(&bad, sampled.len())?;
     Ok(images)
@@ -123,6 +147,23 @@ fn head(model: &Model) -> Result<Head> {
         .with_context(|| model.path.display().to_string())?;
     model::warn(model, &head.notes);
     Ok(head)
+}
+
+/// The file from which the same command goes on.
+fn state_path(out: &Path) -> PathBuf {
+    let mut path = out.to_owned().into_os_string();
+    path.push(".state");
+    PathBuf::from(path)
+}
+
+/// The time that is left in this round, as a clause.
+fn left(point: &RecoveryPoint, first: usize, start: Instant) -> String {
+    let done = point.step.saturating_sub(first);
+    if done == 0 {
+        return String::new();
+    }
+    let seconds = start.elapsed().as_secs_f64() / done as f64;
+    format!(", {:.0} s left", seconds * (point.steps - point.step) as f64)
 }
 
 /// How labels were used, and why.
@@ -136,22 +177,4 @@ fn told_of_labels(recovered: &Recovered) -> String {
         format!(": short tries detect {with:.4} of the held-out images with them, {without:.4} without (map_50_95)")
     });
     format!("labels were {used}{why}")
-}
-
-/// A look at the held-out images, with the time that is left.
-fn line(point: &RecoveryPoint, options: &RecoverOptions, start: Instant) -> String {
-    let seconds = start.elapsed().as_secs_f64();
-    let left = match point.step {
-        0 => String::new(),
-        done => {
-            let left = seconds / done as f64 * (options.steps - done) as f64;
-            format!(", {left:.0} s left")
-        }
-    };
-    let loss = point.loss.map_or(String::new(), |l| format!(", loss {l:.4}"));
-    let accuracy = point.map_50_95.map_or(String::new(), |map| format!(", map_50_95 {map:.4}"));
-    format!(
-        "step {}/{}{loss}, held-out images: loss {:.4}{accuracy}{left}",
-        point.step, options.steps, point.held_out
-    )
 }

@@ -1,7 +1,10 @@
 //! `tune` as it is typed, on a tiny detector.
 mod support;
 use ir::Tensor;
-use support::{Tiny, accepts, json, refuses};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::{Tiny, accepts, json, refuses, stderr, yoloslim};
 
 /// A tiny detector and a student of it whose weights are off by up to a quarter.
 struct Tuning {
@@ -28,14 +31,22 @@ impl Tuning {
         Self { tiny }
     }
 
-    fn run(&self, out: &str, more: &[&str]) -> serde_json::Value {
+    /// The command, with the options that are typed last.
+    fn typed(&self, out: &str, more: &[&str]) -> Vec<String> {
         let [student, teacher, data] =
             ["student.onnx", "tiny.onnx", "data.yaml"].map(|name| self.tiny.arg(name));
         let (out, told) = (self.tiny.arg(out), self.tiny.arg("tune.json"));
         let tune = ["tune", &student, "--teacher", &teacher, "--data", &data];
-        let rest = ["-o", &out, "--json", &told, "--steps", "12", "--batch", "4"];
-        accepts(&[&tune[..], &rest, more].concat());
-        json(&told)
+        let rest = ["-o", &out, "--json", &told];
+        [&tune[..], &rest, more].concat().into_iter().map(str::to_owned).collect()
+    }
+
+    fn run(&self, out: &str, more: &[&str]) -> serde_json::Value {
+        let few = [&["--steps", "12", "--batch", "4"], more].concat();
+        let few = if more.contains(&"--steps") { more.to_vec() } else { few };
+        let typed = self.typed(out, &few);
+        accepts(&typed.iter().map(String::as_str).collect::<Vec<_>>());
+        json(&self.tiny.arg("tune.json"))
     }
 }
 
@@ -64,6 +75,41 @@ fn tune_writes_the_same_bytes_on_one_and_two_threads() {
         std::fs::read(tuning.tiny.arg(&out)).unwrap()
     });
     assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn tune_killed_on_the_way_goes_on_to_the_same_bytes() {
+    let tuning = Tuning::new();
+    let args = ["--steps", "36", "--rate", "0.003", "--batch", "3"];
+    let whole = tuning.run("whole.onnx", &args);
+    let out = tuning.tiny.arg("killed.onnx");
+    let state = PathBuf::from(format!("{out}.state"));
+    let typed = tuning.typed("killed.onnx", &args);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yoloslim"));
+    let mut child = command.args(&typed).stderr(Stdio::null()).spawn().unwrap();
+    while !state.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(state.exists() && !Path::new(&out).exists(), "it was killed on the way");
+    let again = Command::new(env!("CARGO_BIN_EXE_yoloslim")).args(&typed).output().unwrap();
+    assert!(stderr(&again).contains("going on after step"), "{}", stderr(&again));
+    assert!(!state.exists());
+    let bytes = |name: &str| std::fs::read(tuning.tiny.arg(name)).unwrap();
+    assert!(bytes("killed.onnx") == bytes("whole.onnx"));
+    assert_eq!(json(&tuning.tiny.arg("tune.json"))["curve"], whole["curve"]);
+}
+
+#[test]
+fn tune_within_little_memory_says_what_it_takes_and_what_it_needs() {
+    let tuning = Tuning::new();
+    let typed = tuning.typed("refused.onnx", &["--memory-mb", "1"]);
+    let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+    refuses(&typed, &["MB even with one image at a time", "1 MB are allowed"]);
+    let typed = tuning.typed("tuned.onnx", &["--steps", "1", "--rate", "0.003"]);
+    let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+    assert!(stderr(&yoloslim(&typed)).contains("memory: about"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use yolo::BadInput;
 
 use crate::digest::sha256;
+use crate::record::RecoveryRecord;
 use crate::{Attempt, CompressError, Reached, Recipe, RunDir};
 
 /// A model of a run. What depends on it depends on its digest, so it can stand in the inputs of a stage.
@@ -105,6 +106,13 @@ pub(crate) struct PrunedModel {
     pub(crate) is_same: bool,
 }
 
+/// A pruned model that was recovered.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct RecoveredModel {
+    pub(crate) model: StoredModel,
+    pub(crate) recovery: RecoveryRecord,
+}
+
 /// A quantized model.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct QuantizedModel {
@@ -122,7 +130,24 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn new(pruned: PrunedModel, quantized: QuantizedModel) -> Self {
         let folder = quantized.model.name.clone();
-        Self { attempt: Attempt::new(folder, &pruned.reached), pruned: pruned.model, quantized }
+        let attempt = Attempt {
+            macs_ratio: pruned.reached.macs_ratio,
+            shortfall: pruned.reached.shortfall,
+            ..Attempt::new(folder)
+        };
+        Self { attempt, pruned: pruned.model, quantized }
+    }
+
+    /// A candidate of which the pruned model was recovered.
+    pub(crate) fn recovered(&self, recovered: RecoveredModel, quantized: QuantizedModel) -> Self {
+        let attempt = Attempt {
+            asked: self.attempt.asked.clone(),
+            macs_ratio: self.attempt.macs_ratio,
+            shortfall: self.attempt.shortfall,
+            recovery: Some(recovered.recovery),
+            ..Attempt::new(quantized.model.name.clone())
+        };
+        Self { attempt, pruned: recovered.model, quantized }
     }
 
     /// Frees the graphs, which are read again should they be asked for.

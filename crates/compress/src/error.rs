@@ -55,6 +55,18 @@ pub enum CompressError {
         /// Width of the model's input.
         width: usize,
     },
+    /// More memory is needed than a training may take.
+    #[error(
+        "training takes about {} MB even with one image at a time on one thread, {} MB are allowed: allow more, or use a smaller batch",
+        needed.div_ceil(1_000_000),
+        allowed / 1_000_000
+    )]
+    TrainingMemory {
+        /// Bytes that are needed.
+        needed: usize,
+        /// Bytes that are allowed.
+        allowed: usize,
+    },
     /// Labels are to be learned from, and there are none.
     #[error("nothing is labelled in the training images, so nothing can be learned from labels")]
     NothingLabelled,

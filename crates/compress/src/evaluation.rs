@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 
+use ir::{Graph, normalise};
+use observe::Engine;
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics, RatioInterval, paired_bootstrap};
 use yolo::{
@@ -79,6 +81,20 @@ impl<'a> EvalSplit<'a> {
         run: &Run<'_>,
     ) -> Result<Accuracy, CompressError> {
         evaluate(self.name, self.dataset, &self.digest, model, source, run)
+    }
+
+    /// How much of the baseline's mAP a graph keeps; nothing of it is stored.
+    pub(crate) fn kept(
+        &self,
+        graph: &Graph,
+        source: &Source,
+        run: &Run<'_>,
+    ) -> Result<f64, CompressError> {
+        let graph = normalise(graph.clone())?;
+        let Engine { options, threads } = run.engine;
+        let detector = CompiledDetector::compile(&graph, &source.head, &options)?;
+        let found = evaluate_detector(&detector, self.dataset, THRESHOLDS, threads, &|_| ())?;
+        Ok(found.metrics.coco.map_50_95 / self.baseline.metrics.coco.map_50_95)
     }
 
     /// How much of the baseline's mAP a model keeps.

@@ -1,5 +1,6 @@
 //! The gate: the hold-out rules attempts out, and what it lets through `val` judges, each attempt once.
 
+use ir::Graph;
 use observe::{Labelled, Splits};
 use yolo::metrics::RatioInterval;
 
@@ -109,6 +110,22 @@ impl<'a> Gate<'a> {
         attempt.upper_bound = interval.map(|i| i.upper);
         attempt.passed = self.passes(&kept);
         Ok(())
+    }
+
+    /// How much of the baseline's mAP on the hold-out a graph keeps, which is no attempt yet; `None` without a hold-out.
+    pub(crate) fn kept_on_holdout(
+        &self,
+        graph: &Graph,
+        source: &Source,
+        run: &Run<'_>,
+    ) -> Result<Option<f64>, CompressError> {
+        let kept = self.holdout.as_ref().map(|holdout| holdout.kept(graph, source, run));
+        kept.transpose()
+    }
+
+    /// How much an attempt has to keep.
+    pub(crate) fn keep(&self) -> f64 {
+        self.recipe.keep
     }
 
     fn passes(&self, kept: &RatioInterval) -> bool {

@@ -8,6 +8,7 @@ mod digest;
 mod error;
 mod evaluation;
 mod gate;
+mod learning_state;
 mod pipeline;
 mod pruning;
 mod quantization;
@@ -23,6 +24,7 @@ mod training;
 pub use digest::file_digest;
 pub use error::CompressError;
 pub use evaluation::THRESHOLDS;
+pub use learning_state::remove_state;
 pub use pipeline::compress_detector;
 pub use pruning::{
     Candidate, FrozenGroup, GroupCut, GroupSensitivity, PruneAccount, PruneBudget, PruneOptions,
@@ -32,11 +34,11 @@ pub use quantization::{
     QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
     quantize_detector,
 };
-pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe};
-pub use record::{Attempt, CompressRecord, Footprint, GateRecord, StageRecord};
+pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};
+pub use record::{Attempt, CompressRecord, Footprint, GateRecord, RecoveryRecord, StageRecord};
 pub use recovery::{
-    HeadedModel, LABEL_USES, LabelTrial, LabelUse, RecoverOptions, RecoverSubject, Recovered,
-    RecoveryPoint, recover_detector,
+    HeadedModel, LABEL_USES, LabelTrial, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject,
+    Recovered, RecoveryPoint, recover_detector,
 };
 pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;

@@ -19,6 +19,9 @@ use crate::{
 };
 
 mod package;
+mod recover;
+
+use recover::recover;
 
 /// Runs the recipe on a graph and writes everything into the run directory: `recipe.toml`, `attempt-N/` with models and plans,
 /// `pruned.onnx`, `model.onnx`, their plans, `latency.json` and `metrics.json`.
@@ -56,18 +59,35 @@ pub fn compress_detector(
         let pruned = pruner.prune(i + 1, budget, &candidates)?;
         let is_new = !pruned.is_same || candidates.is_empty();
         if is_new {
-            let quantized = quantize(&pruned, &observation, &recipe.quantize, &source, run)?;
+            let quantized = quantize(&pruned.model, &observation, &recipe.quantize, &source, run)?;
             candidates.iter_mut().for_each(Candidate::release);
             candidates.push(Candidate::new(pruned, quantized));
         }
+        let next = format!("attempt-{}", candidates.len() + 1);
         let candidate = candidates.last_mut().expect("the first attempt is new");
         candidate.attempt.asked.push(budget);
-        gate.judge(candidate, is_last, &source, run)?;
+        let recovery = recipe.recover.filter(|_| is_new && candidate.attempt.macs_ratio > 0.0);
+        gate.judge(candidate, is_last && recovery.is_none(), &source, run)?;
         if candidate.attempt.passed {
             break;
         }
+        let who = candidate.attempt.ratio.map_or("hold-out", |_| "gate");
+        if let Some(recovery) = recovery {
+            (run.log)(&format!("{who}: pruning alone took too much, recovering"));
+            let pruned = &candidate.pruned;
+            let recovered = recover(pruned, &next, &recovery, &gate, data, &source, run)?;
+            let quantized =
+                quantize(&recovered.model, &observation, &recipe.quantize, &source, run)?;
+            let mut candidate = candidate.recovered(recovered, quantized);
+            gate.judge(&mut candidate, is_last, &source, run)?;
+            let has_passed = candidate.attempt.passed;
+            candidates.iter_mut().for_each(Candidate::release);
+            candidates.push(candidate);
+            if has_passed {
+                break;
+            }
+        }
         if is_new && !is_last {
-            let who = candidate.attempt.ratio.map_or("hold-out", |_| "gate");
             (run.log)(&format!("{who}: too much was lost, trying again with less pruning"));
         }
     }
@@ -143,22 +163,20 @@ impl Pruner<'_> {
 
 /// Quantizes a pruned model.
 fn quantize(
-    pruned: &PrunedModel,
+    pruned: &StoredModel,
     observation: &Observation<'_>,
     recipe: &QuantizeRecipe,
     source: &Source,
     run: &Run<'_>,
 ) -> Result<QuantizedModel, CompressError> {
-    let folder = pruned.model.folder();
-    let inputs = (&source.key, &source.calibration, recipe, &pruned.model);
+    let folder = pruned.folder();
+    let inputs = (&source.key, &source.calibration, recipe, pruned);
     run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
         let images = observation.images.len();
         let calibrator = recipe.calibrator;
         (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
-        let observation = Observation {
-            model: Model::new(pruned.model.graph(run.dir)?, &source.head),
-            ..*observation
-        };
+        let observation =
+            Observation { model: Model::new(pruned.graph(run.dir)?, &source.head), ..*observation };
         let options =
             QuantizeOptions { target: recipe.target, calibrator, budget: QuantizeBudget::Normal };
         let quantized = quantize_detector(&observation, &options)?;

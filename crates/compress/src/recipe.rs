@@ -10,9 +10,10 @@ use prune::{Criterion, Limits};
 use quant::{Calibrator, Target};
 use runtime::PlanOptions;
 use serde::{Deserialize, Serialize};
+use yolo::Augmentation;
 use yolo::families::Family;
 
-use crate::{CompressError, PruneBudget, PruneOptions, RepairStep};
+use crate::{CompressError, LabelUse, PruneBudget, PruneOptions, RecoverOptions, RepairStep};
 
 /// `recipe.toml`: everything that decides what a run gives, seeds included.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -41,6 +42,9 @@ pub struct Recipe {
     pub images: Sampling,
     /// Pruning.
     pub prune: PruneRecipe,
+    /// Recovery of what pruning alone takes too much of; `None` for less pruning at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recover: Option<RecoverRecipe>,
     /// Quantization.
     pub quantize: QuantizeRecipe,
     /// The gate.
@@ -139,6 +143,44 @@ fn back_off(asked: f64) -> Vec<f64> {
     vec![asked, asked / 2.0, asked / 5.0, 0.0]
 }
 
+/// Recovery.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecoverRecipe {
+    /// Steps; `None` for as many as gain, or as the gate needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Images of a step.
+    pub batch: usize,
+    /// The largest rate, relative to each weight's size; `None` to find it by short tries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// How labels are used.
+    pub labels: LabelUse,
+}
+
+impl Default for RecoverRecipe {
+    fn default() -> Self {
+        Self { steps: None, batch: 8, rate: None, labels: LabelUse::default() }
+    }
+}
+
+impl RecoverRecipe {
+    /// How it is trained, with a seed.
+    pub(crate) fn options(&self, seed: u64) -> RecoverOptions {
+        RecoverOptions {
+            steps: self.steps,
+            batch: self.batch,
+            memory_bytes: None,
+            rate: self.rate,
+            labels: self.labels,
+            window: None,
+            augmentation: Augmentation::default(),
+            seed,
+        }
+    }
+}
+
 /// Quantization.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -185,6 +227,7 @@ impl Recipe {
             isa: PlanOptions::default().isa.to_string(),
             images: Sampling::default(),
             prune: PruneRecipe::removing_macs(PruneOptions::default(), 0.05),
+            recover: Some(RecoverRecipe::default()),
             quantize: QuantizeRecipe::default(),
             gate: GateRecipe::default(),
         }
@@ -233,6 +276,12 @@ impl Recipe {
         share("gate.keep", self.gate.keep, 0.0..=1.0)?;
         count("prune.round_to", p.round_to, 1..=65_535)?;
         count("prune.floor", p.floor, 1..=65_535)?;
+        if let Some(recover) = self.recover {
+            let steps = recover.steps.unwrap_or(1);
+            count("recover.steps", steps, 1..=1_000_000)?;
+            count("recover.batch", recover.batch, 1..=256)?;
+            recover.rate.map_or(Ok(()), |rate| share("recover.rate", rate, 0.0..=1.0))?;
+        }
         count("images.calibration", self.images.calibration as usize, 1..=usize::MAX)?;
         for side in self.imgsz.into_iter().flatten() {
             count("imgsz", side, 32..=8192)?;
@@ -335,6 +384,11 @@ mod tests {
             isa: "avx2".to_owned(),
             images: Sampling { split: "train".to_owned(), calibration: 100, holdout: 50 },
             prune: PruneRecipe { macs: vec![0.3, 0.0], ..PruneRecipe::default() },
+            recover: Some(RecoverRecipe {
+                steps: Some(2000),
+                rate: Some(0.01),
+                ..RecoverRecipe::default()
+            }),
             quantize: QuantizeRecipe {
                 target: &quant::BUILTIN,
                 calibrator: ir::named("percentile").expect("listed"),
@@ -377,6 +431,9 @@ mod tests {
             ("    0.3,\n", "    nan,\n", &["prune.macs", "NaN"]),
             ("calibration = 100", "calibration = 0", &["images.calibration"]),
             ("calibration = 100", "calibration = -4", &["line", "whole number"]),
+            ("steps = 2000", "steps = 0", &["recover.steps"]),
+            ("batch = 8", "batch = 1000", &["recover.batch"]),
+            ("rate = 0.01", "rate = 2.0", &["recover.rate"]),
             ("round_to = 8", "round_to = 0", &["prune.round_to"]),
             ("floor = 8", "floor = 8\nflor = 8", &["line", "unknown key `flor`"]),
             ("seed = 7", "seed = \"7\"", &["line", "whole number"]),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use yolo::BadInput;
 use yolo::metrics::{Metrics, RatioInterval};
 
-use crate::{PruneBudget, Reached, Shortfall};
+use crate::{LabelUse, PruneBudget, RecoveryPoint, Shortfall};
 
 /// What a run measured and decided.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -90,6 +90,8 @@ pub struct Attempt {
     pub macs_ratio: f64,
     /// Why that is less than was first asked; `None` where it is not.
     pub shortfall: Option<Shortfall>,
+    /// How it was recovered after pruning; `None` where it was not.
+    pub recovery: Option<RecoveryRecord>,
     /// Folder with its models and plans.
     pub folder: String,
     /// mAP over the baseline's on the hold-out, which decides whether `val` is read at all; `None` without a hold-out.
@@ -104,13 +106,27 @@ pub struct Attempt {
     pub passed: bool,
 }
 
+/// How a pruned model was recovered.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RecoveryRecord {
+    /// The largest rate, relative to each weight's size.
+    pub rate: f64,
+    /// How labels were used.
+    pub labels: LabelUse,
+    /// All looks at the held-out images.
+    pub curve: Vec<RecoveryPoint>,
+    /// The look whose weights are kept.
+    pub best: RecoveryPoint,
+}
+
 impl Attempt {
-    /// Pruned and not evaluated yet.
-    pub(crate) fn new(folder: String, reached: &Reached) -> Self {
+    /// A model as it came, not evaluated yet.
+    pub(crate) fn new(folder: String) -> Self {
         Self {
             asked: vec![],
-            macs_ratio: reached.macs_ratio,
-            shortfall: reached.shortfall,
+            macs_ratio: 0.0,
+            shortfall: None,
+            recovery: None,
             folder,
             holdout: None,
             ratio: None,

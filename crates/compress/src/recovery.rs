@@ -3,12 +3,15 @@ mod examples;
 mod held_out;
 mod objective;
 mod prepared;
+mod standing;
 mod trials;
 
 pub use objective::{LABEL_USES, LabelUse};
 pub use trials::LabelTrial;
 
 use crate::CompressError;
+use crate::digest::{dataset_digest, images_digest, sha256};
+use crate::learning_state::StateFile;
 use examples::{Examples, Pick};
 use held_out::HeldOut;
 use ir::{Graph, ValueId};
@@ -17,12 +20,14 @@ use objective::Objective;
 use observe::{Engine, ImageSet};
 use prepared::prepared;
 use runtime::{Plan, Session};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use standing::Standing;
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use train::optimizers::{Adam, clip};
 use train::{
-    BatchGradients, Batching, OutputGradients, Schedule, Trainer, Weight, parameters, weights,
-    with_weights,
+    BatchGradients, Batching, OutputGradients, Trainer, Weight, parameters, weights, with_weights,
 };
 use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
@@ -37,15 +42,8 @@ const REST: f64 = 0.02;
 /// Shares that Adam's means keep.
 const BETAS: [f64; 2] = [0.9, 0.99];
 
-/// Images that one run of the graph takes: as many as leave most of what a layer computes in the cache.
-const PER_RUN: usize = 2;
-
 /// Length to which gradients are shortened.
 const LONGEST: f64 = 10.0;
-
-/// How often the held-out images are looked at, and how often they may do so without gain before the end.
-const CHECKS: usize = 12;
-const PATIENCE: usize = 5;
 
 /// Share of the images that is held out, and how many at least and at most.
 const HELD_OUT_SHARE: usize = 10;
@@ -75,13 +73,29 @@ pub struct RecoverSubject<'a> {
     pub engine: Engine,
 }
 
+impl RecoverSubject<'_> {
+    /// All that a result depends on, large things by their digests.
+    fn inputs(&self, options: &RecoverOptions) -> Result<impl Serialize, CompressError> {
+        let models = [self.student.graph, self.teacher.graph].map(onnx::encode);
+        let models: Result<Vec<String>, onnx::OnnxError> =
+            models.into_iter().map(|bytes| Ok(sha256(&bytes?))).collect();
+        let per_scene = self.teacher.head.input.images();
+        let labels = self.labels.map(|dataset| dataset_digest(dataset, per_scene)).transpose()?;
+        let isa = self.engine.options.isa.to_string();
+        Ok((models?, images_digest(self.images, per_scene), labels, isa, *options))
+    }
+}
+
 /// How it is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RecoverOptions {
-    /// Steps.
-    pub steps: usize,
+    /// Steps; `None` for as many as gain.
+    pub steps: Option<usize>,
     /// Images of a step.
     pub batch: usize,
+    /// What the training may take of memory, about; `None` for what there is. With less, fewer images run at a time, which
+    /// changes the last bits of sums.
+    pub memory_bytes: Option<usize>,
     /// The largest rate, relative to each weight's size; `None` to find it by short tries.
     pub rate: Option<f64>,
     /// How labels are used.
@@ -95,16 +109,32 @@ pub struct RecoverOptions {
 }
 
 /// One look at the held-out images.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RecoveryPoint {
     /// Steps that were done.
     pub step: usize,
+    /// Steps that are done when the round ends.
+    pub steps: usize,
     /// The mean loss of the steps since the last look; null before the first step.
     pub loss: Option<f64>,
     /// The mean loss of the held-out images.
     pub held_out: f64,
     /// Accuracy on the held-out images; null where nothing is labelled in them.
     pub map_50_95: Option<f64>,
+}
+
+impl fmt::Display for RecoveryPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}/{}", self.step, self.steps)?;
+        if let Some(loss) = self.loss {
+            write!(f, ", loss {loss:.4}")?;
+        }
+        write!(f, ", held-out images: loss {:.4}", self.held_out)?;
+        if let Some(accuracy) = self.map_50_95 {
+            write!(f, ", map_50_95 {accuracy:.4}")?;
+        }
+        Ok(())
+    }
 }
 
 /// What came out.
@@ -122,11 +152,30 @@ pub struct Recovered {
     pub curve: Vec<RecoveryPoint>,
     /// The look whose weights are kept.
     pub best: RecoveryPoint,
+    /// Why it ended before its last step, where something went wrong.
+    pub ended: Option<String>,
+}
+
+/// What a recovery tells and asks while it goes on.
+#[derive(Clone, Copy)]
+pub struct RecoverHooks<'a> {
+    /// Told what should be known.
+    pub log: &'a dyn Fn(&str),
+    /// Told of every look at the held-out images.
+    pub progress: &'a dyn Fn(&RecoveryPoint),
+    /// Asked after each round whether a student is good enough.
+    pub is_enough: &'a dyn Fn(&Graph) -> Result<bool, CompressError>,
+    /// Where it stores how it stands at every look, and goes on from. Whoever has kept what came out removes the file.
+    pub state: Option<&'a Path>,
 }
 
 /// Trains the student on what the teacher gives for the same pixels, and on what is labelled in them. All weights and biases
 /// learn, with BatchNormalization folded into them; the weights that do best on held-out images are kept, those of the start
 /// included.
+///
+/// Where the number of steps is left open, rounds of learning follow one another, each twice as long as the one before and
+/// with a rate that rises and falls again (Loshchilov and Hutter, "SGDR", arXiv:1608.03983), until one gains little.
+/// A loss that is no number ends it: what was best until then is given, with the reason.
 ///
 /// # Errors
 /// `Yolo` where the two heads are not of one form or labels are of another list of classes, `FewImages` where there are too few,
@@ -135,51 +184,31 @@ pub struct Recovered {
 pub fn recover_detector(
     subject: &RecoverSubject<'_>,
     options: &RecoverOptions,
-    progress: &dyn Fn(&RecoveryPoint),
+    hooks: &RecoverHooks<'_>,
 ) -> Result<Recovered, CompressError> {
     let mut course = Course::new(subject, options)?;
-    let start = course.weights.clone();
-    let rate = match options.rate {
-        Some(rate) => rate,
-        None => course.find_rate(&start)?,
-    };
-    let label_trial = course.choose_labels(&start, rate)?;
-    course.weights = start;
-    let schedule = Schedule {
-        peak: rate,
-        rest: REST,
-        warm_up: WARM_UP.min(options.steps),
-        steps: options.steps,
-    };
-    let mut adam = Adam::new(&course.weights, BETAS);
-    let mut best = course.look(0, None)?;
-    progress(&best);
-    let (mut curve, mut kept) = (vec![best], course.weights.clone());
-    let every = options.steps.div_ceil(CHECKS).max(1);
-    let mut losses = Vec::new();
-    for step in 0..options.steps {
-        losses.push(course.step(step, &mut adam, schedule.rate(step))?);
-        let done = step + 1;
-        if done % every != 0 && done != options.steps {
-            continue;
+    (hooks.log)(&course.memory());
+    let state =
+        hooks.state.map(|path| StateFile::new(path, &subject.inputs(options)?)).transpose()?;
+    let stored = state.as_ref().and_then(StateFile::read);
+    let mut standing = match stored.and_then(|stored| Standing::stored(stored, &course.weights)) {
+        Some(standing) => {
+            (hooks.log)(&format!("going on after step {}", standing.progress.done));
+            standing
         }
-        let point = course.look(done, Some(losses.iter().sum::<f64>() / losses.len() as f64))?;
-        losses.clear();
-        progress(&point);
-        curve.push(point);
-        if point.held_out < best.held_out {
-            (best, kept) = (point, course.weights.clone());
-        } else if done - best.step >= PATIENCE * every {
-            break;
-        }
-    }
+        None => Standing::start(&mut course)?,
+    };
+    standing.learn(&mut course, hooks, state.as_ref())?;
+    let Standing { progress, kept, .. } = standing;
+    course.weights = kept;
     Ok(Recovered {
-        graph: with_weights(&course.student, &kept).map_err(|e| CompressError::training(0, e))?,
-        rate,
-        labels: course.objective.labels(),
-        label_trial,
-        curve,
-        best,
+        graph: course.graph()?,
+        rate: progress.rate,
+        labels: progress.labels,
+        label_trial: progress.label_trial,
+        curve: progress.curve,
+        best: progress.best,
+        ended: progress.ended,
     })
 }
 
@@ -187,6 +216,8 @@ pub fn recover_detector(
 struct Course<'a> {
     subject: &'a RecoverSubject<'a>,
     options: &'a RecoverOptions,
+    /// How images are changed at this point.
+    augmentation: Augmentation,
     objective: Objective,
     /// The whole student, and as far as its raw outputs.
     student: Graph,
@@ -231,15 +262,9 @@ impl<'a> Course<'a> {
             held_out: HeldOut::new(&held_out, subject.labels, &objective, &mut teachers)?,
             subject,
             options,
+            augmentation: options.augmentation,
             objective,
-            trainer: Trainer::new(
-                &trunk,
-                &learned,
-                &engine.options,
-                engine.threads,
-                Batching { images: options.batch, per_run: PER_RUN },
-            )
-            .map_err(failed)?,
+            trainer: trainer(&trunk, &learned, engine, options)?,
             gradients: BatchGradients::default(),
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,
@@ -272,22 +297,35 @@ impl<'a> Course<'a> {
 
     /// The images of a step: every image comes once before any comes again.
     fn batch(&self, step: usize) -> Vec<Pick> {
-        let RecoverOptions { batch, seed, steps, augmentation, .. } = *self.options;
+        let RecoverOptions { batch, seed, .. } = *self.options;
         let count = self.training.images.len();
         let pick = |at: usize| {
             let mut rng = Rng::new(seed ^ (at / count) as u64);
             let mut order: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
             order.sort_unstable();
             let key = DrawKey { seed, step: step as u64, image: (at % batch) as u64 };
-            Pick { image: order[at % count].1, augmentation: augmentation.at(step, steps), key }
+            Pick { image: order[at % count].1, augmentation: self.augmentation, key }
         };
         (step * batch..(step + 1) * batch).map(pick).collect()
     }
 
-    /// What the student does on the held-out images with the weights as they are.
-    fn look(&self, step: usize, loss: Option<f64>) -> Result<RecoveryPoint, CompressError> {
-        let held_out = self.held_out_loss()?;
-        Ok(RecoveryPoint { step, loss, held_out, map_50_95: self.held_out_accuracy()? })
+    /// What it takes of memory, as a sentence.
+    fn memory(&self) -> String {
+        let weights: usize = self.weights.iter().map(|w| w.elements.len()).sum();
+        // Elements, rates, the best until now, two means of the optimizer.
+        let kept = 5 * weights * size_of::<f32>();
+        let plan = self.teachers[0].plan().arena_bytes() * self.teachers.len();
+        let megabytes = (self.trainer.memory_bytes() + kept + plan) as f64 / 1e6;
+        let Batching { images, per_run } = self.trainer.batching();
+        let workers = self.trainer.workers();
+        format!(
+            "memory: about {megabytes:.0} MB for {images} images a step, {per_run} at a time on each of {workers} threads"
+        )
+    }
+
+    /// The student with the weights as they are.
+    fn graph(&self) -> Result<Graph, CompressError> {
+        with_weights(&self.student, &self.weights).map_err(|e| CompressError::training(0, e))
     }
 
     /// The loss of the held-out images with the weights as they are.
@@ -299,10 +337,32 @@ impl<'a> Course<'a> {
 
     /// map_50_95 on the held-out images with the weights as they are; `None` where nothing is labelled.
     fn held_out_accuracy(&self) -> Result<Option<f64>, CompressError> {
-        let student = with_weights(&self.student, &self.weights);
-        let student = student.map_err(|e| CompressError::training(0, e))?;
-        self.held_out.accuracy(student, self.subject.student.head, self.subject.engine)
+        self.held_out.accuracy(self.graph()?, self.subject.student.head, self.subject.engine)
     }
+}
+
+/// A trainer that keeps within the memory it may take.
+fn trainer(
+    trunk: &Graph,
+    learned: &[ValueId],
+    engine: Engine,
+    options: &RecoverOptions,
+) -> Result<Trainer, CompressError> {
+    let images = options.batch;
+    // Two images leave most of what a layer computes in the cache.
+    let pairs = (images.is_multiple_of(2)).then_some((2, engine.threads));
+    let ways = pairs.into_iter().chain([(1, engine.threads), (1, 1)]);
+    let mut needed = 0;
+    for (per_run, threads) in ways {
+        let batching = Batching { images, per_run };
+        let trainer = Trainer::new(trunk, learned, &engine.options, threads, batching);
+        let trainer = trainer.map_err(|e| CompressError::training(0, e))?;
+        needed = trainer.memory_bytes();
+        if options.memory_bytes.is_none_or(|allowed| needed <= allowed) {
+            return Ok(trainer);
+        }
+    }
+    Err(CompressError::TrainingMemory { needed, allowed: options.memory_bytes.unwrap_or(0) })
 }
 
 /// The raw outputs for windows of the inputs.

@@ -25,6 +25,8 @@ pub(crate) const PRUNE_PLAN: &str = "prune.plan.json";
 pub(crate) const MODEL: &str = "model.onnx";
 /// The parameters of every quantized tensor.
 pub(crate) const QUANT_PLAN: &str = "quant.plan.json";
+/// How a recovery stands, of an attempt.
+pub(crate) const RECOVERY_STATE: &str = "recover.safetensors";
 /// Models and plans, of an attempt and, of the last one, at the top.
 pub(crate) const MODEL_FILES: [&str; 4] = [PRUNED, PRUNE_PLAN, MODEL, QUANT_PLAN];
 /// What lies at the top besides.
@@ -280,7 +282,8 @@ fn is_own(relative: &Path) -> bool {
     match &parts[..] {
         [file] => TOP_FILES.iter().chain(&MODEL_FILES).any(|f| f == file) || is_partial(file),
         [folder, file] if is_own_folder(folder) => {
-            let record = !folder.starts_with("attempt-") && file.ends_with(".json");
+            let state = *folder == "stages" && file.ends_with(RECOVERY_STATE);
+            let record = state || (!folder.starts_with("attempt-") && file.ends_with(".json"));
             let of_attempt = folder.starts_with("attempt-") && MODEL_FILES.contains(&&**file);
             record || of_attempt || is_partial(file)
         }

@@ -64,11 +64,13 @@ impl Default for Sampling {
     }
 }
 
-/// The data of a run. No image is used for two things: a copy of an image under another name is left out.
+/// The data of a run. No image that a model is changed by judges it: a copy of an image under another name is left out.
 #[derive(Clone, Debug)]
 pub struct Splits {
     /// Images on which the model is observed while it is changed.
     pub calibration: ImageSet,
+    /// All images on which it may learn, those of `calibration` among them.
+    pub training: Dataset,
     /// Labelled images by which attempts are chosen; `None` where there are too few to spare.
     pub holdout: Option<Dataset>,
     /// Labelled images that judge the result, and are read for nothing else.
@@ -96,22 +98,20 @@ impl Splits {
         if train.images.is_empty() {
             return Err(ObserveError::NothingLeft { split: split.clone() });
         }
-        let streams = train.streams.clone();
-        let all: Vec<ImageItem> = train.images.clone();
-        let (holdout, rest) = match hold_out(train, sampling, seed, &mut warnings) {
-            Some((holdout, rest)) => (Some(holdout), rest),
-            None => (None, all),
-        };
+        let mut training = train.clone();
+        let mut holdout = None;
+        if let Some((held, rest)) = hold_out(train, sampling, seed, &mut warnings) {
+            (holdout, training.images) = (Some(held), rest);
+        }
         let asked = sampling.calibration as usize;
-        let rest = ImageSet { paths: rest.into_iter().map(|i| i.path).collect(), streams };
-        let calibration = rest.sample(asked, seed);
+        let calibration = ImageSet::from(&training).sample(asked, seed);
         if calibration.len() < asked {
             warnings.push(format!(
                 "calibration: {} images, {asked} were asked: `{split}` has no more",
                 calibration.len(),
             ));
         }
-        Ok(Self { calibration, holdout, val, warnings })
+        Ok(Self { calibration, training, holdout, val, warnings })
     }
 }
 

@@ -1,10 +1,14 @@
 //! Charts as SVG, coloured by the page's variables so that they follow light and dark.
 
+use compress::{RecoveryPoint, RecoveryRecord};
 use maud::{Markup, html};
 use observe::LayerError;
 
 use crate::contents::{Channels, Distribution};
 use crate::figures::{number, short_layer_name};
+
+/// Width of a chart in its own units.
+const W: f64 = 300.0;
 
 /// A number with two decimals, which is fine enough for a coordinate.
 pub(crate) fn coordinate(v: f64) -> String {
@@ -76,7 +80,6 @@ pub(crate) fn errors(layers: &[LayerError]) -> Markup {
 
 /// A histogram on a logarithmic scale, with the chosen range in front of it.
 pub(crate) fn distribution(distribution: &Distribution) -> Markup {
-    const W: f64 = 300.0;
     const H: f64 = 110.0;
     let h = &distribution.histogram;
     let (low, high) = (h.min.min(distribution.range.0), h.max.max(distribution.range.1));
@@ -104,6 +107,32 @@ pub(crate) fn distribution(distribution: &Distribution) -> Markup {
     }
 }
 
+/// The loss of the held-out images along a recovery, step by step; a dot where the weights are kept.
+pub(crate) fn recovery(record: &RecoveryRecord) -> Markup {
+    const H: f64 = 120.0;
+    let steps = record.curve.last().map_or(1, |point| point.step).max(1) as f64;
+    let most = record.curve.iter().map(|point| point.held_out).fold(f64::MIN_POSITIVE, f64::max);
+    let x = |point: &RecoveryPoint| W * point.step as f64 / steps;
+    let y = |point: &RecoveryPoint| H - (H - 14.0) * (point.held_out / most).clamp(0.0, 1.0);
+    let mut path = String::new();
+    for point in &record.curve {
+        let verb = if path.is_empty() { 'M' } else { 'L' };
+        path += &format!("{verb}{} {}", coordinate(x(point)), coordinate(y(point)));
+    }
+    let (first, best) = (record.curve.first(), &record.best);
+    html! {
+        svg viewBox=(format!("0 0 {W} {}", H + 16.0)) role="img" aria-label="loss of the held-out images" {
+            line x1="0" x2=(coordinate(W)) y1=(coordinate(H)) y2=(coordinate(H)) class="axis" {}
+            path d=(path) class="curve" {}
+            circle cx=(coordinate(x(best))) cy=(coordinate(y(best))) r="3.5" class="strong" {}
+            @if let Some(first) = first { text x="0" y="10" class="label" { (number(first.held_out, 3)) } }
+            text x=(coordinate(W)) y="10" class="label end" { (number(best.held_out, 3)) }
+            text x="0" y=(coordinate(H + 12.0)) class="label" { "0" }
+            text x=(coordinate(W)) y=(coordinate(H + 12.0)) class="label end" { (steps) }
+        }
+    }
+}
+
 /// mAP of one class before and after, between 0 and 1.
 pub(crate) fn pair(before: f64, after: f64) -> Markup {
     html! {
@@ -117,6 +146,34 @@ pub(crate) fn pair(before: f64, after: f64) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use compress::LabelUse;
+
+    #[test]
+    fn recovery_draws_every_look_and_marks_the_best() {
+        let point = |step, held_out| RecoveryPoint {
+            step,
+            steps: 20,
+            loss: None,
+            held_out,
+            map_50_95: None,
+        };
+        let record = RecoveryRecord {
+            rate: 0.01,
+            labels: LabelUse::Off,
+            curve: vec![point(0, 4.0), point(10, 1.0), point(20, 2.0)],
+            best: point(10, 1.0),
+        };
+        let svg = recovery(&record).into_string();
+        assert!(
+            svg.contains(&format!(
+                "M0.00 14.00L{} 93.50L{} 67.00",
+                coordinate(W / 2.0),
+                coordinate(W)
+            )),
+            "{svg}"
+        );
+        assert!(svg.contains(&format!("cx=\"{}\" cy=\"93.50\"", coordinate(W / 2.0))), "{svg}");
+    }
 
     #[test]
     fn bars_nothing_removed_leaves_the_pale_bar_out() {

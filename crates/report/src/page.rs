@@ -1,6 +1,6 @@
 //! The page: English and Chinese, light and dark, no request to anywhere.
 
-use compress::{Attempt, PruneBudget, StageRecord};
+use compress::{Attempt, PruneBudget, RecoveryRecord, StageRecord};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::charts;
@@ -54,6 +54,7 @@ pub(crate) fn render(r: &Contents) -> Markup {
                 (errors(r))
                 (distributions(r))
                 (attempts(r))
+                (recoveries(r))
                 (provenance(r))
             } script { (PreEscaped(SCRIPT)) } }
         }
@@ -339,6 +340,32 @@ fn attempts(r: &Contents) -> Markup {
             ul { @for (a, shortfall) in short { li { (a.folder) ": " (shortfall) } } }
         } } },
     )
+}
+
+/// How the loss of held-out images fell in each recovery.
+fn recoveries(r: &Contents) -> Markup {
+    let recovered: Vec<(&Attempt, &RecoveryRecord)> =
+        r.record.gate.attempts.iter().filter_map(|a| Some((a, a.recovery.as_ref()?))).collect();
+    if recovered.is_empty() {
+        return html! {};
+    }
+    let about = t(
+        "After pruning, the detector learned again from the original. The loss of training images that were held out, along the steps; the dot is what was kept.",
+        "剪枝后，检测器以原模型为教师重新学习。图为留出训练图像的损失随步数的变化；圆点为最终保留的权重。",
+    );
+    let curves = html! { div class="grid" {
+        @for (attempt, recovery) in recovered { figure {
+            figcaption { b { (attempt.folder) } ": " (format!("{:.1} %", 100.0 * attempt.macs_ratio)) " · " (t("rate", "学习率")) " " (recovery.rate) " · " (t("labels", "标签")) " " (recovery.labels)
+                @if let Some((before, after)) = accuracies(recovery) { " · map_50_95 " (format!("{before:.3} → {after:.3}")) } }
+            (charts::recovery(recovery))
+        } }
+    } };
+    section("Recovery", "恢复训练", about, curves)
+}
+
+/// Accuracy on the held-out images before and after.
+fn accuracies(recovery: &RecoveryRecord) -> Option<(f64, f64)> {
+    recovery.curve.first()?.map_50_95.zip(recovery.best.map_50_95)
 }
 
 fn provenance(r: &Contents) -> Markup {

@@ -2,7 +2,7 @@
 
 mod adam;
 
-pub use adam::Adam;
+pub use adam::{Adam, AdamState};
 use numerics::parallel_map;
 
 /// The length of all gradients together.

@@ -31,7 +31,7 @@ pub type LossFunction<'a> = &'a (dyn Fn(usize, &[Vec<f32>]) -> OutputGradients +
 pub struct Trainer {
     sessions: Vec<Session>,
     threads: usize,
-    per_run: usize,
+    batching: Batching,
     outputs: Vec<Computed>,
     parameters: Vec<Computed>,
     /// Of each run of a batch.
@@ -98,16 +98,30 @@ impl Trainer {
         Ok(Self {
             sessions,
             threads,
-            per_run,
+            batching,
             outputs: outputs?,
             parameters: parameters?,
             runs: vec![],
         })
     }
 
-    /// Memory that the values of all runs at a time take.
-    pub fn arena_bytes(&self) -> usize {
-        self.sessions.iter().map(|session| session.plan().arena_bytes()).sum()
+    /// About what all of it takes of memory: the values of the runs at a time, the gradients of each run of a batch and their
+    /// sum, and the weights as they came, as they are, and as they are packed for the ways forth and back, twice.
+    pub fn memory_bytes(&self) -> usize {
+        let values: usize = self.sessions.iter().map(|s| s.plan().arena_bytes()).sum();
+        let weights: usize = self.parameters.iter().map(|p| p.elements * size_of::<f32>()).sum();
+        let runs = self.batching.images.div_ceil(self.batching.per_run);
+        values + weights * (runs + 1 + 6)
+    }
+
+    /// How the images of a step are handled.
+    pub fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// Runs at a time.
+    pub fn workers(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Lets the graph have these weights from now on.
@@ -132,7 +146,7 @@ impl Trainer {
         loss: LossFunction<'_>,
         batch: &mut BatchGradients,
     ) -> Result<(), TrainError> {
-        let per_run = self.per_run;
+        let per_run = self.batching.per_run;
         let parts: Vec<&[&[f32]]> = images.chunks(per_run).collect();
         let (outputs, parameters) = (&self.outputs, &self.parameters);
         let room = |computed: &[Computed]| computed.iter().map(|c| vec![0.0; c.elements]).collect();

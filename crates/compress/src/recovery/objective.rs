@@ -1,6 +1,7 @@
 //! What a recovery makes small: the distance from the teacher, the family's own loss with labels, or both.
 use crate::CompressError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use yolo::YoloError;
 use yolo::families::RawHead;
 use yolo::losses::{Distillation, LabelledBox, LabelledLoss, Loss, Targets};
@@ -9,7 +10,7 @@ use yolo::losses::{Distillation, LabelledBox, LabelledLoss, Loss, Targets};
 const LABELS: f64 = 0.3;
 
 /// How labels are used. Images without boxes are learned from the teacher alone in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LabelUse {
     /// Beside the teacher, where a short try detects at least as much on held-out images as one without them.
@@ -37,6 +38,13 @@ pub const LABEL_USES: &[(&str, LabelUse)] = &[
     ("mixed", LabelUse::Mixed),
     ("only", LabelUse::Only),
 ];
+
+impl fmt::Display for LabelUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = LABEL_USES.iter().find(|(_, label_use)| label_use == self);
+        f.write_str(name.map_or("auto", |(name, _)| name))
+    }
+}
 
 /// What is learned from one image.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 use super::objective::LabelUse;
 use super::{BETAS, Course, REST, WARM_UP};
 use crate::CompressError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use train::optimizers::Adam;
 use train::{Schedule, Weight};
 
@@ -13,7 +13,7 @@ const RATES: [f64; 3] = [1e-3, 3e-3, 1e-2];
 const STEPS: usize = 10;
 
 /// What two short tries detect on the held-out images, as map_50_95.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct LabelTrial {
     /// After learning from the teacher alone.
     pub without: f64,

@@ -8,9 +8,18 @@ use numerics::parallel_map;
 #[derive(Clone, Debug)]
 pub struct Adam {
     betas: [f64; 2],
-    steps: i32,
-    means: Vec<Vec<f32>>,
-    squares: Vec<Vec<f32>>,
+    state: AdamState,
+}
+
+/// What an optimizer remembers from step to step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamState {
+    /// Steps that were done.
+    pub steps: i32,
+    /// The running mean of each weight's gradients.
+    pub means: Vec<Vec<f32>>,
+    /// The running mean of their squares.
+    pub squares: Vec<Vec<f32>>,
 }
 
 /// Keeps the quotient finite where all gradients were 0.
@@ -19,8 +28,18 @@ const EPSILON: f32 = 1e-8;
 impl Adam {
     /// An optimizer of these weights; `betas` are the shares that the means of gradients and of squares keep each step.
     pub fn new(weights: &[Weight], betas: [f64; 2]) -> Self {
-        let zeros = || weights.iter().map(|w| vec![0.0; w.elements.len()]);
-        Self { betas, steps: 0, means: zeros().collect(), squares: zeros().collect() }
+        let zeros = || weights.iter().map(|w| vec![0.0; w.elements.len()]).collect();
+        Self { betas, state: AdamState { steps: 0, means: zeros(), squares: zeros() } }
+    }
+
+    /// What it remembers.
+    pub fn state(&self) -> &AdamState {
+        &self.state
+    }
+
+    /// The same optimizer, going on from what another one remembered.
+    pub fn with_state(self, state: AdamState) -> Self {
+        Self { state, ..self }
     }
 
     /// Moves every weight against its gradient, on so many threads; `rate` is multiplied by each weight's own.
@@ -31,12 +50,13 @@ impl Adam {
         rate: f64,
         threads: usize,
     ) {
-        self.steps += 1;
+        let AdamState { steps, means, squares } = &mut self.state;
+        *steps += 1;
         let [b1, b2] = self.betas;
-        let step = (rate / (1.0 - b1.powi(self.steps))) as f32;
-        let scale = (1.0 / (1.0 - b2.powi(self.steps))) as f32;
+        let step = (rate / (1.0 - b1.powi(*steps))) as f32;
+        let scale = (1.0 / (1.0 - b2.powi(*steps))) as f32;
         let (b1, b2) = (b1 as f32, b2 as f32);
-        let state = self.means.iter_mut().zip(&mut self.squares);
+        let state = means.iter_mut().zip(squares);
         let all = weights.iter_mut().zip(gradients).zip(state);
         parallel_map(threads, all, |((weight, gradients), (means, squares))| {
             let elements = weight.elements.iter_mut().zip(&weight.rates);

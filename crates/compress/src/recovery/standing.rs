@@ -1,0 +1,217 @@
+//! How a recovery stands between two steps: all that decides what comes, so that it can be stored and gone on from.
+use super::objective::LabelUse;
+use super::trials::LabelTrial;
+use super::{BETAS, Course, REST, RecoverHooks, RecoveryPoint, WARM_UP};
+use crate::CompressError;
+use crate::learning_state::{LearningState, StateFile};
+use serde::{Deserialize, Serialize};
+use train::optimizers::{Adam, AdamState};
+use train::{Schedule, Weight};
+
+/// Steps of the first round, where their number is left open; each further round has twice as many.
+const FIRST_ROUND: usize = 120;
+const ROUNDS: usize = 5;
+
+/// The share by which a round must lower the loss of the held-out images for another one to follow.
+const LEAST_GAIN: f64 = 0.03;
+
+/// How often the held-out images are looked at in a round.
+const CHECKS: usize = 12;
+
+/// All but the weights and what the optimizer remembers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Progress {
+    pub(super) rate: f64,
+    pub(super) labels: LabelUse,
+    pub(super) label_trial: Option<LabelTrial>,
+    /// The round, and the steps of it that were done.
+    round: usize,
+    step: usize,
+    /// Steps of all rounds that were done.
+    pub(super) done: usize,
+    /// The best loss of the held-out images when the round began.
+    before: f64,
+    pub(super) curve: Vec<RecoveryPoint>,
+    pub(super) best: RecoveryPoint,
+    optimizer_steps: i32,
+    pub(super) ended: Option<String>,
+}
+
+/// How a recovery stands.
+pub(super) struct Standing {
+    pub(super) progress: Progress,
+    weights: Vec<Weight>,
+    /// The weights that did best.
+    pub(super) kept: Vec<Weight>,
+    adam: Adam,
+}
+
+impl Standing {
+    /// Before the first step: the rate and the use of labels are found.
+    pub(super) fn start(course: &mut Course<'_>) -> Result<Self, CompressError> {
+        let weights = course.weights.clone();
+        let rate = match course.options.rate {
+            Some(rate) => rate,
+            None => course.find_rate(&weights)?,
+        };
+        let label_trial = course.choose_labels(&weights, rate)?;
+        course.weights.clone_from(&weights);
+        let steps = rounds(course.options.steps)[0];
+        let held_out = course.held_out_loss()?;
+        let map_50_95 = course.held_out_accuracy()?;
+        let best = RecoveryPoint { step: 0, steps, loss: None, held_out, map_50_95 };
+        let progress = Progress {
+            rate,
+            labels: course.objective.labels(),
+            label_trial,
+            round: 0,
+            step: 0,
+            done: 0,
+            before: held_out,
+            curve: vec![],
+            best,
+            optimizer_steps: 0,
+            ended: None,
+        };
+        let adam = Adam::new(&weights, BETAS);
+        Ok(Self { progress, kept: weights.clone(), weights, adam })
+    }
+
+    /// As it was stored; `None` where that does not fit the student's weights.
+    pub(super) fn stored(stored: LearningState<Progress>, weights: &[Weight]) -> Option<Self> {
+        let LearningState { progress, mut numbers } = stored;
+        let mut take = |list: &str| {
+            let list = numbers.remove(list)?;
+            let fits = list.len() == weights.len()
+                && list.iter().zip(weights).all(|(l, w)| l.len() == w.elements.len());
+            fits.then_some(list)
+        };
+        let with = |elements: Vec<Vec<f32>>| {
+            let weights = weights.iter().zip(elements);
+            weights.map(|(weight, elements)| Weight { elements, ..weight.clone() }).collect()
+        };
+        let state = AdamState {
+            steps: progress.optimizer_steps,
+            means: take("means")?,
+            squares: take("squares")?,
+        };
+        let (weights_now, kept) = (with(take("weights")?), with(take("kept")?));
+        let adam = Adam::new(weights, BETAS).with_state(state);
+        Some(Self { progress, weights: weights_now, kept, adam })
+    }
+
+    /// Goes on to the end.
+    pub(super) fn learn(
+        &mut self,
+        course: &mut Course<'_>,
+        hooks: &RecoverHooks<'_>,
+        state: Option<&StateFile>,
+    ) -> Result<(), CompressError> {
+        course.objective.set_labels(self.progress.labels);
+        course.weights.clone_from(&self.weights);
+        if self.progress.curve.is_empty() {
+            (hooks.progress)(&self.progress.best);
+            self.progress.curve.push(self.progress.best);
+        }
+        let rounds = rounds(course.options.steps);
+        while self.progress.ended.is_none() {
+            self.round(course, rounds[self.progress.round], hooks, state)?;
+            let is_last = self.progress.round + 1 == rounds.len();
+            let gains = self.progress.best.held_out < (1.0 - LEAST_GAIN) * self.progress.before;
+            course.weights.clone_from(&self.kept);
+            if is_last || !gains || (hooks.is_enough)(&course.graph()?)? {
+                break;
+            }
+            let Progress { round, step, before, best, .. } = &mut self.progress;
+            (*round, *step, *before) = (*round + 1, 0, best.held_out);
+        }
+        Ok(())
+    }
+
+    /// Goes on to the end of a round.
+    fn round(
+        &mut self,
+        course: &mut Course<'_>,
+        steps: usize,
+        hooks: &RecoverHooks<'_>,
+        state: Option<&StateFile>,
+    ) -> Result<(), CompressError> {
+        let warm_up = WARM_UP.min(steps);
+        let schedule = Schedule { peak: self.progress.rate, rest: REST, warm_up, steps };
+        let every = steps.div_ceil(CHECKS).max(1);
+        let mut losses = Vec::new();
+        while self.progress.step < steps {
+            let Progress { step, done, .. } = self.progress;
+            course.augmentation = course.options.augmentation.at(step, steps);
+            match course.step(done, &mut self.adam, schedule.rate(step)) {
+                Ok(loss) => losses.push(loss),
+                Err(error @ CompressError::Training { .. }) if done > 0 => {
+                    self.progress.ended = Some(error.to_string());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+            (self.progress.step, self.progress.done) = (step + 1, done + 1);
+            if (step + 1).is_multiple_of(every) || step + 1 == steps {
+                let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+                losses.clear();
+                let point = self.look(course, steps, loss)?;
+                (hooks.progress)(&point);
+                state.map_or(Ok(()), |file| self.store(course, file))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the held-out images, and keeps the weights where they are the best.
+    fn look(
+        &mut self,
+        course: &Course<'_>,
+        steps: usize,
+        loss: f64,
+    ) -> Result<RecoveryPoint, CompressError> {
+        let Progress { step, done, .. } = self.progress;
+        let point = RecoveryPoint {
+            step: done,
+            steps: done + steps - step,
+            loss: Some(loss),
+            held_out: course.held_out_loss()?,
+            map_50_95: course.held_out_accuracy()?,
+        };
+        self.progress.curve.push(point);
+        if point.held_out < self.progress.best.held_out {
+            self.progress.best = point;
+            self.kept.clone_from(&course.weights);
+        }
+        Ok(point)
+    }
+
+    /// Stores how it stands.
+    fn store(&mut self, course: &Course<'_>, file: &StateFile) -> Result<(), CompressError> {
+        let AdamState { steps, means, squares } = self.adam.state();
+        self.progress.optimizer_steps = *steps;
+        let lists = [
+            ("weights", elements(&course.weights)),
+            ("kept", elements(&self.kept)),
+            ("means", slices(means)),
+            ("squares", slices(squares)),
+        ];
+        file.write(&self.progress, &lists)
+    }
+}
+
+fn elements(weights: &[Weight]) -> Vec<&[f32]> {
+    weights.iter().map(|w| w.elements.as_slice()).collect()
+}
+
+fn slices(lists: &[Vec<f32>]) -> Vec<&[f32]> {
+    lists.iter().map(Vec::as_slice).collect()
+}
+
+/// The steps of each round.
+fn rounds(steps: Option<usize>) -> Vec<usize> {
+    match steps {
+        Some(steps) => vec![steps],
+        None => (0..ROUNDS).map(|round| FIRST_ROUND << round).collect(),
+    }
+}
