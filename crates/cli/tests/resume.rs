@@ -44,7 +44,7 @@ fn same(expected: &[(PathBuf, Vec<u8>)], found: &[(PathBuf, Vec<u8>)], when: &st
     }
 }
 
-/// A run that prunes, fails on the hold-out or at the gate for a while, and backs off.
+/// A run that prunes, fails on the hold-out or at the gate for a while, recovers in a few steps, and backs off.
 fn args<'a>(model: &'a str, data: &'a str, run: &'a str) -> Vec<&'a str> {
     vec![
         "compress",
@@ -61,6 +61,8 @@ fn args<'a>(model: &'a str, data: &'a str, run: &'a str) -> Vec<&'a str> {
         "0.4",
         "--keep",
         "0.999",
+        "--recover",
+        "3",
         "--threads",
         "2",
     ]
