@@ -105,7 +105,7 @@ fn compress_of_what_cannot_be_judged_ends_before_pruning() {
 fn compress_that_cannot_reach_its_target_says_what_it_reached_and_shows_it_to_val_once() {
     let tiny = Tiny::new(72, 24);
     let limits = ["--macs", "0.9", "--floor", "24", "--shallow-ratio", "0.1"];
-    let more = ["-n", "12", "--holdout", "0", "--keep", "1"];
+    let more = ["-n", "12", "--holdout", "0", "--keep", "1", "--recover", "2"];
     let done = compress(&tiny, &[&limits[..], &more].concat());
     let attempts = done.record["gate"]["attempts"].as_array().unwrap();
     let first = &attempts[0];

@@ -64,8 +64,10 @@ pub fn compress_detector(
             candidates.push(Candidate::new(pruned, quantized));
         }
         let next = format!("attempt-{}", candidates.len() + 1);
+        // A model that came out again was asked for again, recovered or not.
+        let pruned = candidates.iter().rposition(|c| c.attempt.recovery.is_none()).unwrap_or(0);
+        candidates[pruned..].iter_mut().for_each(|c| c.attempt.asked.push(budget));
         let candidate = candidates.last_mut().expect("the first attempt is new");
-        candidate.attempt.asked.push(budget);
         let recovery = recipe.recover.filter(|_| is_new && candidate.attempt.macs_ratio > 0.0);
         gate.judge(candidate, is_last && recovery.is_none(), &source, run)?;
         if candidate.attempt.passed {
@@ -113,7 +115,7 @@ impl Pruner<'_> {
     ) -> Result<PrunedModel, CompressError> {
         let (run, options) = (self.run, self.recipe.options());
         let folder = format!("attempt-{}", earlier.len() + 1);
-        let previous = earlier.last();
+        let previous = earlier.iter().rfind(|candidate| candidate.attempt.recovery.is_none());
         let inputs = (
             &self.source.key,
             &self.source.calibration,
