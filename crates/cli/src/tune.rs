@@ -6,8 +6,8 @@ use crate::subject::report_bad;
 use crate::{data, engine};
 use anyhow::{Context, Result, bail};
 use compress::{
-    HeadedModel, LabelTrial, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, Recovered,
-    RecoveryPoint, recover_detector, remove_state,
+    HeadedModel, LabelTrial, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, RecoveryPoint,
+    recover_detector, remove_state,
 };
 use observe::ImageSet;
 use serde::Serialize;
@@ -85,7 +85,6 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         state: Some(&state),
     };
     let recovered = recover_detector(&subject, &options, &hooks)?;
-    note!("{}", told_of_labels(&recovered));
     model::save(&recovered.graph, &args.out)?;
     remove_state(&state)?;
     let record = Record {
@@ -164,17 +163,4 @@ fn left(point: &RecoveryPoint, first: usize, start: Instant) -> String {
     }
     let seconds = start.elapsed().as_secs_f64() / done as f64;
     format!(", {:.0} s left", seconds * (point.steps - point.step) as f64)
-}
-
-/// How labels were used, and why.
-fn told_of_labels(recovered: &Recovered) -> String {
-    let used = match recovered.labels {
-        LabelUse::Auto | LabelUse::Off => "not used",
-        LabelUse::Mixed => "used beside the teacher",
-        LabelUse::Only => "used in place of the teacher",
-    };
-    let why = recovered.label_trial.map_or(String::new(), |LabelTrial { with, without }| {
-        format!(": short tries detect {with:.4} of the held-out images with them, {without:.4} without (map_50_95)")
-    });
-    format!("labels were {used}{why}")
 }

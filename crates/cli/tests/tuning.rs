@@ -122,10 +122,16 @@ fn tune_uses_labels_as_it_is_told_and_decides_by_held_out_images_where_it_is_not
         assert_eq!(found["label_trial"], serde_json::Value::Null);
         assert!(found["best"]["map_50_95"].as_f64().unwrap() > 0.0, "{found}");
     }
-    let found = tuning.run("tuned.onnx", &flips);
+    let typed = tuning.typed("tuned.onnx", &[&flips[..], &["--steps", "2"]].concat());
+    let said = yoloslim(&typed.iter().map(String::as_str).collect::<Vec<_>>());
+    let found = json(&tuning.tiny.arg("tune.json"));
     let trial = &found["label_trial"];
     let [with, without] = ["with", "without"].map(|key| trial[key].as_f64().unwrap());
-    assert_eq!(found["labels"], if with >= without { "mixed" } else { "off" });
+    let [used, learned_from] =
+        if with >= without { ["mixed", "teacher and labels"] } else { ["off", "the teacher"] };
+    assert_eq!(found["labels"], used);
+    let expected = format!("learning from {learned_from}: short tries reached map_50_95 {with:.4}");
+    assert!(stderr(&said).contains(&expected), "{}", stderr(&said));
 }
 
 #[test]

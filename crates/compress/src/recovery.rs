@@ -29,6 +29,7 @@ use train::optimizers::{Adam, clip};
 use train::{
     BatchGradients, Batching, OutputGradients, Trainer, Weight, parameters, weights, with_weights,
 };
+use trials::told_of_labels;
 use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
 use yolo::{Augmentation, Dataset, DrawKey};
@@ -196,7 +197,12 @@ pub fn recover_detector(
             (hooks.log)(&format!("going on after step {}", standing.progress.done));
             standing
         }
-        None => Standing::start(&mut course)?,
+        None => {
+            let standing = Standing::start(&mut course)?;
+            let progress = &standing.progress;
+            (hooks.log)(&told_of_labels(progress.labels, progress.label_trial));
+            standing
+        }
     };
     standing.learn(&mut course, hooks, state.as_ref())?;
     let Standing { progress, kept, .. } = standing;

@@ -21,6 +21,19 @@ pub struct LabelTrial {
     pub with: f64,
 }
 
+/// What is learned from, and what decided it, as a sentence.
+pub(super) fn told_of_labels(labels: LabelUse, trial: Option<LabelTrial>) -> String {
+    let learned_from = match labels {
+        LabelUse::Auto | LabelUse::Off => "the teacher",
+        LabelUse::Mixed => "teacher and labels",
+        LabelUse::Only => "labels",
+    };
+    let why = trial.map_or(String::new(), |LabelTrial { with, without }| {
+        format!(": short tries reached map_50_95 {with:.4} on the held-out images with labels, {without:.4} without")
+    });
+    format!("learning from {learned_from}{why}")
+}
+
 impl Course<'_> {
     /// The largest rate of which a short try does best on the held-out images.
     pub(super) fn find_rate(&mut self, start: &[Weight]) -> Result<f64, CompressError> {
