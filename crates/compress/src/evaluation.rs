@@ -7,8 +7,8 @@ use observe::Engine;
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics, RatioInterval, paired_bootstrap};
 use yolo::{
-    BadInput, CompiledDetector, Dataset, Doubt, Thresholds, evaluate_detector, read_results,
-    read_size, results_json,
+    BadInput, CompiledDetector, Dataset, Doubt, evaluate_detector, read_results, read_size,
+    results_json,
 };
 
 use crate::CompressError;
@@ -16,9 +16,7 @@ use crate::artifact::StoredModel;
 use crate::digest::{dataset_digest, sha256};
 use crate::run::Run;
 use crate::source::Source;
-
-/// Confidence and overlap at which accuracy is measured.
-pub const THRESHOLDS: Thresholds = Thresholds { conf: 0.001, iou: 0.7 };
+use crate::thresholds::THRESHOLDS;
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
 

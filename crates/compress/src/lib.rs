@@ -19,11 +19,11 @@ mod repair;
 mod run;
 mod run_dir;
 mod source;
+mod thresholds;
 mod training;
 
 pub use digest::file_digest;
 pub use error::CompressError;
-pub use evaluation::THRESHOLDS;
 pub use learning_state::remove_state;
 pub use pipeline::compress_detector;
 pub use pruning::{
@@ -43,4 +43,5 @@ pub use recovery::{
 pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;
 pub use run_dir::RunDir;
+pub use thresholds::THRESHOLDS;
 pub use training::{TrainOptions, TrainPoint, TrainSubject, Trained, standardise, train_detector};
