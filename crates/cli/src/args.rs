@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments of fields are the help texts.
 #![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
+mod demo;
 mod pruning;
 mod training;
 
@@ -7,6 +8,7 @@ use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use compress::{LABEL_USES, LabelUse, QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
+pub(crate) use demo::DemoArgs;
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
@@ -77,6 +79,8 @@ impl EngineName {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Draw circuit boards, compress a detector of their defects, and write the report: no downloads.
+    Demo(DemoArgs),
     /// Show family and head, every layer with its parameters and MACs, and BatchNorm layers by importance.
     Inspect(InspectArgs),
     /// Measure accuracy on a data set: mAP by the COCO protocol and by Ultralytics' definition.
@@ -128,7 +132,7 @@ impl Verb {
             Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.data)),
             Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
-            Self::Report(_) => (vec![], None),
+            Self::Report(_) | Self::Demo(_) => (vec![], None),
             Self::Compress(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Bench(v) => (v.models.iter().collect(), None),
         };
@@ -159,6 +163,13 @@ impl Verb {
             }
             _ => vec![],
         }
+    }
+
+    /// What the command reads and writes, checked for outputs that would replace an input.
+    pub(crate) fn files(&self, common: &CommonArgs) -> anyhow::Result<Files> {
+        let mut inputs = self.inputs();
+        inputs.extend(common.ort_library.iter().map(|p| ("the library", p.as_path())));
+        Files::new(&inputs, &self.outputs(), self.run_dir(), common.json.as_deref())
     }
 
     /// The folder of a run that is written to.

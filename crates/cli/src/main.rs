@@ -18,6 +18,7 @@ mod bench;
 mod compare;
 mod compress;
 mod data;
+mod demo;
 mod detect;
 mod engine;
 mod export;
@@ -44,7 +45,6 @@ mod val;
 use anyhow::Result;
 use args::{Args, CommonArgs, Verb};
 use clap::Parser;
-use files::Files;
 use std::process::ExitCode;
 
 /// What a verb comes to when nothing goes wrong.
@@ -71,9 +71,7 @@ fn main() -> ExitCode {
 /// What can be refused before anything is read.
 fn ready(verb: &Verb, common: &mut CommonArgs) -> Result<()> {
     on_interrupt()?;
-    let mut inputs = verb.inputs();
-    inputs.extend(common.ort_library.iter().map(|p| ("the library", p.as_path())));
-    common.files = Files::new(&inputs, &verb.outputs(), verb.run_dir(), common.json.as_deref())?;
+    common.files = verb.files(common)?;
     output::check_writable(common.json.as_deref())
 }
 
@@ -91,6 +89,7 @@ fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
         Verb::Report(verb) => report::run(verb, common),
         Verb::Bench(verb) => bench::run(verb, common),
         Verb::Compress(verb) => return compress::run(verb, common),
+        Verb::Demo(verb) => return demo::run(verb, common),
     }
     .map(|()| Verdict::Done)
 }

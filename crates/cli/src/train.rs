@@ -5,7 +5,7 @@ use crate::subject::report_bad;
 use crate::{data, engine, model};
 use anyhow::{Context, Result, bail};
 use compress::{TrainOptions, TrainPoint, TrainSubject, Trained, standardise, train_detector};
-use ir::Graph;
+use ir::{Graph, Op};
 use observe::{Engine, ImageSet};
 use serde::Serialize;
 use std::path::Path;
@@ -129,6 +129,12 @@ fn given(path: &Path, args: &TrainArgs, common: &CommonArgs, engine: Engine) -> 
     let head = families::identify(&model.graph, model.reading.family)
         .with_context(|| path.display().to_string())?;
     model::warn(&model, &head.notes);
+    if model.graph.nodes().any(|(_, node)| matches!(node.op, Op::BatchNormalization(_))) {
+        note!(
+            "{}: BatchNormalization is folded into the convolutions before it and learns with them; its statistics stay those of the file",
+            path.display()
+        );
+    }
     let dataset = images(args, common, Some(&head), engine)?;
     Ok(Beginning { graph: model.graph, head, dataset, network: None })
 }
