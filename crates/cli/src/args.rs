@@ -15,7 +15,7 @@ pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use quant::{Calibrator, Target};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-pub(crate) use training::{Flips, TrainArgs};
+pub(crate) use training::TrainArgs;
 use yolo::Augmentation;
 use yolo::families::Family;
 use yoloslim::Reading;

@@ -20,6 +20,9 @@ const RUN: &str = "run";
 /// Share of the MACs that is removed at first; less where that costs too much.
 const MACS: &str = "0.35";
 
+/// Steps of recovery at most, where pruning alone takes too much: a demo is to end soon.
+const RECOVER: &str = "120";
+
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
 struct Record {
@@ -50,8 +53,18 @@ pub(crate) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Verdict> {
         let words: Vec<OsString> = words.chain(passed_on(common)).collect();
         command(words)
     };
-    let compress: &[&dyn AsRef<std::ffi::OsStr>] =
-        &[&"compress", &model, &"--data", &data, &"-o", &run, &"--macs", &MACS];
+    let compress: &[&dyn AsRef<std::ffi::OsStr>] = &[
+        &"compress",
+        &model,
+        &"--data",
+        &data,
+        &"-o",
+        &run,
+        &"--macs",
+        &MACS,
+        &"--recover",
+        &RECOVER,
+    ];
     let verdict = typed(compress)?;
     typed(&[&"report", &run])?;
     let record = Record {

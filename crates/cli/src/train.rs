@@ -1,5 +1,5 @@
 //! `train`: a detector learns from labelled images, from given weights or from random ones.
-use crate::args::{CommonArgs, Flips, TrainArgs};
+use crate::args::{CommonArgs, TrainArgs};
 use crate::output::{check_writable, write_json};
 use crate::subject::report_bad;
 use crate::{data, engine, model};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use yolo::families::{self, Family, Head};
-use yolo::{Augmentation, Dataset, NetworkOptions};
+use yolo::{Dataset, NetworkOptions};
 
 /// Input size of a network where none is asked for, in pixels.
 const IMGSZ: [usize; 2] = [640; 2];
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &TrainArgs, common: &CommonArgs) -> Result<()> {
         epochs: args.epochs as usize,
         batch: usize::from(args.batch),
         rate: args.rate,
-        augmentation: augmentation(args),
+        augmentation: args.augment.unwrap_or_default(),
         seed: common.seed(),
     };
     let head = Arc::new(head);
@@ -105,22 +105,6 @@ pub(crate) fn run(args: &TrainArgs, common: &CommonArgs) -> Result<()> {
         record.seconds
     );
     write_json(common.json.as_deref(), &record)
-}
-
-/// How images are changed.
-fn augmentation(args: &TrainArgs) -> Augmentation {
-    let share = |mirrors: &[Flips]| if mirrors.contains(&args.flips) { 0.5 } else { 0.0 };
-    let usual = Augmentation::default();
-    Augmentation {
-        flip_horizontal: share(&[Flips::Horizontal, Flips::Both]),
-        flip_vertical: share(&[Flips::Both]),
-        scale: args.augment * usual.scale,
-        translation: args.augment * usual.translation,
-        hue: args.augment * usual.hue,
-        saturation: args.augment * usual.saturation,
-        brightness: args.augment * usual.brightness,
-        mosaic: args.mosaic,
-    }
 }
 
 /// The model that was given.

@@ -7,6 +7,7 @@ mod artifact;
 mod digest;
 mod error;
 mod evaluation;
+mod examples;
 mod gate;
 mod learning_state;
 mod pipeline;

@@ -1,5 +1,4 @@
 //! Recovery: a pruned detector learns again to give what the detector gives that it was made of, and what is labelled.
-mod examples;
 mod held_out;
 mod objective;
 mod prepared;
@@ -11,8 +10,8 @@ pub use trials::LabelTrial;
 
 use crate::CompressError;
 use crate::digest::{dataset_digest, images_digest, sha256};
+use crate::examples::{Examples, Pick};
 use crate::learning_state::StateFile;
-use examples::{Examples, Pick};
 use held_out::HeldOut;
 use ir::{Graph, ValueId};
 use numerics::Rng;

@@ -1,14 +1,13 @@
 //! Training: a detector learns from labelled images, from the weights that it has.
-mod examples;
 mod start;
 
 pub use start::standardise;
 
+use crate::examples::{Example, Examples, Pick};
 use crate::{CompressError, THRESHOLDS};
-use examples::{Example, Pick, Recipe};
 use ir::Graph;
 use numerics::{Rng, parallel_map};
-use observe::Engine;
+use observe::{Engine, ImageSet};
 use serde::Serialize;
 use std::sync::Arc;
 use train::optimizers::{Adam, clip};
@@ -166,7 +165,7 @@ struct Course<'a> {
     gradients: BatchGradients,
     weights: Vec<Weight>,
     steps: usize,
-    training: Dataset,
+    training: Examples<'a>,
     held_out: Dataset,
 }
 
@@ -186,6 +185,8 @@ impl<'a> Course<'a> {
         let failed = |e| CompressError::training(0, e);
         let batching = Batching { images: options.batch, per_run: 1 };
         let (training, held_out) = split(subject.dataset, options.seed)?;
+        let (images, input) = (ImageSet::from(&training), &subject.head.input);
+        let training = Examples::new(images, Some(subject.dataset), input, input.size_px);
         Ok(Self {
             subject,
             options,
@@ -205,13 +206,14 @@ impl<'a> Course<'a> {
     fn step(&mut self, step: usize, adam: &mut Adam, rate: f64) -> Result<f64, CompressError> {
         let failed = |e| CompressError::training(step, e);
         let examples = self.examples(step)?;
-        let objects = examples.iter().map(|e| e.targets.objects()).sum::<usize>().max(1) as f64;
+        let targets = examples.iter().map(|e| self.loss.targets(e.boxes.as_deref().unwrap_or(&[])));
+        let targets: Vec<Targets> = targets.collect::<Result<_, _>>()?;
+        let objects = targets.iter().map(Targets::objects).sum::<usize>().max(1) as f64;
         self.trainer.set_weights(&self.weights).map_err(failed)?;
         let images: Vec<&[f32]> = examples.iter().map(|e| e.image.as_slice()).collect();
-        let targets: Vec<&Targets> = examples.iter().map(|e| &e.targets).collect();
         let labelled = &self.loss;
         let loss = |image: usize, raw: &[Vec<f32>]| {
-            let Loss { value, gradients } = labelled.loss(raw, targets[image], objects);
+            let Loss { value, gradients } = labelled.loss(raw, &targets[image], objects);
             OutputGradients { loss: value, gradients }
         };
         let batch = &mut self.gradients;
@@ -230,19 +232,14 @@ impl<'a> Course<'a> {
             .map(|epoch| order(count, seed ^ epoch as u64))
             .collect();
         let first = step * batch / count * count;
+        let augmentation = self.options.augmentation.at(step, self.steps);
         let picks = (0..batch).map(|at| {
             let place = step * batch + at - first;
             let key = DrawKey { seed, step: step as u64, image: at as u64 };
-            Pick { image: orders[place / count][place % count], key }
+            Pick { image: orders[place / count][place % count], augmentation, key }
         });
-        let recipe = Recipe {
-            dataset: &self.training,
-            input: &self.subject.head.input,
-            loss: &self.loss,
-            augmentation: self.options.augmentation.at(step, self.steps),
-        };
-        let examples =
-            parallel_map(self.subject.engine.threads, picks, |pick| recipe.example(pick));
+        let threads = self.subject.engine.threads;
+        let examples = parallel_map(threads, picks, |pick| self.training.example(&pick));
         examples.into_iter().collect()
     }
 

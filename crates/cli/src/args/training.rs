@@ -1,21 +1,10 @@
 //! What is typed to train a detector.
-use super::{ReadingArgs, keyed, parse_share};
+use super::ReadingArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs};
 use std::path::PathBuf;
+use yolo::Augmentation;
 use yolo::families::{self, Family};
-
-/// How images may be mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flips {
-    None,
-    Horizontal,
-    Both,
-}
-
-/// Their names, as they are typed.
-const FLIPS: &[(&str, Flips)] =
-    &[("none", Flips::None), ("horizontal", Flips::Horizontal), ("both", Flips::Both)];
 
 /// Arguments of `train`.
 #[derive(Debug, ClapArgs)]
@@ -52,15 +41,11 @@ pub(crate) struct TrainArgs {
     /// The largest learning rate, relative to each weight's size at the start.
     #[arg(long, default_value_t = 0.01, value_parser = parse_rate)]
     pub(crate) rate: f64,
-    /// Which images are mirrored, half of the times: `both` also turns them upside down.
-    #[arg(long, default_value = "horizontal", value_parser = keyed(FLIPS))]
-    pub(crate) flips: Flips,
-    /// How strongly images are scaled, shifted and recoloured: not at all with 0, by up to 40 %, 10 % and 50 % with 1.
-    #[arg(long, default_value_t = 1.0, value_parser = parse_share::<f64>, value_name = "STRENGTH")]
-    pub(crate) augment: f64,
-    /// Share of inputs that are made of four images each; none in the last tenth.
-    #[arg(long, default_value_t = 0.0, value_parser = parse_share::<f64>, value_name = "SHARE")]
-    pub(crate) mosaic: f64,
+    /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
+    /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
+    /// scale, translation, hue, saturation and brightness are changed.
+    #[arg(long, value_name = "NAME=SHARE,…")]
+    pub(crate) augment: Option<Augmentation>,
 }
 
 /// Accepts the names of the families that are built, and gives the family.

@@ -1,7 +1,7 @@
 //! Images that are not trained on, by which a recovery is steered.
-use super::examples::{Examples, Pick};
 use super::objective::{Objective, Objects};
 use super::prepared::{Prepared, prepared, raw_outputs};
+use crate::examples::{Examples, Pick};
 use crate::{CompressError, THRESHOLDS};
 use ir::Graph;
 use numerics::parallel_map_with;

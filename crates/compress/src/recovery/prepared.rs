@@ -1,7 +1,7 @@
 //! Images with all that is learned from them.
-use super::examples::{Example, Examples, Pick};
 use super::objective::{Lesson, Objective};
 use crate::CompressError;
+use crate::examples::{Example, Examples, Pick};
 use ir::Tensor;
 use numerics::parallel_map_with;
 use runtime::{RuntimeError, Session};

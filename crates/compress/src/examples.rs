@@ -8,8 +8,8 @@ use yolo::{Augmentation, BoxXyxy, Dataset, DrawKey, ImageItem, LabelledScene, Mo
 
 /// Images that are augmented.
 #[derive(Clone, Debug)]
-pub(super) struct Examples<'a> {
-    pub(super) images: ImageSet,
+pub(crate) struct Examples<'a> {
+    pub(crate) images: ImageSet,
     /// What is labelled, by image.
     labels: BTreeMap<PathBuf, &'a ImageItem>,
     input: &'a ModelInput,
@@ -19,25 +19,25 @@ pub(super) struct Examples<'a> {
 
 /// An image that is picked, and how it is augmented.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pick {
+pub(crate) struct Pick {
     /// Position among the images.
-    pub(super) image: usize,
-    pub(super) augmentation: Augmentation,
-    pub(super) key: DrawKey,
+    pub(crate) image: usize,
+    pub(crate) augmentation: Augmentation,
+    pub(crate) key: DrawKey,
 }
 
 /// One image as the network takes it.
 #[derive(Clone, Debug)]
-pub(super) struct Example {
+pub(crate) struct Example {
     /// `[1, C, H, W]`.
-    pub(super) image: Vec<f32>,
+    pub(crate) image: Vec<f32>,
     /// What is labelled, in pixels of the network's input; `None` where nothing is in any of the images that it is made of.
-    pub(super) boxes: Option<Vec<LabelledBox>>,
+    pub(crate) boxes: Option<Vec<LabelledBox>>,
 }
 
 impl<'a> Examples<'a> {
     /// The images of a set, with what a data set has labelled in them.
-    pub(super) fn new(
+    pub(crate) fn new(
         images: ImageSet,
         labels: Option<&'a Dataset>,
         input: &'a ModelInput,
@@ -50,7 +50,7 @@ impl<'a> Examples<'a> {
     }
 
     /// Whether anything is labelled in any of the images.
-    pub(super) fn is_labelled(&self) -> bool {
+    pub(crate) fn is_labelled(&self) -> bool {
         self.images.paths.iter().any(|path| self.labels.contains_key(path))
     }
 
@@ -58,7 +58,7 @@ impl<'a> Examples<'a> {
     ///
     /// # Errors
     /// `Yolo` where an image cannot be read.
-    pub(super) fn example(&self, pick: &Pick) -> Result<Example, CompressError> {
+    pub(crate) fn example(&self, pick: &Pick) -> Result<Example, CompressError> {
         let draw = pick.augmentation.draw(pick.key, self.images.len());
         let mut positions = vec![pick.image];
         positions.extend(&draw.others);
