@@ -18,6 +18,7 @@ mod dynamic_quantize_linear;
 mod expand;
 mod extremum;
 mod fake_quantize;
+mod fake_quantize_gradient;
 mod gather;
 mod gather_elements;
 mod gather_nd;
@@ -131,7 +132,7 @@ macro_rules! operators {
             pub fn learned_inputs(&self) -> std::ops::Range<usize> {
                 match self {
                     Op::BatchNormalization(_) => 1..3,
-                    Op::PRelu(_) => 1..2,
+                    Op::FakeQuantize(_) | Op::PRelu(_) => 1..2,
                     op if matches!(op.quant_facts(), QuantFacts::Weighted { .. }) => 1..3,
                     _ => 0..0,
                 }
@@ -158,6 +159,7 @@ operators! {
     expand::Expand,
     extremum::Extremum,
     fake_quantize::FakeQuantize,
+    fake_quantize_gradient::FakeQuantizeGradient,
     gather::Gather,
     gather_elements::GatherElements,
     gather_nd::GatherNd,

@@ -158,7 +158,7 @@ pub(crate) unsafe fn fetch<V: F32Vector>(x: *const f32, step: usize, n: usize) -
 }
 
 #[inline(always)]
-unsafe fn put<V: F32Vector>(value: V, y: *mut f32, step: usize, n: usize) {
+pub(crate) unsafe fn put<V: F32Vector>(value: V, y: *mut f32, step: usize, n: usize) {
     // SAFETY: the caller's: `n` valid elements at the stride.
     unsafe {
         if step == 1 {

@@ -1,11 +1,11 @@
-//! Gradients of activations, of pooling, and of what was added to every pixel.
+//! Gradients of activations, of fake quantization, of pooling, and of what was added to every pixel.
 
-use crate::elementwise::zip;
+use crate::elementwise::{fetch, put, zip};
 use crate::nest::{self, Base, Row};
 use crate::pointwise::sigmoid;
 use crate::spatial::{check_pool, taps};
 use crate::vector::{F32Body, F32Vector, load_part, store_part};
-use crate::{Activation, Context, KernelError, Pool, View};
+use crate::{Activation, Context, FakeQuantize, KernelError, Pool, View};
 
 /// Channels that one task of [`max_pool_gradient`] goes over.
 const CHANNELS: usize = 16;
@@ -83,6 +83,60 @@ pub fn activation_gradient(
     dy.check_shape("dy", &dx.shape)?;
     ctx.check_f32(dx, &[("x", x), ("dy", dy)], true)?;
     nest::run(ctx, [dx, x, dy], &Slope(activation));
+    Ok(())
+}
+
+/// The gradient of an element, and what it adds to that of the scale.
+struct StraightThrough(FakeQuantize);
+
+impl Row<4> for StraightThrough {
+    #[inline(always)]
+    unsafe fn row<V: F32Vector>(&self, operands: [*mut f32; 4], strides: [usize; 4], n: usize) {
+        let ([dx, terms, x, dy], [dx_step, terms_step, x_step, dy_step]) = (operands, strides);
+        let FakeQuantize { scale, zero_point, q_min, q_max } = self.0;
+        let (lowest, highest) = (q_min - zero_point, q_max - zero_point);
+        let mut i = 0;
+        while i < n {
+            // SAFETY: the caller's: `n` valid elements at the strides.
+            unsafe {
+                let x: V = fetch(x.add(i * x_step), x_step, n - i);
+                let dy: V = fetch(dy.add(i * dy_step), dy_step, n - i);
+                let (zero, lowest, highest) =
+                    (x.constant(0.0), x.constant(lowest), x.constant(highest));
+                let exact = x.div(x.constant(scale));
+                let steps = exact.round();
+                let inside = |inside: V| {
+                    let below = highest.select_lt(steps, zero, inside);
+                    steps.select_lt(lowest, zero, below)
+                };
+                let slope = highest.min(lowest.max(steps)).sub(inside(exact));
+                put(inside(dy), dx.add(i * dx_step), dx_step, n - i);
+                put(slope.mul(dy), terms.add(i * terms_step), terms_step, n - i);
+            }
+            i += V::LANES;
+        }
+    }
+}
+
+/// The straight-through gradient of [`UnaryOp::FakeQuantize`](crate::UnaryOp): `dx = dy` where the integers do not end before
+/// `x`, and in `terms` what each element adds to the gradient of the scale.
+///
+/// Source: arXiv:1308.3432; arXiv:1902.08153, equation 3.
+///
+/// # Errors
+/// `Shape` when the shapes differ, and what every kernel checks: `OutOfBounds`, `SelfOverlap`, `Overlap`.
+pub fn fake_quantize_gradient(
+    ctx: &mut Context,
+    quantize: FakeQuantize,
+    [x, dy]: [&View; 2],
+    [dx, terms]: [&View; 2],
+) -> Result<(), KernelError> {
+    x.check_shape("x", &dx.shape)?;
+    dy.check_shape("dy", &dx.shape)?;
+    terms.check_shape("terms", &dx.shape)?;
+    ctx.check_f32(dx, &[("x", x), ("dy", dy)], false)?;
+    ctx.check_f32(terms, &[("x", x), ("dy", dy), ("dx", dx)], false)?;
+    nest::run(ctx, [dx, terms, x, dy], &StraightThrough(quantize));
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub use chain::{Link, chain};
 pub use conv::{ConvGeometry, ConvSpec, Epilogue, PackedConv, conv_weight_gradient, conv2d};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, map_elements, unary};
 pub use error::KernelError;
-pub use gradients::{activation_gradient, channel_sum, max_pool_gradient};
+pub use gradients::{activation_gradient, channel_sum, fake_quantize_gradient, max_pool_gradient};
 pub use int8::{
     PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, dequantize,
     q_binary, q_copy, q_fill_halo, q_matmul, q_max_pool, q_resize_nearest, qconv2d, quantize,

@@ -17,7 +17,9 @@ mod conv_transpose;
 mod conv_weight_gradient;
 mod convert;
 mod fake_quantize;
+mod fake_quantize_gradient;
 mod fallback;
+mod learnt_scale;
 mod mat_mul;
 mod max_pool;
 mod max_pool_gradient;
@@ -119,6 +121,8 @@ steps! {
         conv_transpose::ConvTranspose,
         conv_weight_gradient::ConvWeightGradient,
         fake_quantize::FakeQuantize,
+        fake_quantize_gradient::FakeQuantizeGradient,
+        learnt_scale::LearntScale,
         mat_mul::MatMul,
         max_pool::MaxPool,
         max_pool_gradient::MaxPoolGradient,

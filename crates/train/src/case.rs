@@ -1,5 +1,9 @@
 //! What a gradient is tested on.
-use ir::Op;
+use ir::{Op, Tensor};
+
+/// The first output of an operator at inputs that moved, as it would be if what has no slope stayed as it is at others:
+/// operator, inputs at which it is differentiated, inputs that moved.
+pub(crate) type Surrogate = fn(&Op, &[Tensor], &[Tensor]) -> Vec<f64>;
 
 /// One application of an operator to random tensors.
 #[derive(Debug)]
@@ -10,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) low: f64,
     /// Inputs by which it is differentiated.
     pub(crate) differentiated: Vec<usize>,
+    /// What differences are taken of, where it is not the operator itself.
+    pub(crate) surrogate: Option<Surrogate>,
 }
 
 impl Case {
@@ -20,6 +26,7 @@ impl Case {
             shapes: shapes.iter().map(|s| s.to_vec()).collect(),
             low: -1.0,
             differentiated: (0..shapes.len()).collect(),
+            surrogate: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod concat;
 mod conv;
 mod conv_transpose;
 mod expand;
+mod fake_quantize;
 mod gemm;
 mod mat_mul;
 mod max_pool;
@@ -71,6 +72,7 @@ gradients! {
     conv::Conv,
     conv_transpose::ConvTranspose,
     expand::Expand,
+    fake_quantize::FakeQuantize,
     gemm::Gemm,
     mat_mul::MatMul,
     max_pool::MaxPool,

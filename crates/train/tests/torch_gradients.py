@@ -66,6 +66,35 @@ def gemm(a, x, y, z=0.0):
     return a["alpha"] * (x @ y) + a["beta"] * z
 
 
+class Quantized:
+    """What QuantizeLinear gives: the number itself, to be rounded with a gradient where it is dequantized."""
+
+    def __init__(self, x, zero_point):
+        self.x, self.zero_point = x, zero_point
+
+
+class Round(torch.autograd.Function):
+    """Rounds, with the gradient of what it rounds."""
+
+    @staticmethod
+    def forward(_context, x):
+        return torch.round(x)
+
+    @staticmethod
+    def backward(_context, gradient):
+        return gradient
+
+
+def dequantize(_a, quantized, scale, _zero_point=None):
+    ends = torch.iinfo(quantized.zero_point.dtype)
+    zero = int(quantized.zero_point)
+    lowest, highest = ends.min - zero, ends.max - zero
+    steps = Round.apply(quantized.x / scale)
+    # As torch.fake_quantize_per_tensor_affine: a number that rounds to the last integer is inside (not so for torch.clamp).
+    inside = (steps >= lowest) & (steps <= highest)
+    return scale * torch.where(inside, steps, steps.detach().clamp(lowest, highest))
+
+
 OPERATORS = {
     "Add": lambda a, x, y: x + y,
     "AveragePool": average_pool,
@@ -73,6 +102,7 @@ OPERATORS = {
     "Concat": lambda a, *xs: torch.cat(xs, a["axis"]),
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "DequantizeLinear": dequantize,
     "Div": lambda a, x, y: x / y,
     "Gemm": gemm,
     "HardSwish": lambda a, x: F.hardswish(x),
@@ -81,6 +111,7 @@ OPERATORS = {
     "MaxPool": max_pool,
     "Mul": lambda a, x, y: x * y,
     "PRelu": lambda a, x, y: torch.where(x < 0, x * y, x),
+    "QuantizeLinear": lambda a, x, _scale, zero_point: Quantized(x, zero_point),
     "ReduceMean": lambda a, x: x.mean(a["axes"], bool(a["keepdims"])),
     "Relu": lambda a, x: F.relu(x),
     "Reshape": lambda a, x, shape: x.reshape(shape.tolist()),

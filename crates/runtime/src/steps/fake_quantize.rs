@@ -5,7 +5,7 @@ use crate::RuntimeError;
 use crate::placement::Placement;
 use crate::step::Kernel;
 use crate::values::{Operand, Values};
-use ir::{Node, Op};
+use ir::{Node, Op, ops};
 use kernels::{U8Params, UnaryOp};
 
 /// Real numbers that integers of this range stand for.
@@ -26,6 +26,17 @@ impl FakeQuantize {
 }
 
 impl FakeQuantize {
+    /// An operator of one zero_point, with this scale.
+    pub(super) fn of(op: &ops::FakeQuantize, scale: f32) -> kernels::FakeQuantize {
+        let (lowest, highest) = op.params.range();
+        kernels::FakeQuantize {
+            scale,
+            zero_point: op.params.zero_point()[0] as f32,
+            q_min: lowest as f32,
+            q_max: highest as f32,
+        }
+    }
+
     fn kernel(self) -> Kernel {
         let op = UnaryOp::FakeQuantize(self.0);
         Kernel::f32("FakeQuantize", move |ctx, at| Ok(kernels::unary(ctx, op, at.x(), at.y())?))
@@ -33,21 +44,19 @@ impl FakeQuantize {
 }
 
 impl OfNode for FakeQuantize {
-    fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {
+    fn lower(node: &Node, operands: &mut Vec<Operand>, values: &Values<'_>) -> Option<Self> {
         let Op::FakeQuantize(op) = &node.op else {
             return None;
         };
-        let params = &op.params;
-        let (&[scale], &[zero_point]) = (params.scale(), params.zero_point()) else {
+        let scale = match node.inputs.get(1) {
+            None => op.params.scale(),
+            Some(&scale) => values.constant(scale)?.as_slice::<f32>().ok()?,
+        };
+        let (&[scale], &[_]) = (scale, op.params.scale()) else {
             return None;
         };
-        let (lowest, highest) = params.range();
-        Some(Self(kernels::FakeQuantize {
-            scale,
-            zero_point: zero_point as f32,
-            q_min: lowest as f32,
-            q_max: highest as f32,
-        }))
+        operands.truncate(1);
+        Some(Self(Self::of(op, scale)))
     }
 }
 

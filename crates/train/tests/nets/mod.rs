@@ -1,15 +1,21 @@
 //! Small networks of the blocks that detectors are made of.
 use ir::ops::{
     AveragePool, BatchNormalization, Binary, BinaryKind, Concat, Conv, ConvTranspose,
-    CoordinateMode, Extent, Gemm, MatMul, MaxPool, NearestMode, PRelu, Reduce, ReduceKind, Reshape,
-    Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose, Unary, UnaryKind,
+    CoordinateMode, Extent, FakeQuantize, Gemm, MatMul, MaxPool, NearestMode, PRelu, Reduce,
+    ReduceKind, Reshape, Resize, ResizeMode, Slice, SliceRange, Softmax, Split, Transpose, Unary,
+    UnaryKind,
 };
-use ir::{DataType, Edit, Graph, Op, Tensor, TensorType, ValueId};
+use ir::{DataType, Edit, Graph, Op, QuantParams, Tensor, TensorType, ValueId};
 use numerics::Rng;
 
 /// All of them, by name.
 pub(crate) fn all() -> Vec<(&'static str, Graph)> {
-    vec![("blocks", blocks()), ("attention", attention()), ("rarer", rarer())]
+    vec![
+        ("blocks", blocks()),
+        ("attention", attention()),
+        ("quantized", quantized()),
+        ("rarer", rarer()),
+    ]
 }
 
 /// A network under construction, with random weights.
@@ -151,6 +157,28 @@ fn attention() -> Graph {
     let position = net.conv(values, [8, 1], 3, 1, 8);
     let sum = net.binary(BinaryKind::Add, mixed, position);
     let y = net.conv(sum, [8, 8], 1, 1, 1);
+    net.finish(graph, &[y])
+}
+
+/// Values that are quantized with learnt scales: one whose range cuts off on both sides, and two of one scale.
+fn quantized() -> Graph {
+    let graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    let x = net.image([1, 3, 8, 8]);
+    let quantize = |zero_point, dtype| FakeQuantize {
+        params: QuantParams::per_tensor(1.0, zero_point, dtype).expect("a positive scale"),
+    };
+    let fine = net.edit.constant("fine", Tensor::scalar(0.004_f32));
+    let coarse = net.edit.constant("coarse", Tensor::scalar(0.05_f32));
+    let stem = net.conv(x, [6, 3], 3, 2, 1);
+    let stem = net.unary(stem, UnaryKind::Silu);
+    let stem = net.apply(quantize(-60, DataType::I8), &[stem, fine]);
+    let left = net.conv(stem, [4, 6], 3, 1, 1);
+    let left = net.apply(quantize(120, DataType::U8), &[left, coarse]);
+    let right = net.conv(stem, [4, 6], 1, 1, 1);
+    let right = net.apply(quantize(120, DataType::U8), &[right, coarse]);
+    let joined = net.apply(Concat { axis: 1 }, &[left, right]);
+    let y = net.conv(joined, [5, 8], 1, 1, 1);
     net.finish(graph, &[y])
 }
 
