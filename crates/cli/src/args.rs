@@ -93,7 +93,7 @@ pub(crate) enum Verb {
     Prune(PruneArgs),
     /// Train a detector on labelled images, from given weights or from random ones.
     Train(TrainArgs),
-    /// Train a pruned detector on what the detector gives that it was made of, and on labels where they help.
+    /// Train a pruned or quantized detector on what the detector gives that it was made of, and on labels where they help.
     Tune(TuneArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
     Quantize(QuantizeArgs),

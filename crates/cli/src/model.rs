@@ -13,8 +13,14 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
 
 /// As [`load`], of a model that is to be pruned or quantized: one that is quantized already is refused.
 pub(crate) fn load_float(path: &Path, reading: &Reading) -> Result<Model> {
-    let model = read(path, reading)?;
+    let model = load_widened(path, reading)?;
     quant::check_float(&model.graph).with_context(|| model.path.display().to_string())?;
+    Ok(model)
+}
+
+/// As [`load`], of a model that is changed and written again: says what becomes of floats that are no f32.
+pub(crate) fn load_widened(path: &Path, reading: &Reading) -> Result<Model> {
+    let model = read(path, reading)?;
     if let Some(note) = floats_note(&model, "what is written is") {
         note!("{note}");
     }

@@ -1,4 +1,4 @@
-//! `tune`: a pruned detector learns again from the one it was made of.
+//! `tune`: a pruned or quantized detector learns again from the one it was made of.
 use crate::args::{CommonArgs, TuneArgs};
 use crate::model;
 use crate::output::{check_writable, write_json};
@@ -42,7 +42,7 @@ struct Record {
 /// Runs the verb.
 pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
     let reading = args.model.reading.reading();
-    let student = model::load_float(&args.model.model, &reading)?;
+    let student = model::load_widened(&args.model.model, &reading)?;
     let teacher = model::load_float(&args.teacher, &reading)?;
     check_writable(Some(&args.out))?;
     let (student_head, teacher_head) = (head(&student)?, head(&teacher)?);

@@ -11,6 +11,7 @@ use crate::CompressError;
 mod calibrate;
 mod moments;
 mod search;
+pub(crate) mod tuning;
 
 use search::Search;
 

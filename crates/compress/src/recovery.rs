@@ -12,6 +12,7 @@ use crate::CompressError;
 use crate::digest::{dataset_digest, images_digest, sha256};
 use crate::examples::{Examples, Pick};
 use crate::learning_state::StateFile;
+use crate::quantization::tuning::LearningForm;
 use held_out::HeldOut;
 use ir::{Graph, ValueId};
 use numerics::Rng;
@@ -25,9 +26,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use train::optimizers::{Adam, clip};
-use train::{
-    BatchGradients, Batching, OutputGradients, Trainer, Weight, parameters, weights, with_weights,
-};
+use train::{BatchGradients, Batching, OutputGradients, Trainer, Weight, parameters, weights};
 use trials::told_of_labels;
 use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
@@ -171,7 +170,7 @@ pub struct RecoverHooks<'a> {
 
 /// Trains the student on what the teacher gives for the same pixels, and on what is labelled in them. All weights and biases
 /// learn, with BatchNormalization folded into them; the weights that do best on held-out images are kept, those of the start
-/// included.
+/// included. A student that is quantized learns with its scales, and stays quantized.
 ///
 /// Where the number of steps is left open, rounds of learning follow one another, each twice as long as the one before and
 /// with a rate that rises and falls again (Loshchilov and Hutter, "SGDR", arXiv:1608.03983), until one gains little.
@@ -224,9 +223,10 @@ struct Course<'a> {
     /// How images are changed at this point.
     augmentation: Augmentation,
     objective: Objective,
-    /// The whole student, and as far as its raw outputs.
-    student: Graph,
-    trunk: Graph,
+    student: LearningForm,
+    /// As far as it learns: its raw outputs, for images of this size.
+    raw_outputs: Vec<ValueId>,
+    size_px: [usize; 2],
     trainer: Trainer,
     /// Of the last step.
     gradients: BatchGradients,
@@ -250,7 +250,8 @@ impl<'a> Course<'a> {
         let student_raw = resized(subject.student.head.raw(&student)?, size_px)?;
         let teacher_raw = resized(subject.teacher.head.raw(&teacher)?, size_px)?;
         let objective = Objective::new(&student_raw, &teacher_raw, options.labels)?;
-        let trunk = trunk_of(&student, &student_raw.outputs, size_px)?;
+        let student = LearningForm::new(student)?;
+        let trunk = trunk_of(student.graph(), &student_raw.outputs, size_px)?;
         let teacher = trunk_of(&teacher, &teacher_raw.outputs, size_px)?;
         let teacher_plan = Arc::new(Plan::compile(&teacher, &[], &engine.options)?);
         let teachers = (0..engine.threads).map(|_| Session::new(&teacher_plan, 1));
@@ -273,7 +274,8 @@ impl<'a> Course<'a> {
             gradients: BatchGradients::default(),
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,
-            trunk,
+            raw_outputs: student_raw.outputs,
+            size_px,
             teachers,
             training,
         })
@@ -286,7 +288,8 @@ impl<'a> Course<'a> {
         let examples = prepared(&mut self.teachers, &self.objective, &self.training, picks)?;
         let objective = &self.objective;
         let objects = objective.objects(examples.iter().map(|e| &e.lesson));
-        self.trainer.set_weights(&self.weights).map_err(failed)?;
+        let rounded = self.student.rounded(&self.weights, self.subject.engine.threads)?;
+        self.trainer.set_weights(&rounded).map_err(failed)?;
         let images: Vec<&[f32]> = examples.iter().map(|e| e.image.as_slice()).collect();
         let loss = |image: usize, raw: &[Vec<f32>]| {
             let Loss { value, gradients } = objective.loss(raw, &examples[image].lesson, objects);
@@ -330,13 +333,12 @@ impl<'a> Course<'a> {
 
     /// The student with the weights as they are.
     fn graph(&self) -> Result<Graph, CompressError> {
-        with_weights(&self.student, &self.weights).map_err(|e| CompressError::training(0, e))
+        self.student.detector(&self.weights)
     }
 
     /// The loss of the held-out images with the weights as they are.
     fn held_out_loss(&self) -> Result<f64, CompressError> {
-        let trunk = with_weights(&self.trunk, &self.weights);
-        let trunk = trunk.map_err(|e| CompressError::training(0, e))?;
+        let trunk = trunk_of(&self.graph()?, &self.raw_outputs, self.size_px)?;
         self.held_out.loss(&trunk, &self.objective, self.subject.engine)
     }
 
@@ -379,7 +381,7 @@ fn resized(head: RawHead, size_px: [usize; 2]) -> Result<RawHead, CompressError>
 }
 
 /// The part of a graph that leads to its raw outputs, for inputs of this height and width.
-fn trunk_of(
+pub(crate) fn trunk_of(
     graph: &Graph,
     outputs: &[ValueId],
     size_px: [usize; 2],
