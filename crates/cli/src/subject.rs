@@ -6,7 +6,7 @@ use crate::{data, engine};
 use anyhow::{Context, Result};
 use observe::{Engine, ImageSet, Observation};
 use std::path::PathBuf;
-use yolo::families::{self, Decoder, Family, Head};
+use yolo::families::{self, Family, Head};
 use yolo::{BadInput, LETTERBOX, ModelInput, YoloError};
 use yoloslim::Model;
 
@@ -16,7 +16,7 @@ pub(crate) struct Subject<'a> {
     input: ModelInput,
     /// Its family, where its outputs can be decoded.
     pub(crate) family: Option<&'static Family>,
-    decoder: Option<Decoder>,
+    head: Option<Head>,
     /// What was assumed of it.
     pub(crate) warnings: Vec<String>,
     /// The images.
@@ -42,7 +42,7 @@ impl<'a> Subject<'a> {
             input,
             family: head.as_ref().map(|h| h.family),
             warnings: model::warnings(model, head.as_ref()),
-            decoder: head.map(|h| h.decoder),
+            head,
             images,
             engine,
             progress: Box::new(move |done| progress.at(done)),
@@ -55,7 +55,7 @@ impl<'a> Subject<'a> {
             model: observe::Model {
                 graph: &self.model.graph,
                 input: &self.input,
-                decoder: self.decoder.as_ref(),
+                head: self.head.as_ref(),
             },
             images: &self.images,
             engine: self.engine,

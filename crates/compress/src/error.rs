@@ -70,6 +70,11 @@ pub enum CompressError {
     /// Labels are to be learned from, and there are none.
     #[error("nothing is labelled in the training images, so nothing can be learned from labels")]
     NothingLabelled,
+    /// Gradients are asked for of a model whose outputs nobody understands.
+    #[error(
+        "the criterion `taylor` compares scores and boxes, and the model has no detection head that is recognised; --criterion names other criteria, --family the head"
+    )]
+    NoHead,
     /// A baseline by which nothing can be judged.
     #[error("{0}")]
     Doubtful(String),

@@ -6,6 +6,7 @@ mod curves;
 mod options;
 mod reached;
 mod sensitivity;
+mod taylor;
 
 use ir::Graph;
 use observe::{ImageSet, Observation, Reference};
@@ -76,7 +77,11 @@ impl<'a> PruneStudy<'a> {
         let (images, bad_images) =
             observation.images.readable(model.input.images(), engine.threads)?;
         let (fitted, held_out) = hold_out(&images);
-        let record = DenseRecord::new(&observation, &fitted, 0)?;
+        let mut record = DenseRecord::new(&observation, &fitted, 0)?;
+        if criterion.needs_gradients {
+            record.statistics.sensitivities =
+                taylor::sensitivities(&observation, &fitted, &groups)?;
+        }
         Ok(Self {
             observation,
             options: options.clone(),

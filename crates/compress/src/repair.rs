@@ -121,7 +121,7 @@ impl DenseRecord {
         let mut convolutions = BTreeSet::new();
         for (id, node) in pruned.nodes() {
             let mut reads_changed = node.inputs.iter().any(|v| values.contains(v));
-            if let Some(dense) = self.statistics.get(&id) {
+            if let Some(dense) = self.statistics.layers.get(&id) {
                 let columns =
                     |g: &Graph| g.ty(node.inputs[1]).map_or(0, |t| t.shape[1]) * dense.taps;
                 reads_changed |= columns(pruned) != dense.layer.weight.ncols();

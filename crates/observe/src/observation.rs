@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ir::{Graph, ValueId};
 use numerics::parallel_map_with;
 use runtime::{Observed, Plan, RuntimeError, Session};
-use yolo::families::{Decoder, Head};
+use yolo::families::Head;
 use yolo::{BadInput, ModelInput};
 
 use crate::{Engine, ImageSet, ObserveError};
@@ -21,14 +21,14 @@ pub struct Model<'a> {
     pub graph: &'a Graph,
     /// How images are prepared.
     pub input: &'a ModelInput,
-    /// What decodes its outputs; without it models are compared by their outputs as they are.
-    pub decoder: Option<&'a Decoder>,
+    /// Its head, which tells how its outputs are decoded; without it models are compared by their outputs as they are.
+    pub head: Option<&'a Head>,
 }
 
 impl<'a> Model<'a> {
     /// A graph whose head was recognised.
     pub fn new(graph: &'a Graph, head: &'a Head) -> Self {
-        Self { graph, input: &head.input, decoder: Some(&head.decoder) }
+        Self { graph, input: &head.input, head: Some(head) }
     }
 }
 

@@ -7,11 +7,13 @@ mod activation;
 mod bn_gamma;
 mod filter_norm;
 mod reconstruction;
+mod taylor;
 
 pub use activation::ACTIVATION;
 pub use bn_gamma::BN_GAMMA;
 pub use filter_norm::{L1, L2};
 pub use reconstruction::RECONSTRUCTION;
+pub use taylor::TAYLOR;
 
 /// A score for each channel of each prunable group, by the group's name; comparable between groups.
 pub type Importance = BTreeMap<String, Vec<f64>>;
@@ -21,8 +23,10 @@ pub type Importance = BTreeMap<String, Vec<f64>>;
 pub struct Criterion {
     /// Name, for options and reports.
     pub name: &'static str,
-    /// The scores of all prunable groups, by what was observed of the graph's convolutions; criteria of weights alone need
-    /// nothing of it.
+    /// Whether [`Statistics::sensitivities`] must be observed for it.
+    pub needs_gradients: bool,
+    /// The scores of all prunable groups, by what was observed of the graph; criteria of weights alone need nothing of
+    /// it.
     ///
     /// # Errors
     /// `NoStatistics` and `NoBatchNormalization` where what it needs was not observed; `WeightNotConstant`, `Tensor` and
@@ -31,7 +35,7 @@ pub struct Criterion {
 }
 
 /// All criteria.
-pub const CRITERIA: &[&Criterion] = &[&RECONSTRUCTION, &ACTIVATION, &BN_GAMMA, &L1, &L2];
+pub const CRITERIA: &[&Criterion] = &[&RECONSTRUCTION, &ACTIVATION, &BN_GAMMA, &TAYLOR, &L1, &L2];
 
 ir::choices!(Criterion, "criterion", CRITERIA);
 

@@ -27,6 +27,8 @@ pub enum PruneError {
     NoBatchNormalization { group: String },
     #[error("group `{group}`: nothing was seen of the convolutions that read it")]
     NoStatistics { group: String },
+    #[error("group `{group}`: no gradient of a loss by its parameters was observed")]
+    NoGradients { group: String },
     #[error("weight `{weight}` holds a number that is not finite")]
     NotFinite { weight: String },
     #[error("group `{group}`: expected {expected} scores of importance, found {found}")]

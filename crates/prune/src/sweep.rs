@@ -22,8 +22,18 @@ pub struct LayerStatistics {
     pub moments: Arc<Moments>,
 }
 
-/// What was observed of a graph's convolutions, by node.
-pub type Statistics = BTreeMap<NodeId, LayerStatistics>;
+/// What was observed of a graph.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// Its convolutions, by node.
+    pub layers: BTreeMap<NodeId, LayerStatistics>,
+    /// For each image, what its parameters mean to a loss.
+    pub sensitivities: Vec<Sensitivity>,
+}
+
+/// For a parameter, and each index of one of its axes: the sum of gradient times element over the other axes, which is how a loss
+/// changes at first when that slice goes away.
+pub type Sensitivity = BTreeMap<Member, Vec<f64>>;
 
 /// Convolutions that read a group through the same windows.
 struct Consumers {
@@ -61,7 +71,7 @@ pub(crate) fn consumers(
             |c: &Vec<Vec<usize>>| c[at].iter().flat_map(|i| i * taps..(i + 1) * taps).collect();
         Some((node, group.channels.iter().map(columns).collect()))
     };
-    statistics.iter().filter_map(columns_read).collect()
+    statistics.layers.iter().filter_map(columns_read).collect()
 }
 
 impl<'a> PruningSweep<'a> {
@@ -69,7 +79,7 @@ impl<'a> PruningSweep<'a> {
     pub fn new(graph: &Graph, group: &'a DependencyGroup, statistics: &Statistics) -> Self {
         let mut alike: Vec<(Vec<NodeId>, Vec<Vec<usize>>)> = Vec::new();
         for (node, columns) in consumers(graph, group, statistics) {
-            let moments = |n: &NodeId| &statistics[n].moments;
+            let moments = |n: &NodeId| &statistics.layers[n].moments;
             let same = |(nodes, own): &&mut (Vec<NodeId>, Vec<Vec<usize>>)| {
                 Arc::ptr_eq(moments(&nodes[0]), moments(&node)) && *own == columns
             };
@@ -79,8 +89,8 @@ impl<'a> PruningSweep<'a> {
             }
         }
         let compensated = |(nodes, columns): (Vec<NodeId>, _)| {
-            let moments = &statistics[nodes.first()?].moments;
-            let layers = nodes.iter().map(|n| statistics[n].layer.clone()).collect();
+            let moments = &statistics.layers[nodes.first()?].moments;
+            let layers = nodes.iter().map(|n| statistics.layers[n].layer.clone()).collect();
             Some(Consumers {
                 compensation: Compensation::new(layers, moments, RIDGE)?,
                 nodes,

@@ -107,7 +107,11 @@ fn apply_to_models_gives_valid_smaller_graphs() {
             let scores = (criterion.score)(&graph, &groups, &Default::default());
             // Those that need what was observed of the graph say so.
             let importance = match scores {
-                Err(PruneError::NoStatistics { .. } | PruneError::NoBatchNormalization { .. }) => {
+                Err(
+                    PruneError::NoStatistics { .. }
+                    | PruneError::NoGradients { .. }
+                    | PruneError::NoBatchNormalization { .. },
+                ) => {
                     continue;
                 }
                 scores => scores.unwrap(),

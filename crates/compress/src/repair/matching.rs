@@ -19,7 +19,7 @@ impl DenseRecord {
             let mean = middle.step_by(layer.taps).map(|m| *m as f32).collect();
             (graph.node(*id).inputs[0], mean)
         };
-        self.statistics.iter().map(mean).collect()
+        self.statistics.layers.iter().map(mean).collect()
     }
 }
 

@@ -155,7 +155,7 @@ impl Recorder {
     }
 
     fn statistics(self, sums: Vec<MomentSums>) -> Statistics {
-        let mut statistics = Statistics::new();
+        let mut statistics = Statistics::default();
         for (observed, sums) in self.windows.into_iter().zip(sums) {
             let moments = Arc::new(sums.moments());
             for (id, layer) in observed.layers {
@@ -164,7 +164,7 @@ impl Recorder {
                     taps: observed.window.taps(),
                     moments: Arc::clone(&moments),
                 };
-                statistics.insert(id, layer);
+                statistics.layers.insert(id, layer);
             }
         }
         statistics

@@ -89,7 +89,7 @@ impl<'a> Reference<'a> {
         let session = || Ok(Session::new(&plan, 1)?);
         let unchanged = self.model.graph;
         let activations = &mut self.activations;
-        Ok(match self.model.decoder {
+        Ok(match self.model.head.map(|head| &head.decoder) {
             None => Outputs::Tensors(activations.map(unchanged, &cut, session, outputs)?),
             Some(decoder) => {
                 let detections = |session: &mut Session, at: &Cut<'_>| {
@@ -208,7 +208,7 @@ mod tests {
         };
         let graph = network();
         let input = ModelInput::new(&graph, LETTERBOX).unwrap();
-        let model = Model { graph: &graph, input: &input, decoder: None };
+        let model = Model { graph: &graph, input: &input, head: None };
         let engine = Engine { options: Default::default(), threads: 2 };
         let images = ImageSet { paths: (0..3).map(save).collect(), ..ImageSet::default() };
         let mut reference = Reference::new(model, images, engine).unwrap();

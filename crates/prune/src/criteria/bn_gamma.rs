@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 ///
 /// Where a group has none because it was folded, |γ| is recovered: a BatchNormalization's output has standard
 /// deviation |γ| on data like that of training, so the deviation of the convolution's output stands for it.
-pub const BN_GAMMA: Criterion = Criterion { name: "bn_gamma", score };
+pub const BN_GAMMA: Criterion = Criterion { name: "bn_gamma", needs_gradients: false, score };
 
 fn score(
     graph: &Graph,
@@ -59,7 +59,7 @@ fn score_group(
 fn add_recovered(total: &mut [f64], group: &DependencyGroup, statistics: &Statistics) -> i32 {
     let mut count = 0;
     for root in &group.roots {
-        let Some(seen) = statistics.get(&root.node) else {
+        let Some(seen) = statistics.layers.get(&root.node) else {
             continue;
         };
         let w = &seen.layer.weight;

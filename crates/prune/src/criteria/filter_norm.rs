@@ -7,12 +7,18 @@ use std::collections::BTreeSet;
 
 /// L1 norm of the filters that compute a channel, relative to the mean filter of each weight, averaged over the
 /// weights of the group.
-pub const L1: Criterion =
-    Criterion { name: "l1", score: |graph, groups, _| score(graph, groups, 1) };
+pub const L1: Criterion = Criterion {
+    name: "l1",
+    needs_gradients: false,
+    score: |graph, groups, _| score(graph, groups, 1),
+};
 
 /// As [`L1`], with the L2 norm.
-pub const L2: Criterion =
-    Criterion { name: "l2", score: |graph, groups, _| score(graph, groups, 2) };
+pub const L2: Criterion = Criterion {
+    name: "l2",
+    needs_gradients: false,
+    score: |graph, groups, _| score(graph, groups, 2),
+};
 
 fn score(graph: &Graph, groups: &Groups, power: i32) -> Result<Importance, PruneError> {
     let of_group = |g: &DependencyGroup| Ok((g.name.clone(), score_group(graph, g, power)?));

@@ -8,6 +8,7 @@ use crate::{DependencyGroup, PruningSweep};
 /// reads whose inputs were seen are never chosen.
 pub const RECONSTRUCTION: Criterion = Criterion {
     name: "reconstruction",
+    needs_gradients: false,
     score: |graph, groups, statistics| {
         let score = |g: &DependencyGroup| {
             (g.name.clone(), score(g, PruningSweep::new(graph, g, statistics)))

@@ -4,6 +4,8 @@
 //! score as their weight; all is divided by the sum of the weights, as detection losses are by the number of objects.
 //! Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (arXiv:1503.02531); the weights follow Zhang et
 //! al., "PDF-Distil" and Yang et al. (arXiv:2308.14286).
+mod drawn;
+
 use super::Loss;
 use super::logits::{log_softmax, sigmoid, softplus};
 use crate::YoloError;
@@ -282,6 +284,36 @@ mod tests {
             let loss = distillation.loss(&teacher, &teacher, 1.0);
             assert!(loss.value.abs() < 1e-12);
             assert!(loss.gradients.iter().flatten().all(|g| g.abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn drawn_teachers_give_the_gradient_of_the_detector_itself_in_the_mean() {
+        for form in forms() {
+            let raw = outputs(&form, 5);
+            let distillation = Distillation { form };
+            let boxes = distillation.form.boxes[0];
+            let mut rng = numerics::Rng::new(9);
+            let draws = 20_000;
+            let teachers: Vec<_> = (0..draws).map(|_| distillation.drawn(&raw, &mut rng)).collect();
+            for channels in [Some(boxes.classes), boxes.objectness].into_iter().flatten() {
+                let at = channels.first * boxes.cells + 1;
+                let drawn = teachers.iter().filter(|t| t[channels.output][at] > 0.0).count();
+                let expected = sigmoid(f64::from(raw[channels.output][at]));
+                let found = drawn as f64 / f64::from(draws);
+                assert!((found - expected).abs() < 0.02, "{found} instead of {expected}");
+            }
+            let Kind::Distances(bins @ 2..) = distillation.form.kind else {
+                continue;
+            };
+            let logit = |c: usize| (boxes.boxes.first + c) * boxes.cells;
+            let logits: Vec<f64> =
+                (0..bins).map(|c| f64::from(raw[boxes.boxes.output][logit(c)])).collect();
+            for (bin, expected) in log_softmax(&logits).into_iter().enumerate() {
+                let is_drawn = |t: &&Vec<Vec<f32>>| t[boxes.boxes.output][logit(bin)] > 0.0;
+                let found = teachers.iter().filter(is_drawn).count() as f64 / f64::from(draws);
+                assert!((found - expected.exp()).abs() < 0.02, "{found} instead of {expected}");
+            }
         }
     }
 
