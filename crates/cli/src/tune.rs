@@ -53,16 +53,7 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         note!("skipped labels: {bad}, the first: {first}");
     }
     let images = images(args, common, &dataset, &teacher_head, engine.threads)?;
-    let options = RecoverOptions {
-        steps: args.steps.map(|steps| steps as usize),
-        batch: usize::from(args.batch),
-        memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
-        rate: args.rate,
-        labels: args.labels,
-        window: args.window.map(usize::from),
-        augmentation: args.augment.unwrap_or_default(),
-        seed: common.seed(),
-    };
+    let options = options(args, common);
     let subject = RecoverSubject {
         student: HeadedModel { graph: &student.graph, head: &student_head },
         teacher: HeadedModel { graph: &teacher.graph, head: &teacher_head },
@@ -100,11 +91,35 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         curve: recovered.curve,
         seconds: start.elapsed().as_secs_f64(),
     };
+    say!("{}", summary(&record));
+    write_json(common.json.as_deref(), &record)?;
+    match recovered.ended {
+        Some(reason) => bail!("{reason}; {} holds what was best until then", record.out),
+        None => Ok(()),
+    }
+}
+
+/// How it is trained.
+fn options(args: &TuneArgs, common: &CommonArgs) -> RecoverOptions {
+    RecoverOptions {
+        steps: args.steps.map(|steps| steps as usize),
+        batch: usize::from(args.batch),
+        memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
+        rate: args.rate,
+        labels: args.labels,
+        window: args.window.map(usize::from),
+        augmentation: args.augment.unwrap_or_default(),
+        seed: common.seed(),
+    }
+}
+
+/// What came out, in a sentence.
+fn summary(record: &Record) -> String {
     let [before, after] = [&record.curve[0], &record.best];
     let accuracy = before.map_50_95.zip(after.map_50_95);
     let accuracy =
         accuracy.map_or(String::new(), |(b, a)| format!(", their map_50_95 {b:.4} → {a:.4}"));
-    say!(
+    format!(
         "{}: loss of the held-out images {:.4} → {:.4}{accuracy} at step {} of {}, rate {}, labels {}, {:.0} s",
         record.out,
         before.held_out,
@@ -114,12 +129,7 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         record.rate,
         record.labels,
         record.seconds
-    );
-    write_json(common.json.as_deref(), &record)?;
-    match recovered.ended {
-        Some(reason) => bail!("{reason}; {} holds what was best until then", record.out),
-        None => Ok(()),
-    }
+    )
 }
 
 /// The images that can be read.

@@ -8,7 +8,7 @@ use observe::{Model, Observation, Splits, check_bad_images};
 
 use crate::artifact::{Candidate, PrunedModel, QuantizedModel, StoredModel};
 use crate::gate::Gate;
-use crate::recipe::{PruneRecipe, QuantizeRecipe};
+use crate::recipe::{PruneRecipe, QuantizeRecipe, RecoverRecipe};
 use crate::record::CompressRecord;
 use crate::run::Run;
 use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_PLAN};
@@ -76,15 +76,11 @@ pub fn compress_detector(
         let who = candidate.attempt.ratio.map_or("hold-out", |_| "gate");
         if let Some(recovery) = recovery {
             (run.log)(&format!("{who}: pruning alone took too much, recovering"));
-            let pruned = &candidate.pruned;
-            let recovered = recover(pruned, &next, &recovery, &gate, data, &source, run)?;
-            let quantized =
-                quantize(&recovered.model, &observation, &recipe.quantize, &source, run)?;
-            let mut candidate = candidate.recovered(recovered, quantized);
-            gate.judge(&mut candidate, is_last, &source, run)?;
-            let has_passed = candidate.attempt.passed;
+            let context = Context { recipe, data, observation, source: &source, gate: &gate, run };
+            let recovered = context.recovered(candidate, &recovery, &next, is_last)?;
+            let has_passed = recovered.attempt.passed;
             candidates.iter_mut().for_each(Candidate::release);
-            candidates.push(candidate);
+            candidates.push(recovered);
             if has_passed {
                 break;
             }
@@ -94,6 +90,35 @@ pub fn compress_detector(
         }
     }
     package::package(gate, candidates, recipe, data, &source, run)
+}
+
+/// What the stages of a run share.
+struct Context<'a> {
+    recipe: &'a Recipe,
+    data: &'a Splits,
+    observation: Observation<'a>,
+    source: &'a Source,
+    gate: &'a Gate<'a>,
+    run: &'a Run<'a>,
+}
+
+impl Context<'_> {
+    /// A candidate whose pruned model is recovered into a folder, quantized and judged.
+    fn recovered(
+        &self,
+        candidate: &Candidate,
+        recovery: &RecoverRecipe,
+        folder: &str,
+        is_last: bool,
+    ) -> Result<Candidate, CompressError> {
+        let (source, run) = (self.source, self.run);
+        let model = recover(&candidate.pruned, folder, recovery, self)?;
+        let quantize_recipe = &self.recipe.quantize;
+        let quantized = quantize(&model.model, &self.observation, quantize_recipe, source, run)?;
+        let mut recovered = candidate.recovered(model, quantized);
+        self.gate.judge(&mut recovered, is_last, source, run)?;
+        Ok(recovered)
+    }
 }
 
 /// Prunes the model as it came. What is known of its channels is found out when a stage first needs it, and serves all budgets.

@@ -43,7 +43,7 @@ pub(crate) enum Int8 {
     Moves,
     /// Each element of the result is a function of one of each operand, which this kernel computes in f32. Where only one
     /// quantized value enters, a table holds the function; two enter its own INT8 kernel, where the result is quantized too.
-    ElementWise(Kernel),
+    ElementWise(Box<Kernel>),
     /// It sums products of quantized values, and gives quantized values or f32.
     Sums,
     /// As `Sums`, together with the operations that follow: a pass of its own decides.

@@ -1,15 +1,13 @@
 //! Recovery of a pruned model: as long as it takes to keep what the gate asks on the hold-out, or as long as it gains.
 
-use observe::{ImageSet, Splits, check_bad_images};
+use observe::{ImageSet, check_bad_images};
 
+use super::Context;
 use crate::artifact::{RecoveredModel, StoredModel};
 use crate::digest::dataset_digest;
-use crate::gate::Gate;
 use crate::recipe::RecoverRecipe;
 use crate::record::RecoveryRecord;
-use crate::run::Run;
 use crate::run_dir::{PRUNE_PLAN, PRUNED, RECOVERY_STATE};
-use crate::source::Source;
 use crate::{
     CompressError, HeadedModel, RecoverHooks, RecoverSubject, recover_detector, remove_state,
 };
@@ -22,11 +20,9 @@ pub(super) fn recover(
     pruned: &StoredModel,
     folder: &str,
     recipe: &RecoverRecipe,
-    gate: &Gate<'_>,
-    data: &Splits,
-    source: &Source,
-    run: &Run<'_>,
+    context: &Context<'_>,
 ) -> Result<RecoveredModel, CompressError> {
+    let Context { data, source, gate, run, .. } = *context;
     let head = &source.head;
     let images = dataset_digest(&data.training, head.input.images())?;
     let inputs = (&source.key, source.seed, recipe, gate.keep(), images, pruned);

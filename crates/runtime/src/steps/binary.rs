@@ -38,7 +38,7 @@ impl OfNode for Binary {
 
 impl FastStep for Binary {
     fn int8(&self) -> Int8 {
-        Int8::ElementWise(self.kernel())
+        Int8::ElementWise(Box::new(self.kernel()))
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {

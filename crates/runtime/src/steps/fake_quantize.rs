@@ -62,7 +62,7 @@ impl OfNode for FakeQuantize {
 
 impl FastStep for FakeQuantize {
     fn int8(&self) -> Int8 {
-        Int8::ElementWise(self.kernel())
+        Int8::ElementWise(Box::new(self.kernel()))
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {

@@ -83,7 +83,7 @@ impl OfNode for Unary {
 
 impl FastStep for Unary {
     fn int8(&self) -> Int8 {
-        Int8::ElementWise(self.kernel())
+        Int8::ElementWise(Box::new(self.kernel()))
     }
 
     fn place(&self, item: &Item, placement: &mut Placement<'_>) -> Result<(), RuntimeError> {

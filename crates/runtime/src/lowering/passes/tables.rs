@@ -131,7 +131,7 @@ impl Finder {
 fn expression<'r>(r: &'r Rewriter<'_, '_>, v: ValueId, depth: usize) -> Option<(&'r Item, Kernel)> {
     let item = &r[r.writer(Operand::f32(v))?];
     match item.work.int8() {
-        Int8::ElementWise(kernel) if depth > 0 => Some((item, kernel)),
+        Int8::ElementWise(kernel) if depth > 0 => Some((item, *kernel)),
         _ => None,
     }
 }
