@@ -72,7 +72,7 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
             first.set(Some(done));
             note!("{point}{}", left(point, done, start));
         },
-        is_enough: &|_| Ok(false),
+        is_enough: None,
         state: Some(&state),
     };
     let recovered = recover_detector(&subject, &options, &hooks)?;

@@ -46,7 +46,7 @@ impl Tuning {
         let few = if more.contains(&"--steps") { more.to_vec() } else { few };
         let typed = self.typed(out, &few);
         accepts(&typed.iter().map(String::as_str).collect::<Vec<_>>());
-        json(&self.tiny.arg("tune.json"))
+        json(self.tiny.arg("tune.json"))
     }
 }
 
@@ -98,7 +98,7 @@ fn tune_killed_on_the_way_goes_on_to_the_same_bytes() {
     assert!(!state.exists());
     let bytes = |name: &str| std::fs::read(tuning.tiny.arg(name)).unwrap();
     assert!(bytes("killed.onnx") == bytes("whole.onnx"));
-    assert_eq!(json(&tuning.tiny.arg("tune.json"))["curve"], whole["curve"]);
+    assert_eq!(json(tuning.tiny.arg("tune.json"))["curve"], whole["curve"]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn tune_uses_labels_as_it_is_told_and_decides_by_held_out_images_where_it_is_not
     }
     let typed = tuning.typed("tuned.onnx", &[&flips[..], &["--steps", "2"]].concat());
     let said = yoloslim(&typed.iter().map(String::as_str).collect::<Vec<_>>());
-    let found = json(&tuning.tiny.arg("tune.json"));
+    let found = json(tuning.tiny.arg("tune.json"));
     let trial = &found["label_trial"];
     let [with, without] = ["with", "without"].map(|key| trial[key].as_f64().unwrap());
     let [used, learned_from] =

@@ -38,8 +38,8 @@ pub use quantization::{
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};
 pub use record::{Attempt, CompressRecord, Footprint, GateRecord, RecoveryRecord, StageRecord};
 pub use recovery::{
-    HeadedModel, LABEL_USES, LabelTrial, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject,
-    Recovered, RecoveryPoint, recover_detector,
+    HeadedModel, IsEnough, LABEL_USES, LabelTrial, LabelUse, RecoverHooks, RecoverOptions,
+    RecoverSubject, Recovered, RecoveryPoint, recover_detector,
 };
 pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;

@@ -155,6 +155,9 @@ pub struct Recovered {
     pub ended: Option<String>,
 }
 
+/// Whether a student is good enough.
+pub type IsEnough<'a> = dyn Fn(&Graph) -> Result<bool, CompressError> + 'a;
+
 /// What a recovery tells and asks while it goes on.
 #[derive(Clone, Copy)]
 pub struct RecoverHooks<'a> {
@@ -162,8 +165,8 @@ pub struct RecoverHooks<'a> {
     pub log: &'a dyn Fn(&str),
     /// Told of every look at the held-out images.
     pub progress: &'a dyn Fn(&RecoveryPoint),
-    /// Asked after each round whether a student is good enough.
-    pub is_enough: &'a dyn Fn(&Graph) -> Result<bool, CompressError>,
+    /// Asked after each round whether a student is good enough; `None` where nobody says so.
+    pub is_enough: Option<&'a IsEnough<'a>>,
     /// Where it stores how it stands at every look, and goes on from. Whoever has kept what came out removes the file.
     pub state: Option<&'a Path>,
 }

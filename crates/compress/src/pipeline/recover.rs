@@ -42,13 +42,13 @@ pub(super) fn recover(
         let hooks = RecoverHooks {
             log: &|line| (run.log)(&format!("recover: {line}")),
             progress: &|point| (run.log)(&format!("recover: {point}")),
-            is_enough: &|graph| {
+            is_enough: Some(&|graph| {
                 let kept = gate.kept_on_holdout(graph, source, run)?;
                 if let Some(kept) = kept {
                     (run.log)(&format!("recover: {kept:.4} kept on the hold-out, before INT8"));
                 }
                 Ok(kept.is_some_and(|kept| kept >= gate.keep() + RESERVE))
-            },
+            }),
             state: Some(&state),
         };
         let recovered = recover_detector(&subject, &recipe.options(source.seed), &hooks)?;

@@ -119,7 +119,12 @@ impl Standing {
             let is_last = self.progress.round + 1 == rounds.len();
             let gains = self.progress.best.held_out < (1.0 - LEAST_GAIN) * self.progress.before;
             course.weights.clone_from(&self.kept);
-            if is_last || !gains || (hooks.is_enough)(&course.graph()?)? {
+            if is_last || !gains {
+                break;
+            }
+            if let Some(is_enough) = hooks.is_enough
+                && is_enough(&course.graph()?)?
+            {
                 break;
             }
             let Progress { round, step, before, best, .. } = &mut self.progress;
