@@ -405,7 +405,7 @@ pub(crate) struct TuneArgs {
     /// interruption.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
-    /// Steps; by default rounds of 120, 240, 480 …, at most 3720 in all, until one gains little on the held-out images.
+    /// Steps; by default rounds of 120, 240, 480 …, at most 1800 in all, until one gains little on the held-out images.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) steps: Option<u32>,
     /// Images of a step.
@@ -527,7 +527,7 @@ pub(crate) struct AttemptsArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RecoveryArgs {
     /// Steps of training by which a pruned model is recovered where pruning alone takes too much; 0 for less pruning at once. By
-    /// default rounds of 120, 240, 480 …, at most 3720 in all, until the hold-out says that enough is kept or one gains little.
+    /// default rounds of 120, 240, 480 …, at most 1800 in all, until the hold-out says that enough is kept or one gains little.
     #[arg(long, value_name = "STEPS")]
     pub(crate) recover: Option<u32>,
 }

@@ -10,7 +10,7 @@ use train::{Schedule, Weight};
 
 /// Steps of the first round, where their number is left open; each further round has twice as many.
 const FIRST_ROUND: usize = 120;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 4;
 
 /// The share by which a round must lower the loss of the held-out images for another one to follow.
 const LEAST_GAIN: f64 = 0.03;
