@@ -1,5 +1,6 @@
 //! Images of a training as the network takes them, with what is labelled in them.
 use crate::CompressError;
+use numerics::Rng;
 use observe::ImageSet;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,6 +55,26 @@ impl<'a> Examples<'a> {
         self.images.paths.iter().any(|path| self.labels.contains_key(path))
     }
 
+    /// The images of a step: every image comes once before any comes again.
+    pub(crate) fn batch(
+        &self,
+        step: usize,
+        batch: usize,
+        seed: u64,
+        augmentation: Augmentation,
+    ) -> Vec<Pick> {
+        let count = self.images.len();
+        let mut orders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let pick = |at: usize| {
+            let place = step * batch + at;
+            let epoch = place / count;
+            let order = orders.entry(epoch).or_insert_with(|| order(count, seed ^ epoch as u64));
+            let key = DrawKey { seed, step: step as u64, image: at as u64 };
+            Pick { image: order[place % count], augmentation, key }
+        };
+        (0..batch).map(pick).collect()
+    }
+
     /// An image, augmented.
     ///
     /// # Errors
@@ -85,4 +106,12 @@ impl<'a> Examples<'a> {
         });
         Ok(LabelledScene { boxes: boxes.collect(), images })
     }
+}
+
+/// The numbers below `count` in an order that a seed decides.
+pub(crate) fn order(count: usize, seed: u64) -> Vec<usize> {
+    let mut rng = Rng::new(seed);
+    let mut keyed: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, i)| i).collect()
 }

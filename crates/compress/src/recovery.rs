@@ -10,12 +10,11 @@ pub use trials::LabelTrial;
 
 use crate::CompressError;
 use crate::digest::{dataset_digest, images_digest, sha256};
-use crate::examples::{Examples, Pick};
+use crate::examples::Examples;
 use crate::learning_state::StateFile;
 use crate::quantization::tuning::LearningForm;
 use held_out::HeldOut;
 use ir::{Graph, ValueId};
-use numerics::Rng;
 use objective::Objective;
 use observe::{Engine, ImageSet};
 use prepared::prepared;
@@ -30,7 +29,7 @@ use train::{BatchGradients, Batching, OutputGradients, Trainer, Weight, paramete
 use trials::told_of_labels;
 use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
-use yolo::{Augmentation, Dataset, DrawKey};
+use yolo::{Augmentation, Dataset};
 
 /// Steps in which the rate rises.
 const WARM_UP: usize = 5;
@@ -287,7 +286,8 @@ impl<'a> Course<'a> {
     /// One step; gives the mean loss of its images.
     fn step(&mut self, step: usize, adam: &mut Adam, rate: f64) -> Result<f64, CompressError> {
         let failed = |e| CompressError::training(step, e);
-        let picks = self.batch(step);
+        let RecoverOptions { batch, seed, .. } = *self.options;
+        let picks = self.training.batch(step, batch, seed, self.augmentation);
         let examples = prepared(&mut self.teachers, &self.objective, &self.training, picks)?;
         let objective = &self.objective;
         let objects = objective.objects(examples.iter().map(|e| &e.lesson));
@@ -304,20 +304,6 @@ impl<'a> Course<'a> {
         clip(&mut batch.gradients, LONGEST, threads);
         adam.step(&mut self.weights, &batch.gradients, rate, threads);
         Ok(batch.loss)
-    }
-
-    /// The images of a step: every image comes once before any comes again.
-    fn batch(&self, step: usize) -> Vec<Pick> {
-        let RecoverOptions { batch, seed, .. } = *self.options;
-        let count = self.training.images.len();
-        let pick = |at: usize| {
-            let mut rng = Rng::new(seed ^ (at / count) as u64);
-            let mut order: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
-            order.sort_unstable();
-            let key = DrawKey { seed, step: step as u64, image: (at % batch) as u64 };
-            Pick { image: order[at % count].1, augmentation: self.augmentation, key }
-        };
-        (step * batch..(step + 1) * batch).map(pick).collect()
     }
 
     /// What it takes of memory, as a sentence.

@@ -3,10 +3,10 @@ mod start;
 
 pub use start::standardise;
 
-use crate::examples::{Example, Examples, Pick};
+use crate::examples::{Example, Examples, order};
 use crate::{CompressError, THRESHOLDS};
 use ir::Graph;
-use numerics::{Rng, parallel_map};
+use numerics::parallel_map;
 use observe::{Engine, ImageSet};
 use serde::Serialize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use train::{
 };
 use yolo::families::Head;
 use yolo::losses::{LabelledLoss, Loss, Targets};
-use yolo::{Augmentation, CompiledDetector, Dataset, DrawKey, evaluate_detector};
+use yolo::{Augmentation, CompiledDetector, Dataset, evaluate_detector};
 
 /// The last rate, as a share of the largest, and the share of the steps in which it rises.
 const REST: f64 = 0.01;
@@ -224,20 +224,11 @@ impl<'a> Course<'a> {
         Ok(batch.loss)
     }
 
-    /// The images of a step: every image comes once before any comes again.
+    /// The images of a step.
     fn examples(&self, step: usize) -> Result<Vec<Example>, CompressError> {
-        let (count, batch) = (self.training.images.len(), self.options.batch);
-        let seed = self.options.seed;
-        let orders: Vec<Vec<usize>> = (step * batch / count..=((step + 1) * batch - 1) / count)
-            .map(|epoch| order(count, seed ^ epoch as u64))
-            .collect();
-        let first = step * batch / count * count;
-        let augmentation = self.options.augmentation.at(step, self.steps);
-        let picks = (0..batch).map(|at| {
-            let place = step * batch + at - first;
-            let key = DrawKey { seed, step: step as u64, image: at as u64 };
-            Pick { image: orders[place / count][place % count], augmentation, key }
-        });
+        let TrainOptions { batch, seed, augmentation, .. } = *self.options;
+        let augmentation = augmentation.at(step, self.steps);
+        let picks = self.training.batch(step, batch, seed, augmentation);
         let threads = self.subject.engine.threads;
         let examples = parallel_map(threads, picks, |pick| self.training.example(&pick));
         examples.into_iter().collect()
@@ -275,12 +266,4 @@ fn split(dataset: &Dataset, seed: u64) -> Result<(Dataset, Dataset), CompressErr
     let order = order(count, seed);
     let (held_out, training) = order.split_at(out);
     Ok((part(training), part(held_out)))
-}
-
-/// The numbers below `count` in an order that a seed decides.
-fn order(count: usize, seed: u64) -> Vec<usize> {
-    let mut rng = Rng::new(seed);
-    let mut keyed: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|(_, i)| i).collect()
 }
