@@ -345,9 +345,10 @@ fn trainer(
     options: &RecoverOptions,
 ) -> Result<Trainer, CompressError> {
     let images = options.batch;
-    // Two images leave most of what a layer computes in the cache.
-    let pairs = (images.is_multiple_of(2)).then_some((2, engine.threads));
-    let ways = pairs.into_iter().chain([(1, engine.threads), (1, 1)]);
+    // Gradients of the weights are gathered once a run: the more images of it, the less often.
+    let several = [4, 2].into_iter().filter(|per_run| images.is_multiple_of(*per_run));
+    let ways = several.map(|per_run| (per_run, engine.threads));
+    let ways = ways.chain([(1, engine.threads), (1, 1)]);
     let mut needed = 0;
     for (per_run, threads) in ways {
         let batching = Batching { images, per_run };

@@ -87,16 +87,15 @@ impl<T: Element> Arena<T> {
         view.check_bounds("view", self.len)?;
         check_length("values", view.elements(), values.len())?;
         let data = self.as_slice();
-        each_row(view, |run| {
-            let to = &mut values[run.first..run.first + run.len];
-            match run.step {
-                0 => to.fill(data[run.at]),
-                1 => to.copy_from_slice(&data[run.at..run.at + run.len]),
-                step => {
-                    let from = data[run.at..].iter().step_by(step);
-                    to.iter_mut().zip(from).for_each(|(to, &value)| *to = value);
-                }
+        each_row(view, |Row { arena, values: to, len }| match (arena.step, to.step) {
+            (0, _) => to.of_mut(values).take(len).for_each(|to| *to = data[arena.first]),
+            (1, 1) => values[to.first..to.first + len]
+                .copy_from_slice(&data[arena.first..arena.first + len]),
+            (1, step) => {
+                let to = values[to.first..].chunks_mut(step);
+                to.zip(&data[arena.first..arena.first + len]).for_each(|(to, &from)| to[0] = from);
             }
+            _ => to.of_mut(values).zip(arena.of(data)).take(len).for_each(|(to, &from)| *to = from),
         });
         Ok(())
     }
@@ -109,13 +108,12 @@ impl<T: Element> Arena<T> {
         view.check_output(self.len)?;
         check_length("values", view.elements(), values.len())?;
         let data = self.as_mut_slice();
-        each_row(view, |run| {
-            let from = &values[run.first..run.first + run.len];
-            if run.step == 1 {
-                data[run.at..run.at + run.len].copy_from_slice(from);
-            } else {
-                let to = data[run.at..].iter_mut().step_by(run.step.max(1));
-                to.zip(from).for_each(|(to, &value)| *to = value);
+        each_row(view, |Row { arena, values: from, len }| match (arena.step, from.step) {
+            (1, 1) => data[arena.first..arena.first + len]
+                .copy_from_slice(&values[from.first..from.first + len]),
+            _ => {
+                let to = arena.of_mut(data).zip(from.of(values)).take(len);
+                to.for_each(|(to, &from)| *to = from);
             }
         });
         Ok(())
@@ -155,43 +153,68 @@ impl<T: Element> Arena<T> {
     }
 }
 
-/// A row of a view along its innermost axis.
-struct Run {
-    /// Its first element in the arena.
-    at: usize,
-    /// Its first index in row-major order.
-    first: usize,
+/// Elements of a view along one axis: where they lie in the arena, and where in row-major order.
+struct Row {
+    arena: Spaced,
+    values: Spaced,
     len: usize,
-    /// Elements between neighbours in the arena.
+}
+
+/// Elements that lie a step apart.
+#[derive(Clone, Copy)]
+struct Spaced {
+    first: usize,
     step: usize,
 }
 
-/// Visits the rows along the innermost axis. Of an image, rows come before channels, so that all channels of a row meet in
-/// the cache.
-fn each_row(view: &View, mut f: impl FnMut(Run)) {
+impl Spaced {
+    fn of<T>(self, all: &[T]) -> impl Iterator<Item = &T> {
+        all[self.first..].iter().step_by(self.step.max(1))
+    }
+
+    fn of_mut<T>(self, all: &mut [T]) -> impl Iterator<Item = &mut T> {
+        all[self.first..].iter_mut().step_by(self.step.max(1))
+    }
+}
+
+/// The last axes of a kernel are no longer than this.
+const SHORT: usize = 8;
+
+/// Visits the rows along the innermost axis; where that is short, along the one that lies side by side in the arena. Of an
+/// image, rows come before channels, so that all channels of a row meet in the cache.
+fn each_row(view: &View, mut f: impl FnMut(Row)) {
     if view.shape.contains(&0) {
         return;
     }
-    let last = view.shape.len().saturating_sub(1);
-    let (len, step) = match view.shape.last() {
-        Some(&len) => (len, view.strides[last]),
-        None => (1, 1),
-    };
-    let order: &[usize] = if last == 3 { &[0, 2, 1] } else { &[0, 1, 2, 3, 4] };
-    let order = &order[..last];
+    let rank = view.shape.len();
+    let in_order = View::contiguous(0, &view.shape);
+    let last = rank.saturating_sub(1);
+    let dense = (0..rank).find(|&axis| view.strides[axis] == 1 && view.shape[axis] > 1);
+    let along = dense.filter(|_| view.shape[last] <= SHORT).unwrap_or(last);
+    let mut order: [usize; MAX_RANK] = std::array::from_fn(|axis| axis);
+    if along == 3 {
+        order.swap(1, 2);
+    }
+    let others = || order.into_iter().filter(|&axis| axis < rank && axis != along);
     let picked = |dims: &Dims| {
         let mut picked = [0; MAX_RANK];
-        for (to, &axis) in picked.iter_mut().zip(order) {
-            *to = dims[axis];
-        }
-        Dims::new(&picked[..order.len()])
+        picked.iter_mut().zip(others()).for_each(|(to, axis)| *to = dims[axis]);
+        Dims::new(&picked[..others().count()])
     };
     let heads =
         |v: &View| View { offset: v.offset, shape: picked(&v.shape), strides: picked(&v.strides) };
-    let strides = heads(&View::contiguous(0, &view.shape)).strides;
+    let strides = heads(&in_order).strides;
+    let (len, steps) = match view.shape.get(along) {
+        Some(&len) => (len, [view.strides[along], in_order.strides[along]]),
+        None => (1, [1, 1]),
+    };
     each_coordinate(&heads(view), |coordinates, at| {
         let indices = coordinates.iter().zip(strides.iter());
-        f(Run { at, first: indices.map(|(c, s)| c * s).sum(), len, step });
+        f(Row {
+            arena: Spaced { first: at, step: steps[0] },
+            values: Spaced { first: indices.map(|(c, s)| c * s).sum(), step: steps[1] },
+            len,
+        });
     });
 }
 

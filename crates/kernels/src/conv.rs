@@ -13,7 +13,7 @@ mod weight_gradient;
 
 use finish::{Finish, Out};
 pub use geometry::ConvGeometry;
-pub use pack::{ConvSpec, PackedConv};
+pub use pack::{ConvSpec, FilterOrder, PackedConv};
 pub use weight_gradient::conv_weight_gradient;
 
 use crate::{Activation, Context, FakeQuantize, KernelError, View};

@@ -29,7 +29,9 @@ mod view;
 
 pub use arena::{Arena, Context, Element};
 pub use chain::{Link, chain};
-pub use conv::{ConvGeometry, ConvSpec, Epilogue, PackedConv, conv_weight_gradient, conv2d};
+pub use conv::{
+    ConvGeometry, ConvSpec, Epilogue, FilterOrder, PackedConv, conv_weight_gradient, conv2d,
+};
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, map_elements, unary};
 pub use error::KernelError;
 pub use gradients::{activation_gradient, channel_sum, fake_quantize_gradient, max_pool_gradient};

@@ -1,5 +1,5 @@
 //! What can be wrong with compiling or running a plan.
-use ir::{DataType, IrError, OpError, TensorType};
+use ir::{DataType, IrError, OpError};
 use kernels::KernelError;
 use thiserror::Error;
 
@@ -16,8 +16,8 @@ pub enum RuntimeError {
     NotObservable { value: String },
     #[error("value `{value}` is no parameter: only what the graph marks as one can change")]
     NotAParameter { value: String },
-    #[error("parameter `{parameter}`: expected {expected}, found {found}")]
-    ParameterType { parameter: String, expected: TensorType, found: TensorType },
+    #[error("parameter `{parameter}`: expected {expected} elements, found {found}")]
+    ParameterLength { parameter: String, expected: usize, found: usize },
     #[error("the model has {expected} inputs, {found} were given")]
     InputCount { expected: usize, found: usize },
     #[error("input `{input}`: expected {expected} elements, found {found}")]

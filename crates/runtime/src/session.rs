@@ -6,7 +6,7 @@ use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
 use numerics::parallel_map;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -83,11 +83,13 @@ impl Session {
     /// # Errors
     /// `Memory` when there is not enough memory.
     pub fn with_pool(plan: &Arc<Plan>, pool: Arc<ThreadPool>) -> Result<Session, RuntimeError> {
-        let parameters = plan.parameters.iter();
-        let parameters = parameters.map(|(&v, parameter)| (v, parameter.tensor.clone()));
+        let parameters = plan.parameters.iter().map(|(&v, parameter)| {
+            let elements = parameter.tensor.as_slice::<f32>();
+            Ok((v, elements.map_err(RuntimeError::operator(&parameter.name))?.to_vec()))
+        });
         let weights = CurrentWeights {
             version: 0,
-            parameters: parameters.collect(),
+            parameters: parameters.collect::<Result<_, RuntimeError>>()?,
             repacked: plan.steps.iter().map(|_| None).collect(),
         };
         Session::with_weights(plan, pool, Arc::new(RwLock::new(weights)))
@@ -140,20 +142,21 @@ impl Session {
         &self.plan
     }
 
-    /// Gives parameters of the graph other elements, in this session and its siblings: kernels that hold them are packed anew.
-    /// What runs then has the same bits as a plan compiled with these elements.
+    /// Gives parameters of the graph other elements, in this session and its siblings: kernels that hold them are packed anew,
+    /// on so many threads. What runs then has the same bits as a plan compiled with these elements.
     ///
     /// # Errors
-    /// `NotAParameter` for a value that the graph does not mark as one, `ParameterType` when type or shape differ; nothing has
+    /// `NotAParameter` for a value that the graph does not mark as one, `ParameterLength` for too few or many; nothing has
     /// changed then.
     pub fn set_parameters(
         &mut self,
-        tensors: BTreeMap<ValueId, Tensor>,
+        elements: &BTreeMap<ValueId, &[f32]>,
+        threads: usize,
     ) -> Result<(), RuntimeError> {
         let plan = &self.plan;
-        tensors.iter().try_for_each(|(&value, tensor)| check_parameter(plan, value, tensor))?;
+        elements.iter().try_for_each(|(&v, elements)| check_parameter(plan, v, elements.len()))?;
         let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
-        weights.set(plan, tensors, self.pool.threads())
+        weights.set(plan, elements, threads)
     }
 
     /// Parameters that kernels read from the arena are written there when they have changed.
@@ -163,9 +166,7 @@ impl Session {
         }
         for (value, Parameter { name, view, .. }) in &self.plan.parameters {
             if let Some(view) = view {
-                let data = weights.parameters[value].as_slice::<f32>();
-                let data = data.map_err(RuntimeError::operator(name))?;
-                let written = self.f32_arena.write(view, data);
+                let written = self.f32_arena.write(view, &weights.parameters[value]);
                 written.map_err(RuntimeError::kernel(name))?;
             }
         }
@@ -461,15 +462,16 @@ impl CurrentWeights {
     fn set(
         &mut self,
         plan: &Plan,
-        tensors: BTreeMap<ValueId, Tensor>,
+        elements: &BTreeMap<ValueId, &[f32]>,
         threads: usize,
     ) -> Result<(), RuntimeError> {
-        let changed: BTreeSet<ValueId> = tensors.keys().copied().collect();
-        self.parameters.extend(tensors);
+        let changed = self.parameters.iter_mut();
+        let changed = changed.filter_map(|(v, own)| Some((own, elements.get(v)?)));
+        parallel_map(threads, changed.collect::<Vec<_>>(), |(own, new)| own.copy_from_slice(new));
         self.version += 1;
         let holds = |packing: &&dyn Packing| {
             let mut held = packing.parameters().into_iter();
-            held.any(|v| changed.contains(&v))
+            held.any(|v| elements.contains_key(&v))
         };
         let steps = plan.steps.iter().zip(&mut self.repacked);
         let stale = steps.filter_map(|(step, own)| {
@@ -486,16 +488,16 @@ impl CurrentWeights {
     }
 }
 
-fn check_parameter(plan: &Plan, value: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+fn check_parameter(plan: &Plan, value: ValueId, found: usize) -> Result<(), RuntimeError> {
     let Some(parameter) = plan.parameters.get(&value) else {
         let value = format!("{value:?}");
         return Err(RuntimeError::NotAParameter { value });
     };
-    let (expected, found) = (parameter.tensor.ty(), tensor.ty());
+    let expected = parameter.tensor.len();
     if expected == found {
         return Ok(());
     }
-    Err(RuntimeError::ParameterType { parameter: parameter.name.clone(), expected, found })
+    Err(RuntimeError::ParameterLength { parameter: parameter.name.clone(), expected, found })
 }
 
 fn check_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {

@@ -1,6 +1,6 @@
 //! One step of a plan: a kernel with its parameters, and the views that it reads and writes.
 use crate::RuntimeError;
-use ir::{IrError, OpError, Tensor, ValueId};
+use ir::{IrError, OpError, ValueId};
 use kernels::{Context, KernelError, PackedConv, QOut, TileChoice, U8Params, View};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -156,7 +156,7 @@ impl Kernel {
 }
 
 /// Elements of the graph's parameters.
-pub(crate) type Parameters = BTreeMap<ValueId, Tensor>;
+pub(crate) type Parameters = BTreeMap<ValueId, Vec<f32>>;
 
 /// What a convolution's kernel is to hold, before it is packed.
 pub(crate) struct Weights<'a> {

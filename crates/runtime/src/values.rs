@@ -1,5 +1,6 @@
 //! The values of the graph that is compiled: how each is held, which are kept, and those that are known beforehand.
 use crate::RuntimeError;
+use crate::step::Parameters;
 use ir::{DataType, Graph, Node, NodeId, Op, Tensor, ValueId};
 use kernels::U8Params;
 use std::borrow::Cow;
@@ -105,8 +106,13 @@ impl<'g> Values<'g> {
     }
 
     /// The elements of parameters as the graph has them.
-    pub(crate) fn initial(&self, parameters: &[ValueId]) -> BTreeMap<ValueId, Tensor> {
-        let initial = |&v: &ValueId| Some((v, self.graph.parameter(v)?.clone()));
+    pub(crate) fn initial(&self, parameters: &[ValueId]) -> Result<Parameters, RuntimeError> {
+        let initial = |&v: &ValueId| {
+            let name = &self.graph.value(v).name;
+            let tensor = self.graph.parameter(v)?;
+            let elements = tensor.as_slice::<f32>().map_err(RuntimeError::operator(name));
+            Some(elements.map(|elements| (v, elements.to_vec())))
+        };
         parameters.iter().filter_map(initial).collect()
     }
 

@@ -129,10 +129,8 @@ impl Trainer {
     /// # Errors
     /// `Runtime` when they are not the graph's.
     pub fn set_weights(&mut self, weights: &[Weight]) -> Result<(), TrainError> {
-        let tensor = |w: &Weight| Ok((w.value, w.tensor()?));
-        let tensors = weights.iter().map(tensor);
-        let tensors: BTreeMap<ValueId, Tensor> = tensors.collect::<Result<_, TrainError>>()?;
-        Ok(self.sessions[0].set_parameters(tensors)?)
+        let elements = weights.iter().map(|w| (w.value, w.elements.as_slice())).collect();
+        Ok(self.sessions[0].set_parameters(&elements, self.threads)?)
     }
 
     /// The loss of a batch of images, row-major `[1, C, H, W] f32` each, and its gradient. The batch is a multiple of the

@@ -2,6 +2,7 @@
 
 use super::geometry::ConvGeometry;
 use super::panels::{Panel, PanelLimits};
+use crate::checks::check_length;
 use crate::{Isa, KernelError};
 
 /// A 2-D convolution's attributes, weights and bias.
@@ -15,11 +16,44 @@ pub struct ConvSpec {
     pub bias: Option<Vec<f32>>,
 }
 
+/// Where the weights of a convolution lie that are to be packed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterOrder {
+    /// Elements between the first weights of two groups.
+    pub group_step: usize,
+    /// Elements between two output channels of a group.
+    pub output_step: usize,
+    /// Elements between two input channels.
+    pub input_step: usize,
+    /// Where each tap lies, row by row.
+    pub taps: Vec<usize>,
+}
+
+impl FilterOrder {
+    /// `[M, C / group, kH, kW]`, row-major.
+    fn row_major(geometry: &ConvGeometry) -> FilterOrder {
+        FilterOrder {
+            group_step: geometry.out_channels / geometry.group * geometry.depth(),
+            output_step: geometry.depth(),
+            input_step: geometry.taps(),
+            taps: (0..geometry.taps()).collect(),
+        }
+    }
+
+    /// Where the first weight of an output channel lies.
+    fn output(&self, geometry: &ConvGeometry, channel: usize) -> usize {
+        let per_group = geometry.out_channels / geometry.group;
+        channel / per_group * self.group_step + channel % per_group * self.output_step
+    }
+}
+
 /// A convolution packed for one instruction set.
 #[derive(Clone)]
 pub struct PackedConv {
     pub(crate) isa: Isa,
     pub(crate) geometry: ConvGeometry,
+    /// Of the weights that it is packed from.
+    order: FilterOrder,
     /// None of a depthwise convolution.
     pub(crate) panels: Vec<Panel>,
     /// Per panel `[kH][kW][C / group][vectors * lanes]`. Depthwise: `[kH][kW][C]`, C rounded up to vectors.
@@ -38,9 +72,23 @@ impl PackedConv {
     /// `Zero` for a size, stride, dilation or group of 0, `Groups` when channels do not divide, `Length` when weights
     /// or bias do not fit the sizes.
     pub fn new(spec: &ConvSpec, isa: Isa) -> Result<PackedConv, KernelError> {
-        let geometry = spec.geometry;
+        spec.geometry.check()?;
+        let order = FilterOrder::row_major(&spec.geometry);
+        PackedConv::in_order(spec.geometry, order, &spec.weight, spec.bias.as_deref(), isa)
+    }
+
+    /// As [`PackedConv::new`], from weights in another order.
+    ///
+    /// # Errors
+    /// As [`PackedConv::new`].
+    pub fn in_order(
+        geometry: ConvGeometry,
+        order: FilterOrder,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        isa: Isa,
+    ) -> Result<PackedConv, KernelError> {
         geometry.check()?;
-        geometry.check_weights(spec.weight.len())?;
         let layout = isa.f32();
         let (panels, lanes) = if geometry.is_depthwise() {
             (Vec::new(), geometry.out_channels.next_multiple_of(layout.lanes))
@@ -58,11 +106,12 @@ impl PackedConv {
         let mut conv = PackedConv {
             isa,
             geometry,
+            order,
             panels,
             weight: vec![0.0; lanes * geometry.depth()],
             bias: vec![0.0; lanes],
         };
-        conv.repack(&spec.weight, spec.bias.as_deref())?;
+        conv.repack(weight, bias)?;
         Ok(conv)
     }
 
@@ -70,13 +119,13 @@ impl PackedConv {
     /// may change.
     ///
     /// # Shapes
-    /// `weight: [M, C / group, kH, kW] f32`, row-major; `bias: [M] f32`, zeros where there is none.
+    /// `weight` in the order in which it was packed at first; `bias: [M] f32`, zeros where there is none.
     ///
     /// # Errors
     /// `Length` when weights or bias do not fit the sizes; nothing has changed then.
     pub fn repack(&mut self, weight: &[f32], bias: Option<&[f32]>) -> Result<(), KernelError> {
-        let geometry = self.geometry;
-        geometry.check_weights(weight.len())?;
+        let (geometry, order) = (self.geometry, &self.order);
+        check_length("weight", geometry.group * order.group_step, weight.len())?;
         if let Some(bias) = bias {
             geometry.check_per_channel("bias", bias.len())?;
         }
@@ -89,7 +138,7 @@ impl PackedConv {
         };
         let panels =
             if self.panels.is_empty() { std::slice::from_ref(&whole) } else { &self.panels };
-        let (taps, depth) = (geometry.taps(), geometry.depth());
+        let (inputs, depth) = (geometry.in_channels_per_group, geometry.depth());
         for panel in panels {
             let width = panel.vectors * self.isa.f32().lanes;
             let packed = &mut self.weight[panel.lane * depth..][..width * depth];
@@ -97,13 +146,13 @@ impl PackedConv {
                 self.bias[panel.lane + n] = bias.map_or(0.0, |bias| bias[panel.channel + n]);
             }
             // Rows are written one after the other; what is read of the filters stays in the cache meanwhile.
-            let filters = &weight[panel.channel * depth..][..panel.channels * depth];
-            for at in 0..depth {
-                let (input, tap) = (at / taps, at % taps);
-                let row = tap * geometry.in_channels_per_group + input;
-                let lanes = &mut packed[row * width..][..panel.channels];
-                for (lane, filter) in lanes.iter_mut().zip(filters.chunks_exact(depth)) {
-                    *lane = filter[at];
+            let first = order.output(&geometry, panel.channel);
+            let step = if geometry.is_depthwise() { order.group_step } else { order.output_step };
+            for input in 0..inputs {
+                for (tap, &at) in order.taps.iter().enumerate() {
+                    let lanes = &mut packed[(tap * inputs + input) * width..][..panel.channels];
+                    let filters = weight[first + input * order.input_step + at..].iter();
+                    lanes.iter_mut().zip(filters.step_by(step)).for_each(|(to, &w)| *to = w);
                 }
             }
         }

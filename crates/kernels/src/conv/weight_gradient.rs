@@ -7,11 +7,12 @@ use crate::{Context, KernelError, View};
 use std::ops::Range;
 
 /// Elements of input and gradient that are gone over for all taps and channels before the next: what the second-level cache
-/// holds.
-const CHUNK_ELEMENTS: usize = 48 << 10;
+/// holds with what is read from beside. Where the result is larger, it is read and written once for more of them, up to
+/// the second.
+const CHUNK_ELEMENTS: [usize; 2] = [48 << 10, 192 << 10];
 
-/// Output channels of a tile, largest first; the last one fits what is left.
-const TILE_CHANNELS: [usize; 4] = [12, 6, 3, 1];
+/// Output channels of a tile, largest first.
+const TILE_CHANNELS: [usize; 4] = [12, 8, 4, 1];
 
 /// `dw[o, c, ky, kx] = sum of dy[n, o, oy, ox] * x[n, c, oy * stride + ky * dilation, ..]` over images and pixels.
 ///
@@ -39,24 +40,63 @@ pub fn conv_weight_gradient(
     ctx.check_f32(dw, &[("x", &window), ("dy", dy)], false)?;
     let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     let blocks = if geometry.is_depthwise() {
-        geometry.out_channels.div_ceil(isa.f32().lanes)
+        // A vector of groups each.
+        let first = (0..geometry.out_channels).step_by(isa.f32().lanes);
+        first.map(|group| Block { group, start: 0, channels: 1, skip: 0 }).collect()
     } else {
-        let per_group = geometry.out_channels / geometry.group;
-        geometry.group * per_group.div_ceil(TILE_CHANNELS[0])
+        blocks(geometry)
     };
     let runs_on = geometry.group == 1
         && geometry.dilations[1] == 1
         && window.strides[3] == inner
         && [dw.strides[1], dw.strides[3]] == [1, inner];
     // Each task goes over the images once for all of its blocks, so that they find the images in the cache.
-    let tasks = ctx.pool.threads().min(blocks);
+    let tasks = ctx.pool.threads().min(blocks.len());
     ctx.pool.run(tasks, &|task| {
-        let blocks = task * blocks / tasks..(task + 1) * blocks / tasks;
+        let blocks = &blocks[task * blocks.len() / tasks..(task + 1) * blocks.len() / tasks];
         let task = Task { geometry, base, window: &window, dy, dw, blocks, runs_on };
         // SAFETY: the views were checked, and no two blocks share elements of `dw`.
         unsafe { isa.run_f32(&task) };
     });
     Ok(())
+}
+
+/// Output channels that a tile computes.
+#[derive(Clone, Copy)]
+struct Block {
+    group: usize,
+    /// The first, counted from the group's first.
+    start: usize,
+    /// How many, which are among [`TILE_CHANNELS`].
+    channels: usize,
+    /// How many of these another block stores.
+    skip: usize,
+}
+
+/// The blocks of all groups: as few as possible, with as little computed twice as possible.
+fn blocks(geometry: &ConvGeometry) -> Vec<Block> {
+    let per_group = geometry.out_channels / geometry.group;
+    let mut blocks = Vec::new();
+    for group in 0..geometry.group {
+        let mut done = 0;
+        while done < per_group {
+            let left = per_group - done;
+            let each = left.div_ceil(left.div_ceil(TILE_CHANNELS[0]));
+            let fits = |size: &usize| *size <= per_group;
+            let sizes = TILE_CHANNELS.into_iter().filter(fits);
+            let channels = sizes
+                .clone()
+                .rev()
+                .find(|&size| size >= each)
+                .or(sizes.clone().next())
+                .unwrap_or(1);
+            // A block that would be too large for what is left starts earlier, where the group has room.
+            let start = done.min(per_group - channels);
+            blocks.push(Block { group, start, channels, skip: done - start });
+            done = start + channels;
+        }
+    }
+    blocks
 }
 
 /// Some output channels of the gradient.
@@ -66,18 +106,17 @@ struct Task<'a> {
     window: &'a View,
     dy: &'a View,
     dw: &'a View,
-    /// Which blocks of output channels.
-    blocks: Range<usize>,
+    blocks: &'a [Block],
     /// Whether one pixel's channels follow on another's, in the image and in `dw`: then a row of taps is one tap of all their
     /// channels.
     runs_on: bool,
 }
 
-/// A block of output channels at one tap, over some rows of an image.
+/// A block of output channels at one tap, over some rows.
 struct Part {
-    block: usize,
+    block: Block,
     tap: [usize; 2],
-    image: usize,
+    /// Rows of the output's gradient, counted over all images.
     rows: Range<usize>,
     /// Whether sums go on from what is stored.
     goes_on: bool,
@@ -102,24 +141,21 @@ impl F32Body for Task<'_> {
     unsafe fn run<V: F32Vector>(&self) {
         let (geometry, dy) = (self.geometry, self.dy);
         let row_elements = dy.shape[3] * (dy.shape[1] + self.window.shape[1] * geometry.strides[0]);
-        let chunk = (CHUNK_ELEMENTS / row_elements.max(1)).clamp(1, dy.shape[2]);
-        for image in 0..dy.shape[0] {
-            for first in (0..dy.shape[2]).step_by(chunk) {
-                let rows = first..(first + chunk).min(dy.shape[2]);
-                let goes_on = image > 0 || first > 0;
-                let columns = if self.runs_on { 1 } else { geometry.kernel[1] };
-                for block in self.blocks.clone() {
-                    for tap in 0..geometry.kernel[0] * columns {
-                        let part = Part {
-                            block,
-                            tap: [tap / columns, tap % columns],
-                            image,
-                            rows: rows.clone(),
-                            goes_on,
-                        };
-                        // SAFETY: the caller's.
-                        unsafe { self.tap::<V>(&part) };
-                    }
+        let [least, most] = CHUNK_ELEMENTS;
+        let rows = dy.shape[0] * dy.shape[2];
+        let chunk = self.dw.elements().clamp(least, most) / row_elements.max(1);
+        let columns = if self.runs_on { 1 } else { geometry.kernel[1] };
+        for first in (0..rows).step_by(chunk.max(1)) {
+            for &block in self.blocks {
+                for tap in 0..geometry.kernel[0] * columns {
+                    let part = Part {
+                        block,
+                        tap: [tap / columns, tap % columns],
+                        rows: first..(first + chunk.max(1)).min(rows),
+                        goes_on: first > 0,
+                    };
+                    // SAFETY: the caller's.
+                    unsafe { self.tap::<V>(&part) };
                 }
             }
         }
@@ -133,33 +169,17 @@ impl Task<'_> {
         let tile = |out, skip, channel, inner, left| Tile { out, skip, channel, inner, left, part };
         // SAFETY: the caller's.
         unsafe {
+            let Block { group, start, channels, skip } = part.block;
             if geometry.is_depthwise() {
-                let channel = part.block * V::LANES;
-                let left = geometry.out_channels - channel;
-                return self.depthwise::<V>(&tile(channel, 0, channel, 0, left));
+                let left = geometry.out_channels - group;
+                return self.depthwise::<V>(&tile(group, 0, group, 0, left));
             }
-            let per_group = geometry.out_channels / geometry.group;
-            let blocks = per_group.div_ceil(TILE_CHANNELS[0]);
-            let (group, block) = (part.block / blocks, part.block % blocks);
             let taps = if self.runs_on { geometry.kernel[1] } else { 1 };
-            let channels = taps * geometry.in_channels_per_group;
-            let mut done = block * TILE_CHANNELS[0];
-            let end = (done + TILE_CHANNELS[0]).min(per_group);
-            while done < end {
-                // A tile that would be too large for what is left starts earlier, where the group has room.
-                let fits = |size: &&usize| **size <= per_group && **size < 2 * (end - done).max(1);
-                let size = *TILE_CHANNELS.iter().find(fits).unwrap_or(&1);
-                let start = done.min(per_group - size);
-                let skip = done - start;
-                let mut inner = 0;
-                while inner < channels {
-                    let left = channels - inner;
-                    let out = group * per_group + start;
-                    let tile = tile(out, skip, group * channels + inner, inner, left);
-                    self.sized::<V>(size, tile);
-                    inner += 2 * V::LANES;
-                }
-                done = start + size;
+            let inputs = taps * geometry.in_channels_per_group;
+            let out = group * (geometry.out_channels / geometry.group) + start;
+            for inner in (0..inputs).step_by(2 * V::LANES) {
+                let tile = tile(out, skip, group * inputs + inner, inner, inputs - inner);
+                self.sized::<V>(channels, tile);
             }
         }
     }
@@ -167,22 +187,29 @@ impl Task<'_> {
     /// A tile of so many output channels, which are among [`TILE_CHANNELS`], and at most two vectors of input channels.
     #[inline(always)]
     unsafe fn sized<V: F32Vector>(&self, size: usize, tile: Tile<'_>) {
+        let largest = V::TILES.get(1).copied().unwrap_or(0);
+        // What the registers do not hold at once.
+        let half = |size: usize| {
+            let out = tile.out + size / 2;
+            Tile { out, skip: tile.skip.saturating_sub(size / 2), ..tile }
+        };
         // SAFETY: the caller's.
         unsafe {
             match (size, tile.left > V::LANES) {
-                (12, true) if V::TILES[1] >= 12 => self.tile::<V, 12, 2>(&tile),
+                (12, true) if largest >= 12 => self.tile::<V, 12, 2>(&tile),
                 (12, true) => {
-                    // The registers hold half of it.
-                    let second =
-                        Tile { out: tile.out + 6, skip: tile.skip.saturating_sub(6), ..tile };
                     self.tile::<V, 6, 2>(&tile);
-                    self.tile::<V, 6, 2>(&second);
+                    self.tile::<V, 6, 2>(&half(12));
                 }
                 (12, false) => self.tile::<V, 12, 1>(&tile),
-                (6, true) => self.tile::<V, 6, 2>(&tile),
-                (6, false) => self.tile::<V, 6, 1>(&tile),
-                (3, true) => self.tile::<V, 3, 2>(&tile),
-                (3, false) => self.tile::<V, 3, 1>(&tile),
+                (8, true) if largest >= 8 => self.tile::<V, 8, 2>(&tile),
+                (8, true) => {
+                    self.tile::<V, 4, 2>(&tile);
+                    self.tile::<V, 4, 2>(&half(8));
+                }
+                (8, false) => self.tile::<V, 8, 1>(&tile),
+                (4, true) => self.tile::<V, 4, 2>(&tile),
+                (4, false) => self.tile::<V, 4, 1>(&tile),
                 (_, true) => self.tile::<V, 1, 2>(&tile),
                 (_, false) => self.tile::<V, 1, 1>(&tile),
             }
@@ -193,12 +220,13 @@ impl Task<'_> {
     #[inline(always)]
     fn row(&self, tile: &Tile<'_>, row: usize) -> [usize; 2] {
         let (geometry, window, dy) = (self.geometry, self.window, self.dy);
+        let (image, row) = (row / dy.shape[2], row % dy.shape[2]);
         let down = row * geometry.strides[0] + tile.part.tap[0] * geometry.dilations[0];
         let across = tile.part.tap[1] * geometry.dilations[1];
         [
-            dy.offset + tile.part.image * dy.strides[0] + row * dy.strides[2] + tile.out,
+            dy.offset + image * dy.strides[0] + row * dy.strides[2] + tile.out,
             window.offset
-                + tile.part.image * window.strides[0]
+                + image * window.strides[0]
                 + down * window.strides[2]
                 + across * window.strides[3]
                 + tile.channel,
@@ -213,44 +241,10 @@ impl Task<'_> {
         self.base.at(dw.offset + out * dw.strides[0] + tap + tile.inner)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn tile<V: F32Vector, const MR: usize, const NV: usize>(&self, tile: &Tile<'_>) {
-        let [x_step, dy_step] =
-            [self.geometry.strides[1].wrapping_mul(self.window.strides[3]), self.dy.strides[3]];
-        // SAFETY: the caller's; taps lie in the window, and channels beyond the last are neither read nor stored.
-        unsafe {
-            let mut acc = [[V::splat(0.0); NV]; MR];
-            if tile.part.goes_on {
-                for (m, sums) in acc.iter_mut().enumerate().skip(tile.skip) {
-                    for (n, sum) in sums.iter_mut().enumerate() {
-                        let from = self.stored(tile, tile.out + m).add(n * V::LANES);
-                        *sum = load_part(from, tile.left - n * V::LANES);
-                    }
-                }
-            }
-            for row in tile.part.rows.clone() {
-                let [dy, x] = self.row(tile, row).map(|at| self.base.at(at).cast_const());
-                for pixel in 0..self.dy.shape[3] {
-                    let (dy, x) = (dy.add(pixel * dy_step), x.add(pixel * x_step));
-                    let mut values = [V::splat(0.0); NV];
-                    for (n, value) in values.iter_mut().enumerate() {
-                        *value = load_part(x.add(n * V::LANES), tile.left - n * V::LANES);
-                    }
-                    for (m, sums) in acc.iter_mut().enumerate() {
-                        let gradient = V::splat(*dy.add(m));
-                        for (sum, value) in sums.iter_mut().zip(values) {
-                            *sum = gradient.fma(value, *sum);
-                        }
-                    }
-                }
-            }
-            for (m, sums) in acc.iter().enumerate().skip(tile.skip) {
-                let to = self.stored(tile, tile.out + m);
-                for (n, sum) in sums.iter().enumerate() {
-                    store_part(*sum, to.add(n * V::LANES), tile.left - n * V::LANES);
-                }
-            }
-        }
+        // SAFETY: the caller's.
+        unsafe { V::run(&Sums::<MR, NV> { task: self, tile }) }
     }
 
     /// Of channels that are convolved by themselves: a vector of them.
@@ -279,6 +273,76 @@ impl Task<'_> {
             sum.store(lanes.as_mut_ptr());
             for (lane, value) in lanes.iter().enumerate().take(channels) {
                 *self.stored(tile, tile.out + lane) = *value;
+            }
+        }
+    }
+}
+
+/// The sums of one tile. Each size is a function of its own, so that its sums stay in registers.
+struct Sums<'a, const MR: usize, const NV: usize> {
+    task: &'a Task<'a>,
+    tile: &'a Tile<'a>,
+}
+
+impl<const MR: usize, const NV: usize> F32Body for Sums<'_, MR, NV> {
+    #[inline(always)]
+    unsafe fn run<V: F32Vector>(&self) {
+        let left = self.tile.left;
+        // SAFETY: the caller's; channels beyond the last are neither read nor stored.
+        unsafe {
+            // The loop over pixels must not ask for each vector whether it is whole.
+            if left >= NV * V::LANES {
+                self.sum::<V>(
+                    #[inline(always)]
+                    |from, _| V::load(from),
+                );
+            } else {
+                self.sum::<V>(
+                    #[inline(always)]
+                    |from, n| load_part(from, left - n * V::LANES),
+                );
+            }
+        }
+    }
+}
+
+impl<const MR: usize, const NV: usize> Sums<'_, MR, NV> {
+    /// Sums the products of all pixels; `load` gives a vector of input channels, of which it is told the number.
+    #[inline(always)]
+    unsafe fn sum<V: F32Vector>(&self, load: impl Fn(*const f32, usize) -> V) {
+        let Sums { task, tile } = *self;
+        let [x_step, dy_step] =
+            [task.geometry.strides[1].wrapping_mul(task.window.strides[3]), task.dy.strides[3]];
+        let columns = task.dy.shape[3];
+        // SAFETY: the caller's; taps lie in the window.
+        unsafe {
+            let mut acc = [[V::splat(0.0); NV]; MR];
+            for row in tile.part.rows.clone() {
+                let [mut dy, mut x] = task.row(tile, row).map(|at| task.base.at(at).cast_const());
+                for _ in 0..columns {
+                    let mut values = [V::splat(0.0); NV];
+                    for (n, value) in values.iter_mut().enumerate() {
+                        *value = load(x.add(n * V::LANES), n);
+                    }
+                    for (m, sums) in acc.iter_mut().enumerate() {
+                        let gradient = V::splat(*dy.add(m));
+                        for (sum, value) in sums.iter_mut().zip(values) {
+                            *sum = gradient.fma(value, *sum);
+                        }
+                    }
+                    (dy, x) = (dy.wrapping_add(dy_step), x.wrapping_add(x_step));
+                }
+            }
+            for (m, sums) in acc.into_iter().enumerate() {
+                if m < tile.skip {
+                    continue;
+                }
+                let to = task.stored(tile, tile.out + m);
+                for (n, sum) in sums.into_iter().enumerate() {
+                    let (to, left) = (to.add(n * V::LANES), tile.left - n * V::LANES);
+                    let sum = if tile.part.goes_on { sum.add(load_part(to, left)) } else { sum };
+                    store_part(sum, to, left);
+                }
             }
         }
     }

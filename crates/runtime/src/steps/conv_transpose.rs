@@ -8,7 +8,7 @@ use crate::step::{Kernel, Packing, Parameters, StepError, Weights};
 use crate::values::{Operand, Values};
 use ir::ops::{self, SliceRange};
 use ir::{Node, Op, ValueId};
-use kernels::{ConvGeometry, ConvSpec, Epilogue, Isa, KernelError, PackedConv, View};
+use kernels::{ConvGeometry, Epilogue, FilterOrder, Isa, KernelError, PackedConv, View};
 use std::borrow::Cow;
 
 /// A transposed convolution; the item's input is the image.
@@ -180,7 +180,7 @@ struct Source {
 
 impl Source {
     fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
-        let initial = values.initial(&self.parameters());
+        let initial = values.initial(&self.parameters())?;
         let kernel = self.kernel(&initial).map_err(|e| e.at(name))?;
         Ok(Made {
             kernel,
@@ -191,34 +191,25 @@ impl Source {
 
     fn kernel(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
         let Weights { weight, bias } = self.weights(parameters)?;
-        let spec = ConvSpec {
-            geometry: self.geometry,
-            weight: weight.into_owned(),
-            bias: bias.map(Cow::into_owned),
-        };
-        let packed = PackedConv::new(&spec, self.isa)?;
+        let (geometry, order) = (self.geometry, self.order());
+        let packed = PackedConv::in_order(geometry, order, &weight, bias.as_deref(), self.isa)?;
         Ok(Kernel::convolution("ConvTranspose", packed, |ctx, packed, at| {
             kernels::conv2d(ctx, packed, at.x(), at.y(), &Epilogue::default())
         }))
     }
 
-    /// The phase's part of a weight `[C, M / group, kH, kW]`, as a convolution has it: `[M, C / group, rows, columns]`.
-    fn turned(&self, weight: &[f32]) -> Vec<f32> {
+    /// Where the phase's weights lie in those of the node, `[C, M / group, kH, kW]`.
+    fn order(&self) -> FilterOrder {
         let ConvGeometry { out_channels, in_channels_per_group: inputs, group, .. } = self.geometry;
-        let outputs = out_channels / group;
+        let (outputs, [height, width]) = (out_channels / group, self.kernel);
         let [rows, columns] = &self.taps;
-        let mut turned = Vec::with_capacity(out_channels * inputs * rows.len() * columns.len());
-        for out in 0..out_channels {
-            let (group, out) = (out / outputs, out % outputs);
-            for input in 0..inputs {
-                let first = ((group * inputs + input) * outputs + out) * self.kernel[0];
-                for row in rows {
-                    let at = (first + row) * self.kernel[1];
-                    turned.extend(columns.iter().map(|column| weight[at + column]));
-                }
-            }
+        let taps = |&row: &usize| columns.iter().map(move |column| row * width + column);
+        FilterOrder {
+            group_step: inputs * outputs * height * width,
+            output_step: height * width,
+            input_step: outputs * height * width,
+            taps: rows.iter().flat_map(taps).collect(),
         }
-        turned
     }
 }
 
@@ -231,7 +222,7 @@ impl Packing for Source {
 
     fn weights<'a>(&'a self, parameters: &'a Parameters) -> Result<Weights<'a>, StepError> {
         let bias = self.bias.as_ref().map(|bias| bias.read(parameters)).transpose()?;
-        let weight = Cow::Owned(self.turned(self.weight.read(parameters)?));
+        let weight = Cow::Borrowed(self.weight.read(parameters)?);
         Ok(Weights { weight, bias: bias.map(Cow::Borrowed) })
     }
 }

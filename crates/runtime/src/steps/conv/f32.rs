@@ -35,11 +35,10 @@ impl Elements {
         &'a self,
         parameters: &'a Parameters,
     ) -> Result<&'a [f32], OpError> {
-        let tensor = match self {
-            Self::Constant(tensor) => tensor,
-            Self::Parameter(v) => &parameters[v],
-        };
-        tensor.as_slice::<f32>()
+        match self {
+            Self::Constant(tensor) => tensor.as_slice::<f32>(),
+            Self::Parameter(v) => Ok(&parameters[v]),
+        }
     }
 }
 
@@ -75,7 +74,7 @@ impl Source {
 
     /// The kernel for the parameters as the graph has them.
     pub(super) fn make(self, values: &Values<'_>, name: &str) -> Result<Made, RuntimeError> {
-        let initial = values.initial(&self.parameters());
+        let initial = values.initial(&self.parameters())?;
         let kernel = self.kernel(&initial).map_err(|e| e.at(name))?;
         Ok(Made {
             kernel,
