@@ -91,16 +91,19 @@ class Tool:
         return self.run("val", str(model), "--data", str(data), "--engine", engine)["map_50_95"]
 
 
-def commands(detector: Detector):
+def commands(detector: Detector, prune_options: list[str]):
     """Each command that changes the model, by its description, with the engine that runs the result."""
     for ratio in detector.prune:
-        yield f"prune --macs {ratio}", ["prune", "--macs", ratio], "builtin"
+        arguments = ["prune", "--macs", ratio, *prune_options]
+        yield " ".join(arguments), arguments, "builtin"
     for calibrator, target in QUANTIZE:
         arguments = ["quantize", "--calibrator", calibrator, "--target", target]
         yield f"quantize --calibrator {calibrator} --target {target}", arguments, target
 
 
-def measure(tool: Tool, assets: Path, detector: Detector, seeds: range, only: str) -> list[dict]:
+def measure(
+    tool: Tool, assets: Path, detector: Detector, seeds: range, only: str, prune_options: list[str]
+) -> list[dict]:
     model = assets / "weights" / detector.model
     rows: dict[str, dict[str, list[float]]] = {}
     for seed in seeds:
@@ -108,7 +111,7 @@ def measure(tool: Tool, assets: Path, detector: Detector, seeds: range, only: st
             folder = Path(folder)
             draw = Draw(assets, detector, seed, folder)
             dense = {name: tool.map_50_95(model, data, "builtin") for name, data in draw.sets.items()}
-            for what, (verb, *arguments), engine in commands(detector):
+            for what, (verb, *arguments), engine in commands(detector, prune_options):
                 if only not in what:
                     continue
                 out = folder / "out.onnx"
@@ -132,13 +135,19 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--model", choices=DETECTORS, action="append", help="all of them, unless named")
     parser.add_argument("--command", default="", help="only commands whose description contains this")
+    parser.add_argument("--prune-options", default="", help="what `prune` is given beside the share of the MACs")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []
     for name in args.model or DETECTORS:
         rows += measure(
-            Tool(args.yoloslim), args.assets.resolve(), DETECTORS[name], range(args.draws), args.command
+            Tool(args.yoloslim),
+            args.assets.resolve(),
+            DETECTORS[name],
+            range(args.draws),
+            args.command,
+            args.prune_options.split(),
         )
     print("| model | command | val | unseen train |\n|---|---|---|---|")
     for row in rows:
