@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     trunk.apply(edit)?;
     let learned = parameters(&trunk);
     let mut weights = weights(&trunk, &learned)?;
-    let batching = Batching { images: batch, per_run: 4 };
+    let batching = Batching::ways(batch).next().ok_or("no images")?;
     let options = PlanOptions::default();
     let mut trainer = Trainer::new(&trunk, &learned, &options, threads, batching)?;
     let mut adam = Adam::new(&weights, [0.9, 0.99]);

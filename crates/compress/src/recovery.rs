@@ -344,14 +344,10 @@ fn trainer(
     engine: Engine,
     options: &RecoverOptions,
 ) -> Result<Trainer, CompressError> {
-    let images = options.batch;
-    // Gradients of the weights are gathered once a run: the more images of it, the less often.
-    let several = [4, 2].into_iter().filter(|per_run| images.is_multiple_of(*per_run));
-    let ways = several.map(|per_run| (per_run, engine.threads));
-    let ways = ways.chain([(1, engine.threads), (1, 1)]);
+    let ways = Batching::ways(options.batch).map(|batching| (batching, engine.threads));
+    let ways = ways.chain([(Batching { images: options.batch, per_run: 1 }, 1)]);
     let mut needed = 0;
-    for (per_run, threads) in ways {
-        let batching = Batching { images, per_run };
+    for (batching, threads) in ways {
         let trainer = Trainer::new(trunk, learned, &engine.options, threads, batching);
         let trainer = trainer.map_err(|e| CompressError::training(0, e))?;
         needed = trainer.memory_bytes();

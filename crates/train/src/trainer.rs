@@ -63,6 +63,15 @@ pub struct Batching {
     pub per_run: usize,
 }
 
+impl Batching {
+    /// The ways to divide so many images among runs, the fastest first: gradients of the weights are gathered once a run, so
+    /// the more images of it, the less often.
+    pub fn ways(images: usize) -> impl Iterator<Item = Batching> {
+        let per_run = [4, 2, 1].into_iter().filter(move |per_run| images.is_multiple_of(*per_run));
+        per_run.map(move |per_run| Batching { images, per_run })
+    }
+}
+
 impl Trainer {
     /// Compiles the gradient of a graph of one image by its `parameters`.
     ///
