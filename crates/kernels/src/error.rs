@@ -1,6 +1,6 @@
 //! Why a kernel refuses its arguments.
 
-use crate::{Dims, View};
+use crate::{Dims, Region, View};
 
 /// Why a kernel refused its arguments.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -17,6 +17,19 @@ pub enum KernelError {
         end: i128,
         /// Elements in the arena.
         len: usize,
+    },
+    /// A part of an image that is empty, or leaves it.
+    #[error(
+        "{operand}: {} x {} pixels at column {} and row {} are not a part of {} x {}",
+        region.width, region.height, region.left, region.top, image_px[0], image_px[1]
+    )]
+    Region {
+        /// The argument's name.
+        operand: &'static str,
+        /// The part.
+        region: Region,
+        /// Width and height of the image.
+        image_px: [usize; 2],
     },
     /// The output shares elements with an input.
     #[error("output {output:?} overlaps {operand} {input:?}")]

@@ -132,6 +132,10 @@ pub(crate) trait I32Vector: Copy {
     /// The first `n < LANES` lanes; the rest are zero.
     unsafe fn from_u8_first(from: *const u8, n: usize) -> Self;
     fn add(self, b: Self) -> Self;
+    /// The low 16 bits of each lane, as an unsigned number.
+    fn low_u16(self) -> Self;
+    /// The high 16 bits of each lane, as an unsigned number.
+    fn high_u16(self) -> Self;
     fn to_f32(self) -> Self::F;
     /// To integers, ties to even; what no i32 holds becomes the smallest.
     fn round(value: Self::F) -> Self;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::{BadInput, IMAGE_EXTENSIONS};
+use kernels::Region;
 
 /// An error of the `yolo` room.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +205,35 @@ pub enum YoloError {
         /// How many there are.
         found: usize,
     },
+    /// A plane of a video frame that does not hold the frame.
+    #[error(
+        "plane {plane} of a frame: {found_bytes} bytes in rows of {stride_bytes} do not hold {} x {} samples",
+        size_px[0], size_px[1]
+    )]
+    YuvPlane {
+        /// The plane's letter.
+        plane: &'static str,
+        /// Samples across and down.
+        size_px: [usize; 2],
+        /// Bytes from row to row.
+        stride_bytes: usize,
+        /// Bytes that are there.
+        found_bytes: usize,
+    },
+    /// A part of a video frame that is empty, or leaves it.
+    #[error(
+        "{} x {} pixels at column {} and row {} are not a part of a frame of {} x {}",
+        region.width, region.height, region.left, region.top, size_px[0], size_px[1]
+    )]
+    YuvRegion {
+        /// The part.
+        region: Region,
+        /// Width and height of the frame.
+        size_px: [usize; 2],
+    },
+    /// A kernel refused its arguments.
+    #[error(transparent)]
+    Kernel(#[from] kernels::KernelError),
     /// An image whose partners cannot be told from its path.
     #[error(
         "{}: the model reads {images} images of a scene, one from each of the folders {}, and this image is found through none of them: `streams` in data.yaml names the folders",

@@ -24,6 +24,7 @@ mod regular_file;
 mod results;
 mod streams;
 mod whole_file;
+mod yuv;
 
 pub use augment::{Augmentation, AugmentedInput, Draw, DrawKey, LabelledScene};
 pub use dataset::{
@@ -45,3 +46,4 @@ pub use printable::printable;
 pub use results::{CocoResult, read_results, results_json, write_results};
 pub use streams::Streams;
 pub use whole_file::{between_files, check_writable, is_partial, write_file};
+pub use yuv::{Region, YuvColours, YuvFrame, YuvMatrix, YuvPixels, YuvPlane, YuvRange};

@@ -27,7 +27,7 @@ pub struct ModelInput {
 }
 
 /// One input of a network as bytes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pixels {
     /// `[H, W, C]`.
     pub bytes: Vec<u8>,
@@ -89,6 +89,11 @@ impl ModelInput {
     /// How many images of a scene the network reads at once.
     pub fn images(&self) -> usize {
         self.channels.iter().map(|c| c.div_ceil(3)).sum()
+    }
+
+    /// Whether it reads one image, in gray; then blue, green and red are one channel.
+    pub(crate) fn is_gray(&self) -> bool {
+        self.channels == [1]
     }
 
     /// The images of a scene as the network's inputs.
@@ -193,7 +198,7 @@ fn join(scene: &[Vec<u8>], channels: usize) -> Vec<u8> {
     joined
 }
 
-fn gray(rgb: &[u8]) -> u8 {
+pub(crate) fn gray(rgb: &[u8]) -> u8 {
     let sum: u32 = rgb.iter().zip(LUMA).map(|(&x, w)| u32::from(x) * w).sum();
     ((sum + (1 << 13)) >> 14) as u8
 }

@@ -303,6 +303,8 @@ impl<D: Dot> I32Vector for I32x8<D> {
 
     intrinsics! {
         add(a, b) => _mm256_add_epi32(a, b);
+        low_u16(a) => _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF));
+        high_u16(a) => _mm256_srli_epi32::<16>(a);
         to_f32(a) -> F32x8 => F32x8(_mm256_cvtepi32_ps(a));
         // The rounding mode is the default one, to nearest.
         round(value: F32x8) -> Self => Self::new(_mm256_cvtps_epi32(value.0));

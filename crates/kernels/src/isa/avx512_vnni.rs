@@ -115,6 +115,8 @@ impl I32Vector for I32x16 {
 
     intrinsics! {
         add(a, b) => _mm512_add_epi32(a, b);
+        low_u16(a) => _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF));
+        high_u16(a) => _mm512_srli_epi32::<16>(a);
         to_f32(a) -> F32x16 => F32x16(_mm512_cvtepi32_ps(a));
         round(value: F32x16) -> Self => Self(_mm512_cvt_roundps_epi32::<{
             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC

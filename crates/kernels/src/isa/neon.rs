@@ -289,6 +289,8 @@ impl<D: Dot> I32Vector for I32x4<D> {
 
     intrinsics! {
         add(a, b) => vaddq_s32(a, b);
+        low_u16(a) => vandq_s32(a, vdupq_n_s32(0xFFFF));
+        high_u16(a) => vreinterpretq_s32_u32(vshrq_n_u32::<16>(vreinterpretq_u32_s32(a)));
         to_f32(a) -> F32x4 => F32x4(vcvtq_f32_s32(a));
         round(value: F32x4) -> Self => Self::new(vcvtnq_s32_f32(value.0));
         fused(a: F32x4, b: F32x4, c: F32x4) -> F32x4 => F32x4(vfmaq_f32(c.0, a.0, b.0));

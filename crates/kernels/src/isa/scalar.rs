@@ -271,6 +271,16 @@ impl I32Vector for I32x8 {
     }
 
     #[inline(always)]
+    fn low_u16(self) -> Self {
+        I32x8(self.0.map(|lane| lane & 0xFFFF))
+    }
+
+    #[inline(always)]
+    fn high_u16(self) -> Self {
+        I32x8(self.0.map(|lane| lane >> 16 & 0xFFFF))
+    }
+
+    #[inline(always)]
     fn to_f32(self) -> F32x8 {
         F32x8(self.0.map(|sum| sum as f32))
     }

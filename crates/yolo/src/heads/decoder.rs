@@ -146,15 +146,31 @@ impl Decoder {
     /// `OutputLength` where an output is shorter than its model says, `OutputClass` where it names a class that the
     /// head does not have, `Output` where it is not of type f32.
     pub fn decode(&self, outputs: &[Tensor], conf: f32) -> Result<Vec<Detection>, YoloError> {
-        let data: Vec<&[f32]> =
-            outputs.iter().map(|t| t.as_slice::<f32>().unwrap_or_default()).collect();
+        for (field, _) in self.blocks.iter().flat_map(|block| self.fields(block)) {
+            if let Some(output) = outputs.get(field.output) {
+                output.as_slice::<f32>()?;
+            }
+        }
+        let data = outputs.iter().map(|t| t.as_slice().unwrap_or_default());
+        self.decode_elements(&data.collect::<Vec<_>>(), conf)
+    }
+
+    /// As [`Decoder::decode`], of the outputs' elements.
+    ///
+    /// # Errors
+    /// `OutputLength` and `OutputClass`, as [`Decoder::decode`].
+    pub fn decode_elements(
+        &self,
+        outputs: &[&[f32]],
+        conf: f32,
+    ) -> Result<Vec<Detection>, YoloError> {
         let mut found = Vec::new();
         for block in &self.blocks {
             self.check(block, outputs)?;
             match block.scores {
-                Scores::Each(field) => self.each(block, field, &data, conf, &mut found),
+                Scores::Each(field) => self.each(block, field, outputs, conf, &mut found),
                 Scores::Best { score, class } => {
-                    self.best(block, [score, class], &data, conf, &mut found)?;
+                    self.best(block, [score, class], outputs, conf, &mut found)?;
                 }
             }
         }
@@ -162,26 +178,23 @@ impl Decoder {
         Ok(found)
     }
 
-    fn check(&self, block: &Block, outputs: &[Tensor]) -> Result<(), YoloError> {
+    /// What is read of a block, with the number of channels of each.
+    fn fields(&self, block: &Block) -> impl Iterator<Item = (Field, usize)> + use<> {
         let scores = match block.scores {
             Scores::Each(field) => [(field, self.classes); 2],
             Scores::Best { score, class } => [(score, 1), (class, 1)],
         };
         let boxes = (block.boxes, block.place.channels());
         let objectness = block.objectness.map(|field| (field, 1));
-        for (field, channels) in scores.into_iter().chain([boxes]).chain(objectness) {
-            let output = outputs.get(field.output);
-            let length = match output {
-                Some(tensor) => tensor.as_slice::<f32>()?.len(),
-                None => 0,
-            };
+        scores.into_iter().chain([boxes]).chain(objectness)
+    }
+
+    fn check(&self, block: &Block, outputs: &[&[f32]]) -> Result<(), YoloError> {
+        for (field, channels) in self.fields(block) {
+            let found = outputs.get(field.output).map_or(0, |output| output.len());
             let expected = field.needs(channels, block.candidates);
-            if length < expected {
-                return Err(YoloError::OutputLength {
-                    output: field.output,
-                    expected,
-                    found: length,
-                });
+            if found < expected {
+                return Err(YoloError::OutputLength { output: field.output, expected, found });
             }
         }
         Ok(())
