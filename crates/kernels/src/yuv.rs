@@ -302,15 +302,11 @@ impl Run<'_> {
         let lanes = V::F::LANES;
         // SAFETY: the caller's; slices are as long as vectors.
         unsafe {
-            let between = |plane: usize, fraction: V::F| {
-                let pair = V::load(self.pairs[plane][at..][..lanes].as_ptr());
-                let (a, b) = (pair.low_u16().to_f32(), pair.high_u16().to_f32());
-                a.add(b.sub(a).mul(fraction))
-            };
             let of_luma = V::F::load(self.luma[at..][..lanes].as_ptr());
             let of_chroma = V::F::load(self.chroma[at..][..lanes].as_ptr());
-            let y = between(0, of_luma).mul(V::F::splat(luma));
-            let (u, v) = (between(1, of_chroma), between(2, of_chroma));
+            let [y, u, v] = self.pairs;
+            let y = between::<V>(&y[at..], of_luma).mul(V::F::splat(luma));
+            let (u, v) = (between::<V>(&u[at..], of_chroma), between::<V>(&v[at..], of_chroma));
             let [red, green, blue] = offsets;
             let red = y.add(V::F::splat(red)).add(v.mul(V::F::splat(red_v)));
             let green = y.add(V::F::splat(green)).add(u.mul(V::F::splat(green_u)));
@@ -319,4 +315,16 @@ impl Run<'_> {
             [V::round(red), V::round(green), V::round(blue)]
         }
     }
+}
+
+/// What lies between the samples of a vector of pixels.
+///
+/// # Safety
+/// Needs `V`'s instruction set.
+#[inline(always)]
+unsafe fn between<V: I32Vector>(pairs: &[i32], fraction: V::F) -> V::F {
+    // SAFETY: the caller's; the slice is as long as a vector.
+    let pairs = unsafe { V::load(pairs[..V::F::LANES].as_ptr()) };
+    let (a, b) = (pairs.low_u16().to_f32(), pairs.high_u16().to_f32());
+    a.add(b.sub(a).mul(fraction))
 }
