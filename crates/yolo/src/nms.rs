@@ -1,6 +1,5 @@
 //! Greedy non-maximum suppression, class by class.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::Detection;
@@ -19,34 +18,68 @@ const MAX_CANDIDATES: usize = 30_000;
 pub fn nms(candidates: &[Detection], iou_threshold: f32, max_det: usize) -> Vec<Detection> {
     let mut kept_of_class: BTreeMap<usize, Vec<Corners>> = BTreeMap::new();
     let mut kept = Vec::new();
-    for index in visiting_order(candidates) {
-        if kept.len() == max_det {
-            break;
+    let mut places = places(candidates);
+    let (mut unsorted, mut together) = (places.as_mut_slice(), FIRST_SORTED);
+    while !unsorted.is_empty() {
+        let (next, later) = split_first(unsorted, together);
+        for place in next {
+            if kept.len() == max_det {
+                return kept;
+            }
+            let candidate = &candidates[place.index()];
+            let corners = Corners::from(&candidate.bbox);
+            let rivals = kept_of_class.entry(candidate.class).or_default();
+            if rivals.iter().all(|rival| corners.iou_opencv(rival) <= iou_threshold) {
+                rivals.push(corners);
+                kept.push(*candidate);
+            }
         }
-        let candidate = &candidates[index];
-        let corners = Corners::from(&candidate.bbox);
-        let rivals = kept_of_class.entry(candidate.class).or_default();
-        if rivals.iter().all(|rival| corners.iou_opencv(rival) <= iou_threshold) {
-            rivals.push(corners);
-            kept.push(*candidate);
-        }
+        (unsorted, together) = (later, 2 * together);
     }
     kept
 }
 
-fn visiting_order(candidates: &[Detection]) -> Vec<usize> {
-    let by_score = |a: &usize, b: &usize| -> Ordering {
-        candidates[*b].score.total_cmp(&candidates[*a].score).then(a.cmp(b))
-    };
-    let mut order: Vec<usize> = (0..candidates.len())
-        .filter(|&index| !candidates[index].score.is_nan() && candidates[index].bbox.is_finite())
-        .collect();
-    if order.len() > MAX_CANDIDATES {
-        order.select_nth_unstable_by(MAX_CANDIDATES, by_score);
-        order.truncate(MAX_CANDIDATES);
+/// As many are sorted at first as are mostly visited; then twice as many, and so on.
+const FIRST_SORTED: usize = 1024;
+
+/// When a candidate is visited: by falling score, then by its index, as one number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64);
+
+impl Place {
+    fn new(score: f32, index: usize) -> Self {
+        let bits = score.to_bits();
+        // Rising as `f32::total_cmp` has it: of negative numbers all bits are turned round, of others the sign.
+        let rising = if score.is_sign_negative() { !bits } else { bits | 1 << 31 };
+        Self(u64::from(!rising) << 32 | index as u64 & u64::from(u32::MAX))
     }
-    order.sort_unstable_by(by_score);
-    order
+
+    fn index(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+}
+
+/// The places of the candidates that are visited, in no order.
+fn places(candidates: &[Detection]) -> Vec<Place> {
+    let is_visited = |(_, d): &(usize, &Detection)| !d.score.is_nan() && d.bbox.is_finite();
+    // More than an index of 32 bits holds do not fit into memory.
+    let visited = candidates.iter().enumerate().filter(is_visited);
+    let mut places: Vec<Place> = visited.map(|(i, d)| Place::new(d.score, i)).collect();
+    if places.len() > MAX_CANDIDATES {
+        places.select_nth_unstable(MAX_CANDIDATES);
+        places.truncate(MAX_CANDIDATES);
+    }
+    places
+}
+
+/// The first `count` in order, and the others in none.
+fn split_first(places: &mut [Place], count: usize) -> (&[Place], &mut [Place]) {
+    if count < places.len() {
+        places.select_nth_unstable(count);
+    }
+    let (first, later) = places.split_at_mut(count.min(places.len()));
+    first.sort_unstable();
+    (first, later)
 }
 
 #[cfg(test)]
@@ -105,6 +138,29 @@ mod tests {
         let kept = nms(&candidates, 0.7, usize::MAX);
         assert_eq!(kept.len(), MAX_CANDIDATES);
         assert_eq!(kept[MAX_CANDIDATES - 1].score, 5.0);
+    }
+
+    #[test]
+    fn places_are_ordered_by_falling_score_then_by_index() {
+        let scores = [0.5, -0.0, 0.0, f32::INFINITY, -1.5, 0.5, 1e-40, f32::NEG_INFINITY, -1e-40];
+        let mut places: Vec<Place> =
+            scores.iter().enumerate().map(|(i, &score)| Place::new(score, i)).collect();
+        places.sort_unstable();
+        let mut expected: Vec<usize> = (0..scores.len()).collect();
+        expected.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+        assert_eq!(places.into_iter().map(Place::index).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn nms_of_more_than_are_sorted_at_first_visits_all_in_order() {
+        let many = 5 * FIRST_SORTED;
+        let candidates: Vec<_> = (0..many)
+            .map(|i| detection(i as f32 * 4.0, 0.0, 3.0, (i * 7919 % many / 3) as f32, 0))
+            .collect();
+        let kept = nms(&candidates, 0.7, usize::MAX);
+        let mut expected = candidates;
+        expected.sort_by(|a, b| b.score.total_cmp(&a.score));
+        assert_eq!(kept, expected);
     }
 
     proptest! {

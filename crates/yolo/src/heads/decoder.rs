@@ -120,6 +120,48 @@ pub struct Decoder {
     pub(crate) nms: bool,
 }
 
+/// A class for which a candidate scores high enough.
+#[derive(Clone, Copy)]
+struct Hit {
+    candidate: usize,
+    class: usize,
+    score: f32,
+}
+
+/// Sorted by candidate, those of one as they were: by counting, since `val` has thousands.
+fn by_candidate(hits: Vec<Hit>, candidates: usize) -> Vec<Hit> {
+    let mut ends = vec![0; candidates];
+    hits.iter().for_each(|hit| ends[hit.candidate] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
+    }
+    let mut sorted = hits.clone();
+    for hit in hits.into_iter().rev() {
+        ends[hit.candidate] -= 1;
+        sorted[ends[hit.candidate]] = hit;
+    }
+    sorted
+}
+
+/// Looks at every `step`-th number, and visits those above `least`, with their positions. Where none is skipped, so many are
+/// compared at once, and looked at one by one where there is one among them: few scores are high.
+fn for_each_above(values: &[f32], step: usize, least: f32, mut visit: impl FnMut(usize, f32)) {
+    const TOGETHER: usize = 16;
+    if step != 1 {
+        let every = values.iter().step_by(step.max(1)).enumerate();
+        every.filter(|(_, raw)| **raw > least).for_each(|(at, &raw)| visit(at, raw));
+        return;
+    }
+    for (part, values) in values.chunks(TOGETHER).enumerate() {
+        if values.iter().fold(false, |any, &raw| any | (raw > least)) {
+            let above = values.iter().enumerate().filter(|(_, raw)| **raw > least);
+            above.for_each(|(at, &raw)| visit(part * TOGETHER + at, raw));
+        }
+    }
+}
+
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -208,53 +250,57 @@ impl Decoder {
         conf: f32,
         found: &mut Vec<Detection>,
     ) {
+        let mut hits = self.hits(block, field, data, conf);
+        // Cell by cell, so that equal scores keep the order of the cells.
+        if field.channel != 1 {
+            hits = by_candidate(hits, block.candidates);
+        }
+        for of_candidate in hits.chunk_by(|a, b| a.candidate == b.candidate) {
+            let bbox = self.place(block, data, of_candidate[0].candidate);
+            let detection = |hit: &Hit| Detection { bbox, score: hit.score, class: hit.class };
+            found.extend(of_candidate.iter().map(detection));
+        }
+    }
+
+    /// Scores above a confidence, in the order in which they lie in memory.
+    fn hits(&self, block: &Block, field: Field, data: &[&[f32]], conf: f32) -> Vec<Hit> {
         let scores = data[field.output];
-        let start = found.len();
         // Raw numbers are compared before their sigmoid is taken, which few need.
         let least = if self.logits { (conf / (1.0 - conf)).ln() } else { conf };
-        let objectness = |i: usize| {
+        let objectness = |candidate: usize| {
             let field = block.objectness?;
-            Some(self.activated(field.value(data[field.output], 0, i)))
+            Some(self.activated(field.value(data[field.output], 0, candidate)))
         };
-        let mut order: Vec<(usize, usize)> = Vec::new();
-        let mut add = |i: usize, class: usize, raw: f32, objectness: Option<f32>| {
+        let mut hits = Vec::new();
+        let mut add = |candidate: usize, class: usize, raw: f32, objectness: Option<f32>| {
             let score = self.activated(raw) * objectness.unwrap_or(1.0);
             if score > conf {
-                let bbox = self.place(block, data, i);
-                order.push((i, class));
-                found.push(Detection { bbox, score, class });
+                hits.push(Hit { candidate, class, score });
             }
         };
         if field.channel == 1 {
-            for i in 0..block.candidates {
-                let objectness = objectness(i);
+            for candidate in 0..block.candidates {
+                let objectness = objectness(candidate);
                 if objectness.is_some_and(|o| o <= conf) {
                     continue;
                 }
-                let first = field.first + i * field.candidate;
-                for (class, &raw) in scores[first..first + self.classes].iter().enumerate() {
-                    if raw > least {
-                        add(i, class, raw, objectness);
-                    }
-                }
+                let first = field.first + candidate * field.candidate;
+                let classes = &scores[first..first + self.classes];
+                for_each_above(classes, 1, least, |class, raw| {
+                    add(candidate, class, raw, objectness);
+                });
             }
-            return;
+            return hits;
         }
         for class in 0..self.classes {
             let first = field.first + class * field.channel;
-            for i in 0..block.candidates {
-                let raw = scores[first + i * field.candidate];
-                if raw > least {
-                    add(i, class, raw, objectness(i));
-                }
-            }
+            let last = first + block.candidates.saturating_sub(1) * field.candidate;
+            let candidates = &scores[first..last + block.candidates.min(1)];
+            for_each_above(candidates, field.candidate, least, |candidate, raw| {
+                add(candidate, class, raw, objectness(candidate));
+            });
         }
-        // Cell by cell, so that equal scores keep the order of the cells.
-        let mut sorted: Vec<usize> = (0..order.len()).collect();
-        sorted.sort_by_key(|&at| order[at]);
-        let own: Vec<Detection> = sorted.iter().map(|at| found[start + at]).collect();
-        found.truncate(start);
-        found.extend(own);
+        hits
     }
 
     fn best(
@@ -399,5 +445,70 @@ impl fmt::Display for Decoder {
                 false => "as they are",
             }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CANDIDATES: usize = 77;
+    const CLASSES: usize = 37;
+
+    /// An output of boxes and scores, each number by its channel and candidate; many scores equal.
+    fn number(channel: usize, candidate: usize) -> f32 {
+        let mixed = (channel * 7919 + candidate * 104_729) as u32;
+        let mixed = mixed.wrapping_mul(2_654_435_761) >> 20;
+        match (channel, mixed % 64) {
+            (0..4, _) => mixed as f32,
+            (_, 0) => f32::NAN,
+            (_, 1..4) => 0.25 + (mixed % 5) as f32 / 8.0,
+            _ => 0.25,
+        }
+    }
+
+    fn check([channel, candidate]: [usize; 2], logits: bool) {
+        let field = |first: usize| Field { output: 0, first: first * channel, channel, candidate };
+        let place = Place::Finished {
+            corners: Corners::LeftTopRightBottom,
+            unit: Unit::Pixels,
+            y_first: false,
+            scale: [1.0; 2],
+        };
+        let block = Block {
+            candidates: CANDIDATES,
+            boxes: field(0),
+            place,
+            objectness: None,
+            scores: Scores::Each(field(4)),
+        };
+        let decoder = Decoder { blocks: vec![block], classes: CLASSES, logits, nms: true };
+        let mut output = vec![0.0; (4 + CLASSES) * channel.max(CANDIDATES * candidate)];
+        let mut expected = Vec::new();
+        for i in 0..CANDIDATES {
+            let at = |c: usize| c * channel + i * candidate;
+            (0..4 + CLASSES).for_each(|c| output[at(c)] = number(c, i));
+            let bbox = BoxXyxy::from_corners(std::array::from_fn(|side| number(side, i)));
+            for class in 0..CLASSES {
+                let raw = number(4 + class, i);
+                let score = if logits { sigmoid(raw) } else { raw };
+                if score > if logits { sigmoid(0.25) } else { 0.25 } {
+                    expected.push(Detection { bbox, score, class });
+                }
+            }
+        }
+        let conf = if logits { sigmoid(0.25) } else { 0.25 };
+        assert!(expected.len() > 100, "{}", expected.len());
+        assert_eq!(decoder.decode_elements(&[&output], conf).unwrap(), expected);
+    }
+
+    #[test]
+    fn decode_gives_every_score_above_the_confidence_cell_by_cell() {
+        for logits in [false, true] {
+            // Channels side by side, candidates side by side, and neither.
+            check([1, 4 + CLASSES], logits);
+            check([CANDIDATES, 1], logits);
+            check([3 * CANDIDATES, 3], logits);
+        }
     }
 }
