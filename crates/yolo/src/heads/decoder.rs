@@ -148,7 +148,7 @@ fn by_candidate(hits: Vec<Hit>, candidates: usize) -> Vec<Hit> {
 /// Looks at every `step`-th number, and visits those above `least`, with their positions. Where none is skipped, so many are
 /// compared at once, and looked at one by one where there is one among them: few scores are high.
 fn for_each_above(values: &[f32], step: usize, least: f32, mut visit: impl FnMut(usize, f32)) {
-    const TOGETHER: usize = 16;
+    const TOGETHER: usize = 32;
     if step != 1 {
         let every = values.iter().step_by(step.max(1)).enumerate();
         every.filter(|(_, raw)| **raw > least).for_each(|(at, &raw)| visit(at, raw));
