@@ -7,7 +7,7 @@ mod training;
 use crate::files::{Files, MODEL};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use compress::{LABEL_USES, LabelUse, QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
+use compress::{QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
 pub(crate) use demo::DemoArgs;
 use ir::Named;
 use kernels::Isa;
@@ -15,8 +15,7 @@ pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use quant::{Calibrator, Target};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-pub(crate) use training::TrainArgs;
-use yolo::Augmentation;
+pub(crate) use training::{TrainArgs, TuneArgs};
 use yolo::families::Family;
 use yoloslim::Reading;
 
@@ -382,54 +381,6 @@ pub(crate) struct SamplingArgs {
     /// How many images.
     #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) images: u32,
-}
-
-/// Arguments of `tune`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct TuneArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// The detector that it was made of, which it learns from.
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) teacher: PathBuf,
-    /// Ultralytics data.yaml or COCO instances JSON.
-    #[arg(long)]
-    pub(crate) data: PathBuf,
-    /// Which split of a data.yaml the images come from; never the one that judges the result.
-    #[arg(long, default_value = "train")]
-    pub(crate) split: String,
-    /// How many images, some of which are held out; by default all.
-    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) images: Option<u32>,
-    /// The ONNX file to write. Beside it lies, until it is written, OUT.onnx.state, from which the same command goes on after an
-    /// interruption.
-    #[arg(short, long, value_name = "OUT.onnx")]
-    pub(crate) out: PathBuf,
-    /// Steps; by default rounds of 120, 240, 480 …, at most 1800 in all, until one gains little on the held-out images.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) steps: Option<u32>,
-    /// Images of a step.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) batch: u16,
-    /// The largest learning rate, relative to each weight's size; by default found by short tries on held-out images.
-    #[arg(long, value_parser = parse_share::<f64>)]
-    pub(crate) rate: Option<f64>,
-    /// How labels are used: off learns from the teacher alone, mixed from both, only from labels; auto mixes where that detects
-    /// no less on held-out images after a short try. Images without boxes are learned from the teacher in any case.
-    #[arg(long, default_value = "auto", value_parser = keyed(LABEL_USES))]
-    pub(crate) labels: LabelUse,
-    /// Train on windows of so many pixels a side, cut at random from what would be the model's input: half the side costs a
-    /// quarter of the time.
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) window: Option<u16>,
-    /// Memory that training may take, in MB, about. With less, fewer images run at a time, which changes the last bits.
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) memory_mb: Option<u32>,
-    /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
-    /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
-    /// scale, translation, hue, saturation and brightness are changed. With few steps, little is best.
-    #[arg(long, value_name = "NAME=SHARE,…")]
-    pub(crate) augment: Option<Augmentation>,
 }
 
 /// How a model is quantized.

@@ -180,3 +180,10 @@ fn of_file(_: &Path, found: &std::fs::Metadata) -> Identity {
 fn of_file(path: &Path, _: &std::fs::Metadata) -> Identity {
     Identity::Path(path.canonicalize().unwrap_or(path.to_owned()))
 }
+
+/// The file beside what a training writes, from which the same command goes on.
+pub(crate) fn state_path(out: &Path) -> PathBuf {
+    let mut path = out.to_owned().into_os_string();
+    path.push(".state");
+    PathBuf::from(path)
+}

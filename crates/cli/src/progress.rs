@@ -1,8 +1,10 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Progress over a known number of things.
 pub(crate) struct Progress {
@@ -63,5 +65,31 @@ impl Stages {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = current.get_or_insert_with(|| Progress::new("progress", total));
         progress.at(done);
+    }
+}
+
+/// How fast steps are done, from the first that it is told of: those of an earlier process took no time.
+#[derive(Default)]
+pub(crate) struct Pace {
+    first: Cell<Option<FirstStep>>,
+}
+
+#[derive(Clone, Copy)]
+struct FirstStep {
+    step: usize,
+    at: Instant,
+}
+
+impl Pace {
+    /// The time that is left until so many steps are done, as a clause, when some are.
+    pub(crate) fn left(&self, done: usize, steps: usize) -> String {
+        let FirstStep { step, at } =
+            self.first.get().unwrap_or_else(|| FirstStep { step: done, at: Instant::now() });
+        self.first.set(Some(FirstStep { step, at }));
+        if done == step {
+            return String::new();
+        }
+        let seconds = at.elapsed().as_secs_f64() / (done - step) as f64;
+        format!(", {:.0} s left", seconds * (steps - done) as f64)
     }
 }

@@ -1,10 +1,14 @@
 //! `train`: a detector learns from labelled images, from given weights or from random ones.
 use crate::args::{CommonArgs, TrainArgs};
 use crate::output::{check_writable, write_json};
+use crate::progress::Pace;
 use crate::subject::report_bad;
-use crate::{data, engine, model};
+use crate::{data, engine, files, model};
 use anyhow::{Context, Result, bail};
-use compress::{TrainOptions, TrainPoint, TrainSubject, Trained, standardise, train_detector};
+use compress::{
+    TrainHooks, TrainOptions, TrainPoint, TrainSubject, Trained, remove_state, standardise,
+    train_detector,
+};
 use ir::{Graph, Op};
 use observe::{Engine, ImageSet};
 use serde::Serialize;
@@ -67,19 +71,20 @@ pub(crate) fn run(args: &TrainArgs, common: &CommonArgs) -> Result<()> {
         (None, None) => bail!("a model or --arch is needed"),
     };
     let Beginning { graph, head, dataset, network } = beginning;
-    let options = TrainOptions {
-        epochs: args.epochs as usize,
-        batch: usize::from(args.batch),
-        rate: args.rate,
-        augmentation: args.augment.unwrap_or_default(),
-        seed: common.seed(),
-    };
+    let options = options(args, common);
     let head = Arc::new(head);
     let subject = TrainSubject { graph: &graph, head: &head, dataset: &dataset, engine };
+    let state = files::state_path(&args.out);
     let start = Instant::now();
-    let show = |point: &TrainPoint| note!("{}", line(point, start));
-    let trained = train_detector(&subject, &options, &show)?;
+    let pace = Pace::default();
+    let hooks = TrainHooks {
+        log: &|line| note!("{line}"),
+        progress: &|point| note!("{}{}", line(point), pace.left(point.step, point.steps)),
+        state: Some(&state),
+    };
+    let trained = train_detector(&subject, &options, &hooks)?;
     model::save(&trained.graph, &args.out)?;
+    remove_state(&state)?;
     let Trained { curve, best, ended, .. } = trained;
     let record = Record {
         model: args.model.as_ref().map(|path| path.display().to_string()),
@@ -105,6 +110,19 @@ pub(crate) fn run(args: &TrainArgs, common: &CommonArgs) -> Result<()> {
         record.seconds
     );
     write_json(common.json.as_deref(), &record)
+}
+
+/// How it is trained.
+fn options(args: &TrainArgs, common: &CommonArgs) -> TrainOptions {
+    TrainOptions {
+        epochs: args.epochs as usize,
+        batch: usize::from(args.batch),
+        memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
+        optimizer: args.optimizer,
+        rate: args.rate,
+        augmentation: args.augment.unwrap_or_default(),
+        seed: common.seed(),
+    }
 }
 
 /// The model that was given.
@@ -174,19 +192,9 @@ fn images(
     Ok(dataset)
 }
 
-/// A look at the held-out images, with the time that is left.
-fn line(point: &TrainPoint, start: Instant) -> String {
-    let seconds = start.elapsed().as_secs_f64();
-    let left = match point.step {
-        0 => String::new(),
-        done => {
-            let left = seconds / done as f64 * (point.steps - done) as f64;
-            format!(", {left:.0} s left")
-        }
-    };
-    let loss = point.loss.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-    format!(
-        "step {}/{}{loss}, held-out images map_50_95 {:.4}{left}",
-        point.step, point.steps, point.map_50_95
-    )
+/// A look at the held-out images.
+fn line(point: &TrainPoint) -> String {
+    let TrainPoint { step, steps, loss, map_50_95 } = point;
+    let loss = loss.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+    format!("step {step}/{steps}{loss}, held-out images map_50_95 {map_50_95:.4}")
 }

@@ -2,8 +2,9 @@
 use crate::args::{CommonArgs, TuneArgs};
 use crate::model;
 use crate::output::{check_writable, write_json};
+use crate::progress::Pace;
 use crate::subject::report_bad;
-use crate::{data, engine};
+use crate::{data, engine, files};
 use anyhow::{Context, Result, bail};
 use compress::{
     HeadedModel, LabelTrial, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, RecoveryPoint,
@@ -11,8 +12,6 @@ use compress::{
 };
 use observe::ImageSet;
 use serde::Serialize;
-use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 use yolo::Dataset;
 use yolo::families::{self, Head};
@@ -61,17 +60,12 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
         labels: dataset.is_labelled().then_some(&dataset),
         engine,
     };
-    let state = state_path(&args.out);
+    let state = files::state_path(&args.out);
     let start = Instant::now();
-    let first = Cell::new(None);
+    let pace = Pace::default();
     let hooks = RecoverHooks {
         log: &|line| note!("{line}"),
-        progress: &|point| {
-            // Of a training that goes on, the steps before took no time.
-            let done = first.get().unwrap_or(point.step);
-            first.set(Some(done));
-            note!("{point}{}", left(point, done, start));
-        },
+        progress: &|point| note!("{point}{}", pace.left(point.step, point.steps)),
         is_enough: None,
         state: Some(&state),
     };
@@ -105,6 +99,7 @@ fn options(args: &TuneArgs, common: &CommonArgs) -> RecoverOptions {
         steps: args.steps.map(|steps| steps as usize),
         batch: usize::from(args.batch),
         memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
+        optimizer: args.optimizer,
         rate: args.rate,
         labels: args.labels,
         window: args.window.map(usize::from),
@@ -156,21 +151,4 @@ fn head(model: &Model) -> Result<Head> {
         .with_context(|| model.path.display().to_string())?;
     model::warn(model, &head.notes);
     Ok(head)
-}
-
-/// The file from which the same command goes on.
-fn state_path(out: &Path) -> PathBuf {
-    let mut path = out.to_owned().into_os_string();
-    path.push(".state");
-    PathBuf::from(path)
-}
-
-/// The time that is left in this round, as a clause.
-fn left(point: &RecoveryPoint, first: usize, start: Instant) -> String {
-    let done = point.step.saturating_sub(first);
-    if done == 0 {
-        return String::new();
-    }
-    let seconds = start.elapsed().as_secs_f64() / done as f64;
-    format!(", {:.0} s left", seconds * (point.steps - point.step) as f64)
 }

@@ -1,14 +1,20 @@
 //! `train` as it is typed, on a tiny data set.
 mod support;
-use support::{Tiny, accepts, json, refuses};
+use support::{Tiny, accepts, json, kill_and_go_on, refuses, stderr, yoloslim};
 
 /// What makes a network that learns in seconds.
 const SMALL: [&str; 8] = ["--arch", "v8", "--width", "0.05", "--depth", "0.1", "--imgsz", "64"];
 
-fn train(tiny: &Tiny, out: &str, more: &[&str]) -> serde_json::Value {
+/// The command, with the options that are typed last.
+fn typed(tiny: &Tiny, out: &str, more: &[&str]) -> Vec<String> {
     let (data, told, out) = (tiny.arg("data.yaml"), tiny.arg("train.json"), tiny.arg(out));
-    accepts(&[&["train", "--data", &data, "-o", &out, "--json", &told], more].concat());
-    json(&told)
+    let train = ["train", "--data", &data, "-o", &out, "--json", &told];
+    [&train[..], more].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn train(tiny: &Tiny, out: &str, more: &[&str]) -> serde_json::Value {
+    accepts(&typed(tiny, out, more).iter().map(String::as_str).collect::<Vec<_>>());
+    json(tiny.arg("train.json"))
 }
 
 #[test]
@@ -37,6 +43,41 @@ fn train_writes_the_same_bytes_on_one_and_two_threads() {
         std::fs::read(tiny.path(&out)).unwrap()
     });
     assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn train_killed_on_the_way_goes_on_to_the_same_bytes() {
+    let tiny = Tiny::new(12, 0);
+    let args = [&SMALL[..], &["--epochs", "20", "--batch", "4"]].concat();
+    let whole = train(&tiny, "whole.onnx", &args);
+    kill_and_go_on(&typed(&tiny, "killed.onnx", &args), &tiny.path("killed.onnx"));
+    let bytes = |name: &str| std::fs::read(tiny.path(name)).unwrap();
+    assert!(bytes("killed.onnx") == bytes("whole.onnx"));
+    assert_eq!(json(tiny.arg("train.json"))["curve"], whole["curve"]);
+}
+
+#[test]
+fn train_by_sgd_learns() {
+    let tiny = Tiny::new(24, 0);
+    let long = ["--epochs", "40", "--batch", "8", "--rate", "0.02", "--optimizer", "sgd"];
+    let found = train(&tiny, "made.onnx", &[&SMALL[..], &long].concat());
+    assert!(found["best"]["map_50_95"].as_f64().unwrap() > 0.1, "{found}");
+    assert_eq!(found["options"]["optimizer"], "sgd");
+}
+
+#[test]
+fn train_within_little_memory_says_what_it_takes_and_what_it_needs() {
+    let tiny = Tiny::new(8, 0);
+    let short = ["--epochs", "1", "--batch", "4"];
+    let said = |more: &[&str]| {
+        let typed = typed(&tiny, "made.onnx", &[&SMALL[..], &short, more].concat());
+        stderr(&yoloslim(&typed.iter().map(String::as_str).collect::<Vec<_>>()))
+    };
+    let refused = said(&["--memory-mb", "1"]);
+    assert!(refused.contains("MB even with one image at a time"), "{refused}");
+    assert!(!tiny.path("made.onnx").exists());
+    let told = said(&[]);
+    assert!(told.contains("memory: about") && told.contains("4 at a time"), "{told}");
 }
 
 #[test]

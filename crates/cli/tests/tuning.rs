@@ -1,10 +1,8 @@
 //! `tune` as it is typed, on a tiny detector.
 mod support;
 use ir::Tensor;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
-use support::{Tiny, accepts, json, refuses, stderr, yoloslim};
+use std::path::Path;
+use support::{Tiny, accepts, json, kill_and_go_on, refuses, stderr, yoloslim};
 
 /// A tiny detector and a student of it whose weights are off by up to a quarter.
 struct Tuning {
@@ -82,23 +80,20 @@ fn tune_killed_on_the_way_goes_on_to_the_same_bytes() {
     let tuning = Tuning::new();
     let args = ["--steps", "36", "--rate", "0.003", "--batch", "3"];
     let whole = tuning.run("whole.onnx", &args);
-    let out = tuning.tiny.arg("killed.onnx");
-    let state = PathBuf::from(format!("{out}.state"));
     let typed = tuning.typed("killed.onnx", &args);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_yoloslim"));
-    let mut child = command.args(&typed).stderr(Stdio::null()).spawn().unwrap();
-    while !state.exists() && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(state.exists() && !Path::new(&out).exists(), "it was killed on the way");
-    let again = Command::new(env!("CARGO_BIN_EXE_yoloslim")).args(&typed).output().unwrap();
-    assert!(stderr(&again).contains("going on after step"), "{}", stderr(&again));
-    assert!(!state.exists());
+    kill_and_go_on(&typed, Path::new(&tuning.tiny.arg("killed.onnx")));
     let bytes = |name: &str| std::fs::read(tuning.tiny.arg(name)).unwrap();
     assert!(bytes("killed.onnx") == bytes("whole.onnx"));
     assert_eq!(json(tuning.tiny.arg("tune.json"))["curve"], whole["curve"]);
+}
+
+#[test]
+fn tune_by_sgd_brings_a_student_nearer_to_its_teacher() {
+    let tuning = Tuning::new();
+    let found = tuning.run("tuned.onnx", &["--optimizer", "sgd"]);
+    let [start, best] = [&found["curve"][0], &found["best"]].map(|p| p["held_out"].as_f64());
+    assert!(best.unwrap() < 0.8 * start.unwrap(), "{found}");
+    assert_eq!(found["options"]["optimizer"], "sgd");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use runtime::PlanOptions;
 use std::error::Error;
 use std::time::Instant;
-use train::optimizers::{Adam, clip};
+use train::optimizers::{ADAM, OptimizerState, clip};
 use train::{BatchGradients, Batching, OutputGradients, Trainer, parameters, weights};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batching = Batching::ways(batch).next().ok_or("no images")?;
     let options = PlanOptions::default();
     let mut trainer = Trainer::new(&trunk, &learned, &options, threads, batching)?;
-    let mut adam = Adam::new(&weights, [0.9, 0.99]);
+    let mut adam = OptimizerState::new(&ADAM, &weights);
     let image = vec![0.5; trunk.ty(trunk.inputs()[0])?.elements()];
     let images = vec![image.as_slice(); batch];
     let squares = |_: usize, raw: &[Vec<f32>]| OutputGradients {

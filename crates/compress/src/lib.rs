@@ -9,7 +9,7 @@ mod error;
 mod evaluation;
 mod examples;
 mod gate;
-mod learning_state;
+mod learning;
 mod pipeline;
 mod pruning;
 mod quantization;
@@ -25,7 +25,7 @@ mod training;
 
 pub use digest::file_digest;
 pub use error::CompressError;
-pub use learning_state::remove_state;
+pub use learning::remove_state;
 pub use pipeline::compress_detector;
 pub use pruning::{
     Candidate, FrozenGroup, GroupCut, GroupSensitivity, PruneAccount, PruneBudget, PruneOptions,
@@ -45,4 +45,6 @@ pub use repair::{REPAIR_STEPS, RepairStep};
 pub use run::Run;
 pub use run_dir::RunDir;
 pub use thresholds::THRESHOLDS;
-pub use training::{TrainOptions, TrainPoint, TrainSubject, Trained, standardise, train_detector};
+pub use training::{
+    TrainHooks, TrainOptions, TrainPoint, TrainSubject, Trained, standardise, train_detector,
+};

@@ -10,6 +10,7 @@ use prune::{Criterion, Limits};
 use quant::{Calibrator, Target};
 use runtime::PlanOptions;
 use serde::{Deserialize, Serialize};
+use train::optimizers::ADAM;
 use yolo::Augmentation;
 use yolo::families::Family;
 
@@ -172,6 +173,7 @@ impl RecoverRecipe {
             steps: self.steps,
             batch: self.batch,
             memory_bytes: None,
+            optimizer: &ADAM,
             rate: self.rate,
             labels: self.labels,
             window: None,

@@ -11,7 +11,7 @@ pub use trials::LabelTrial;
 use crate::CompressError;
 use crate::digest::{dataset_digest, images_digest, sha256};
 use crate::examples::Examples;
-use crate::learning_state::StateFile;
+use crate::learning::{Learner, Manner, StateFile, told_of_memory, trainer_within};
 use crate::quantization::tuning::LearningForm;
 use held_out::HeldOut;
 use ir::{Graph, ValueId};
@@ -24,8 +24,8 @@ use standing::Standing;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use train::optimizers::{Adam, clip};
-use train::{BatchGradients, Batching, OutputGradients, Trainer, Weight, parameters, weights};
+use train::optimizers::Optimizer;
+use train::{BatchGradients, OutputGradients, Trainer, Weight, parameters, weights};
 use trials::told_of_labels;
 use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
@@ -36,12 +36,6 @@ const WARM_UP: usize = 5;
 
 /// The last rate, as a share of the largest.
 const REST: f64 = 0.02;
-
-/// Shares that Adam's means keep.
-const BETAS: [f64; 2] = [0.9, 0.99];
-
-/// Length to which gradients are shortened.
-const LONGEST: f64 = 10.0;
 
 /// Share of the images that is held out, and how many at least and at most.
 const HELD_OUT_SHARE: usize = 10;
@@ -94,6 +88,8 @@ pub struct RecoverOptions {
     /// What the training may take of memory, about; `None` for what there is. With less, fewer images run at a time, which
     /// changes the last bits of sums.
     pub memory_bytes: Option<usize>,
+    /// By what weights move.
+    pub optimizer: &'static Optimizer,
     /// The largest rate, relative to each weight's size; `None` to find it by short tries.
     pub rate: Option<f64>,
     /// How labels are used.
@@ -191,8 +187,7 @@ pub fn recover_detector(
     (hooks.log)(&course.memory());
     let state =
         hooks.state.map(|path| StateFile::new(path, &subject.inputs(options)?)).transpose()?;
-    let stored = state.as_ref().and_then(StateFile::read);
-    let mut standing = match stored.and_then(|stored| Standing::stored(stored, &course.weights)) {
+    let mut standing = match state.as_ref().and_then(|file| Standing::stored(file, &course)) {
         Some(standing) => {
             (hooks.log)(&format!("going on after step {}", standing.progress.done));
             standing
@@ -205,10 +200,9 @@ pub fn recover_detector(
         }
     };
     standing.learn(&mut course, hooks, state.as_ref())?;
-    let Standing { progress, kept, .. } = standing;
-    course.weights = kept;
+    let Standing { progress, learner } = standing;
     Ok(Recovered {
-        graph: course.graph()?,
+        graph: course.graph(&learner.kept)?,
         rate: progress.rate,
         labels: progress.labels,
         label_trial: progress.label_trial,
@@ -232,6 +226,7 @@ struct Course<'a> {
     trainer: Trainer,
     /// Of the last step.
     gradients: BatchGradients,
+    /// Those of the start.
     weights: Vec<Weight>,
     /// One for each thread.
     teachers: Vec<Session>,
@@ -272,7 +267,7 @@ impl<'a> Course<'a> {
             options,
             augmentation: options.augmentation,
             objective,
-            trainer: trainer(&trunk, &learned, engine, options)?,
+            trainer: trainer_within(options.memory_bytes, &trunk, &learned, engine, options.batch)?,
             gradients: BatchGradients::default(),
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,
@@ -283,15 +278,29 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// One step; gives the mean loss of its images.
-    fn step(&mut self, step: usize, adam: &mut Adam, rate: f64) -> Result<f64, CompressError> {
+    /// Before the first step.
+    fn learner(&self) -> Learner {
+        Learner::new(&self.weights, self.manner())
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { optimizer: self.options.optimizer, average: None }
+    }
+
+    /// One step; gives the loss of its images.
+    fn step(
+        &mut self,
+        step: usize,
+        learner: &mut Learner,
+        rate: f64,
+    ) -> Result<f64, CompressError> {
         let failed = |e| CompressError::training(step, e);
         let RecoverOptions { batch, seed, .. } = *self.options;
         let picks = self.training.batch(step, batch, seed, self.augmentation);
         let examples = prepared(&mut self.teachers, &self.objective, &self.training, picks)?;
         let objective = &self.objective;
         let objects = objective.objects(examples.iter().map(|e| &e.lesson));
-        let rounded = self.student.rounded(&self.weights, self.subject.engine.threads)?;
+        let rounded = self.student.rounded(&learner.weights, self.subject.engine.threads)?;
         self.trainer.set_weights(&rounded).map_err(failed)?;
         let images: Vec<&[f32]> = examples.iter().map(|e| e.image.as_slice()).collect();
         let loss = |image: usize, raw: &[Vec<f32>]| {
@@ -300,62 +309,34 @@ impl<'a> Course<'a> {
         };
         let batch = &mut self.gradients;
         self.trainer.gradients(&images, &loss, batch).map_err(failed)?;
-        let threads = self.subject.engine.threads;
-        clip(&mut batch.gradients, LONGEST, threads);
-        adam.step(&mut self.weights, &batch.gradients, rate, threads);
+        learner.step(batch, rate, self.subject.engine.threads);
         Ok(batch.loss)
     }
 
     /// What it takes of memory, as a sentence.
     fn memory(&self) -> String {
-        let weights: usize = self.weights.iter().map(|w| w.elements.len()).sum();
-        // Elements, rates, the best until now, two means of the optimizer.
-        let kept = 5 * weights * size_of::<f32>();
-        let plan = self.teachers[0].plan().arena_bytes() * self.teachers.len();
-        let megabytes = (self.trainer.memory_bytes() + kept + plan) as f64 / 1e6;
-        let Batching { images, per_run } = self.trainer.batching();
-        let workers = self.trainer.workers();
-        format!(
-            "memory: about {megabytes:.0} MB for {images} images a step, {per_run} at a time on each of {workers} threads"
-        )
+        // Beside the learner there are the rates of its weights, which are as many as these.
+        let rates: usize = self.weights.iter().map(|w| w.rates.len() * size_of::<f32>()).sum();
+        let teachers = self.teachers[0].plan().arena_bytes() * self.teachers.len();
+        told_of_memory(&self.trainer, self.learner().bytes() + rates + teachers)
     }
 
-    /// The student with the weights as they are.
-    fn graph(&self) -> Result<Graph, CompressError> {
-        self.student.detector(&self.weights)
+    /// The student with these weights.
+    fn graph(&self, weights: &[Weight]) -> Result<Graph, CompressError> {
+        self.student.detector(weights)
     }
 
-    /// The loss of the held-out images with the weights as they are.
-    fn held_out_loss(&self) -> Result<f64, CompressError> {
-        let trunk = trunk_of(&self.graph()?, &self.raw_outputs, self.size_px)?;
+    /// The loss of the held-out images with these weights.
+    fn held_out_loss(&self, weights: &[Weight]) -> Result<f64, CompressError> {
+        let trunk = trunk_of(&self.graph(weights)?, &self.raw_outputs, self.size_px)?;
         self.held_out.loss(&trunk, &self.objective, self.subject.engine)
     }
 
-    /// map_50_95 on the held-out images with the weights as they are; `None` where nothing is labelled.
-    fn held_out_accuracy(&self) -> Result<Option<f64>, CompressError> {
-        self.held_out.accuracy(self.graph()?, self.subject.student.head, self.subject.engine)
+    /// map_50_95 on the held-out images with these weights; `None` where nothing is labelled.
+    fn held_out_accuracy(&self, weights: &[Weight]) -> Result<Option<f64>, CompressError> {
+        let graph = self.graph(weights)?;
+        self.held_out.accuracy(graph, self.subject.student.head, self.subject.engine)
     }
-}
-
-/// A trainer that keeps within the memory it may take.
-fn trainer(
-    trunk: &Graph,
-    learned: &[ValueId],
-    engine: Engine,
-    options: &RecoverOptions,
-) -> Result<Trainer, CompressError> {
-    let ways = Batching::ways(options.batch).map(|batching| (batching, engine.threads));
-    let ways = ways.chain([(Batching { images: options.batch, per_run: 1 }, 1)]);
-    let mut needed = 0;
-    for (batching, threads) in ways {
-        let trainer = Trainer::new(trunk, learned, &engine.options, threads, batching);
-        let trainer = trainer.map_err(|e| CompressError::training(0, e))?;
-        needed = trainer.memory_bytes();
-        if options.memory_bytes.is_none_or(|allowed| needed <= allowed) {
-            return Ok(trainer);
-        }
-    }
-    Err(CompressError::TrainingMemory { needed, allowed: options.memory_bytes.unwrap_or(0) })
 }
 
 /// The raw outputs for windows of the inputs.

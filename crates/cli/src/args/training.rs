@@ -1,8 +1,10 @@
-//! What is typed to train a detector.
-use super::ReadingArgs;
+//! What is typed to train a detector: `train` and `tune`.
+use super::{ModelArgs, ReadingArgs, choice, keyed, parse_share};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs};
+use compress::{LABEL_USES, LabelUse};
 use std::path::PathBuf;
+use train::optimizers::Optimizer;
 use yolo::Augmentation;
 use yolo::families::{self, Family};
 
@@ -29,7 +31,8 @@ pub(crate) struct TrainArgs {
     /// Which split of a data.yaml it learns from; never the one that judges the result.
     #[arg(long, default_value = "train")]
     pub(crate) split: String,
-    /// The ONNX file to write.
+    /// The ONNX file to write. Beside it lies, until it is written, OUT.onnx.state, from which the same command goes on after an
+    /// interruption.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
     /// How often every image is seen.
@@ -41,9 +44,68 @@ pub(crate) struct TrainArgs {
     /// The largest learning rate, relative to each weight's size at the start.
     #[arg(long, default_value_t = 0.01, value_parser = parse_rate)]
     pub(crate) rate: f64,
+    /// How weights follow their gradients: adam divides each element's by its own size, sgd each layer's by its size (Nesterov's
+    /// momentum).
+    #[arg(long, default_value = "adam", value_parser = choice::<Optimizer>())]
+    pub(crate) optimizer: &'static Optimizer,
+    /// Memory that training may take, in MB, about. With less, fewer images run at a time, which changes the last bits.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) memory_mb: Option<u32>,
     /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
     /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
     /// scale, translation, hue, saturation and brightness are changed.
+    #[arg(long, value_name = "NAME=SHARE,…")]
+    pub(crate) augment: Option<Augmentation>,
+}
+
+/// Arguments of `tune`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TuneArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The detector that it was made of, which it learns from.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) teacher: PathBuf,
+    /// Ultralytics data.yaml or COCO instances JSON.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Which split of a data.yaml the images come from; never the one that judges the result.
+    #[arg(long, default_value = "train")]
+    pub(crate) split: String,
+    /// How many images, some of which are held out; by default all.
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) images: Option<u32>,
+    /// The ONNX file to write. Beside it lies, until it is written, OUT.onnx.state, from which the same command goes on after an
+    /// interruption.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) out: PathBuf,
+    /// Steps; by default rounds of 120, 240, 480 …, at most 1800 in all, until one gains little on the held-out images.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: Option<u32>,
+    /// Images of a step.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    /// The largest learning rate, relative to each weight's size; by default found by short tries on held-out images.
+    #[arg(long, value_parser = parse_share::<f64>)]
+    pub(crate) rate: Option<f64>,
+    /// How weights follow their gradients: adam divides each element's by its own size, sgd each layer's by its size (Nesterov's
+    /// momentum).
+    #[arg(long, default_value = "adam", value_parser = choice::<Optimizer>())]
+    pub(crate) optimizer: &'static Optimizer,
+    /// How labels are used: off learns from the teacher alone, mixed from both, only from labels; auto mixes where that detects
+    /// no less on held-out images after a short try. Images without boxes are learned from the teacher in any case.
+    #[arg(long, default_value = "auto", value_parser = keyed(LABEL_USES))]
+    pub(crate) labels: LabelUse,
+    /// Train on windows of so many pixels a side, cut at random from what would be the model's input: half the side costs a
+    /// quarter of the time.
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) window: Option<u16>,
+    /// Memory that training may take, in MB, about. With less, fewer images run at a time, which changes the last bits.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) memory_mb: Option<u32>,
+    /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
+    /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
+    /// scale, translation, hue, saturation and brightness are changed. With few steps, little is best.
     #[arg(long, value_name = "NAME=SHARE,…")]
     pub(crate) augment: Option<Augmentation>,
 }

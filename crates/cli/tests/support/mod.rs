@@ -5,7 +5,8 @@ pub(crate) mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 pub(crate) use testkit::tiny_folder::TinyFolder as Tiny;
 
 /// Runs the binary.
@@ -53,4 +54,20 @@ pub(crate) fn assets(what: &str) -> Option<PathBuf> {
         return None;
     }
     Some(root)
+}
+
+/// Kills a training that was typed when it has stored how it stands beside `out`, and goes on with the same command.
+pub(crate) fn kill_and_go_on(typed: &[String], out: &Path) {
+    let state = PathBuf::from(format!("{}.state", out.display()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yoloslim"));
+    let mut child = command.args(typed).stderr(Stdio::null()).spawn().unwrap();
+    while !state.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(state.exists() && !out.exists(), "it was killed on the way");
+    let again = Command::new(env!("CARGO_BIN_EXE_yoloslim")).args(typed).output().unwrap();
+    assert!(stderr(&again).contains("going on after step"), "{}", stderr(&again));
+    assert!(out.exists() && !state.exists());
 }

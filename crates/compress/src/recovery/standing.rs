@@ -1,12 +1,11 @@
 //! How a recovery stands between two steps: all that decides what comes, so that it can be stored and gone on from.
 use super::objective::LabelUse;
 use super::trials::LabelTrial;
-use super::{BETAS, Course, REST, RecoverHooks, RecoveryPoint, WARM_UP};
+use super::{Course, REST, RecoverHooks, RecoveryPoint, WARM_UP};
 use crate::CompressError;
-use crate::learning_state::{LearningState, StateFile};
+use crate::learning::{Learner, StateFile};
 use serde::{Deserialize, Serialize};
-use train::optimizers::{Adam, AdamState};
-use train::{Schedule, Weight};
+use train::Schedule;
 
 /// Steps of the first round, where their number is left open; each further round has twice as many.
 const FIRST_ROUND: usize = 120;
@@ -33,32 +32,27 @@ pub(super) struct Progress {
     before: f64,
     pub(super) curve: Vec<RecoveryPoint>,
     pub(super) best: RecoveryPoint,
-    optimizer_steps: i32,
     pub(super) ended: Option<String>,
 }
 
 /// How a recovery stands.
 pub(super) struct Standing {
     pub(super) progress: Progress,
-    weights: Vec<Weight>,
-    /// The weights that did best.
-    pub(super) kept: Vec<Weight>,
-    adam: Adam,
+    pub(super) learner: Learner,
 }
 
 impl Standing {
     /// Before the first step: the rate and the use of labels are found.
     pub(super) fn start(course: &mut Course<'_>) -> Result<Self, CompressError> {
-        let weights = course.weights.clone();
         let rate = match course.options.rate {
             Some(rate) => rate,
-            None => course.find_rate(&weights)?,
+            None => course.find_rate()?,
         };
-        let label_trial = course.choose_labels(&weights, rate)?;
-        course.weights.clone_from(&weights);
+        let label_trial = course.choose_labels(rate)?;
+        let learner = course.learner();
         let steps = rounds(course.options.steps)[0];
-        let held_out = course.held_out_loss()?;
-        let map_50_95 = course.held_out_accuracy()?;
+        let held_out = course.held_out_loss(&learner.weights)?;
+        let map_50_95 = course.held_out_accuracy(&learner.weights)?;
         let best = RecoveryPoint { step: 0, steps, loss: None, held_out, map_50_95 };
         let progress = Progress {
             rate,
@@ -70,34 +64,15 @@ impl Standing {
             before: held_out,
             curve: vec![],
             best,
-            optimizer_steps: 0,
             ended: None,
         };
-        let adam = Adam::new(&weights, BETAS);
-        Ok(Self { progress, kept: weights.clone(), weights, adam })
+        Ok(Self { progress, learner })
     }
 
-    /// As it was stored; `None` where that does not fit the student's weights.
-    pub(super) fn stored(stored: LearningState<Progress>, weights: &[Weight]) -> Option<Self> {
-        let LearningState { progress, mut numbers } = stored;
-        let mut take = |list: &str| {
-            let list = numbers.remove(list)?;
-            let fits = list.len() == weights.len()
-                && list.iter().zip(weights).all(|(l, w)| l.len() == w.elements.len());
-            fits.then_some(list)
-        };
-        let with = |elements: Vec<Vec<f32>>| {
-            let weights = weights.iter().zip(elements);
-            weights.map(|(weight, elements)| Weight { elements, ..weight.clone() }).collect()
-        };
-        let state = AdamState {
-            steps: progress.optimizer_steps,
-            means: take("means")?,
-            squares: take("squares")?,
-        };
-        let (weights_now, kept) = (with(take("weights")?), with(take("kept")?));
-        let adam = Adam::new(weights, BETAS).with_state(state);
-        Some(Self { progress, weights: weights_now, kept, adam })
+    /// As it was stored; `None` where nothing is that fits the student's weights.
+    pub(super) fn stored(file: &StateFile, course: &Course<'_>) -> Option<Self> {
+        let (learner, progress) = Learner::stored(file, &course.weights, course.manner())?;
+        Some(Self { progress, learner })
     }
 
     /// Goes on to the end.
@@ -108,7 +83,6 @@ impl Standing {
         state: Option<&StateFile>,
     ) -> Result<(), CompressError> {
         course.objective.set_labels(self.progress.labels);
-        course.weights.clone_from(&self.weights);
         if self.progress.curve.is_empty() {
             (hooks.progress)(&self.progress.best);
             self.progress.curve.push(self.progress.best);
@@ -118,12 +92,12 @@ impl Standing {
             self.round(course, rounds[self.progress.round], hooks, state)?;
             let is_last = self.progress.round + 1 == rounds.len();
             let gains = self.progress.best.held_out < (1.0 - LEAST_GAIN) * self.progress.before;
-            course.weights.clone_from(&self.kept);
+            self.learner.weights.clone_from(&self.learner.kept);
             if is_last || !gains {
                 break;
             }
             if let Some(is_enough) = hooks.is_enough
-                && is_enough(&course.graph()?)?
+                && is_enough(&course.graph(&self.learner.kept)?)?
             {
                 break;
             }
@@ -148,7 +122,7 @@ impl Standing {
         while self.progress.step < steps {
             let Progress { step, done, .. } = self.progress;
             course.augmentation = course.options.augmentation.at(step, steps);
-            match course.step(done, &mut self.adam, schedule.rate(step)) {
+            match course.step(done, &mut self.learner, schedule.rate(step)) {
                 Ok(loss) => losses.push(loss),
                 Err(error @ CompressError::Training { .. }) if done > 0 => {
                     self.progress.ended = Some(error.to_string());
@@ -162,7 +136,7 @@ impl Standing {
                 losses.clear();
                 let point = self.look(course, steps, loss)?;
                 (hooks.progress)(&point);
-                state.map_or(Ok(()), |file| self.store(course, file))?;
+                state.map_or(Ok(()), |file| self.learner.store(&self.progress, file))?;
             }
         }
         Ok(())
@@ -180,37 +154,16 @@ impl Standing {
             step: done,
             steps: done + steps - step,
             loss: Some(loss),
-            held_out: course.held_out_loss()?,
-            map_50_95: course.held_out_accuracy()?,
+            held_out: course.held_out_loss(&self.learner.weights)?,
+            map_50_95: course.held_out_accuracy(&self.learner.weights)?,
         };
         self.progress.curve.push(point);
         if point.held_out < self.progress.best.held_out {
             self.progress.best = point;
-            self.kept.clone_from(&course.weights);
+            self.learner.keep();
         }
         Ok(point)
     }
-
-    /// Stores how it stands.
-    fn store(&mut self, course: &Course<'_>, file: &StateFile) -> Result<(), CompressError> {
-        let AdamState { steps, means, squares } = self.adam.state();
-        self.progress.optimizer_steps = *steps;
-        let lists = [
-            ("weights", elements(&course.weights)),
-            ("kept", elements(&self.kept)),
-            ("means", slices(means)),
-            ("squares", slices(squares)),
-        ];
-        file.write(&self.progress, &lists)
-    }
-}
-
-fn elements(weights: &[Weight]) -> Vec<&[f32]> {
-    weights.iter().map(|w| w.elements.as_slice()).collect()
-}
-
-fn slices(lists: &[Vec<f32>]) -> Vec<&[f32]> {
-    lists.iter().map(Vec::as_slice).collect()
 }
 
 /// The steps of each round.

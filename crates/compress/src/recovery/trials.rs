@@ -1,9 +1,8 @@
 //! What is found out by short tries before the way to the end: the rate, and whether labels help.
 use super::objective::LabelUse;
-use super::{BETAS, Course, REST, WARM_UP};
+use super::{Course, REST, WARM_UP};
 use crate::CompressError;
 use serde::{Deserialize, Serialize};
-use train::optimizers::Adam;
 use train::{Schedule, Weight};
 
 /// Rates that are tried: the best depends on the model by a factor of ten and more.
@@ -36,11 +35,11 @@ pub(super) fn told_of_labels(labels: LabelUse, trial: Option<LabelTrial>) -> Str
 
 impl Course<'_> {
     /// The largest rate of which a short try does best on the held-out images.
-    pub(super) fn find_rate(&mut self, start: &[Weight]) -> Result<f64, CompressError> {
+    pub(super) fn find_rate(&mut self) -> Result<f64, CompressError> {
         let mut best = (f64::INFINITY, RATES[0]);
         for rate in RATES {
-            self.attempt(start, rate)?;
-            let held_out = self.held_out_loss()?;
+            let weights = self.attempt(rate)?;
+            let held_out = self.held_out_loss(&weights)?;
             if held_out < best.0 {
                 best = (held_out, rate);
             }
@@ -49,11 +48,7 @@ impl Course<'_> {
     }
 
     /// Decides how labels are used, where that is left open; gives by what.
-    pub(super) fn choose_labels(
-        &mut self,
-        start: &[Weight],
-        rate: f64,
-    ) -> Result<Option<LabelTrial>, CompressError> {
+    pub(super) fn choose_labels(&mut self, rate: f64) -> Result<Option<LabelTrial>, CompressError> {
         if self.objective.labels() != LabelUse::Auto {
             return Ok(None);
         }
@@ -62,8 +57,8 @@ impl Course<'_> {
         if can_choose && self.held_out.is_labelled() {
             for (accuracy, labels) in accuracy.iter_mut().zip([LabelUse::Off, LabelUse::Mixed]) {
                 self.objective.set_labels(labels);
-                self.attempt(start, rate)?;
-                *accuracy = self.held_out_accuracy()?;
+                let weights = self.attempt(rate)?;
+                *accuracy = self.held_out_accuracy(&weights)?;
             }
         }
         let trial = match accuracy {
@@ -75,14 +70,13 @@ impl Course<'_> {
         Ok(trial)
     }
 
-    /// Leaves the weights as a few steps from the start make them.
-    fn attempt(&mut self, start: &[Weight], rate: f64) -> Result<(), CompressError> {
-        self.weights = start.to_vec();
-        let mut adam = Adam::new(&self.weights, BETAS);
+    /// The weights that a few steps from the start make.
+    fn attempt(&mut self, rate: f64) -> Result<Vec<Weight>, CompressError> {
+        let mut learner = self.learner();
         let schedule = Schedule { peak: rate, rest: REST, warm_up: WARM_UP, steps: STEPS };
         for step in 0..STEPS {
-            self.step(step, &mut adam, schedule.rate(step))?;
+            self.step(step, &mut learner, schedule.rate(step))?;
         }
-        Ok(())
+        Ok(learner.weights)
     }
 }
