@@ -120,6 +120,9 @@ fn options(args: &TrainArgs, common: &CommonArgs) -> TrainOptions {
         memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
         optimizer: args.optimizer,
         rate: args.rate,
+        batch_statistics: args.batch_statistics,
+        sparsify: args.sparsify.unwrap_or(0.0),
+        multi_scale: args.multi_scale,
         augmentation: args.augment.unwrap_or_default(),
         seed: common.seed(),
     }
@@ -131,9 +134,11 @@ fn given(path: &Path, args: &TrainArgs, common: &CommonArgs, engine: Engine) -> 
     let head = families::identify(&model.graph, model.reading.family)
         .with_context(|| path.display().to_string())?;
     model::warn(&model, &head.notes);
-    if model.graph.nodes().any(|(_, node)| matches!(node.op, Op::BatchNormalization(_))) {
+    if !args.batch_statistics
+        && model.graph.nodes().any(|(_, node)| matches!(node.op, Op::BatchNormalization(_)))
+    {
         note!(
-            "{}: BatchNormalization is folded into the convolutions before it and learns with them; its statistics stay those of the file",
+            "{}: BatchNormalization is folded into the convolutions before it and learns with them; its statistics stay those of the file (--batch-statistics keeps it)",
             path.display()
         );
     }

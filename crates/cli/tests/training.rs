@@ -48,12 +48,20 @@ fn train_writes_the_same_bytes_on_one_and_two_threads() {
 #[test]
 fn train_killed_on_the_way_goes_on_to_the_same_bytes() {
     let tiny = Tiny::new(12, 0);
-    let args = [&SMALL[..], &["--epochs", "20", "--batch", "4"]].concat();
-    let whole = train(&tiny, "whole.onnx", &args);
-    kill_and_go_on(&typed(&tiny, "killed.onnx", &args), &tiny.path("killed.onnx"));
-    let bytes = |name: &str| std::fs::read(tiny.path(name)).unwrap();
-    assert!(bytes("killed.onnx") == bytes("whole.onnx"));
-    assert_eq!(json(tiny.arg("train.json"))["curve"], whole["curve"]);
+    with_normalisation(&tiny);
+    let model = tiny.arg("norm.onnx");
+    let network = &SMALL[..];
+    let several = [network, &["--multi-scale"]].concat();
+    let normalised = [&model, "--batch-statistics", "--sparsify", "0.5"];
+    for (at, more) in [network, &several, &normalised].into_iter().enumerate() {
+        let args = [more, &["--epochs", "20", "--batch", "4"]].concat();
+        let [whole, killed] = ["whole", "killed"].map(|name| format!("{name}{at}.onnx"));
+        let told = train(&tiny, &whole, &args);
+        kill_and_go_on(&typed(&tiny, &killed, &args), &tiny.path(&killed));
+        let bytes = |name: &str| std::fs::read(tiny.path(name)).unwrap();
+        assert!(bytes(&killed) == bytes(&whole), "{args:?}");
+        assert_eq!(json(tiny.arg("train.json"))["curve"], told["curve"]);
+    }
 }
 
 #[test]
@@ -93,6 +101,78 @@ fn train_of_given_weights_keeps_what_is_best_on_the_held_out_images() {
     assert_eq!(load("tiny.onnx").macs(), load("trained.onnx").macs());
 }
 
+/// The tiny detector with a BatchNormalization behind every convolution but those of the head.
+fn with_normalisation(tiny: &Tiny) {
+    let options = onnx::LoadOptions::default();
+    let mut graph = onnx::load(&tiny.path("tiny.onnx"), &options).unwrap();
+    let output_convs = ir::find_tail(&graph).output_convs;
+    let consumers = graph.consumers();
+    let mut edit = graph.edit();
+    for (id, node) in graph.nodes() {
+        if !matches!(node.op, ir::Op::Conv(_)) || output_convs.contains(&id) {
+            continue;
+        }
+        let (y, channels) = (node.outputs[0], graph.ty(node.outputs[0]).unwrap().shape[1]);
+        let [scale, shift, mean, variance] = [1.0f32, 0.0, 0.0, 1.0]
+            .map(|number| edit.constant("norm", ir::Tensor::vector(vec![number; channels])));
+        let op = ir::ops::BatchNormalization { epsilon: 1e-3 };
+        let normal = edit.node("norm", op, &[y, scale, shift, mean, variance], &["normal"])[0];
+        for &(reader, input) in consumers.get(&y).into_iter().flatten() {
+            edit.replace_input(reader, input, normal);
+        }
+    }
+    graph.apply(edit).unwrap();
+    tiny.put("norm.onnx", &onnx::encode(&graph).unwrap());
+}
+
+/// |gamma| of all BatchNormalization of a model.
+fn scales(tiny: &Tiny, model: &str) -> Vec<f64> {
+    let graph = onnx::load(&tiny.path(model), &onnx::LoadOptions::default()).unwrap();
+    let norms = graph.nodes().filter(|(_, n)| matches!(n.op, ir::Op::BatchNormalization(_)));
+    let scales = norms.flat_map(|(_, n)| graph.constant(n.inputs[1]).unwrap().to_f64().unwrap());
+    scales.map(f64::abs).collect()
+}
+
+#[test]
+fn train_with_batch_statistics_keeps_batch_normalization_and_makes_its_scales_sparse() {
+    let tiny = Tiny::new(24, 4);
+    with_normalisation(&tiny);
+    let model = tiny.arg("norm.onnx");
+    let args = [&model, "--epochs", "10", "--batch", "8", "--batch-statistics"];
+    let found = train(&tiny, "dense.onnx", &args);
+    assert_eq!(found["options"]["batch_statistics"], true);
+    assert!(found["best"]["map_50_95"].as_f64().unwrap() > 0.2, "{found}");
+    let written = ["1", "2"].map(|threads| {
+        let out = format!("sparse{threads}.onnx");
+        train(
+            &tiny,
+            &out,
+            &[&args[..], &["--sparsify", "1", "--rate", "0.02", "--threads", threads]].concat(),
+        );
+        std::fs::read(tiny.path(&out)).unwrap()
+    });
+    assert!(written[0] == written[1]);
+    let [before, dense, sparse] =
+        ["norm.onnx", "dense.onnx", "sparse1.onnx"].map(|name| scales(&tiny, name));
+    assert_eq!(before.len(), sparse.len());
+    let sum = |scales: &[f64]| scales.iter().sum::<f64>();
+    assert!(sum(&sparse) < 0.95 * sum(&dense), "{} of {}", sum(&sparse), sum(&dense));
+    let pruned = tiny.arg("pruned.onnx");
+    let prune =
+        ["prune", &tiny.arg("sparse1.onnx"), "--data", &tiny.arg("data.yaml"), "-o", &pruned];
+    accepts(&[&prune[..], &["--ratio", "0.2", "--criterion", "bn_gamma"]].concat());
+}
+
+#[test]
+fn train_on_several_sizes_learns_and_keeps_the_models_own() {
+    let tiny = Tiny::new(24, 0);
+    let long = ["--epochs", "30", "--batch", "8", "--rate", "0.02", "--multi-scale"];
+    let found = train(&tiny, "made.onnx", &[&SMALL[..], &long].concat());
+    assert!(found["best"]["map_50_95"].as_f64().unwrap() > 0.1, "{found}");
+    let made = onnx::load(&tiny.path("made.onnx"), &onnx::LoadOptions::default()).unwrap();
+    assert_eq!(made.ty(made.inputs()[0]).unwrap().shape, [1, 3, 64, 64]);
+}
+
 #[test]
 fn train_refuses_what_cannot_be_trained() {
     let tiny = Tiny::new(8, 0);
@@ -110,5 +190,11 @@ fn train_refuses_what_cannot_be_trained() {
     typed(&["--arch", "v8", "--family", "v8", "--data", &data], &["--family"]);
     typed(&[&model, "--data", &tiny.arg("three.yaml")], &["classes"]);
     typed(&[&SMALL[..], &["--data", &few.arg("data.yaml")]].concat(), &["4 images are needed"]);
+    let batch = ["--batch-statistics"];
+    typed(&[&[&model[..], "--data", &data], &batch[..]].concat(), &["no BatchNormalization"]);
+    typed(&[&model, "--data", &data, "--sparsify", "0.1"], &["--batch-statistics"]);
+    with_normalisation(&tiny);
+    let odd = [&tiny.arg("norm.onnx"), "--data", &data, "--batch", "3", "--batch-statistics"];
+    typed(&odd, &["3 images", "even"]);
     assert!(!tiny.path("out.onnx").exists());
 }

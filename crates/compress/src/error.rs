@@ -67,6 +67,29 @@ pub enum CompressError {
         /// Bytes that are allowed.
         allowed: usize,
     },
+    /// The model holds on to its input size.
+    #[error(
+        "the model cannot be trained on inputs of {height}x{width}: a node of it holds on to another size, or its strides do not divide this one; train it without --multi-scale"
+    )]
+    InputSize {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+    },
+    /// Statistics of a batch are asked for, and nothing takes any.
+    #[error(
+        "the model has no BatchNormalization to take statistics for: give one that keeps it (a checkpoint, or `export --keep-bn`), or train without batch statistics"
+    )]
+    NoBatchNormalization,
+    /// No two images of a step run together.
+    #[error(
+        "statistics of a batch are taken of two or four images that run together: {batch} images a step cannot be divided so, use an even number"
+    )]
+    OddBatch {
+        /// Images of a step.
+        batch: usize,
+    },
     /// Labels are to be learned from, and there are none.
     #[error("nothing is labelled in the training images, so nothing can be learned from labels")]
     NothingLabelled,

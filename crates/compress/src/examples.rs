@@ -13,7 +13,7 @@ pub(crate) struct Examples<'a> {
     pub(crate) images: ImageSet,
     /// What is labelled, by image.
     labels: BTreeMap<PathBuf, &'a ImageItem>,
-    input: &'a ModelInput,
+    input: ModelInput,
     /// Height and width of what is trained on: of the model's inputs, or of windows of these.
     size_px: [usize; 2],
 }
@@ -41,13 +41,13 @@ impl<'a> Examples<'a> {
     pub(crate) fn new(
         images: ImageSet,
         labels: Option<&'a Dataset>,
-        input: &'a ModelInput,
+        input: &ModelInput,
         size_px: [usize; 2],
     ) -> Self {
         let items = labels.into_iter().flat_map(|dataset| &dataset.images);
         let labelled = items.filter(|item| item.labels.iter().any(|label| !label.crowd));
         let labels = labelled.map(|item| (item.path.clone(), item)).collect();
-        Self { images, labels, input, size_px }
+        Self { images, labels, input: input.clone(), size_px }
     }
 
     /// Whether anything is labelled in any of the images.
@@ -88,7 +88,7 @@ impl<'a> Examples<'a> {
         let scenes = positions.into_iter().map(|at| self.scene(at));
         let scenes: Vec<LabelledScene> = scenes.collect::<Result<_, _>>()?;
         let mut input =
-            draw.compose(&scenes.iter().collect::<Vec<_>>(), self.input, self.size_px)?;
+            draw.compose(&scenes.iter().collect::<Vec<_>>(), &self.input, self.size_px)?;
         let image = input.planes.0.swap_remove(0);
         Ok(Example { image, boxes: is_labelled.then_some(input.boxes) })
     }

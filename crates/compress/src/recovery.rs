@@ -25,7 +25,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use train::optimizers::Optimizer;
-use train::{BatchGradients, OutputGradients, Trainer, Weight, parameters, weights};
+use train::{BatchGradients, OutputGradients, Statistics, Trainer, Weight, parameters, weights};
 use trials::told_of_labels;
 use yolo::families::{Head, RawHead};
 use yolo::losses::Loss;
@@ -267,7 +267,14 @@ impl<'a> Course<'a> {
             options,
             augmentation: options.augmentation,
             objective,
-            trainer: trainer_within(options.memory_bytes, &trunk, &learned, engine, options.batch)?,
+            trainer: trainer_within(
+                options.memory_bytes,
+                &trunk,
+                &learned,
+                engine,
+                options.batch,
+                Statistics::Frozen,
+            )?,
             gradients: BatchGradients::default(),
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,

@@ -1,5 +1,7 @@
 //! Training: a detector learns from labelled images, from the weights that it has.
 mod course;
+mod normalisation;
+mod scale;
 mod start;
 
 pub use start::standardise;
@@ -31,7 +33,8 @@ const CHECKS: usize = 20;
 /// What is trained, and on what.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainSubject<'a> {
-    /// The detector. BatchNormalization is folded into its convolutions and learns with them.
+    /// The detector. BatchNormalization is folded into its convolutions and learns with them, unless batch statistics are asked
+    /// for.
     pub graph: &'a Graph,
     /// Its head.
     pub head: &'a Arc<Head>,
@@ -55,6 +58,12 @@ pub struct TrainOptions {
     pub optimizer: &'static Optimizer,
     /// The largest rate, relative to each weight's size at the start.
     pub rate: f64,
+    /// Whether BatchNormalization is kept, and standardises by the images that run together while it learns.
+    pub batch_statistics: bool,
+    /// How far the scales of BatchNormalization move towards 0 in each step, as a share of their rate; 0 for not at all.
+    pub sparsify: f64,
+    /// Whether steps are on inputs of several sizes.
+    pub multi_scale: bool,
     /// How images are changed.
     pub augmentation: Augmentation,
     /// Decides what is held out, the order of the images and how they are changed.
@@ -77,7 +86,7 @@ pub struct TrainPoint {
 /// What came out.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// The detector with the weights that did best on the held-out images.
+    /// The detector with the weights of the look that is kept.
     pub graph: Graph,
     /// All looks.
     pub curve: Vec<TrainPoint>,
@@ -108,12 +117,13 @@ pub struct TrainHooks<'a> {
 }
 
 /// Trains a detector on labelled images with the loss of its family: a rate that rises and falls along a cosine, weights
-/// averaged over steps. The average that does best on held-out images is kept. Where a loss is no number, what was best until
+/// averaged over steps. The average that does best on held-out images is kept, that of the last step where scales are to become
+/// sparse. Where a loss is no number, what was best until
 /// then.
 ///
 /// # Errors
 /// `FewImages`; `Yolo` for labels that are not the head's, a head without a loss and images that cannot be read; `TrainingMemory`
-/// where it takes more than is allowed; `Training` where a node has no gradient, or the first loss is no number.
+/// where it takes more than is allowed; `InputSize` where the graph holds on to its input size; `NoBatchNormalization` and `OddBatch` where batch statistics cannot be taken; `Training` where a node has no gradient, or the first loss is no number.
 pub fn train_detector(
     subject: &TrainSubject<'_>,
     options: &TrainOptions,
@@ -130,7 +140,12 @@ pub fn train_detector(
     }
     standing.learn(&mut course, hooks, state.as_ref())?;
     let Standing { learner, progress: Progress { curve, best, ended, .. } } = standing;
-    Ok(Trained { graph: course.graph_with(&learner.kept)?, curve, best, ended })
+    // What nothing came up to is given as it came, with the statistics that it had.
+    let graph = match best.step {
+        0 => course.graph,
+        _ => course.graph_with(&learner.kept)?,
+    };
+    Ok(Trained { graph, curve, best, ended })
 }
 
 /// All but the weights and what the optimizer remembers.
@@ -158,7 +173,7 @@ impl Standing {
         if let Some((learner, progress)) = stored {
             return Ok(Self { learner, progress });
         }
-        let map_50_95 = course.accuracy(&course.weights)?;
+        let map_50_95 = course.accuracy(course.graph.clone())?;
         let best = TrainPoint { step: 0, steps: course.steps, loss: None, map_50_95 };
         let progress = Progress { step: 0, curve: vec![best], best, ended: None };
         Ok(Self { learner: Learner::new(&course.weights, manner), progress })
@@ -201,12 +216,12 @@ impl Standing {
 
     /// Looks at the held-out images, and keeps the weights where they are the best.
     fn look(&mut self, course: &Course<'_>, loss: f64) -> Result<TrainPoint, CompressError> {
-        let map_50_95 = course.accuracy(self.learner.judged())?;
+        let map_50_95 = course.accuracy(course.graph_with(self.learner.judged())?)?;
         let Progress { step, curve, best, .. } = &mut self.progress;
         let point = TrainPoint { step: *step, steps: course.steps, loss: Some(loss), map_50_95 };
         curve.push(point);
-        // Of two that do equally well, the one that learned longer.
-        if point.map_50_95 >= best.map_50_95 {
+        // Of two that do equally well, the one that learned longer; scales are the sparser the longer they shrink.
+        if point.map_50_95 >= best.map_50_95 || course.options.sparsify > 0.0 {
             *best = point;
             self.learner.keep();
         }

@@ -1,7 +1,8 @@
 //! A graph and its gradient as one graph.
-use crate::TrainError;
 use crate::backward::{Backward, is_differentiable};
+use crate::batch_statistics::{self, Standardised};
 use crate::gradients::gradient_of;
+use crate::{Statistics, TrainError};
 use ir::ops::{Binary, BinaryKind};
 use ir::{Edit, Graph, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,14 +46,34 @@ fn is_parameter(graph: &Graph, value: ValueId) -> bool {
 ///
 /// # Errors
 /// `InferenceOnly` and `UnsupportedGradient` for a node between a parameter and an output that has no gradient,
-/// `NotAParameter` for a value that is not constant, `HeldFixed` for the statistics of BatchNormalization.
-pub fn differentiate(graph: &Graph, parameters: &[ValueId]) -> Result<TrainingGraph, TrainError> {
+/// `NotAParameter` for a value that is not constant, `HeldFixed` for the statistics of BatchNormalization. With statistics of the
+/// run, `UnsupportedGradient` for a BatchNormalization of other than four axes.
+pub fn differentiate(
+    graph: &Graph,
+    parameters: &[ValueId],
+    statistics: Statistics,
+) -> Result<TrainingGraph, TrainError> {
     for &value in parameters {
         if !is_parameter(graph, value) {
             let value = graph.value(value).name.clone();
             return Err(TrainError::NotAParameter { value });
         }
     }
+    match statistics {
+        Statistics::Frozen => back_through(graph, parameters, &[]),
+        Statistics::OfRun => {
+            let (graph, standardised) = batch_statistics::of_run(graph)?;
+            back_through(&graph, parameters, &standardised)
+        }
+    }
+}
+
+/// The same, with rules of their own for values that were standardised.
+fn back_through(
+    graph: &Graph,
+    parameters: &[ValueId],
+    standardised: &[Standardised],
+) -> Result<TrainingGraph, TrainError> {
     let trained = depends_on(graph, parameters);
     let mut edit = graph.edit();
     let mut gradients = Gradients::default();
@@ -70,6 +91,15 @@ pub fn differentiate(graph: &Graph, parameters: &[ValueId]) -> Result<TrainingGr
         let incoming = node.outputs.iter().map(|&v| gradients.take(v, &mut edit));
         let incoming: Vec<Option<ValueId>> = incoming.collect();
         if incoming.iter().all(Option::is_none) {
+            continue;
+        }
+        // The nodes between, which take the statistics, receive nothing: their part is in this rule.
+        if let ([Some(gradient)], Some(layer)) =
+            (&incoming[..], standardised.iter().find(|layer| layer.normal == node.outputs[0]))
+        {
+            if trained.contains(&layer.x) {
+                gradients.add(layer.x, layer.backward(&mut edit, *gradient));
+            }
             continue;
         }
         let rule = gradient_of(&node.op).ok_or_else(|| TrainError::InferenceOnly {
@@ -160,7 +190,7 @@ mod tests {
             let product = apply(edit, MUL, &[square, x]);
             vec![apply(edit, ADD, &[product, w])]
         });
-        let training = differentiate(&graph, &[w]).unwrap();
+        let training = differentiate(&graph, &[w], Statistics::Frozen).unwrap();
         let vector = |v: [f64; 2]| Tensor::vector(v.to_vec());
         let inputs = [vector([2.0, 1.0]), vector([1.0, 10.0])];
         let results = interpreter::run(&training.graph, &inputs).unwrap();
@@ -175,7 +205,7 @@ mod tests {
             let halves = edit.node("split", Split { axis: 0, sizes }, &[w], &["a", "b"]);
             vec![halves[1]]
         });
-        let training = differentiate(&graph, &[w]).unwrap();
+        let training = differentiate(&graph, &[w], Statistics::Frozen).unwrap();
         let seed = Tensor::vector(vec![7.0]);
         let results = interpreter::run(&training.graph, &[Tensor::vector(vec![0.0, 0.0]), seed]);
         assert_eq!(results.unwrap()[1], Tensor::vector(vec![0.0, 7.0]));
@@ -188,7 +218,7 @@ mod tests {
             let product = apply(edit, MUL, &[x, w]);
             vec![edit.node("the largest", largest, &[product, x], &["y"])[0]]
         });
-        let error = differentiate(&behind, &[w]).unwrap_err();
+        let error = differentiate(&behind, &[w], Statistics::Frozen).unwrap_err();
         let expected =
             TrainError::InferenceOnly { node: "the largest".into(), op_type: "Max".into() };
         assert_eq!(error, expected);
@@ -196,14 +226,14 @@ mod tests {
             let limited = apply(edit, largest, &[x, x]);
             vec![apply(edit, MUL, &[limited, w])]
         });
-        assert!(differentiate(&before, &[w]).is_ok());
+        assert!(differentiate(&before, &[w], Statistics::Frozen).is_ok());
     }
 
     #[test]
     fn a_value_that_is_not_constant_is_no_parameter() {
         let (graph, _) = graph(|edit, x, w| vec![apply(edit, ADD, &[x, w])]);
         let x = graph.inputs()[0];
-        let error = differentiate(&graph, &[x]).unwrap_err();
+        let error = differentiate(&graph, &[x], Statistics::Frozen).unwrap_err();
         assert!(matches!(error, TrainError::NotAParameter { value } if value == "x"));
     }
 
@@ -219,7 +249,7 @@ mod tests {
         let mean = edit.constant("mean", Tensor::vector(vec![0.0, 0.0]));
         edit.replace_input(graph.nodes().next().unwrap().0, 3, mean);
         apart.apply(edit).unwrap();
-        let error = differentiate(&apart, &[mean]).unwrap_err();
+        let error = differentiate(&apart, &[mean], Statistics::Frozen).unwrap_err();
         assert!(matches!(error, TrainError::HeldFixed { parameter } if parameter == "mean"));
         assert_eq!(parameters(&apart), [w]);
     }

@@ -1,7 +1,7 @@
 //! Every gradient of the list against central differences of the reference computation, in f64.
 use crate::case::Case;
-use crate::differentiate;
 use crate::gradients::{all_cases, op_types};
+use crate::{Statistics, differentiate};
 use ir::{Graph, Op, Tensor, ValueId, interpreter};
 use numerics::Rng;
 use std::collections::BTreeSet;
@@ -56,7 +56,8 @@ fn check(case: &Case, seed: u64) {
         case.shapes.iter().map(|shape| random(&mut rng, shape, case.low)).collect();
     let (graph, values) = graph_of(&case.op, &inputs);
     let parameters: Vec<ValueId> = case.differentiated.iter().map(|&i| values[i]).collect();
-    let training = differentiate(&graph, &parameters).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+    let training = differentiate(&graph, &parameters, Statistics::Frozen)
+        .unwrap_or_else(|e| panic!("{case:?}: {e}"));
     let weights: Vec<Tensor> = graph
         .outputs()
         .iter()

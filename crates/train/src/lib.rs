@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod backward;
+mod batch_statistics;
 #[cfg(test)]
 mod case;
 mod differentiate;
@@ -17,6 +18,7 @@ mod schedule;
 mod trainer;
 mod weights;
 
+pub use batch_statistics::{ChannelStatistics, Statistics, population_statistics, with_statistics};
 pub use differentiate::{TrainingGraph, differentiate, parameters};
 pub use error::TrainError;
 pub use gradients::op_types;

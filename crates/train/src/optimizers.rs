@@ -84,7 +84,20 @@ impl OptimizerState {
         let all = weights.iter_mut().zip(gradients).zip(&mut self.memories);
         parallel_map(threads, all, |((weight, gradients), memory)| {
             (self.optimizer.step)(&step, weight, gradients, memory);
+            if weight.sparsity > 0.0 {
+                shrink(weight, rate);
+            }
         });
+    }
+}
+
+/// Moves every element towards 0, and no further: the proximal step of an L1 norm, after which what matters to nothing is 0.
+///
+/// Source: Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems" (2009), section 1.
+fn shrink(weight: &mut Weight, rate: f64) {
+    let share = (rate * weight.sparsity) as f32;
+    for (w, own) in weight.elements.iter_mut().zip(&weight.rates) {
+        *w = w.signum() * (w.abs() - share * own).max(0.0);
     }
 }
 
@@ -133,6 +146,23 @@ mod tests {
             let moved = [0, 1].map(|i| 1.0 - weights[i].elements[0]);
             assert!(moved[0] > 0.0, "{}", optimizer.name);
             assert!((moved[1] - 2.0 * moved[0]).abs() < 1e-6, "{}", optimizer.name);
+        }
+    }
+
+    #[test]
+    fn a_sparse_weight_shrinks_to_zero_and_stays_unless_a_gradient_holds_it() {
+        for optimizer in OPTIMIZERS {
+            let mut weights = vec![weight(&[0.3, -0.3, 0.3], 1.0)];
+            weights[0].sparsity = 0.5;
+            let mut state = OptimizerState::new(optimizer, &weights);
+            for _ in 0..20 {
+                // The last element is pushed back whenever it falls below 0.2.
+                let push = if weights[0].elements[2] < 0.2 { -1.0 } else { 0.0 };
+                state.step(&mut weights, &[vec![0.0, 0.0, push]], 0.1, 1);
+            }
+            let found = &weights[0].elements;
+            assert_eq!(found[..2], [0.0, 0.0], "{}", optimizer.name);
+            assert!(found[2] > 0.05, "{}: {found:?}", optimizer.name);
         }
     }
 

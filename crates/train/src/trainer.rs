@@ -1,5 +1,5 @@
 //! Gradients over a batch of images, computed by the runtime.
-use crate::{TrainError, TrainingGraph, Weight, differentiate};
+use crate::{Statistics, TrainError, TrainingGraph, Weight, differentiate};
 use ir::{Graph, Tensor, ValueId};
 use numerics::{parallel_map, parallel_map_with};
 use runtime::{Plan, PlanOptions, RuntimeError, Session};
@@ -58,9 +58,11 @@ struct Computed {
 pub struct Batching {
     /// Images of a step.
     pub images: usize,
-    /// Images of one run of the graph, which statistics of BatchNormalization are of; runs are spread over the threads. What
-    /// runs give is summed in order, so that every number of threads gives the same bits.
+    /// Images of one run of the graph; runs are spread over the threads. What runs give is summed in order, so that every number of
+    /// threads gives the same bits.
     pub per_run: usize,
+    /// By what BatchNormalization standardises.
+    pub statistics: Statistics,
 }
 
 impl Batching {
@@ -68,7 +70,7 @@ impl Batching {
     /// the more images of it, the less often.
     pub fn ways(images: usize) -> impl Iterator<Item = Batching> {
         let per_run = [4, 2, 1].into_iter().filter(move |per_run| images.is_multiple_of(*per_run));
-        per_run.map(move |per_run| Batching { images, per_run })
+        per_run.map(move |per_run| Batching { images, per_run, statistics: Statistics::Frozen })
     }
 }
 
@@ -85,11 +87,12 @@ impl Trainer {
         threads: usize,
         batching: Batching,
     ) -> Result<Self, TrainError> {
-        let Batching { images, per_run } = batching;
-        let outputs = graph.outputs().to_vec();
+        let Batching { images, per_run, statistics } = batching;
+        let outputs = graph.outputs().len();
         let graph = ir::with_batch(graph, per_run);
         let graph = graph.map_err(|reason| TrainError::Batch { images: per_run, reason })?;
-        let TrainingGraph { graph, .. } = differentiate(&graph, parameters)?;
+        let TrainingGraph { graph, .. } = differentiate(&graph, parameters, statistics)?;
+        let outputs = graph.outputs()[..outputs].to_vec();
         let plan = Arc::new(Plan::compile(&graph, &outputs, options)?);
         let computed = |&value: &ValueId| {
             let elements = graph.ty(value)?.elements();

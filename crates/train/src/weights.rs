@@ -1,7 +1,7 @@
 //! The parameters of a graph while they are trained.
 use crate::TrainError;
 use ir::ops::QuantFacts;
-use ir::{Graph, Node, Tensor, ValueId};
+use ir::{Graph, Node, Op, Tensor, ValueId};
 
 /// Rates of channels are no smaller than this share of their layer's median.
 const LEAST_RATE: f64 = 0.1;
@@ -19,6 +19,9 @@ pub struct Weight {
     pub elements: Vec<f32>,
     /// What the learning rate is multiplied by, element by element.
     pub rates: Vec<f32>,
+    /// How far every element moves towards 0 in each step beside what its gradient does, as a share of its rate: the L1 norm that
+    /// makes weights sparse.
+    pub sparsity: f64,
 }
 
 impl Weight {
@@ -34,7 +37,8 @@ impl Weight {
 
 /// The parameters with rates relative to their size: the weights of an output channel learn in proportion to their root mean
 /// square, its bias in proportion to their length, as much as a change of all of them would change the output. Each is at
-/// least a tenth of its layer's median. Other parameters learn in proportion to their own root mean square.
+/// least a tenth of its layer's median. The shift of a BatchNormalization learns in proportion to the root mean square of its scale,
+/// other parameters in proportion to their own.
 ///
 /// Source: the idea of layer-wise rates of You, Gitman and Ginsburg (arXiv:1708.03888), applied to channels.
 ///
@@ -52,14 +56,17 @@ pub fn weights(graph: &Graph, parameters: &[ValueId]) -> Result<Vec<Weight>, Tra
         let readers = consumers.get(&value).into_iter().flatten();
         let layer =
             readers.clone().find_map(|&(id, input)| layer_rates(graph, graph.node(id), input));
-        let rates =
-            layer.unwrap_or_else(|| vec![root_mean_square(elements) as f32; elements.len()]);
+        let scale = readers.clone().find_map(|&(id, input)| scale_of(graph, graph.node(id), input));
+        let rates = layer.unwrap_or_else(|| {
+            vec![root_mean_square(scale.unwrap_or(elements)) as f32; elements.len()]
+        });
         Ok(Weight {
             value,
             name,
             shape: tensor.shape().to_vec(),
             elements: elements.to_vec(),
             rates,
+            sparsity: 0.0,
         })
     };
     parameters.iter().map(weight).collect()
@@ -86,6 +93,13 @@ fn layer_rates(graph: &Graph, node: &Node, input: usize) -> Option<Vec<f32>> {
     let rates = (input == bias).then(|| floored(squares.iter().map(|s| s.sqrt()).collect()))?;
     let is_per_channel = graph.ty(node.inputs[bias]).ok()?.elements() == rates.len();
     is_per_channel.then_some(rates)
+}
+
+/// The scale of a BatchNormalization, whose shift is an input of its own; `None` for other inputs.
+fn scale_of<'g>(graph: &'g Graph, node: &Node, input: usize) -> Option<&'g [f32]> {
+    let is_shift = matches!(node.op, Op::BatchNormalization(_)) && input == 2;
+    let scale = is_shift.then(|| graph.value(node.inputs[1]).elements())?;
+    scale?.as_slice::<f32>().ok()
 }
 
 fn floored(rates: Vec<f64>) -> Vec<f32> {
@@ -134,6 +148,7 @@ pub(crate) mod tests {
             shape: vec![elements.len()],
             elements: elements.to_vec(),
             rates: vec![rate; elements.len()],
+            sparsity: 0.0,
         }
     }
 

@@ -3,7 +3,7 @@
 usage: torch_gradients.py FOLDER...
 
 Each folder holds model.onnx, whose inputs lie beside it as x0, x1, ... and whose outputs' gradients as dy0, dy1, ... (raw
-float32). For every float initializer that the outputs depend on, its gradient is written to FOLDER/gradients/NAME (raw float64),
+float32). Where a file of_run lies there too, BatchNormalization standardises by the statistics of its input. For every float initializer that the outputs depend on, its gradient is written to FOLDER/gradients/NAME (raw float64),
 with every character of the name that is not a letter or a digit as `_`.
 """
 
@@ -35,6 +35,8 @@ def conv_transpose(a, x, w, b=None):
 
 
 def batch_normalization(a, x, scale, bias, mean, var):
+    if a["of_run"]:
+        return F.batch_norm(x, None, None, scale, bias, True, 0.0, a["epsilon"])
     return F.batch_norm(x, mean.detach(), var.detach(), scale, bias, False, 0.0, a["epsilon"])
 
 
@@ -127,6 +129,7 @@ OPERATORS = {
 
 def gradients(folder):
     graph = onnx.load(os.path.join(folder, "model.onnx")).graph
+    of_run = os.path.exists(os.path.join(folder, "of_run"))
     values, parameters = {}, {}
     for tensor in graph.initializer:
         value = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
@@ -144,6 +147,7 @@ def gradients(folder):
         values[info.name] = read(f"x{i}", info)
     for node in graph.node:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        attributes["of_run"] = of_run
         inputs = [values.get(name) for name in node.input]
         outputs = OPERATORS[node.op_type](attributes, *inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)

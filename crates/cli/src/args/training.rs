@@ -51,6 +51,19 @@ pub(crate) struct TrainArgs {
     /// Memory that training may take, in MB, about. With less, fewer images run at a time, which changes the last bits.
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) memory_mb: Option<u32>,
+    /// Train each step on inputs of 0.75, 1 or 1.25 times the model's size, in multiples of 32 pixels. Every size takes memory of
+    /// its own.
+    #[arg(long)]
+    pub(crate) multi_scale: bool,
+    /// Keep BatchNormalization and let it standardise by the images that run together (4 where --batch allows, else 2) while it
+    /// learns; its own statistics are taken anew from training images. By default it is folded into the convolutions and learns
+    /// with them.
+    #[arg(long)]
+    pub(crate) batch_statistics: bool,
+    /// Make the scales (gamma) of BatchNormalization small where they matter little, before `prune --criterion bn_gamma`: how far
+    /// they move towards 0 in each step, as a share of their rate (arXiv:1708.06519). The weights of the last step are kept.
+    #[arg(long, value_name = "SHARE", requires = "batch_statistics", value_parser = parse_share::<f64>)]
+    pub(crate) sparsify: Option<f64>,
     /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
     /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
     /// scale, translation, hue, saturation and brightness are changed.

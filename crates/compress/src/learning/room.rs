@@ -2,7 +2,7 @@
 use crate::CompressError;
 use ir::{Graph, ValueId};
 use observe::Engine;
-use train::{Batching, Trainer};
+use train::{Batching, Statistics, Trainer};
 
 /// The fastest trainer of a graph by these parameters, for so many images a step, that takes no more memory than is allowed.
 ///
@@ -14,9 +14,14 @@ pub(crate) fn trainer_within(
     learned: &[ValueId],
     engine: Engine,
     images: usize,
+    statistics: Statistics,
 ) -> Result<Trainer, CompressError> {
-    let ways = Batching::ways(images).map(|batching| (batching, engine.threads));
-    let ways = ways.chain([(Batching { images, per_run: 1 }, 1)]);
+    let ways = Batching::ways(images).map(|way| Batching { statistics, ..way });
+    // How many images a run has decides what its statistics are of, so that less memory must not change it.
+    let choices = if statistics == Statistics::OfRun { 1 } else { usize::MAX };
+    let mut ways: Vec<(Batching, usize)> =
+        ways.take(choices).map(|batching| (batching, engine.threads)).collect();
+    ways.extend(ways.last().map(|&(batching, _)| (batching, 1)));
     let mut needed = 0;
     for (batching, threads) in ways {
         let trainer = Trainer::new(trunk, learned, &engine.options, threads, batching);
@@ -32,7 +37,7 @@ pub(crate) fn trainer_within(
 /// What a training takes of memory, as a sentence: the trainer's, and so many bytes beside it.
 pub(crate) fn told_of_memory(trainer: &Trainer, beside_bytes: usize) -> String {
     let megabytes = (trainer.memory_bytes() + beside_bytes) as f64 / 1e6;
-    let Batching { images, per_run } = trainer.batching();
+    let Batching { images, per_run, .. } = trainer.batching();
     let workers = trainer.workers();
     format!(
         "memory: about {megabytes:.0} MB for {images} images a step, {per_run} at a time on each of {workers} threads"

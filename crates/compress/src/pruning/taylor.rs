@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use numerics::Rng;
 use observe::{ImageSet, Observation};
 use prune::{Groups, Member, Sensitivity};
-use train::{BatchGradients, Batching, OutputGradients, Trainer, Weight, parameters, weights};
+use train::{
+    BatchGradients, Batching, OutputGradients, Statistics, Trainer, Weight, parameters, weights,
+};
 use yolo::losses::{Distillation, Loss};
 
 use crate::CompressError;
@@ -36,7 +38,7 @@ pub(super) fn sensitivities(
     let failed = |image| move |e| CompressError::training(image, e);
     let learned = parameters(&trunk);
     let weights = weights(&trunk, &learned).map_err(failed(0))?;
-    let one = Batching { images: 1, per_run: 1 };
+    let one = Batching { images: 1, per_run: 1, statistics: Statistics::Frozen };
     let mut trainer =
         Trainer::new(&trunk, &learned, &engine.options, engine.threads, one).map_err(failed(0))?;
     let members: BTreeSet<Member> =

@@ -2,7 +2,7 @@ use super::*;
 use ir::{DataType, interpreter};
 use quant::{BUILTIN, BUILTIN_AVX2, ONNXRUNTIME, ONNXRUNTIME_AVX2, Range, Target};
 use testkit::{net, tiny};
-use train::{differentiate, parameters, weights};
+use train::{Statistics, differentiate, parameters, weights};
 
 const TARGETS: [&Target; 4] = [&BUILTIN, &BUILTIN_AVX2, &ONNXRUNTIME, &ONNXRUNTIME_AVX2];
 
@@ -63,7 +63,7 @@ fn all_but_the_image_learns_and_everything_learnt_has_a_gradient() {
     edit.set_outputs(&outputs);
     graph.apply(edit).unwrap();
     let learnt = parameters(&graph);
-    let training = differentiate(&graph, &learnt).unwrap();
+    let training = differentiate(&graph, &learnt, Statistics::Frozen).unwrap();
     assert_eq!(training.parameter_gradients.len(), learnt.len());
 }
 
