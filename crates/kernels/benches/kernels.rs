@@ -144,7 +144,7 @@ fn conv(bencher: Bencher, case: &Case<Layer>) {
     let (x, y, len) = layer.views();
     let spec =
         ConvSpec { geometry: layer.geometry(), weight: vec![0.01; layer.weights()], bias: None };
-    let conv = PackedConv::new(&spec, case.isa).expect("a valid layer");
+    let conv = PackedConv::new(&spec, layer.size * layer.size, case.isa).expect("a valid layer");
     let epilogue = Epilogue { activation: Activation::Silu, ..Epilogue::default() };
     let mut machine = Machine::new(case.isa, len, 0);
     let mut ctx = machine.context();

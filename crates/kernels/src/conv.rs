@@ -10,6 +10,7 @@ pub(crate) mod panels;
 pub(crate) mod tile;
 pub(crate) mod tile_table;
 mod weight_gradient;
+mod winograd;
 
 use finish::{Finish, Out};
 pub use geometry::ConvGeometry;
@@ -44,7 +45,8 @@ impl Default for Epilogue {
 /// # Errors
 /// `Reach` when dilations or pads are too large to count with, `Shape` when `y` is not what the attributes make of
 /// `x`, `Stride` when channels are not side by side, `OutOfBounds` when a view or the halo leaves the arena,
-/// `HaloStride` when rows or images leave no room for the halo, `Overlap` when `y` shares elements with `x` or its halo.
+/// `HaloStride` when rows or images leave no room for the halo, `Overlap` when `y` shares elements with `x` or its halo,
+/// `Memory` when there is none to compute in.
 pub fn conv2d(
     ctx: &mut Context,
     conv: &PackedConv,
@@ -60,6 +62,9 @@ pub fn conv2d(
         residual.check_nhwc("residual")?;
         residual.check_shape("residual", &y.shape)?;
         ctx.check_f32(y, &[("residual", residual)], true)?;
+    }
+    if conv.is_winograd {
+        return winograd::run(ctx, conv, &window, y, epilogue);
     }
     if conv.geometry.is_depthwise() {
         depthwise::run(ctx, conv, &window, y, epilogue);

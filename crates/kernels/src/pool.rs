@@ -1,5 +1,6 @@
 //! The thread pool: workers that spin while there is work and park when there is none.
 
+use crate::{Arena, KernelError};
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +16,8 @@ pub struct ThreadPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     owner: Mutex<()>,
+    /// Memory that tasks compute in, while none of them has it.
+    scratch: Mutex<Vec<Arena>>,
 }
 
 struct Shared {
@@ -130,7 +133,7 @@ impl ThreadPool {
                 builder.spawn(move || shared.worker()).ok()
             })
             .collect();
-        ThreadPool { shared, workers, owner: Mutex::new(()) }
+        ThreadPool { shared, workers, owner: Mutex::new(()), scratch: Mutex::new(vec![]) }
     }
 
     /// Threads that take tasks, the caller's own included.
@@ -181,6 +184,44 @@ impl ThreadPool {
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a task of the thread pool panicked");
         }
+    }
+
+    /// As [`ThreadPool::run`]; each call of `f` has `len` elements of memory of its own, with anything in them.
+    ///
+    /// # Errors
+    /// `Memory` when there is not that much; nothing has run then.
+    pub(crate) fn run_with_scratch(
+        &self,
+        tasks: usize,
+        len: usize,
+        f: &(dyn Fn(usize, *mut f32) + Sync),
+    ) -> Result<(), KernelError> {
+        let scratch = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut scratch = scratch();
+            scratch.retain(|arena| arena.len() >= len);
+            while scratch.len() < self.threads() {
+                scratch.push(Arena::new(len)?);
+            }
+        }
+        let take = || {
+            let mut scratch = scratch();
+            let at = scratch.iter().position(|arena| arena.len() >= len)?;
+            Some(scratch.swap_remove(at))
+        };
+        self.run(tasks, &|task| {
+            // Another thread's call may have taken what was meant for this one, and gives it back.
+            let mut idle = 0;
+            let mut arena = loop {
+                match take() {
+                    Some(arena) => break arena,
+                    None => relax(&mut idle),
+                }
+            };
+            f(task, arena.as_mut_ptr());
+            scratch().push(arena);
+        });
+        Ok(())
     }
 }
 

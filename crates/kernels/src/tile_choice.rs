@@ -44,7 +44,11 @@ impl PackedConv {
         if self.panels.is_empty() {
             return depthwise(4, layout.lanes);
         }
-        choose(&self.geometry, &self.panels, layout.lanes, layout.tiles)
+        let choice = choose(&self.geometry, &self.panels, layout.lanes, layout.tiles);
+        if self.is_winograd {
+            return TileChoice { why: format!("Winograd 4x4; {}", choice.why), ..choice };
+        }
+        choice
     }
 }
 

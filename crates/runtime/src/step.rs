@@ -110,7 +110,7 @@ impl Kernel {
             kind: kind.into(),
             is_integer: false,
             tile: Some(packed.tile()),
-            scratch_bytes: 0,
+            scratch_bytes: packed.scratch_bytes(),
             packed: Some(packed),
             run: Arc::new(run),
         }

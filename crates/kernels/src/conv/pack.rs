@@ -2,6 +2,7 @@
 
 use super::geometry::ConvGeometry;
 use super::panels::{Panel, PanelLimits};
+use super::winograd;
 use crate::checks::check_length;
 use crate::{Isa, KernelError};
 
@@ -41,7 +42,7 @@ impl FilterOrder {
     }
 
     /// Where the first weight of an output channel lies.
-    fn output(&self, geometry: &ConvGeometry, channel: usize) -> usize {
+    pub(super) fn output(&self, geometry: &ConvGeometry, channel: usize) -> usize {
         let per_group = geometry.out_channels / geometry.group;
         channel / per_group * self.group_step + channel % per_group * self.output_step
     }
@@ -54,9 +55,11 @@ pub struct PackedConv {
     pub(crate) geometry: ConvGeometry,
     /// Of the weights that it is packed from.
     order: FilterOrder,
+    /// Whether it is computed by transformed filters.
+    pub(crate) is_winograd: bool,
     /// None of a depthwise convolution.
     pub(crate) panels: Vec<Panel>,
-    /// Per panel `[kH][kW][C / group][vectors * lanes]`. Depthwise: `[kH][kW][C]`, C rounded up to vectors.
+    /// Per panel `[kH][kW][C / group][vectors * lanes]`, or `[36][C][vectors * lanes]` of transformed filters. Depthwise: `[kH][kW][C]`, C rounded up to vectors.
     pub(crate) weight: Vec<f32>,
     /// Per panel, or per channel, rounded up to vectors.
     pub(crate) bias: Vec<f32>,
@@ -64,17 +67,21 @@ pub struct PackedConv {
 
 /// A panel that outgrows this part of the second-level cache is made narrower.
 const PANEL_BYTES: usize = 640 << 10;
+/// Transformed filters of one position that outgrow this part of the first-level cache make a panel narrower.
+const POSITION_BYTES: usize = 32 << 10;
 
 impl PackedConv {
-    /// Packs weights and bias for an instruction set.
+    /// Packs weights and bias for an instruction set, and for outputs of about so many pixels, by which it is chosen how it is
+    /// computed.
     ///
     /// # Errors
     /// `Zero` for a size, stride, dilation or group of 0, `Groups` when channels do not divide, `Length` when weights
     /// or bias do not fit the sizes.
-    pub fn new(spec: &ConvSpec, isa: Isa) -> Result<PackedConv, KernelError> {
+    pub fn new(spec: &ConvSpec, pixels: usize, isa: Isa) -> Result<PackedConv, KernelError> {
         spec.geometry.check()?;
         let order = FilterOrder::row_major(&spec.geometry);
-        PackedConv::in_order(spec.geometry, order, &spec.weight, spec.bias.as_deref(), isa)
+        let (weight, bias) = (&spec.weight, spec.bias.as_deref());
+        PackedConv::in_order(spec.geometry, order, weight, bias, pixels, isa)
     }
 
     /// As [`PackedConv::new`], from weights in another order.
@@ -86,33 +93,43 @@ impl PackedConv {
         order: FilterOrder,
         weight: &[f32],
         bias: Option<&[f32]>,
+        pixels: usize,
         isa: Isa,
     ) -> Result<PackedConv, KernelError> {
         geometry.check()?;
         let layout = isa.f32();
+        let is_winograd = winograd::serves(&geometry, pixels);
+        let inputs = geometry.in_channels_per_group;
         let (panels, lanes) = if geometry.is_depthwise() {
             (Vec::new(), geometry.out_channels.next_multiple_of(layout.lanes))
         } else {
             let limits = PanelLimits {
                 lanes: layout.lanes,
                 vectors: layout.tiles.len(),
-                lane_bytes: geometry.depth() * size_of::<f32>(),
-                bytes: PANEL_BYTES,
+                lane_bytes: size_of::<f32>() * if is_winograd { inputs } else { geometry.depth() },
+                bytes: if is_winograd { POSITION_BYTES } else { PANEL_BYTES },
             };
             let panels = Panel::split(&geometry, &limits);
             let lanes = panels.iter().map(|panel| panel.vectors * layout.lanes).sum();
             (panels, lanes)
         };
+        let depth = if is_winograd { winograd::POSITIONS * inputs } else { geometry.depth() };
         let mut conv = PackedConv {
             isa,
             geometry,
             order,
+            is_winograd,
             panels,
-            weight: vec![0.0; lanes * geometry.depth()],
+            weight: vec![0.0; lanes * depth],
             bias: vec![0.0; lanes],
         };
         conv.repack(weight, bias)?;
         Ok(conv)
+    }
+
+    /// Bytes of memory that each thread computes in, at most.
+    pub fn scratch_bytes(&self) -> usize {
+        if self.is_winograd { winograd::scratch_bytes(&self.geometry) } else { 0 }
     }
 
     /// Replaces weights and bias in place, without taking memory: between two runs, the weights of a model in training
@@ -138,12 +155,17 @@ impl PackedConv {
         };
         let panels =
             if self.panels.is_empty() { std::slice::from_ref(&whole) } else { &self.panels };
-        let (inputs, depth) = (geometry.in_channels_per_group, geometry.depth());
+        let inputs = geometry.in_channels_per_group;
+        let depth = self.weight.len() / self.bias.len();
         for panel in panels {
             let width = panel.vectors * self.isa.f32().lanes;
             let packed = &mut self.weight[panel.lane * depth..][..width * depth];
             for n in 0..panel.channels {
                 self.bias[panel.lane + n] = bias.map_or(0.0, |bias| bias[panel.channel + n]);
+            }
+            if self.is_winograd {
+                winograd::pack(self.isa, &geometry, order, panel, weight, packed);
+                continue;
             }
             // Rows are written one after the other; what is read of the filters stays in the cache meanwhile.
             let first = order.output(&geometry, panel.channel);

@@ -1,6 +1,6 @@
 //! The gradient of a convolution's weights: for each tap, products of the output's gradient with the input under it.
 
-use super::ConvGeometry;
+use super::{ConvGeometry, winograd};
 use crate::nest::Base;
 use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Context, KernelError, View};
@@ -38,6 +38,9 @@ pub fn conv_weight_gradient(
         return ctx.f32_arena.fill(dw, 0.0);
     };
     ctx.check_f32(dw, &[("x", &window), ("dy", dy)], false)?;
+    if winograd::serves(geometry, dy.shape[0] * dy.shape[2] * dy.shape[3]) {
+        return winograd::weight_gradient(ctx, geometry, &window, dy, dw);
+    }
     let (base, isa) = (Base(ctx.f32_arena.as_mut_ptr()), ctx.isa);
     let blocks = if geometry.is_depthwise() {
         // A vector of groups each.
@@ -63,18 +66,18 @@ pub fn conv_weight_gradient(
 
 /// Output channels that a tile computes.
 #[derive(Clone, Copy)]
-struct Block {
+pub(super) struct Block {
     group: usize,
     /// The first, counted from the group's first.
-    start: usize,
+    pub(super) start: usize,
     /// How many, which are among [`TILE_CHANNELS`].
-    channels: usize,
+    pub(super) channels: usize,
     /// How many of these another block stores.
-    skip: usize,
+    pub(super) skip: usize,
 }
 
 /// The blocks of all groups: as few as possible, with as little computed twice as possible.
-fn blocks(geometry: &ConvGeometry) -> Vec<Block> {
+pub(super) fn blocks(geometry: &ConvGeometry) -> Vec<Block> {
     let per_group = geometry.out_channels / geometry.group;
     let mut blocks = Vec::new();
     for group in 0..geometry.group {
@@ -100,26 +103,26 @@ fn blocks(geometry: &ConvGeometry) -> Vec<Block> {
 }
 
 /// Some output channels of the gradient.
-struct Task<'a> {
-    geometry: &'a ConvGeometry,
-    base: Base,
-    window: &'a View,
-    dy: &'a View,
-    dw: &'a View,
-    blocks: &'a [Block],
+pub(super) struct Task<'a> {
+    pub(super) geometry: &'a ConvGeometry,
+    pub(super) base: Base,
+    pub(super) window: &'a View,
+    pub(super) dy: &'a View,
+    pub(super) dw: &'a View,
+    pub(super) blocks: &'a [Block],
     /// Whether one pixel's channels follow on another's, in the image and in `dw`: then a row of taps is one tap of all their
     /// channels.
-    runs_on: bool,
+    pub(super) runs_on: bool,
 }
 
 /// A block of output channels at one tap, over some rows.
-struct Part {
-    block: Block,
-    tap: [usize; 2],
+pub(super) struct Part {
+    pub(super) block: Block,
+    pub(super) tap: [usize; 2],
     /// Rows of the output's gradient, counted over all images.
-    rows: Range<usize>,
+    pub(super) rows: Range<usize>,
     /// Whether sums go on from what is stored.
-    goes_on: bool,
+    pub(super) goes_on: bool,
 }
 
 /// One tile: a few output channels by one or two vectors of input channels, at one tap.
@@ -164,7 +167,7 @@ impl F32Body for Task<'_> {
 
 impl Task<'_> {
     #[inline(always)]
-    unsafe fn tap<V: F32Vector>(&self, part: &Part) {
+    pub(super) unsafe fn tap<V: F32Vector>(&self, part: &Part) {
         let geometry = self.geometry;
         let tile = |out, skip, channel, inner, left| Tile { out, skip, channel, inner, left, part };
         // SAFETY: the caller's.

@@ -99,9 +99,10 @@ impl FastStep for Conv {
             inputs.push(placement.image(residual, [0; 4])?);
         }
         let attributes = &self.attributes;
+        let y = placement.shape(item.output())?;
         let geometry = Geometry {
             whole: ConvGeometry {
-                out_channels: placement.shape(item.output())?[1],
+                out_channels: y[1],
                 in_channels_per_group: placement.shape(item.inputs[0])?[1] / attributes.group,
                 kernel: attributes.kernel_shape,
                 strides: attributes.strides,
@@ -109,6 +110,7 @@ impl FastStep for Conv {
                 pads: attributes.pads,
                 group: attributes.group,
             },
+            pixels: y[0] * y[2] * y[3],
             isa: placement.isa,
         };
         for share in shares(item, placement)? {
@@ -142,6 +144,8 @@ impl FastStep for Conv {
 struct Geometry {
     /// Of all shares of the output channels together.
     whole: ConvGeometry,
+    /// Outputs of a channel, of all images.
+    pixels: usize,
     isa: Isa,
 }
 

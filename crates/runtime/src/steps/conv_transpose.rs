@@ -69,6 +69,7 @@ impl FastStep for ConvTranspose {
                     taps: phase.map(|phase| phase.taps.clone()),
                     kernel: self.attributes.kernel_shape,
                     geometry: self.geometry(phase, [x[1], y[1]]),
+                    pixels: y[0] * rows.outputs * columns.outputs,
                     isa: placement.isa,
                 };
                 let values = placement.values;
@@ -175,6 +176,8 @@ struct Source {
     /// Rows and columns of the whole kernel.
     kernel: [usize; 2],
     geometry: ConvGeometry,
+    /// Outputs of a channel, of all images.
+    pixels: usize,
     isa: Isa,
 }
 
@@ -191,8 +194,9 @@ impl Source {
 
     fn kernel(&self, parameters: &Parameters) -> Result<Kernel, StepError> {
         let Weights { weight, bias } = self.weights(parameters)?;
-        let (geometry, order) = (self.geometry, self.order());
-        let packed = PackedConv::in_order(geometry, order, &weight, bias.as_deref(), self.isa)?;
+        let (geometry, order, pixels) = (self.geometry, self.order(), self.pixels);
+        let packed =
+            PackedConv::in_order(geometry, order, &weight, bias.as_deref(), pixels, self.isa)?;
         Ok(Kernel::convolution("ConvTranspose", packed, |ctx, packed, at| {
             kernels::conv2d(ctx, packed, at.x(), at.y(), &Epilogue::default())
         }))

@@ -92,7 +92,7 @@ impl Source {
             weight: weight.into_owned(),
             bias: bias.map(Cow::into_owned),
         };
-        let packed = PackedConv::new(&spec, self.geometry.isa)?;
+        let packed = PackedConv::new(&spec, self.geometry.pixels, self.geometry.isa)?;
         let (activation, fake_quantize) =
             (self.conv.activation, self.conv.fake_quantize.map(|f| f.0));
         let fused = [
