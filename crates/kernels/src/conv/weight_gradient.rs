@@ -6,10 +6,12 @@ use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Context, KernelError, View};
 use std::ops::Range;
 
-/// Elements of input and gradient that are gone over for all taps and channels before the next: what the second-level cache
-/// holds with what is read from beside. Where the result is larger, it is read and written once for more of them, up to
-/// the second.
-const CHUNK_ELEMENTS: [usize; 2] = [48 << 10, 192 << 10];
+/// Pixels that are gone over for all taps and channels before the next: the first-level cache holds so many of a tile's input
+/// channels.
+const CHUNK_PIXELS: usize = 192;
+
+/// Input channels are copied side by side where so many blocks of output channels read them.
+const LEAST_READERS: usize = 3;
 
 /// Output channels of a tile, largest first.
 const TILE_CHANNELS: [usize; 4] = [12, 8, 4, 1];
@@ -55,13 +57,21 @@ pub fn conv_weight_gradient(
         && [dw.strides[1], dw.strides[3]] == [1, inner];
     // Each task goes over the images once for all of its blocks, so that they find the images in the cache.
     let tasks = ctx.pool.threads().min(blocks.len());
-    ctx.pool.run(tasks, &|task| {
+    let len = CHUNK_PIXELS.max(dy.shape[3]) * 2 * isa.f32().lanes;
+    ctx.pool.run_with_scratch(tasks, len, &|task, scratch| {
         let blocks = &blocks[task * blocks.len() / tasks..(task + 1) * blocks.len() / tasks];
-        let task = Task { geometry, base, window: &window, dy, dw, blocks, runs_on };
-        // SAFETY: the views were checked, and no two blocks share elements of `dw`.
-        unsafe { isa.run_f32(&task) };
-    });
-    Ok(())
+        let window = &window;
+        let task = Task { geometry, base, window, dy, dw, blocks, runs_on, is_padded: false };
+        // SAFETY: the views were checked, the scratch holds the pixels of a chunk, and no two blocks share elements of `dw`.
+        unsafe { isa.run_f32(&Chunks { task, scratch: Base(scratch) }) };
+    })
+}
+
+/// A task of its own, over all pixels.
+struct Chunks<'a> {
+    task: Task<'a>,
+    /// For copies of the input, [`CHUNK_PIXELS`] or a row of two vectors each.
+    scratch: Base,
 }
 
 /// Output channels that a tile computes.
@@ -113,11 +123,12 @@ pub(super) struct Task<'a> {
     /// Whether one pixel's channels follow on another's, in the image and in `dw`: then a row of taps is one tap of all their
     /// channels.
     pub(super) runs_on: bool,
+    /// Whether pixels end with zeros that fill their last vector.
+    pub(super) is_padded: bool,
 }
 
-/// A block of output channels at one tap, over some rows.
+/// One tap, over some rows.
 pub(super) struct Part {
-    pub(super) block: Block,
     pub(super) tap: [usize; 2],
     /// Rows of the output's gradient, counted over all images.
     pub(super) rows: Range<usize>,
@@ -125,64 +136,109 @@ pub(super) struct Part {
     pub(super) goes_on: bool,
 }
 
-/// One tile: a few output channels by one or two vectors of input channels, at one tap.
+/// Input channels of a tile: one or two vectors of them.
+#[derive(Clone, Copy)]
+struct Inputs {
+    /// The first, counted from the image's first.
+    channel: usize,
+    /// The first of the group's, and how many from there on.
+    inner: usize,
+    left: usize,
+    /// A copy of the part's pixels, side by side and filled up with zeros.
+    copy: Option<Base>,
+}
+
+/// One tile: a few output channels by some input channels, at one tap.
 #[derive(Clone, Copy)]
 struct Tile<'a> {
     /// First output channel that is computed, and how many of these another tile stores.
     out: usize,
     skip: usize,
-    /// First input channel, counted from the image's first.
-    channel: usize,
-    /// First input channel of the group's, and how many from there on.
-    inner: usize,
-    left: usize,
+    inputs: Inputs,
     part: &'a Part,
 }
 
-impl F32Body for Task<'_> {
+impl Inputs {
+    /// Elements of a pixel's copy.
+    #[inline(always)]
+    fn width<V: F32Vector>(&self) -> usize {
+        if self.left > V::LANES { 2 * V::LANES } else { V::LANES }
+    }
+}
+
+impl F32Body for Chunks<'_> {
     #[inline(always)]
     unsafe fn run<V: F32Vector>(&self) {
-        let (geometry, dy) = (self.geometry, self.dy);
-        let row_elements = dy.shape[3] * (dy.shape[1] + self.window.shape[1] * geometry.strides[0]);
-        let [least, most] = CHUNK_ELEMENTS;
+        let (geometry, dy) = (self.task.geometry, self.task.dy);
         let rows = dy.shape[0] * dy.shape[2];
-        let chunk = self.dw.elements().clamp(least, most) / row_elements.max(1);
-        let columns = if self.runs_on { 1 } else { geometry.kernel[1] };
-        for first in (0..rows).step_by(chunk.max(1)) {
-            for &block in self.blocks {
-                for tap in 0..geometry.kernel[0] * columns {
-                    let part = Part {
-                        block,
-                        tap: [tap / columns, tap % columns],
-                        rows: first..(first + chunk.max(1)).min(rows),
-                        goes_on: first > 0,
-                    };
-                    // SAFETY: the caller's.
-                    unsafe { self.tap::<V>(&part) };
-                }
+        let chunk = (CHUNK_PIXELS / dy.shape[3]).max(1);
+        let columns = if self.task.runs_on { 1 } else { geometry.kernel[1] };
+        for first in (0..rows).step_by(chunk) {
+            for tap in 0..geometry.kernel[0] * columns {
+                let part = Part {
+                    tap: [tap / columns, tap % columns],
+                    rows: first..(first + chunk).min(rows),
+                    goes_on: first > 0,
+                };
+                // SAFETY: the caller's.
+                unsafe { self.task.tap::<V>(&part, Some(self.scratch)) };
             }
         }
     }
 }
 
 impl Task<'_> {
+    /// The products of one tap; `scratch` has room for a copy of the part's pixels of two vectors.
     #[inline(always)]
-    pub(super) unsafe fn tap<V: F32Vector>(&self, part: &Part) {
+    pub(super) unsafe fn tap<V: F32Vector>(&self, part: &Part, scratch: Option<Base>) {
         let geometry = self.geometry;
-        let tile = |out, skip, channel, inner, left| Tile { out, skip, channel, inner, left, part };
         // SAFETY: the caller's.
         unsafe {
-            let Block { group, start, channels, skip } = part.block;
             if geometry.is_depthwise() {
-                let left = geometry.out_channels - group;
-                return self.depthwise::<V>(&tile(group, 0, group, 0, left));
+                for &Block { group, .. } in self.blocks {
+                    let left = geometry.out_channels - group;
+                    let inputs = Inputs { channel: group, inner: 0, left, copy: None };
+                    self.depthwise::<V>(&Tile { out: group, skip: 0, inputs, part });
+                }
+                return;
             }
             let taps = if self.runs_on { geometry.kernel[1] } else { 1 };
             let inputs = taps * geometry.in_channels_per_group;
-            let out = group * (geometry.out_channels / geometry.group) + start;
-            for inner in (0..inputs).step_by(2 * V::LANES) {
-                let tile = tile(out, skip, group * inputs + inner, inner, inputs - inner);
-                self.sized::<V>(channels, tile);
+            for blocks in self.blocks.chunk_by(|a, b| a.group == b.group) {
+                let group = blocks[0].group;
+                let out = group * (geometry.out_channels / geometry.group);
+                for inner in (0..inputs).step_by(2 * V::LANES) {
+                    let channel = group * inputs + inner;
+                    let mut inputs = Inputs { channel, inner, left: inputs - inner, copy: None };
+                    if blocks.len() >= LEAST_READERS {
+                        inputs.copy = scratch;
+                        scratch.inspect(|&to| self.copy::<V>(part, &inputs, to));
+                    }
+                    for &Block { start, channels, skip, .. } in blocks {
+                        self.sized::<V>(channels, Tile { out: out + start, skip, inputs, part });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies a part's pixels of one or two vectors of input channels.
+    #[inline(always)]
+    unsafe fn copy<V: F32Vector>(&self, part: &Part, inputs: &Inputs, to: Base) {
+        let x_step = self.geometry.strides[1].wrapping_mul(self.window.strides[3]);
+        let columns = self.dy.shape[3];
+        let width = inputs.width::<V>();
+        for (index, row) in part.rows.clone().enumerate() {
+            let mut x = self.base.at(self.x(part, inputs, row)).cast_const();
+            for column in 0..columns {
+                let to = to.at((index * columns + column) * width);
+                // SAFETY: the caller's; channels beyond the last are not read.
+                unsafe {
+                    for lane in (0..width).step_by(V::LANES) {
+                        load_part::<V>(x.add(lane), inputs.left - lane).store(to.add(lane));
+                    }
+                }
+                x = x.wrapping_add(x_step);
             }
         }
     }
@@ -198,7 +254,7 @@ impl Task<'_> {
         };
         // SAFETY: the caller's.
         unsafe {
-            match (size, tile.left > V::LANES) {
+            match (size, tile.inputs.left > V::LANES) {
                 (12, true) if largest >= 12 => self.tile::<V, 12, 2>(&tile),
                 (12, true) => {
                     self.tile::<V, 6, 2>(&tile);
@@ -219,21 +275,26 @@ impl Task<'_> {
         }
     }
 
-    /// The first elements of a row of `dy` and of what the tap sees of `x`.
+    /// The first element of a row of `dy`, of a tile's output channels.
     #[inline(always)]
-    fn row(&self, tile: &Tile<'_>, row: usize) -> [usize; 2] {
-        let (geometry, window, dy) = (self.geometry, self.window, self.dy);
+    fn gradient(&self, tile: &Tile<'_>, row: usize) -> usize {
+        let dy = self.dy;
         let (image, row) = (row / dy.shape[2], row % dy.shape[2]);
-        let down = row * geometry.strides[0] + tile.part.tap[0] * geometry.dilations[0];
-        let across = tile.part.tap[1] * geometry.dilations[1];
-        [
-            dy.offset + image * dy.strides[0] + row * dy.strides[2] + tile.out,
-            window.offset
-                + image * window.strides[0]
-                + down * window.strides[2]
-                + across * window.strides[3]
-                + tile.channel,
-        ]
+        dy.offset + image * dy.strides[0] + row * dy.strides[2] + tile.out
+    }
+
+    /// The first element of what a tap sees of `x` for a row of `dy`.
+    #[inline(always)]
+    fn x(&self, part: &Part, inputs: &Inputs, row: usize) -> usize {
+        let (geometry, window) = (self.geometry, self.window);
+        let (image, row) = (row / self.dy.shape[2], row % self.dy.shape[2]);
+        let down = row * geometry.strides[0] + part.tap[0] * geometry.dilations[0];
+        let across = part.tap[1] * geometry.dilations[1];
+        window.offset
+            + image * window.strides[0]
+            + down * window.strides[2]
+            + across * window.strides[3]
+            + inputs.channel
     }
 
     /// Where the sums of an output channel and the tile's first input channel are stored.
@@ -241,7 +302,7 @@ impl Task<'_> {
     fn stored(&self, tile: &Tile<'_>, out: usize) -> *mut f32 {
         let dw = self.dw;
         let tap = tile.part.tap[0] * dw.strides[2] + tile.part.tap[1] * dw.strides[3];
-        self.base.at(dw.offset + out * dw.strides[0] + tap + tile.inner)
+        self.base.at(dw.offset + out * dw.strides[0] + tap + tile.inputs.inner)
     }
 
     #[inline(never)]
@@ -255,7 +316,8 @@ impl Task<'_> {
     unsafe fn depthwise<V: F32Vector>(&self, tile: &Tile<'_>) {
         let x_step = self.geometry.strides[1].wrapping_mul(self.window.strides[3]);
         let mut lanes = [0.0f32; 16];
-        let channels = tile.left.min(V::LANES);
+        let left = tile.inputs.left;
+        let channels = left.min(V::LANES);
         // SAFETY: the caller's; taps lie in the window, and channels beyond the last are neither read nor stored.
         unsafe {
             if tile.part.goes_on {
@@ -265,11 +327,11 @@ impl Task<'_> {
             }
             let mut sum = V::load(lanes.as_ptr());
             for row in tile.part.rows.clone() {
-                let [dy, x] = self.row(tile, row);
+                let (dy, x) = (self.gradient(tile, row), self.x(tile.part, &tile.inputs, row));
                 for pixel in 0..self.dy.shape[3] {
                     let gradient: V =
-                        load_part(self.base.at(dy + pixel * self.dy.strides[3]), tile.left);
-                    let value = load_part(self.base.at(x + pixel * x_step), tile.left);
+                        load_part(self.base.at(dy + pixel * self.dy.strides[3]), left);
+                    let value = load_part(self.base.at(x + pixel * x_step), left);
                     sum = gradient.fma(value, sum);
                 }
             }
@@ -290,11 +352,11 @@ struct Sums<'a, const MR: usize, const NV: usize> {
 impl<const MR: usize, const NV: usize> F32Body for Sums<'_, MR, NV> {
     #[inline(always)]
     unsafe fn run<V: F32Vector>(&self) {
-        let left = self.tile.left;
-        // SAFETY: the caller's; channels beyond the last are neither read nor stored.
+        let Inputs { left, copy, .. } = self.tile.inputs;
+        // SAFETY: the caller's; channels beyond the last are neither read, unless they are zeros, nor stored.
         unsafe {
             // The loop over pixels must not ask for each vector whether it is whole.
-            if left >= NV * V::LANES {
+            if left >= NV * V::LANES || copy.is_some() || self.task.is_padded {
                 self.sum::<V>(
                     #[inline(always)]
                     |from, _| V::load(from),
@@ -314,14 +376,22 @@ impl<const MR: usize, const NV: usize> Sums<'_, MR, NV> {
     #[inline(always)]
     unsafe fn sum<V: F32Vector>(&self, load: impl Fn(*const f32, usize) -> V) {
         let Sums { task, tile } = *self;
-        let [x_step, dy_step] =
-            [task.geometry.strides[1].wrapping_mul(task.window.strides[3]), task.dy.strides[3]];
-        let columns = task.dy.shape[3];
+        let Inputs { left, copy, .. } = tile.inputs;
+        let (columns, dy_step) = (task.dy.shape[3], task.dy.strides[3]);
+        let x_step = match copy {
+            Some(_) => NV * V::LANES,
+            None => task.geometry.strides[1].wrapping_mul(task.window.strides[3]),
+        };
         // SAFETY: the caller's; taps lie in the window.
         unsafe {
             let mut acc = [[V::splat(0.0); NV]; MR];
-            for row in tile.part.rows.clone() {
-                let [mut dy, mut x] = task.row(tile, row).map(|at| task.base.at(at).cast_const());
+            for (index, row) in tile.part.rows.clone().enumerate() {
+                let mut dy = task.base.at(task.gradient(tile, row)).cast_const();
+                let mut x = match copy {
+                    Some(copy) => copy.at(index * columns * x_step),
+                    None => task.base.at(task.x(tile.part, &tile.inputs, row)),
+                }
+                .cast_const();
                 for _ in 0..columns {
                     let mut values = [V::splat(0.0); NV];
                     for (n, value) in values.iter_mut().enumerate() {
@@ -342,7 +412,7 @@ impl<const MR: usize, const NV: usize> Sums<'_, MR, NV> {
                 }
                 let to = task.stored(tile, tile.out + m);
                 for (n, sum) in sums.into_iter().enumerate() {
-                    let (to, left) = (to.add(n * V::LANES), tile.left - n * V::LANES);
+                    let (to, left) = (to.add(n * V::LANES), left - n * V::LANES);
                     let sum = if tile.part.goes_on { sum.add(load_part(to, left)) } else { sum };
                     store_part(sum, to, left);
                 }

@@ -186,11 +186,10 @@ impl Channels<'_> {
             dw: &dw,
             blocks,
             runs_on: false,
+            is_padded: true,
         };
-        for &block in blocks {
-            // SAFETY: the caller's.
-            unsafe { task.tap::<V>(&Part { block, tap: [0, 0], rows: 0..1, goes_on }) };
-        }
+        // SAFETY: the caller's; tiles of one position already lie side by side.
+        unsafe { task.tap::<V>(&Part { tap: [0, 0], rows: 0..1, goes_on }, None) };
     }
 
     /// Stores the filters' gradients of a block.
