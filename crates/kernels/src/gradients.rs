@@ -48,6 +48,18 @@ impl Activation {
             }
         }
     }
+
+    /// What it makes of `x`, and the slope there.
+    #[inline(always)]
+    pub(crate) fn with_slope<V: F32Vector>(&self, x: V) -> [V; 2] {
+        if *self == Activation::Silu {
+            // One exponential and one quotient for both.
+            let (x, one) = (x.constant(-1000.0).max(x), x.constant(1.0));
+            let gate = sigmoid(x);
+            return [x.mul(gate), gate.mul(x.fma(one.sub(gate), one))];
+        }
+        [self.apply(x), self.slope(x)]
+    }
 }
 
 struct Slope(Activation);

@@ -136,6 +136,13 @@ impl Case {
         (x, y, residual, end)
     }
 
+    /// Views of a factor and of slopes, behind all others.
+    fn beside(&self) -> [View; 2] {
+        let (_, y, _, len) = self.views();
+        let view = |at| View::nhwc(at, [1, y.shape[1], y.shape[2], y.shape[3]]);
+        [view(len), view(len + y.elements())]
+    }
+
     fn naive(&self, x: &[f32]) -> Vec<f64> {
         let spec = self.spec();
         let ([c, m], [h, w], [oh, ow]) = (self.channels, self.image, self.output());
@@ -169,8 +176,10 @@ impl Case {
 
     fn run(&self, isa: Isa, threads: usize, epilogue: &Epilogue, residual: bool) -> (Arena, View) {
         let (x, y, r, len) = self.views();
-        let mut arena = Arena::new(len).expect("a small arena");
-        let whole = View::contiguous(0, &[len]);
+        let [factor, slope] = self.beside();
+        let end = len + factor.elements() + slope.elements();
+        let mut arena = Arena::new(end).expect("a small arena");
+        let whole = View::contiguous(0, &[end]);
         arena.fill(&whole, CANARY).expect("in bounds");
         let [top, left, bottom, right] = self.pads;
         let padded = View {
@@ -186,6 +195,7 @@ impl Case {
         arena.fill(&padded, 0.0).expect("in bounds");
         arena.write(&x, &noise(x.elements(), 3)).expect("in bounds");
         arena.write(&r, &noise(r.elements(), 4)).expect("in bounds");
+        arena.write(&factor, &noise(factor.elements(), 5)).expect("in bounds");
         let pool = ThreadPool::new(threads);
         let conv = PackedConv::new(&self.spec(), self.output().iter().product(), isa)
             .expect("a valid convolution");
@@ -227,6 +237,38 @@ fn conv2d_equals_the_naive_one_on_every_isa() {
                     "{isa} {case:?} {i}: {} {silu}",
                     full[i]
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn conv2d_with_factor_and_slope_equals_the_steps_one_by_one() {
+    let group = |group| Case { group, ..case([32, 32], [6, 7], 3) };
+    let by_winograd = case([20, 70], [9, 10], 3);
+    for case in [group(1), group(32), case([9, 33], [6, 7], 1), by_winograd] {
+        let [factor, slope] = case.beside();
+        let epilogue = Epilogue {
+            activation: Activation::Silu,
+            factor: Some(factor),
+            slope: Some(slope),
+            ..Epilogue::default()
+        };
+        let residual = noise(factor.elements(), 4);
+        let factors = noise(factor.elements(), 5);
+        for isa in Isa::available() {
+            let (arena, y) = case.run(isa, 2, &Epilogue::default(), false);
+            let sums = arena.read(&y).expect("read");
+            let (arena, y) = case.run(isa, 2, &epilogue, true);
+            let (found, slopes) = (arena.read(&y), arena.read(&slope));
+            let (found, slopes) = (found.expect("read"), slopes.expect("read"));
+            for (i, &sum) in sums.iter().enumerate() {
+                let gate = 1.0 / (1.0 + f64::from(-sum).exp());
+                let expected = f64::from(sum) * gate + f64::from(residual[i]);
+                let expected = expected * f64::from(factors[i]);
+                assert!((f64::from(found[i]) - expected).abs() < 1e-5, "{isa} {case:?} {i}");
+                let expected = gate * (1.0 + f64::from(sum) * (1.0 - gate));
+                assert!((f64::from(slopes[i]) - expected).abs() < 1e-5, "{isa} {case:?} {i}");
             }
         }
     }
@@ -344,6 +386,11 @@ fn conv2d_bad_views_are_typed_errors() {
     assert!(matches!(
         conv2d(&mut ctx, &conv, &x, &beyond, &epilogue),
         Err(KernelError::OutOfBounds { .. })
+    ));
+    let over_y = Epilogue { slope: Some(y), ..epilogue };
+    assert!(matches!(
+        conv2d(&mut ctx, &conv, &x, &y, &over_y),
+        Err(KernelError::Overlap { operand: "y", .. })
     ));
     let short_bias = ConvSpec { bias: Some(vec![0.0]), ..case.spec() };
     assert!(matches!(

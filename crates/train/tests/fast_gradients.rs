@@ -82,6 +82,22 @@ fn gradients_with_statistics_of_three_images_equal_the_reference_on_every_instru
     }
 }
 
+#[test]
+fn activations_and_their_gradients_are_computed_where_convolutions_store_their_sums() {
+    let (_, graph) = nets::all().into_iter().find(|(name, _)| *name == "wide").expect("in the list");
+    let training = differentiate(&graph, &parameters(&graph), Statistics::Frozen)
+        .expect("differentiable");
+    let options = PlanOptions::default();
+    let plan = Plan::compile(&training.graph, graph.outputs(), &options).expect("compiles");
+    let kinds: Vec<String> = plan.steps().into_iter().map(|step| step.kind).collect();
+    let count = |kind: &str| kinds.iter().filter(|found| *found == kind).count();
+    assert_eq!(count("Unary") + count("UnaryGradient"), 0, "{kinds:?}");
+    assert_eq!(count("Conv + activation + slope"), 4, "{kinds:?}");
+    assert_eq!(count("Conv + activation + slope + Add"), 1, "{kinds:?}");
+    assert!(count("ConvTranspose + Add + Mul") > 0, "{kinds:?}");
+    assert!(count("ConvTranspose + Mul") > 0, "{kinds:?}");
+}
+
 /// The gradients of a batch of six images by a loss that depends on the image, with so many threads.
 fn batch(graph: &Graph, threads: usize, per_run: usize) -> BatchGradients {
     let parameters = parameters(graph);

@@ -1,7 +1,7 @@
 //! f32 convolution of every channel by itself.
 
 use super::pack::PackedConv;
-use super::{Epilogue, Finish, Out};
+use super::{Beside, Epilogue, Finish, Out, Pixels};
 use crate::nest::Base;
 use crate::vector::{F32Body, F32Vector, load_part};
 use crate::{Context, View};
@@ -14,7 +14,7 @@ struct Row<'a> {
     base: Base,
     window: &'a View,
     y: &'a View,
-    residual: Option<&'a View>,
+    beside: Beside<Option<View>>,
     finish: &'a Finish,
     row: usize,
 }
@@ -29,9 +29,9 @@ pub(super) fn run(
 ) {
     let base = Base(ctx.f32_arena.as_mut_ptr());
     let finish = &Finish::new(epilogue);
-    let residual = epilogue.residual.as_ref();
+    let beside = epilogue.beside();
     ctx.pool.run(y.shape[0] * y.shape[2], &|row| {
-        let row = Row { conv, base, window, y, residual, finish, row };
+        let row = Row { conv, base, window, y, beside, finish, row };
         // SAFETY: the views are checked; rows are disjoint.
         unsafe { conv.isa.run_f32(&row) };
     });
@@ -93,10 +93,6 @@ impl Row<'_> {
                 for (m, sum) in acc.iter().enumerate() {
                     sum.store(sums.as_mut_ptr().add(m * V::LANES));
                 }
-                let step = self.residual.map_or(0, |v| v.strides[3]);
-                let residual = self
-                    .residual
-                    .map_or(std::ptr::null(), |v| self.base.at(at(v, oh, pixel) + c).cast_const());
                 Out {
                     finish: self.finish,
                     sums: sums.as_ptr(),
@@ -105,8 +101,9 @@ impl Row<'_> {
                     channels: left.min(V::LANES),
                     y: self.base.at(at(y, oh, pixel) + c),
                     y_step: y.strides[3],
-                    residual,
-                    residual_step: step,
+                    beside: self.beside.map(|view| {
+                        Pixels::new(view.as_ref(), |v| self.base.at(at(v, oh, pixel) + c))
+                    }),
                 }
                 .run::<V>();
             }

@@ -3,7 +3,7 @@
 use super::job::{Job, Tiles};
 use super::pack::PackedConv;
 use super::tile::{TILE_ELEMENTS, Tile, tile_fn};
-use super::{Epilogue, Finish, Out};
+use super::{Epilogue, Finish, Out, Pixels};
 use crate::nest::Base;
 use crate::{Context, View};
 
@@ -25,7 +25,7 @@ pub(super) fn run(
     let direct = Direct {
         conv,
         base: Base(ctx.f32_arena.as_mut_ptr()),
-        job: Job::new(&conv.geometry, window, y, epilogue.residual),
+        job: Job::new(&conv.geometry, window, y, epilogue.beside()),
         finish: Finish::new(epilogue),
     };
     let tile_pixels = conv.isa.f32().tiles;
@@ -64,10 +64,9 @@ impl Direct<'_> {
                 channels: panel.channels,
                 y: self.base.at(tiles.y + first * job.y_step()),
                 y_step: job.y_step(),
-                residual: tiles.residual.map_or(std::ptr::null(), |residual| {
-                    self.base.at(residual + first * job.residual_step()).cast_const()
+                beside: tiles.beside_from(job, first).zip(job.beside_steps()).map(|(at, step)| {
+                    Pixels { at: at.map_or(std::ptr::null_mut(), |at| self.base.at(at)), step }
                 }),
-                residual_step: job.residual_step(),
             };
             // SAFETY: the views were checked, `sums` holds the largest tile, and no two tiles share outputs.
             unsafe {

@@ -1,5 +1,6 @@
 //! How a convolution is cut: into tasks for threads, rows of pixels, and tiles of a row.
 
+use super::beside::Beside;
 use super::geometry::ConvGeometry;
 use super::panels::Panel;
 use crate::{Dims, ThreadPool, View};
@@ -12,7 +13,7 @@ pub(crate) struct Job {
     /// x with its halo.
     window: View,
     y: View,
-    residual: Option<View>,
+    beside: Beside<Option<View>>,
     /// Rows of y, and the pixels of each; the last one may have fewer.
     rows: usize,
     width: usize,
@@ -28,15 +29,22 @@ pub(crate) struct Job {
     depth: usize,
 }
 
-/// Neighbouring tiles of one panel with equally many pixels each; `x`, `y` and `residual` are elements of their arenas.
+/// Neighbouring tiles of one panel with equally many pixels each; `x`, `y` and those beside it are elements of their arenas.
 pub(crate) struct Tiles {
     pub(crate) panel: usize,
     /// The first pixel's first tap.
     pub(crate) x: usize,
     pub(crate) y: usize,
-    pub(crate) residual: Option<usize>,
+    pub(crate) beside: Beside<Option<usize>>,
     pub(crate) count: usize,
     pub(crate) pixels: usize,
+}
+
+impl Tiles {
+    /// What lies beside `y`, so many pixels on.
+    pub(crate) fn beside_from(&self, job: &Job, pixels: usize) -> Beside<Option<usize>> {
+        self.beside.zip(job.beside_steps()).map(|(at, step)| at.map(|at| at + pixels * step))
+    }
 }
 
 impl Job {
@@ -45,7 +53,7 @@ impl Job {
         geometry: &ConvGeometry,
         window: &View,
         y: &View,
-        residual: Option<View>,
+        beside: Beside<Option<View>>,
     ) -> Job {
         let inner = geometry.in_channels_per_group;
         let (taps_w, run) = if geometry.has_dense_rows(window) {
@@ -56,7 +64,7 @@ impl Job {
         let mut job = Job {
             window: *window,
             y: *y,
-            residual,
+            beside,
             rows: y.shape[2],
             width: y.shape[3],
             // Steps that no pixel or tap takes may wrap.
@@ -76,14 +84,17 @@ impl Job {
     /// Pixels that lie at one stride over a whole image are rows of any length.
     fn flatten(&mut self) {
         let even = |v: &View| v.strides[2] == v.strides[3] * self.width;
-        if ![&self.window, &self.y].into_iter().chain(&self.residual).all(even) {
+        let Beside { residual, factor, slope } = &mut self.beside;
+        let beside = || residual.iter().chain(factor.iter()).chain(slope.iter());
+        if ![&self.window, &self.y].into_iter().chain(beside()).all(even) {
             return;
         }
         let pixels = self.rows * self.width;
         self.width = pixels.min(ROW_PIXELS);
         self.rows = pixels.div_ceil(self.width);
         let width = self.width;
-        for view in [&mut self.window, &mut self.y].into_iter().chain(&mut self.residual) {
+        let beside = residual.iter_mut().chain(factor).chain(slope);
+        for view in [&mut self.window, &mut self.y].into_iter().chain(beside) {
             let [image, pixel] = [view.strides[0], view.strides[3]];
             view.strides = Dims::new(&[image, 1, pixel * width, pixel]);
         }
@@ -95,9 +106,9 @@ impl Job {
         self.y.strides[3]
     }
 
-    /// Elements between the pixels of the residual.
-    pub(crate) fn residual_step(&self) -> usize {
-        self.residual.map_or(0, |view| view.strides[3])
+    /// Elements between the pixels of what lies beside it.
+    pub(crate) fn beside_steps(&self) -> Beside<usize> {
+        self.beside.map(|view| view.map_or(0, |view| view.strides[3]))
     }
 
     /// Calls `f` for all tiles of all panels, in tasks of about `task_macs` multiply-accumulates; `tile_pixels` says how
@@ -126,7 +137,7 @@ impl Job {
                         + row * self.row_step
                         + panel.in_channel,
                     y: at(&self.y, image, row) + panel.channel,
-                    residual: self.residual.map(|v| at(&v, image, row) + panel.channel),
+                    beside: self.beside.map(|v| v.map(|v| at(&v, image, row) + panel.channel)),
                     count: 0,
                     pixels: 0,
                 };
@@ -148,8 +159,7 @@ impl Job {
                 f(&tiles);
                 tiles.x += count * pixels * self.x_step;
                 tiles.y += count * pixels * self.y_step();
-                tiles.residual =
-                    tiles.residual.map(|at| at + count * pixels * self.residual_step());
+                tiles.beside = tiles.beside_from(self, count * pixels);
             }
         }
     }

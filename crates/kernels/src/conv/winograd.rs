@@ -13,12 +13,12 @@ pub(super) use pack::pack;
 pub(super) use transforms::POSITIONS;
 pub(super) use weight_gradient::run as weight_gradient;
 
-use super::Epilogue;
 use super::finish::{Finish, Out};
 use super::geometry::ConvGeometry;
 use super::pack::PackedConv;
 use super::panels::Panel;
 use super::tile::{Tile, tile_fn};
+use super::{Beside, Epilogue, Pixels};
 use crate::nest::Base;
 use crate::vector::{F32Body, F32Vector, load_part};
 use crate::{Context, KernelError, View};
@@ -240,7 +240,7 @@ pub(super) fn run(
                 tiles: count,
             };
             multiply(conv, panel, &to, &products);
-            let residual = epilogue.residual.as_ref();
+            let beside = epilogue.beside();
             let outputs = Outputs {
                 conv,
                 panel,
@@ -249,7 +249,7 @@ pub(super) fn run(
                 tiles: tiles.clone(),
                 products,
                 y,
-                residual,
+                beside,
                 finish,
             };
             // SAFETY: as above.
@@ -313,7 +313,7 @@ struct Outputs<'a> {
     tiles: Range<usize>,
     products: Products,
     y: &'a View,
-    residual: Option<&'a View>,
+    beside: Beside<Option<View>>,
     finish: &'a Finish,
 }
 
@@ -359,8 +359,7 @@ impl F32Body for Outputs<'_> {
                         channels: panel.channels,
                         y: at(y),
                         y_step: y.strides[3],
-                        residual: self.residual.map_or(std::ptr::null(), |v| at(v).cast_const()),
-                        residual_step: self.residual.map_or(0, |v| v.strides[3]),
+                        beside: self.beside.map(|view| Pixels::new(view.as_ref(), at)),
                     }
                     .run::<V>();
                 }

@@ -12,6 +12,7 @@ mod int8_pairs;
 mod pixel_blocks;
 mod quantized_values;
 mod shared_fake_quantize;
+mod slopes;
 mod softmax_means;
 mod tables;
 mod unread;
@@ -72,6 +73,8 @@ pub(super) const PASSES: &[Pass] = &[
     // After all that changes what writes a Concat's inputs.
     int8("tables before concats", tables::into_concats),
     // After INT8 convolutions are formed: those left compute in f32.
+    pass("slopes", slopes::keep),
+    // After slopes, which convolutions back multiply by.
     pass("epilogues", epilogues::fuse),
     // Before operands get their form, or what nothing reads would be dequantized.
     int8("unread items", unread::remove),

@@ -103,6 +103,12 @@ impl<'l, 'g> Rewriter<'l, 'g> {
         self.wiring.only_reader(v, self.values)
     }
 
+    /// The items that read a value, in their order; `None` where something else needs it too.
+    pub(crate) fn readers(&self, v: Operand) -> Option<Vec<usize>> {
+        let readers = self.wiring.readers.get(&v).filter(|_| !self.values.is_kept(v.value))?;
+        Some(readers.keys().copied().collect())
+    }
+
     /// Removes an item.
     pub(crate) fn remove(&mut self, i: usize) {
         self.is_removed[i] = true;
@@ -115,14 +121,19 @@ impl<'l, 'g> Rewriter<'l, 'g> {
         }
     }
 
-    /// Item `into` computes what item `next` gave, which goes.
+    /// Item `into` computes what item `next` gave, which goes, in place of its own result.
     pub(crate) fn fuse(&mut self, next: usize, into: usize) {
+        let old = self.items[into].outputs[0];
+        self.fuse_beside(next, into);
+        self.items[into].outputs.retain(|&v| v != old);
+        self.wiring.writers.remove(&old);
+    }
+
+    /// Item `into` computes what item `next` gave, which goes, before its own results.
+    pub(crate) fn fuse_beside(&mut self, next: usize, into: usize) {
         self.remove(next);
         let outputs = self.items[next].outputs.clone();
-        let old = std::mem::replace(&mut self.items[into].outputs, outputs);
-        for v in old {
-            self.wiring.writers.remove(&v);
-        }
+        self.items[into].outputs.splice(0..0, outputs);
         let written = self.items[into].outputs.iter().map(|&v| (v, into));
         self.wiring.writers.extend(written);
     }

@@ -25,6 +25,8 @@ pub(crate) struct Conv {
     /// What the sums are scaled and shifted by; in f32 only.
     pub(crate) normalization: Option<BatchNormalization>,
     pub(crate) activation: Activation,
+    /// Whether the item's second output is the slope of the activation at the sums; in f32 only.
+    pub(crate) keeps_slope: bool,
     /// Of the result; in f32 only.
     pub(crate) fake_quantize: Option<FakeQuantize>,
     /// Applied after the activation, before the residual; in INT8 only.
@@ -82,6 +84,7 @@ impl OfNode for Conv {
             blocks: None,
             normalization: None,
             activation: Activation::Identity,
+            keeps_slope: false,
             fake_quantize: None,
             table: None,
         })
@@ -114,7 +117,10 @@ impl FastStep for Conv {
             isa: placement.isa,
         };
         for share in shares(item, placement)? {
-            let outputs = vec![share.at];
+            let mut outputs = vec![share.at];
+            for &slope in &item.outputs[1..] {
+                outputs.push(placement.place(slope)?);
+            }
             if item.on_int8 {
                 let operands = Int8Operands {
                     x: placement.params(item.inputs[0]),

@@ -11,12 +11,14 @@ use ir::{Node, Op, ValueId};
 use kernels::{ConvGeometry, Epilogue, FilterOrder, Isa, KernelError, PackedConv, View};
 use std::borrow::Cow;
 
-/// A transposed convolution; the item's input is the image.
+/// A transposed convolution; the item's first input is the image, then comes what is added and what that is multiplied by.
 #[derive(Clone, Debug)]
 pub(crate) struct ConvTranspose {
     attributes: ops::ConvTranspose,
     weight: ValueId,
     bias: Option<ValueId>,
+    pub(crate) has_residual: bool,
+    pub(crate) has_factor: bool,
 }
 
 impl OfNode for ConvTranspose {
@@ -37,6 +39,8 @@ impl OfNode for ConvTranspose {
             attributes: attributes.clone(),
             weight: node.inputs[1],
             bias: node.inputs.get(2).copied(),
+            has_residual: false,
+            has_factor: false,
         })
     }
 }
@@ -57,12 +61,17 @@ impl FastStep for ConvTranspose {
             }
         }
         let image = placement.image(item.inputs[0], halo)?;
+        let beside = item.inputs[1..].iter().map(|&v| placement.image(v, [0; 4]));
+        let beside = beside.collect::<Result<Vec<At>, _>>()?;
         let result = placement.place(item.output())?;
         for rows in &phases[0] {
             for columns in &phases[1] {
                 let phase = [rows, columns];
                 let from = At { view: placement.check(seen(&image.view, phase))?, ..image };
-                let to = At { view: self.every(&result.view, phase), ..result };
+                let every = |at: At| At { view: self.every(&at.view, phase), ..at };
+                let to = every(result);
+                let mut inputs = vec![from];
+                inputs.extend(beside.iter().map(|&at| every(at)));
                 let source = Source {
                     weight: Elements::new(self.weight, placement.values)?,
                     bias: self.bias.map(|v| Elements::new(v, placement.values)).transpose()?,
@@ -70,11 +79,13 @@ impl FastStep for ConvTranspose {
                     kernel: self.attributes.kernel_shape,
                     geometry: self.geometry(phase, [x[1], y[1]]),
                     pixels: y[0] * rows.outputs * columns.outputs,
+                    has_residual: self.has_residual,
+                    has_factor: self.has_factor,
                     isa: placement.isa,
                 };
                 let values = placement.values;
                 let shares = phases[0].len() * phases[1].len();
-                placement.emit(vec![from], vec![to], || {
+                placement.emit(inputs, vec![to], || {
                     let made = source.make(values, &item.name)?;
                     Ok(Made { shares, ..made })
                 })?;
@@ -178,6 +189,8 @@ struct Source {
     geometry: ConvGeometry,
     /// Outputs of a channel, of all images.
     pixels: usize,
+    has_residual: bool,
+    has_factor: bool,
     isa: Isa,
 }
 
@@ -197,8 +210,14 @@ impl Source {
         let (geometry, order, pixels) = (self.geometry, self.order(), self.pixels);
         let packed =
             PackedConv::in_order(geometry, order, &weight, bias.as_deref(), pixels, self.isa)?;
-        Ok(Kernel::convolution("ConvTranspose", packed, |ctx, packed, at| {
-            kernels::conv2d(ctx, packed, at.x(), at.y(), &Epilogue::default())
+        let (has_residual, has_factor) = (self.has_residual, self.has_factor);
+        let fused = [has_residual.then_some(" + Add"), has_factor.then_some(" + Mul")];
+        let fused = fused.into_iter().flatten().collect::<String>();
+        Ok(Kernel::convolution(format!("ConvTranspose{fused}"), packed, move |ctx, packed, at| {
+            let mut beside = at.inputs[1..].iter().copied();
+            let residual = if has_residual { beside.next() } else { None };
+            let epilogue = Epilogue { residual, factor: beside.next(), ..Epilogue::default() };
+            kernels::conv2d(ctx, packed, at.x(), at.y(), &epilogue)
         }))
     }
 

@@ -9,7 +9,7 @@ use kernels::Activation;
 
 /// The gradient of an activation's result times the slope at its input.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct UnaryGradient(Activation);
+pub(crate) struct UnaryGradient(pub(crate) Activation);
 
 impl OfNode for UnaryGradient {
     fn lower(node: &Node, _operands: &mut Vec<Operand>, _values: &Values<'_>) -> Option<Self> {

@@ -15,6 +15,7 @@ pub(crate) fn all() -> Vec<(&'static str, Graph)> {
         ("attention", attention()),
         ("quantized", quantized()),
         ("rarer", rarer()),
+        ("wide", wide()),
     ]
 }
 
@@ -133,6 +134,27 @@ fn blocks() -> Graph {
     let boxes = net.conv(top, [5, 20], 1, 1, 1);
     let scores = net.conv(grouped, [3, 8], 3, 1, 1);
     net.finish(graph, &[boxes, scores])
+}
+
+/// Convolutions of so many channels that 3x3 filters are transformed, with SiLU; values that several convolutions read.
+fn wide() -> Graph {
+    let graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    let x = net.image([1, 3, 18, 20]);
+    let stem = net.conv(x, [16, 3], 3, 2, 1);
+    let stem = net.unary(stem, UnaryKind::Silu);
+    let deep = net.conv(stem, [20, 16], 3, 1, 1);
+    let deep = net.unary(deep, UnaryKind::Silu);
+    let inner = net.conv(deep, [33, 20], 3, 1, 1);
+    let inner = net.unary(inner, UnaryKind::Silu);
+    let inner = net.conv(inner, [20, 33], 3, 1, 1);
+    let inner = net.unary(inner, UnaryKind::Silu);
+    let shortcut = net.binary(BinaryKind::Add, deep, inner);
+    let small = net.conv(shortcut, [16, 20], 3, 2, 1);
+    let small = net.unary(small, UnaryKind::Silu);
+    let large = net.conv(shortcut, [17, 20], 1, 1, 1);
+    let small = net.conv(small, [9, 16], 1, 1, 1);
+    net.finish(graph, &[large, small])
 }
 
 /// Attention between the cells of a map, with a depthwise convolution of the values.

@@ -5,6 +5,7 @@ use super::pack::PackedQConv;
 use super::tile::{QTiles, tiles_fn};
 use super::weights::Weights;
 use super::{QEpilogue, QOut};
+use crate::conv::beside::Beside;
 use crate::conv::job::{Job, Tiles};
 use crate::nest::Base;
 use crate::{Context, View};
@@ -44,7 +45,8 @@ pub(super) fn run(
         _ => &conv.weights,
     };
     let residual = epilogue.residual.map(|residual| residual.view);
-    let job = Job::new(&conv.geometry, window, y.view(), residual);
+    let beside = Beside { residual, ..Beside::default() };
+    let job = Job::new(&conv.geometry, window, y.view(), beside);
     let mut offsets = OFFSETS.take();
     offsets.clear();
     offsets.extend(weights.offsets.iter().map(|offset| {
@@ -73,7 +75,7 @@ impl Direct<'_> {
         let (conv, job) = (self.conv, &self.job);
         let panel = &conv.panels[tiles.panel];
         let weights = &self.weights.panels[tiles.panel];
-        let residual = tiles.residual.map(|at| self.u8s.at(at).cast_const());
+        let residual = tiles.beside.residual.map(|at| self.u8s.at(at).cast_const());
         let args = QTiles {
             count: tiles.count,
             x: self.u8s.at(tiles.x),
@@ -95,7 +97,7 @@ impl Direct<'_> {
             y_step: job.y_step(),
             y_bytes: self.y_bytes,
             residual: residual.unwrap_or(std::ptr::null()),
-            residual_step: job.residual_step(),
+            residual_step: job.beside_steps().residual,
         };
         let sorted = !self.offsets.is_empty();
         // SAFETY: the views were checked, and no two tiles share outputs.

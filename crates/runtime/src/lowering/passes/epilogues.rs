@@ -1,5 +1,5 @@
 //! What follows a convolution in f32 is applied before its result is stored: BatchNormalization, activation, residual addition
-//! and fake quantization, in that order.
+//! and fake quantization, in that order. What follows a transposed one, as gradients have it: an addition and a product.
 use crate::RuntimeError;
 use crate::lowering::rewriter::Rewriter;
 use crate::steps::{Binary, Work};
@@ -18,7 +18,11 @@ enum Stage {
 /// Fuses what can be.
 pub(super) fn fuse(r: &mut Rewriter<'_, '_>) -> Result<(), RuntimeError> {
     for i in r.positions() {
-        let mut stage = Stage::Normalized;
+        fuse_transposed(r, i);
+        let mut stage = match &r[i].work {
+            Work::Conv(conv) if conv.keeps_slope => Stage::Activated,
+            _ => Stage::Normalized,
+        };
         while let Some(next) = following(r, i) {
             let Some(reached) = fuse_next(r, i, next, stage) else {
                 break;
@@ -70,7 +74,31 @@ fn fuse_next(r: &mut Rewriter<'_, '_>, i: usize, next: usize, stage: Stage) -> O
     Some(reached)
 }
 
-/// The other operand of addition `next`, if it is there before convolution `i`, which gives `out`, and of the same shape.
+/// Takes an addition and a product into transposed convolution `i`.
+fn fuse_transposed(r: &mut Rewriter<'_, '_>, i: usize) {
+    for op in [BinaryOp::Add, BinaryOp::Mul] {
+        if !matches!(r[i].work, Work::ConvTranspose(_)) {
+            return;
+        }
+        let out = r[i].output();
+        let next = r.only_reader(out).filter(|&next| match r[next].work {
+            Work::Binary(Binary(found)) => found == op,
+            _ => false,
+        });
+        let Some((next, other)) = next.and_then(|next| Some((next, residual(r, i, next, out)?)))
+        else {
+            continue;
+        };
+        if let Work::ConvTranspose(conv) = &mut r[i].work {
+            conv.has_residual |= op == BinaryOp::Add;
+            conv.has_factor |= op == BinaryOp::Mul;
+        }
+        r.fuse(next, i);
+        r.add_input(i, other);
+    }
+}
+
+/// The other operand of addition or product `next`, if it is there before convolution `i`, which gives `out`, and of the same shape.
 pub(super) fn residual(
     r: &Rewriter<'_, '_>,
     i: usize,

@@ -97,13 +97,19 @@ impl Source {
             (self.conv.activation, self.conv.fake_quantize.map(|f| f.0));
         let fused = [
             (activation != Activation::Identity).then_some(" + activation"),
+            self.conv.keeps_slope.then_some(" + slope"),
             self.has_residual.then_some(" + Add"),
             fake_quantize.map(|_| " + QDQ"),
         ];
         let kind = format!("Conv{}", fused.into_iter().flatten().collect::<String>());
         Ok(Kernel::convolution(kind, packed, move |ctx, packed, at| {
-            let epilogue =
-                Epilogue { activation, residual: at.inputs.get(1).copied(), fake_quantize };
+            let epilogue = Epilogue {
+                activation,
+                residual: at.inputs.get(1).copied(),
+                fake_quantize,
+                slope: at.outputs.get(1).copied(),
+                ..Epilogue::default()
+            };
             kernels::conv2d(ctx, packed, at.x(), at.y(), &epilogue)
         }))
     }
