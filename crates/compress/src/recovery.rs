@@ -248,8 +248,8 @@ impl<'a> Course<'a> {
         let teacher_raw = resized(subject.teacher.head.raw(&teacher)?, size_px)?;
         let objective = Objective::new(&student_raw, &teacher_raw, options.labels)?;
         let student = LearningForm::new(student)?;
-        let trunk = trunk_of(student.graph(), &student_raw.outputs, size_px)?;
-        let teacher = trunk_of(&teacher, &teacher_raw.outputs, size_px)?;
+        let trunk = yolo::trunk(student.graph(), &student_raw.outputs, size_px)?;
+        let teacher = yolo::trunk(&teacher, &teacher_raw.outputs, size_px)?;
         let teacher_plan = Arc::new(Plan::compile(&teacher, &[], &engine.options)?);
         let teachers = (0..engine.threads).map(|_| Session::new(&teacher_plan, 1));
         let failed = |e| CompressError::training(0, e);
@@ -335,7 +335,7 @@ impl<'a> Course<'a> {
 
     /// The loss of the held-out images with these weights.
     fn held_out_loss(&self, weights: &[Weight]) -> Result<f64, CompressError> {
-        let trunk = trunk_of(&self.graph(weights)?, &self.raw_outputs, self.size_px)?;
+        let trunk = yolo::trunk(&self.graph(weights)?, &self.raw_outputs, self.size_px)?;
         self.held_out.loss(&trunk, &self.objective, self.subject.engine)
     }
 
@@ -352,25 +352,6 @@ fn resized(head: RawHead, size_px: [usize; 2]) -> Result<RawHead, CompressError>
     let fits = size_px[0] <= height && size_px[1] <= width;
     let resized = head.resized(size_px).filter(|_| fits);
     resized.ok_or(CompressError::Window { window: size_px[0], height, width })
-}
-
-/// The part of a graph that leads to its raw outputs, for inputs of this height and width.
-pub(crate) fn trunk_of(
-    graph: &Graph,
-    outputs: &[ValueId],
-    size_px: [usize; 2],
-) -> Result<Graph, CompressError> {
-    let mut trunk = graph.clone();
-    let mut edit = trunk.edit();
-    edit.set_outputs(outputs);
-    for &input in graph.inputs() {
-        let mut ty = graph.ty(input)?.clone();
-        let axes = ty.shape.len();
-        ty.shape[axes - 2..].copy_from_slice(&size_px);
-        edit.set_type(input, ty);
-    }
-    trunk.apply(edit)?;
-    Ok(trunk)
 }
 
 /// Images to train on, and those that are held out.

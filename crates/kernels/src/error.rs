@@ -26,8 +26,8 @@ pub enum KernelError {
     Region {
         /// The argument's name.
         operand: &'static str,
-        /// The part.
-        region: Region,
+        /// The part. Boxed, since errors are as large as their largest variant.
+        region: Box<Region>,
         /// Width and height of the image.
         image_px: [usize; 2],
     },

@@ -28,7 +28,7 @@ fn check_region(
     if region.lies_in(image_px) {
         return Ok(());
     }
-    Err(KernelError::Region { operand, region, image_px })
+    Err(KernelError::Region { operand, region: Box::new(region), image_px })
 }
 
 /// One plane of a frame.

@@ -84,9 +84,10 @@ fn gradients_with_statistics_of_three_images_equal_the_reference_on_every_instru
 
 #[test]
 fn activations_and_their_gradients_are_computed_where_convolutions_store_their_sums() {
-    let (_, graph) = nets::all().into_iter().find(|(name, _)| *name == "wide").expect("in the list");
-    let training = differentiate(&graph, &parameters(&graph), Statistics::Frozen)
-        .expect("differentiable");
+    let (_, graph) =
+        nets::all().into_iter().find(|(name, _)| *name == "wide").expect("in the list");
+    let training =
+        differentiate(&graph, &parameters(&graph), Statistics::Frozen).expect("differentiable");
     let options = PlanOptions::default();
     let plan = Plan::compile(&training.graph, graph.outputs(), &options).expect("compiles");
     let kinds: Vec<String> = plan.steps().into_iter().map(|step| step.kind).collect();

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use bad_input::{BadInput, most_bad};
 pub use copies::first_of_content;
-pub use image_file::{read_rgb, read_size};
+pub use image_file::{decode_rgb, decode_size, read_rgb, read_size};
 pub use image_limits::{MAX_DECODING_BYTES, MAX_PIXELS};
 pub use image_names::{IMAGE_EXTENSIONS, is_image_name};
 pub use jpeg::lacks_end_marker;

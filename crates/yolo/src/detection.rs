@@ -40,6 +40,12 @@ impl BoxXyxy {
         }
     }
 
+    /// The box, moved by so much to the right and down.
+    pub fn shifted(self, x: f32, y: f32) -> Self {
+        let Self { left, top, right, bottom } = self;
+        Self { left: left + x, top: top + y, right: right + x, bottom: bottom + y }
+    }
+
     /// Left, top, width and height, as COCO writes boxes.
     pub fn xywh(&self) -> [f64; 4] {
         let (left, top) = (f64::from(self.left), f64::from(self.top));

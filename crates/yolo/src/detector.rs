@@ -1,19 +1,28 @@
 //! A detector: family preprocessing, the compiled plan, decoding and NMS.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use image::RgbImage;
-use ir::{Graph, Normalised, Tensor};
+use ir::{Graph, IrError, Normalised, Tensor, TensorType, ValueId};
 use runtime::{Plan, PlanOptions, Session};
 
 use crate::families::{Family, Head, identify};
 use crate::{
-    BoxXyxy, Detection, Letterbox, Pixels, Planes, Region, Thresholds, YoloError, YuvFrame,
-    YuvPixels, nms,
+    Detection, Letterbox, Pixels, Planes, Region, Thresholds, YoloError, YuvFrame, YuvPixels, nms,
 };
 
 /// Most detections an image may give, as the family's own tools limit it.
 pub const MAX_DET: usize = 300;
+
+/// An input or an output of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name in the model.
+    pub name: String,
+    /// Type and shape of its elements.
+    pub ty: TensorType,
+}
 
 /// A detector compiled once, from which every thread makes its own session.
 #[derive(Clone)]
@@ -22,6 +31,10 @@ pub struct CompiledDetector {
     pub head: Arc<Head>,
     /// The executable schedule.
     pub plan: Arc<Plan>,
+    /// The network's inputs, in the order of [`Network::infer`].
+    pub inputs: Vec<Port>,
+    /// The network's outputs, in the order of [`Network::infer`].
+    pub outputs: Vec<Port>,
 }
 
 impl CompiledDetector {
@@ -42,14 +55,24 @@ impl CompiledDetector {
     /// Compiles a graph whose head was recognised, in this graph or in one that it was made from by pruning or quantization.
     ///
     /// # Errors
-    /// `Runtime` when the graph cannot be executed.
+    /// `Runtime` when the graph cannot be executed, `Graph` when the shape of an input or output is not known.
     pub fn compile(
         graph: &Normalised,
         head: &Arc<Head>,
         options: &PlanOptions,
     ) -> Result<Self, YoloError> {
         let plan = Plan::compile(graph, &[], options)?;
-        Ok(Self { head: Arc::clone(head), plan: Arc::new(plan) })
+        let port = |id: &ValueId| {
+            let name = graph.value(*id).name.clone();
+            Ok(Port { name, ty: graph.ty(*id)?.clone() })
+        };
+        let ports = |ids: &[ValueId]| ids.iter().map(port).collect::<Result<_, IrError>>();
+        Ok(Self {
+            head: Arc::clone(head),
+            plan: Arc::new(plan),
+            inputs: ports(graph.inputs())?,
+            outputs: ports(graph.outputs())?,
+        })
     }
 
     /// A detector with memory and `threads` threads of its own.
@@ -114,6 +137,17 @@ fn elements(outputs: &[Tensor]) -> Vec<Vec<f32>> {
     outputs.iter().map(|t| t.as_slice().unwrap_or_default().to_vec()).collect()
 }
 
+/// Where a detection's time went, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DetectionTimes {
+    /// From the image or frame to the network's input.
+    pub preprocess_ms: f64,
+    /// In the network.
+    pub inference_ms: f64,
+    /// From the network's outputs to boxes.
+    pub postprocess_ms: f64,
+}
+
 /// A detector that runs.
 pub struct Detector {
     head: Arc<Head>,
@@ -121,13 +155,19 @@ pub struct Detector {
     /// The network's outputs for the last image; memory for the next one's.
     outputs: Vec<Vec<f32>>,
     yuv: YuvPixels,
+    times: DetectionTimes,
 }
 
 impl Detector {
     /// A detector on any engine.
     pub fn new(head: &Arc<Head>, network: Box<dyn Network>) -> Self {
-        let (outputs, yuv) = (Vec::new(), YuvPixels::default());
-        Self { head: Arc::clone(head), network, outputs, yuv }
+        Self {
+            head: Arc::clone(head),
+            network,
+            outputs: Vec::new(),
+            yuv: YuvPixels::default(),
+            times: DetectionTimes::default(),
+        }
     }
 
     /// The recognised head.
@@ -145,10 +185,15 @@ impl Detector {
         images: &[RgbImage],
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
+        let started = Instant::now();
         let (pixels, geometry) = self.head.input.pixels(images)?;
+        let prepared = Instant::now();
         let scale = self.head.input.preprocess.scale;
         self.network.infer_pixels(&pixels, scale, &mut self.outputs)?;
-        self.found(geometry, thresholds)
+        let inferred = Instant::now();
+        let found = self.found(geometry, thresholds)?;
+        self.times = times([started, prepared, inferred, Instant::now()]);
+        Ok(found)
     }
 
     /// As [`Detector::detect`], of a frame, or the part that was cropped from it, without an image in between: boxes in
@@ -161,18 +206,31 @@ impl Detector {
         frame: &YuvFrame<'_>,
         thresholds: Thresholds,
     ) -> Result<Vec<Detection>, YoloError> {
+        let started = Instant::now();
         let geometry = self.head.input.pixels_of_yuv(frame, &mut self.yuv)?;
+        let prepared = Instant::now();
         let scale = self.head.input.preprocess.scale;
         let pixels = std::slice::from_ref(self.yuv.pixels());
         self.network.infer_pixels(pixels, scale, &mut self.outputs)?;
+        let inferred = Instant::now();
         let mut found = self.found(geometry, thresholds)?;
         let Region { left, top, .. } = frame.region();
-        let (left, top) = (left as f32, top as f32);
-        for BoxXyxy { left: x, top: y, right, bottom } in found.iter_mut().map(|d| &mut d.bbox) {
-            (*x, *right) = (*x + left, *right + left);
-            (*y, *bottom) = (*y + top, *bottom + top);
-        }
+        found.iter_mut().for_each(|d| d.bbox = d.bbox.shifted(left as f32, top as f32));
+        self.times = times([started, prepared, inferred, Instant::now()]);
         Ok(found)
+    }
+
+    /// Where the time of the last detection went.
+    pub fn times(&self) -> DetectionTimes {
+        self.times
+    }
+
+    /// The network's outputs for its inputs, as [`Network::infer`].
+    ///
+    /// # Errors
+    /// As [`Network::infer`].
+    pub fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
+        self.network.infer(inputs)
     }
 
     /// What the network's outputs tell, in pixels of what was letterboxed.
@@ -190,5 +248,14 @@ impl Detector {
             detection.bbox = geometry.to_image(detection.bbox);
         }
         Ok(found)
+    }
+}
+
+fn times([started, prepared, inferred, done]: [Instant; 4]) -> DetectionTimes {
+    let ms = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1e3;
+    DetectionTimes {
+        preprocess_ms: ms(started, prepared),
+        inference_ms: ms(prepared, inferred),
+        postprocess_ms: ms(inferred, done),
     }
 }

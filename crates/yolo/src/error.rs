@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::{BadInput, IMAGE_EXTENSIONS};
-use kernels::Region;
 
 /// An error of the `yolo` room.
 #[derive(Debug, thiserror::Error)]
@@ -205,35 +204,9 @@ pub enum YoloError {
         /// How many there are.
         found: usize,
     },
-    /// A plane of a video frame that does not hold the frame.
-    #[error(
-        "plane {plane} of a frame: {found_bytes} bytes in rows of {stride_bytes} do not hold {} x {} samples",
-        size_px[0], size_px[1]
-    )]
-    YuvPlane {
-        /// The plane's letter.
-        plane: &'static str,
-        /// Samples across and down.
-        size_px: [usize; 2],
-        /// Bytes from row to row.
-        stride_bytes: usize,
-        /// Bytes that are there.
-        found_bytes: usize,
-    },
-    /// A part of a video frame that is empty, or leaves it.
-    #[error(
-        "{} x {} pixels at column {} and row {} are not a part of a frame of {} x {}",
-        region.width, region.height, region.left, region.top, size_px[0], size_px[1]
-    )]
-    YuvRegion {
-        /// The part.
-        region: Region,
-        /// Width and height of the frame.
-        size_px: [usize; 2],
-    },
-    /// A kernel refused its arguments.
+    /// A kernel refused its arguments: a plane of a video frame that does not hold it, a part that leaves it.
     #[error(transparent)]
-    Kernel(#[from] kernels::KernelError),
+    Kernel(Box<kernels::KernelError>),
     /// An image whose partners cannot be told from its path.
     #[error(
         "{}: the model reads {images} images of a scene, one from each of the folders {}, and this image is found through none of them: `streams` in data.yaml names the folders",
@@ -444,6 +417,12 @@ impl BadInput {
     /// An image that did not decode, from the error that said so.
     pub fn image(file: impl Into<PathBuf>, error: &YoloError) -> Self {
         Self::file(file, error.reason())
+    }
+}
+
+impl From<kernels::KernelError> for YoloError {
+    fn from(error: kernels::KernelError) -> Self {
+        Self::Kernel(Box::new(error))
     }
 }
 

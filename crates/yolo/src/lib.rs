@@ -11,6 +11,7 @@ mod draw;
 mod error;
 mod evaluate;
 pub mod families;
+mod fitted;
 mod heads;
 mod iou;
 pub mod losses;
@@ -29,14 +30,16 @@ mod yuv;
 pub use augment::{Augmentation, AugmentedInput, Draw, DrawKey, LabelledScene};
 pub use dataset::{
     BadInput, Dataset, IMAGE_EXTENSIONS, ImageItem, Label, LabelBox, MAX_DECODING_BYTES,
-    MAX_PIXELS, first_of_content, is_image_name, lacks_end_marker, most_bad, read_rgb, read_size,
+    MAX_PIXELS, decode_rgb, decode_size, first_of_content, is_image_name, lacks_end_marker,
+    most_bad, read_rgb, read_size,
 };
 pub use detection::{BoxXyxy, Detection, Thresholds};
-pub use detector::{CompiledDetector, Detector, MAX_DET, Network};
+pub use detector::{CompiledDetector, DetectionTimes, Detector, MAX_DET, Network, Port};
 pub use doubt::Doubt;
 pub use draw::{draw_detections, save_image};
 pub use error::YoloError;
 pub use evaluate::{Evaluation, evaluate_detector, evaluate_sessions};
+pub use fitted::trunk;
 pub use iou::iou;
 pub use model_input::{ModelInput, Pixels, Planes};
 pub use network::NetworkOptions;

@@ -1,6 +1,7 @@
 //! Frames as video decoders give them, planar YUV 4:2:0, and what a network reads of them.
 
-use kernels::{Isa, YuvScaler, YuvScaling, chroma_px};
+use image::RgbImage;
+use kernels::{Isa, KernelError, YuvScaler, YuvScaling, chroma_px};
 pub use kernels::{Plane as YuvPlane, Region, YuvColours, YuvMatrix, YuvRange};
 
 use crate::preprocess::PADDING;
@@ -22,23 +23,22 @@ impl<'a> YuvFrame<'a> {
     /// A frame of `[width, height]` pixels, which may be odd.
     ///
     /// # Errors
-    /// `YuvPlane` where a plane has fewer bytes than its rows need, its rows overlap, or the frame has no pixels.
+    /// `Kernel` where a plane has fewer bytes than its rows need, its rows overlap, or the frame has no pixels.
     pub fn new(
         planes: [YuvPlane<'a>; 3],
         size_px: [usize; 2],
         colours: YuvColours,
     ) -> Result<Self, YoloError> {
         let sizes = [size_px, chroma_px(size_px), chroma_px(size_px)];
-        for ((name, plane), size_px) in ["Y", "U", "V"].into_iter().zip(&planes).zip(sizes) {
+        let names = ["plane Y", "plane U", "plane V"];
+        for ((name, plane), size_px) in names.into_iter().zip(&planes).zip(sizes) {
             let YuvPlane { bytes, stride_bytes } = *plane;
             let needed = YuvPlane::needed_bytes(stride_bytes, size_px);
             if size_px.contains(&0) || needed.is_none_or(|needed| bytes.len() < needed) {
-                return Err(YoloError::YuvPlane {
-                    plane: name,
-                    size_px,
-                    stride_bytes,
-                    found_bytes: bytes.len(),
-                });
+                // Rows that overlap, or more bytes than can be counted, are asked for in vain.
+                let expected = needed.unwrap_or(usize::MAX);
+                let found = bytes.len();
+                return Err(KernelError::Length { operand: name, expected, found }.into());
             }
         }
         let [width, height] = size_px;
@@ -68,10 +68,16 @@ impl<'a> YuvFrame<'a> {
     /// A part of the frame, in pixels of the whole of it, wherever its edges lie.
     ///
     /// # Errors
-    /// `YuvRegion` where the part is empty or leaves the frame.
+    /// `Kernel` where the part is empty or leaves the frame.
     pub fn crop(&self, region: Region) -> Result<Self, YoloError> {
         if !region.lies_in(self.size_px) {
-            return Err(YoloError::YuvRegion { region, size_px: self.size_px });
+            let operand = "a frame";
+            return Err(KernelError::Region {
+                operand,
+                region: Box::new(region),
+                image_px: self.size_px,
+            }
+            .into());
         }
         Ok(Self { region, ..*self })
     }
@@ -79,6 +85,25 @@ impl<'a> YuvFrame<'a> {
     /// Width and height of the whole frame.
     pub fn size_px(&self) -> [usize; 2] {
         self.size_px
+    }
+
+    /// What is looked at as an image of `[width, height]` pixels, such as a smaller one to show.
+    ///
+    /// # Errors
+    /// As [`ModelInput::pixels_of_yuv`].
+    pub fn to_image(&self, size_px: [usize; 2]) -> Result<RgbImage, YoloError> {
+        let [width, height] = size_px;
+        let scaling = YuvScaling {
+            frame_px: self.size_px,
+            from: self.region,
+            image_px: size_px,
+            to: Region { left: 0, top: 0, width, height },
+            colours: self.colours,
+            bgr: false,
+        };
+        let mut image = RgbImage::new(width as u32, height as u32);
+        YuvScaler::new(scaling)?.run(Isa::best(), &self.planes, &mut image)?;
+        Ok(image)
     }
 
     /// The part of the frame that is looked at: all of it, or what was cropped.

@@ -147,8 +147,8 @@ fn frame_of_planes_that_do_not_hold_it_is_an_error() {
         narrow[at].stride_bytes = 3;
         for planes in [short, narrow] {
             let error = YuvFrame::new(planes, [7, 5], VIDEO).map(|_| ()).unwrap_err();
-            let name = ["Y", "U", "V"][at];
-            assert!(matches!(error, YoloError::YuvPlane { plane, .. } if plane == name), "{error}");
+            let name = ["plane Y", "plane U", "plane V"][at];
+            assert!(error.to_string().starts_with(name), "{error}");
         }
     }
     for size in [[0, 5], [7, 0], [usize::MAX, 2], [2, usize::MAX]] {
@@ -165,7 +165,7 @@ fn crop_outside_the_frame_is_an_error() {
     for [left, top, width, height] in [[20, 0, 1, 1], [0, 0, 21, 1], [0, 5, 1, 6], [3, 3, 0, 1]] {
         let region = Region { left, top, width, height };
         let error = frame.view().crop(region).map(|_| ()).unwrap_err();
-        assert!(matches!(error, YoloError::YuvRegion { .. }), "{error}");
+        assert!(matches!(error, YoloError::Kernel(_)), "{error}");
     }
 }
 

@@ -16,7 +16,6 @@ use train::{
 use yolo::losses::{Distillation, Loss};
 
 use crate::CompressError;
-use crate::recovery::trunk_of;
 
 /// Most images by which parameters are judged.
 const IMAGES: usize = 48;
@@ -33,7 +32,7 @@ pub(super) fn sensitivities(
     let (model, engine) = (observation.model, observation.engine);
     let head = model.head.ok_or(CompressError::NoHead)?;
     let raw = head.raw(model.graph)?;
-    let trunk = trunk_of(model.graph, &raw.outputs, model.input.size_px)?;
+    let trunk = yolo::trunk(model.graph, &raw.outputs, model.input.size_px)?;
     let distillation = Distillation::new(&raw, &raw)?;
     let failed = |image| move |e| CompressError::training(image, e);
     let learned = parameters(&trunk);

@@ -4,7 +4,6 @@ use super::scale::{Scale, Scales};
 use super::{TrainOptions, TrainSubject};
 use crate::examples::{Example, Examples, order};
 use crate::learning::{Learner, told_of_memory};
-use crate::recovery::trunk_of;
 use crate::{CompressError, THRESHOLDS};
 use ir::Graph;
 use numerics::{Rng, parallel_map};
@@ -49,7 +48,7 @@ impl<'a> Course<'a> {
             ir::normalise(graph)?.into_graph()
         };
         let (raw, input) = (subject.head.raw(&graph)?, &subject.head.input);
-        let trunk = trunk_of(&graph, &raw.outputs, input.size_px)?;
+        let trunk = yolo::trunk(&graph, &raw.outputs, input.size_px)?;
         let learned = parameters(&trunk);
         let failed = |e| CompressError::training(0, e);
         let (training, held_out) = split(subject.dataset, options.seed)?;

@@ -3,7 +3,6 @@ use super::{TrainOptions, TrainSubject};
 use crate::CompressError;
 use crate::examples::Examples;
 use crate::learning::trainer_within;
-use crate::recovery::trunk_of;
 use ir::{Graph, ValueId};
 use observe::ImageSet;
 use train::{Statistics, Trainer};
@@ -47,7 +46,7 @@ impl<'a> Scales<'a> {
         for size_px in sizes_px(self.subject.head.input.size_px, self.options.multi_scale) {
             let [height, width] = size_px;
             let resized = raw.resized(size_px).ok_or(CompressError::InputSize { height, width })?;
-            let trunk = trunk_of(graph, &raw.outputs, size_px);
+            let trunk = yolo::trunk(graph, &raw.outputs, size_px);
             let trunk = trunk.map_err(|_| CompressError::InputSize { height, width })?;
             let used: usize = scales.iter().map(|scale| scale.trainer.memory_bytes()).sum();
             let trainer = trainer_within(

@@ -17,11 +17,18 @@ use crate::{YoloError, regular_file};
 /// `Read`; `ImageTooLarge` if the header claims more than [`crate::MAX_PIXELS`] or decoding takes more than
 /// [`crate::MAX_DECODING_BYTES`], before anything of that size is allocated; `ImageFile` if it does not decode or ends early.
 pub fn read_rgb(path: &Path) -> Result<RgbImage, YoloError> {
-    let bytes = regular_file::read(path, MAX_FILE_BYTES)?;
-    let format = format_of(path, &bytes)?;
+    decode_rgb(path, &regular_file::read(path, MAX_FILE_BYTES)?)
+}
+
+/// As [`read_rgb`], of an image that is no file; `name` stands in its errors.
+///
+/// # Errors
+/// As [`read_rgb`], but `Read`.
+pub fn decode_rgb(name: &Path, bytes: &[u8]) -> Result<RgbImage, YoloError> {
+    let format = format_of(name, bytes)?;
     let (rgb, orientation) = match format {
-        ImageFormat::Jpeg => jpeg::decode(path, &bytes)?,
-        _ => decode(path, &bytes, format)?,
+        ImageFormat::Jpeg => jpeg::decode(name, bytes)?,
+        _ => decode(name, bytes, format)?,
     };
     if orientation == Orientation::NoTransforms {
         return Ok(rgb);
@@ -36,14 +43,21 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage, YoloError> {
 /// # Errors
 /// As [`read_rgb`], as far as the header tells.
 pub fn read_size(path: &Path) -> Result<(u32, u32), YoloError> {
-    let bytes = regular_file::read(path, MAX_FILE_BYTES)?;
-    let format = format_of(path, &bytes)?;
+    decode_size(path, &regular_file::read(path, MAX_FILE_BYTES)?)
+}
+
+/// As [`read_size`], of an image that is no file; `name` stands in its errors.
+///
+/// # Errors
+/// As [`read_size`], but `Read`.
+pub fn decode_size(name: &Path, bytes: &[u8]) -> Result<(u32, u32), YoloError> {
+    let format = format_of(name, bytes)?;
     let ([width_px, height_px], orientation) = match format {
-        ImageFormat::Jpeg => jpeg::size(path, &bytes)?,
+        ImageFormat::Jpeg => jpeg::size(name, bytes)?,
         _ => {
-            let mut decoder = decoder(path, &bytes, format)?;
+            let mut decoder = decoder(name, bytes, format)?;
             let orientation = decoder.orientation();
-            let orientation = orientation.map_err(|error| refuse(path, error))?;
+            let orientation = orientation.map_err(|error| refuse(name, error))?;
             (decoder.dimensions().into(), orientation)
         }
     };

@@ -114,6 +114,14 @@ impl RawHead {
         self.form.size_px
     }
 
+    /// Pixels from cell to cell of the coarsest scale, along x and y.
+    pub(crate) fn coarsest_stride_px(&self) -> [usize; 2] {
+        let strides = self.form.boxes.iter().map(|boxes| self.form.stride(boxes));
+        let most = strides
+            .fold([1.0f64; 2], |most, stride| [most[0].max(stride[0]), most[1].max(stride[1])]);
+        most.map(|px| px.round() as usize)
+    }
+
     /// The raw outputs of the same head for inputs of another size (height, width); `None` where its scales have no whole number of
     /// cells then.
     pub fn resized(&self, size_px: [usize; 2]) -> Option<Self> {
