@@ -17,6 +17,7 @@ const RANKS: &[(&str, u8)] = &[
     ("demo", 4),
     ("observe", 4),
     ("compress", 5),
+    ("serve", 5),
     ("report", 6),
     ("yoloslim", 6),
     ("capi", 7),
