@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
 mod demo;
 mod pruning;
+mod serve;
 mod training;
 
 use crate::files::{Files, MODEL};
@@ -13,6 +14,7 @@ use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use quant::{Calibrator, Target};
+pub(crate) use serve::ServeArgs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 pub(crate) use training::{TrainArgs, TuneArgs};
@@ -98,6 +100,8 @@ pub(crate) enum Verb {
     Quantize(QuantizeArgs),
     /// Prune, quantize, and prove that the result still detects. Exit code 1 when it does not.
     Compress(CompressArgs),
+    /// Detect on cameras and videos without end, and tell of it by JSON lines, MQTT and HTTP.
+    Serve(ServeArgs),
     /// Show a finished run as one HTML file that opens offline.
     Report(ReportArgs),
     /// Compare two models: error by layer, detections, mAP with its paired interval, the worst images drawn.
@@ -134,6 +138,7 @@ impl Verb {
             Self::Report(_) | Self::Demo(_) => (vec![], None),
             Self::Compress(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Bench(v) => (v.models.iter().collect(), None),
+            Self::Serve(v) => (v.model.iter().collect(), None),
         };
         let (sources, recipe) = match self {
             Self::Detect(v) => (&v.source[..], None),
@@ -155,6 +160,7 @@ impl Verb {
             Self::Train(v) => vec![("-o", &v.out)],
             Self::Tune(v) => vec![("-o", &v.out)],
             Self::Quantize(v) => vec![("-o", &v.out)],
+            Self::Serve(v) => v.events.iter().map(|p| ("--events", p.as_path())).collect(),
             Self::Val(v) => v.dets.iter().map(|p| ("--dets", p.as_path())).collect(),
             Self::Inspect(v) => {
                 let plot = v.sensitivity.plot.iter();
@@ -292,9 +298,16 @@ pub(crate) struct BenchArgs {
     /// Show the time of each step, and how near it comes to this CPU's peak.
     #[arg(long)]
     pub(crate) plan: bool,
-    /// Also run this many inferences at once, each on one thread.
+    /// Also run this many inferences at once, each on one thread. With --video: how many cameras are played.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) streams: Option<u16>,
+    /// Instead, measure the whole path of `serve`, decoding included: these video files are played at their own rate, over and
+    /// over, as --streams cameras.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) video: Vec<PathBuf>,
+    /// How long the cameras are counted, after four seconds to warm up.
+    #[arg(long, value_name = "S", default_value_t = 30, requires = "video", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
 }
 
 /// Arguments of `export`.
@@ -321,6 +334,16 @@ pub(crate) struct ExportArgs {
     /// function), the dense output of an end-to-end tail, NMS inside the graph cut off.
     #[arg(long, value_delimiter = ',', value_parser = names(ir::rewrites::ON_REQUEST, |r| r.name))]
     pub(crate) rewrite: Vec<String>,
+    /// Also write the classes beside the model, as OUT.txt, and print what this program's configuration must say to use both.
+    #[arg(long = "for", value_enum, value_name = "PROGRAM")]
+    pub(crate) program: Option<Program>,
+}
+
+/// Programs that take a model as it is exported, told how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Program {
+    /// Frigate, from 0.16 on: its detector of type onnx.
+    Frigate,
 }
 
 /// Arguments of `compare`.

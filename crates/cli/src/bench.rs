@@ -5,7 +5,7 @@ use crate::model;
 use crate::output::{Row, align_right, row, table, write_json};
 use crate::plan_listing::{self, Listing};
 use crate::progress::Progress;
-use crate::{engine, memory, streams};
+use crate::{bench_cameras, engine, memory, streams};
 use anyhow::{Context, Result};
 use observe::{Latency, Measured, Runs, noise, runs_in_integers};
 use runtime::{Plan, Session};
@@ -51,6 +51,9 @@ struct ModelRecord {
 
 /// Runs the verb.
 pub(crate) fn run(args: &BenchArgs, common: &CommonArgs) -> Result<()> {
+    if !args.video.is_empty() {
+        return bench_cameras::run(args, common);
+    }
     let progress = Progress::new("models", args.models.len());
     let mut models = Vec::with_capacity(args.models.len());
     for (i, path) in args.models.iter().enumerate() {

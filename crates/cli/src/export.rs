@@ -1,8 +1,8 @@
 //! `export`: a model as an ONNX file.
-use crate::args::{CommonArgs, ExportArgs};
+use crate::args::{CommonArgs, ExportArgs, Program};
 use crate::format::{megabytes, shape_text};
-use crate::model;
 use crate::output::{check_writable, write_json};
+use crate::{frigate, model};
 use anyhow::{Context, Result, bail};
 use ir::{Graph, Op, rewrites};
 use serde::Serialize;
@@ -20,6 +20,9 @@ struct Record {
     params: u64,
     macs: u64,
     file_bytes: u64,
+    /// What the program named by --for must be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<String>,
 }
 
 /// Runs the verb.
@@ -53,6 +56,10 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
     }
     graph.opset = args.opset;
     let file_bytes = model::save(&graph, &args.out)?;
+    let configuration = match args.program {
+        Some(Program::Frigate) => Some(frigate::configuration(&graph, &args.out, &common.files)?),
+        None => None,
+    };
     let record = Record {
         model: what(),
         out: args.out.display().to_string(),
@@ -62,6 +69,7 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
         params: graph.params(),
         macs: graph.macs(),
         file_bytes,
+        configuration,
     };
     say!("{}", args.out.display());
     say!(
@@ -71,6 +79,9 @@ pub(crate) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<()> {
         shape_text(&record.input),
         shape_text(&record.output)
     );
+    if let Some(configuration) = &record.configuration {
+        say!("\n{}", configuration.trim_end());
+    }
     write_json(common.json.as_deref(), &record)
 }
 

@@ -15,6 +15,7 @@ macro_rules! note {
 
 mod args;
 mod bench;
+mod bench_cameras;
 mod compare;
 mod compress;
 mod data;
@@ -24,6 +25,7 @@ mod engine;
 mod export;
 mod files;
 mod format;
+mod frigate;
 mod groups;
 mod inspect;
 mod memory;
@@ -36,6 +38,7 @@ mod prune;
 mod quantize;
 mod report;
 mod sensitivity;
+mod serve;
 mod streams;
 mod subject;
 mod train;
@@ -46,6 +49,7 @@ use anyhow::Result;
 use args::{Args, CommonArgs, Verb};
 use clap::Parser;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// What a verb comes to when nothing goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,7 @@ fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
         Verb::Tune(verb) => tune::run(verb, common),
         Verb::Report(verb) => report::run(verb, common),
         Verb::Bench(verb) => bench::run(verb, common),
+        Verb::Serve(verb) => serve::run(verb, common),
         Verb::Compress(verb) => return compress::run(verb, common),
         Verb::Demo(verb) => return demo::run(verb, common),
     }
@@ -97,11 +102,23 @@ fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
 /// Ctrl-C ends with exit code 3, between two files: nothing is half-written, and no temporary file is left.
 fn on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| {
+        if let Some(stop) = STOP.get() {
+            return stop();
+        }
         let _whole = yolo::between_files();
         note!("interrupted");
         std::process::exit(3);
     })?;
     Ok(())
+}
+
+/// What an interrupt does instead, for a verb that ends by being interrupted.
+static STOP: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// From now on an interrupt is no failure: it does this, and the verb ends by itself.
+pub(crate) fn on_interrupt_stop(stop: impl Fn() + Send + Sync + 'static) {
+    // One verb runs, and asks for it once.
+    let _ = STOP.set(Box::new(stop));
 }
 
 /// The error behind what was tried; a file that both name is named once.
