@@ -3,8 +3,10 @@
 pub(crate) mod beside;
 mod depthwise;
 mod direct;
+mod filter_order;
 mod finish;
 pub(crate) mod geometry;
+mod gradient_tiles;
 pub(crate) mod job;
 mod pack;
 pub(crate) mod panels;
@@ -14,9 +16,10 @@ mod weight_gradient;
 mod winograd;
 
 use beside::Beside;
+pub use filter_order::FilterOrder;
 use finish::{Finish, Out, Pixels};
 pub use geometry::ConvGeometry;
-pub use pack::{ConvSpec, FilterOrder, PackedConv};
+pub use pack::{ConvSpec, PackedConv};
 pub use weight_gradient::conv_weight_gradient;
 
 use crate::{Activation, Context, FakeQuantize, KernelError, View};

@@ -21,6 +21,7 @@ mod peak;
 mod pointwise;
 mod pool;
 mod region;
+mod scratch;
 mod softmax;
 mod spatial;
 mod tile_choice;

@@ -1,6 +1,7 @@
 //! The thread pool: workers that spin while there is work and park when there is none.
 
-use crate::{Arena, KernelError};
+use crate::KernelError;
+use crate::scratch::Scratch;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ pub struct ThreadPool {
     workers: Vec<JoinHandle<()>>,
     owner: Mutex<()>,
     /// Memory that tasks compute in, while none of them has it.
-    scratch: Mutex<Vec<Arena>>,
+    scratch: Mutex<Vec<Scratch>>,
 }
 
 struct Shared {
@@ -199,27 +200,27 @@ impl ThreadPool {
         let scratch = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut scratch = scratch();
-            scratch.retain(|arena| arena.len() >= len);
+            scratch.retain(|memory| memory.len() >= len);
             while scratch.len() < self.threads() {
-                scratch.push(Arena::new(len)?);
+                scratch.push(Scratch::new(len)?);
             }
         }
         let take = || {
             let mut scratch = scratch();
-            let at = scratch.iter().position(|arena| arena.len() >= len)?;
+            let at = scratch.iter().position(|memory| memory.len() >= len)?;
             Some(scratch.swap_remove(at))
         };
         self.run(tasks, &|task| {
             // Another thread's call may have taken what was meant for this one, and gives it back.
             let mut idle = 0;
-            let mut arena = loop {
+            let mut memory = loop {
                 match take() {
-                    Some(arena) => break arena,
+                    Some(memory) => break memory,
                     None => relax(&mut idle),
                 }
             };
-            f(task, arena.as_mut_ptr());
-            scratch().push(arena);
+            f(task, memory.as_mut_ptr());
+            scratch().push(memory);
         });
         Ok(())
     }

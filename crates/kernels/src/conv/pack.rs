@@ -1,5 +1,6 @@
 //! Weights of f32 convolutions, in the order in which tiles read them.
 
+use super::filter_order::FilterOrder;
 use super::geometry::ConvGeometry;
 use super::panels::{Panel, PanelLimits};
 use super::winograd;
@@ -15,37 +16,6 @@ pub struct ConvSpec {
     pub weight: Vec<f32>,
     /// `[M] f32`; zeros where there is none.
     pub bias: Option<Vec<f32>>,
-}
-
-/// Where the weights of a convolution lie that are to be packed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FilterOrder {
-    /// Elements between the first weights of two groups.
-    pub group_step: usize,
-    /// Elements between two output channels of a group.
-    pub output_step: usize,
-    /// Elements between two input channels.
-    pub input_step: usize,
-    /// Where each tap lies, row by row.
-    pub taps: Vec<usize>,
-}
-
-impl FilterOrder {
-    /// `[M, C / group, kH, kW]`, row-major.
-    fn row_major(geometry: &ConvGeometry) -> FilterOrder {
-        FilterOrder {
-            group_step: geometry.out_channels / geometry.group * geometry.depth(),
-            output_step: geometry.depth(),
-            input_step: geometry.taps(),
-            taps: (0..geometry.taps()).collect(),
-        }
-    }
-
-    /// Where the first weight of an output channel lies.
-    pub(super) fn output(&self, geometry: &ConvGeometry, channel: usize) -> usize {
-        let per_group = geometry.out_channels / geometry.group;
-        channel / per_group * self.group_step + channel % per_group * self.output_step
-    }
 }
 
 /// A convolution packed for one instruction set.

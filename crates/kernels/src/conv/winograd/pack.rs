@@ -1,10 +1,10 @@
 //! Filters, transformed.
 
-use super::super::pack::FilterOrder;
-use super::super::panels::Panel;
 use super::transforms::{self, POSITIONS, square};
 use crate::Isa;
-use crate::conv::ConvGeometry;
+use crate::conv::filter_order::FilterOrder;
+use crate::conv::geometry::ConvGeometry;
+use crate::conv::panels::Panel;
 use crate::vector::{F32Body, F32Vector};
 
 /// Transforms the filters of a panel: `packed` is `[36][C][width]`, `weight` in the given order.

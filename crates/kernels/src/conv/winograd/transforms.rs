@@ -1,7 +1,7 @@
 //! The matrices of F(4x4, 3x3), applied to vectors of channels.
 //!
-//! Polynomials are evaluated at 0, a, -a, b, -b and infinity. With a = 3/4 and b = 3/2 the rounding errors are those of plain sums
-//! of products; with the usual 1 and 2 they are twice as large. All factors but those of the filters are exact.
+//! Polynomials are evaluated at 0, a, -a, b, -b and infinity. With a = 3/4 and b = 3/2 the rounding errors are half of those with the
+//! usual 1 and 2. All factors but those of the filters are exact.
 
 use crate::vector::F32Vector;
 

@@ -2,8 +2,8 @@
 
 use super::transforms::{self, PATCH, POSITIONS, TILE, square};
 use super::{Grid, Patches, Transformed, padded};
-use crate::conv::ConvGeometry;
-use crate::conv::weight_gradient::{Block, Part, Task, blocks};
+use crate::conv::geometry::ConvGeometry;
+use crate::conv::gradient_tiles::{Block, Part, Task, blocks};
 use crate::nest::Base;
 use crate::vector::{F32Body, F32Vector, load_part, store_part};
 use crate::{Context, KernelError, View};
