@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// Where a source's pictures come from. `Display` and `Debug` hide what is secret in a URL; only
-/// [`Location::secret`] tells it.
+/// the decoder is told it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Location {
