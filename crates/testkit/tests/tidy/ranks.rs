@@ -18,6 +18,7 @@ const RANKS: &[(&str, u8)] = &[
     ("observe", 4),
     ("compress", 5),
     ("serve", 5),
+    ("deliver", 5),
     ("report", 6),
     ("yoloslim", 6),
     ("capi", 7),
