@@ -53,11 +53,12 @@ pub(crate) fn images_digest(images: &ImageSet, per_scene: usize) -> String {
     hexadecimal(digest)
 }
 
-/// Digest of class names, images and labels by content.
-pub(crate) fn dataset_digest(
-    dataset: &Dataset,
-    per_scene: usize,
-) -> Result<String, serde_json::Error> {
+/// Digest of class names, images and labels by content, for a model that reads `per_scene` images of a scene; as a run's record
+/// has it of `val`.
+///
+/// # Errors
+/// When labels are no numbers.
+pub fn dataset_digest(dataset: &Dataset, per_scene: usize) -> Result<String, serde_json::Error> {
     let images = images_digest(&ImageSet::from(dataset), per_scene);
     let labels = dataset.images.iter().map(|i| (i.image_id, &i.labels));
     let labels: Vec<_> = labels.collect();

@@ -40,7 +40,7 @@ pub(crate) struct EvalSplit<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) baseline: Accuracy,
     /// Digest of the images and labels.
-    digest: String,
+    pub(crate) digest: String,
 }
 
 impl<'a> EvalSplit<'a> {

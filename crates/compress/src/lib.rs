@@ -23,7 +23,7 @@ mod source;
 mod thresholds;
 mod training;
 
-pub use digest::file_digest;
+pub use digest::{dataset_digest, file_digest};
 pub use error::CompressError;
 pub use learning::remove_state;
 pub use pipeline::compress_detector;

@@ -22,8 +22,12 @@ pub struct CompressRecord {
     pub calibration_images: usize,
     /// Images by which attempts were chosen.
     pub holdout_images: usize,
+    /// Digest of their content, by which another run tells whether it calibrated on the same.
+    pub calibration_sha256: String,
     /// What is labelled in `val`.
     pub val_labelled: Labelled,
+    /// Digest of the images and labels of `val`.
+    pub val_sha256: String,
     /// What was used instead of what was asked, and what the figures do not tell.
     pub warnings: Vec<String>,
     /// Images of all kinds that were skipped.

@@ -1,6 +1,6 @@
 //! What a report shows, gathered from the files of a run, its models and its images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use compress::{CompressRecord, Recipe, RunDir};
 use ir::{Graph, Normalised, Op, normalise};
@@ -60,6 +60,8 @@ pub(crate) struct Pictures {
 pub(crate) struct Contents {
     pub(crate) recipe: Recipe,
     pub(crate) record: CompressRecord,
+    /// Whether times and energy are shown.
+    pub(crate) is_timed: bool,
     pub(crate) channels: Vec<Channels>,
     pub(crate) errors: Vec<LayerError>,
     pub(crate) distributions: Vec<Distribution>,
@@ -101,6 +103,7 @@ impl Contents {
             channels: material.source.map_or(vec![], |s| channels(s, &pruned)),
             recipe,
             record,
+            is_timed: true,
             errors,
             distributions,
             agreement: None,
@@ -110,6 +113,30 @@ impl Contents {
             contents.add_pictures(dir, val, material.pictures)?;
         }
         Ok(contents)
+    }
+
+    /// Leaves out what another machine or another run would have differently: times, energy, and folders.
+    pub(crate) fn without_place_and_time(mut self) -> Self {
+        self.is_timed = false;
+        let record = &mut self.record;
+        for stage in [&mut record.baseline, &mut record.pruned, &mut record.quantized] {
+            stage.footprint.latency_ms = None;
+            stage.footprint.energy_j = None;
+        }
+        let folders = [&self.recipe.data, &self.recipe.model].map(|path| {
+            path.parent().map_or(String::new(), |folder| format!("{}/", folder.display()))
+        });
+        for warning in &mut record.warnings {
+            for folder in folders.iter().filter(|folder| folder.len() > 1) {
+                *warning = warning.replace(folder, "");
+            }
+        }
+        for bad in record.bad_images.iter_mut().chain(&mut record.bad_labels) {
+            bad.file = file_name(&bad.file);
+        }
+        self.recipe.model = file_name(&self.recipe.model);
+        self.recipe.data = file_name(&self.recipe.data);
+        self
     }
 
     /// Adds images with the detections of both models: the two on which they differ most, then those with most objects.
@@ -152,6 +179,10 @@ impl Contents {
         self.agreement = Some(agreement);
         Ok(())
     }
+}
+
+fn file_name(path: &Path) -> PathBuf {
+    path.file_name().map_or_else(PathBuf::new, PathBuf::from)
 }
 
 fn read(dir: &RunDir, name: &str) -> Result<Normalised, ReportError> {

@@ -17,4 +17,4 @@ pub use error::ReportError;
 pub use figures::{layer_name, percent};
 pub use pictures::{drawn, side_by_side};
 pub use sensitivity::sensitivity_svg;
-pub use write::write_report;
+pub use write::{portable_report, write_report};

@@ -102,6 +102,7 @@ fn cards(r: &Contents) -> Markup {
     html! { div class="cards" {
         (card(times(a.file_bytes as f64, b.file_bytes as f64), "smaller file", "文件更小"))
         @match latency {
+            _ if !r.is_timed => {}
             Some(faster) => (card(faster, "faster inference", "推理更快")),
             None => (card(NOT_KNOWN.into(), "speed: run it on its target", "速度：请在目标引擎上测量")),
         }
@@ -159,8 +160,8 @@ fn before_after(r: &Contents) -> Markup {
     };
     let known = |row: &&Row| [a, p, b].iter().any(|stage| row.2(stage) != NOT_KNOWN);
     let about = html! {
-        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has read; latency in yoloslim's own engine" @if a.footprint.energy_j.is_none() { "; energy: not available" } "." }
-        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得；延迟为 yoloslim 自带引擎的结果" @if a.footprint.energy_j.is_none() { "；能耗：无法测得" } "。" }
+        span lang="en" { "Accuracy by the COCO protocol on " (a.metrics.images) " images that nothing else has read" @if r.is_timed { "; latency in yoloslim's own engine" @if a.footprint.energy_j.is_none() { "; energy: not available" } } "." }
+        span lang="zh" { "精度按 COCO 协议在 " (a.metrics.images) " 张验收专用图像上测得" @if r.is_timed { "；延迟为 yoloslim 自带引擎的结果" @if a.footprint.energy_j.is_none() { "；能耗：无法测得" } } "。" }
     };
     section(
         "Before and after",

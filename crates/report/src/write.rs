@@ -23,3 +23,17 @@ pub fn write_report(
     dir.write("report.html", page.as_bytes())?;
     Ok(dir.file("report.html"))
 }
+
+/// The same page without times, energy and folders: the same run gives the same bytes, wherever and whenever it was made.
+///
+/// # Errors
+/// As [`write_report`].
+pub fn portable_report(
+    dir: &RunDir,
+    material: &Material<'_>,
+    engine: Engine,
+    progress: Progress<'_>,
+) -> Result<String, ReportError> {
+    let contents = Contents::gather(dir, material, engine, progress)?.without_place_and_time();
+    Ok(page::render(&contents).into_string())
+}

@@ -8,7 +8,7 @@ mod ultralytics;
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{RatioInterval, paired_bootstrap};
-pub use coco::{ClassMetrics, CocoEvaluator, CocoMetrics, Matches};
+pub use coco::{ClassMetrics, ClassRecall, CocoEvaluator, CocoMetrics, Matches};
 pub use ground_truth::{Category, GroundTruth, GroundTruthObject};
 pub use ultralytics::UltralyticsMetrics;
 

@@ -46,7 +46,9 @@ pub(super) fn package(
         quantized,
         calibration_images: data.calibration.len() - calibration_bad.len(),
         holdout_images: gate.holdout_images(),
+        calibration_sha256: source.calibration.clone(),
         val_labelled: gate.labelled,
+        val_sha256: gate.val.digest.clone(),
         gate: GateRecord {
             keep: recipe.gate.keep,
             strict: recipe.gate.strict,

@@ -92,6 +92,15 @@ pub struct ClassMetrics {
     pub map_50: Option<f64>,
 }
 
+/// How many of the objects of a class are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassRecall {
+    /// Labelled objects, crowds apart.
+    pub objects: usize,
+    /// Those of them that a detection fits, at IoU 0.50.
+    pub found: usize,
+}
+
 /// Ground truth, ready to match detections against.
 #[derive(Clone, Copy, Debug)]
 pub struct CocoEvaluator<'g> {
@@ -191,6 +200,21 @@ impl Matches {
             ar_large: mean(&by_area[2], Curve::average_recall),
             per_class: per_class.collect(),
         }
+    }
+
+    /// How many objects of every class are found at IoU 0.50 by all detections together, in class order: of detections that
+    /// were cut at a confidence, the recall at that confidence.
+    pub fn recall_50(&self) -> Vec<ClassRecall> {
+        let every_image = self.weights(None);
+        let of_class = |class: &ClassMatches| {
+            let all = &class.areas[0];
+            let ranked = all.entries.iter().filter(|e| usize::from(e.rank) < MAX_DETECTIONS);
+            ClassRecall {
+                objects: all.objects(&every_image),
+                found: ranked.filter(|entry| entry.true_positive & 1 != 0).count(),
+            }
+        };
+        self.per_class.iter().map(of_class).collect()
     }
 
     /// `map_50_95` alone, of images that count `weights[image]` times.
