@@ -1,20 +1,28 @@
 //! What can be typed. The doc comments of fields are the help texts.
 #![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
+mod agent;
+mod deliver;
 mod demo;
 mod pruning;
+mod registry;
 mod serve;
+mod signing;
 mod training;
 
 use crate::files::{Files, MODEL};
+pub(crate) use agent::{AgentArgs, AgentRunArgs, AgentStatusArgs, AgentTask, PromoteArgs};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use compress::{QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
+pub(crate) use deliver::{BundleArgs, PipelineArgs, PipelineVerb, TargetModel};
 pub(crate) use demo::DemoArgs;
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use quant::{Calibrator, Target};
+pub(crate) use registry::{PullArgs, PushArgs};
 pub(crate) use serve::ServeArgs;
+pub(crate) use signing::{KeygenArgs, SignArgs, VerifyArgs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 pub(crate) use training::{TrainArgs, TuneArgs};
@@ -100,14 +108,33 @@ pub(crate) enum Verb {
     Quantize(QuantizeArgs),
     /// Prune, quantize, and prove that the result still detects. Exit code 1 when it does not.
     Compress(CompressArgs),
+    /// Make a bundle of a finished run: models, report, golden frames and digests, to be signed and brought to devices. Exit
+    /// code 1 where the run's gate failed.
+    Bundle(BundleArgs),
+    /// From a commit in git to a signed bundle in a registry, unattended: compress, bundle, judge, sign, push.
+    Pipeline(PipelineArgs),
     /// Detect on cameras and videos without end, and tell of it by JSON lines, MQTT and HTTP.
     Serve(ServeArgs),
+    /// Store a bundle in a registry, or in a folder that is laid out like one.
+    Push(PushArgs),
+    /// Fetch a bundle from a registry, or from a folder that is laid out like one, and prove it.
+    Pull(PullArgs),
+    /// Bring a device to the bundle that an alias names, and back where it does not hold.
+    Agent(AgentArgs),
+    /// Let another alias name a bundle when enough devices report it to be healthy. Exit code 1 when too few do.
+    Promote(PromoteArgs),
     /// Show a finished run as one HTML file that opens offline.
     Report(ReportArgs),
     /// Compare two models: error by layer, detections, mAP with its paired interval, the worst images drawn.
     Compare(CompareArgs),
     /// Measure size, MACs, memory and latency of models, side by side.
     Bench(BenchArgs),
+    /// Make a pair of keys: one signs bundles, the other one verifies them.
+    Keygen(KeygenArgs),
+    /// Sign a bundle as a version, so that devices take it.
+    Sign(SignArgs),
+    /// Prove a bundle: its files by their digests, its signature, and with --run its detections on this machine.
+    Verify(VerifyArgs),
 }
 
 impl CommonArgs {
@@ -135,14 +162,18 @@ impl Verb {
             Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.data)),
             Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
-            Self::Report(_) | Self::Demo(_) => (vec![], None),
+            Self::Report(_) | Self::Demo(_) | Self::Keygen(_) | Self::Pipeline(_) => (vec![], None),
+            Self::Agent(_) | Self::Promote(_) => (vec![], None),
+            Self::Sign(_) | Self::Verify(_) | Self::Push(_) | Self::Pull(_) => (vec![], None),
             Self::Compress(v) => (vec![&v.model.model], Some(&v.images.data)),
             Self::Bench(v) => (v.models.iter().collect(), None),
             Self::Serve(v) => (v.model.iter().collect(), None),
+            Self::Bundle(v) => (v.targets.iter().map(|target| &target.model).collect(), None),
         };
         let (sources, recipe) = match self {
             Self::Detect(v) => (&v.source[..], None),
             Self::Compress(v) => (&[][..], v.recipe.as_ref()),
+            Self::Quantize(v) => (&[][..], v.recipe.as_ref()),
             _ => (&[][..], None),
         };
         let models = models.into_iter().map(|p| (MODEL, p.as_path()));
@@ -162,6 +193,7 @@ impl Verb {
             Self::Quantize(v) => vec![("-o", &v.out)],
             Self::Serve(v) => v.events.iter().map(|p| ("--events", p.as_path())).collect(),
             Self::Val(v) => v.dets.iter().map(|p| ("--dets", p.as_path())).collect(),
+            Self::Pipeline(v) => v.junit().map(|p| ("--junit", p.as_path())).into_iter().collect(),
             Self::Inspect(v) => {
                 let plot = v.sensitivity.plot.iter();
                 plot.map(|p| ("--plot", p.as_path())).collect()
@@ -190,7 +222,7 @@ impl Verb {
 /// A model and how it is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ModelArgs {
-    /// The detector: an ONNX file, or an Ultralytics training checkpoint (.pt).
+    /// The detector: an ONNX file, an Ultralytics training checkpoint (.pt), or a bundle.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
@@ -430,6 +462,9 @@ pub(crate) struct QuantizeArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) quant: QuantArgs,
+    /// Calibrate as the run did that wrote this recipe.toml: on the same images, of the same data, by the same calibrator.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["SamplingArgs", "calibrator"])]
+    pub(crate) recipe: Option<PathBuf>,
     /// How much time goes into accuracy: fast takes the ranges, normal also equalizes channels, corrects
     /// biases and, where much is still lost, tries other ranges and rounding; thorough always tries them.
     #[arg(long, default_value = "normal", value_parser = keyed(QUANTIZE_BUDGETS))]

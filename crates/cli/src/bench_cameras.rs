@@ -32,7 +32,7 @@ pub(crate) fn run(args: &BenchArgs, common: &CommonArgs) -> Result<()> {
     let cameras = args.streams.map_or(args.video.len(), usize::from);
     let places = args.video.iter().cycle().take(cameras);
     let places: Vec<String> = places.map(|path| path.display().to_string()).collect();
-    let open = opener(common)?;
+    let open = opener(common, None)?;
     let mut models = Vec::with_capacity(args.models.len());
     for path in &args.models {
         let mut settings = Settings::new(path.clone());

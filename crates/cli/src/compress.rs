@@ -9,7 +9,7 @@ use compress::{
     Attempt, CompressRecord, GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, Run, RunDir,
     StageRecord, file_digest,
 };
-use observe::{Engine, Sampling, Splits};
+use observe::{Sampling, Splits};
 use std::path::{Path, PathBuf};
 use yoloslim::Reading;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
         None => settings(args, common)?,
     };
     recipe.check()?;
-    let engine = engine(&mut recipe, common)?;
+    let engine = engine::of_recipe(&mut recipe, common, "compress")?;
     let model = model::load_float(&args.model.model, &Reading::from(&recipe))?;
     // Wherever the next command is typed, it means the same files.
     recipe.model = std::path::absolute(&model.path)?;
@@ -86,23 +86,6 @@ fn agrees(option: &str, typed: Option<String>, known: Option<String>, recipe: &P
         recipe.display(),
         known.unwrap_or("nothing about it".to_owned())
     )
-}
-
-/// The engine with the recipe's instruction set, which decides the last bits of sums, unless another one is typed.
-fn engine(recipe: &mut Recipe, common: &CommonArgs) -> Result<Engine> {
-    let mut engine = engine::builtin(common, "compress")?;
-    if common.isa.is_none() && !recipe.isa.is_empty() {
-        let Ok(isa) = recipe.isa.parse() else {
-            bail!(
-                "the recipe's instruction set is {}, which this CPU does not execute: --isa {} runs it with another one, whose sums differ in their last bits",
-                recipe.isa,
-                engine.options.isa
-            );
-        };
-        engine.options.isa = isa;
-    }
-    recipe.isa = engine.options.isa.to_string();
-    Ok(engine)
 }
 
 /// The folder of the run; an earlier run there is removed, or continued.

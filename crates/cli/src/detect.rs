@@ -16,22 +16,22 @@ use yolo::{
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
-struct Record {
-    model: String,
-    family: &'static str,
+pub(crate) struct Record {
+    pub(crate) model: String,
+    pub(crate) family: &'static str,
     /// How boxes and pixels are read.
-    reading: String,
-    conf: f32,
-    iou: f32,
-    warnings: Vec<String>,
-    images: Vec<ImageRecord>,
-    bad_images: Vec<String>,
+    pub(crate) reading: String,
+    pub(crate) conf: f32,
+    pub(crate) iou: f32,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) images: Vec<ImageRecord>,
+    pub(crate) bad_images: Vec<String>,
     /// JPEGs that were read although they lack the marker of their end.
-    repaired_images: Vec<String>,
+    pub(crate) repaired_images: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ImageRecord {
+pub(crate) struct ImageRecord {
     image: String,
     drawn: Option<String>,
     detections: Vec<DetectionRecord>,
@@ -111,7 +111,7 @@ fn thresholds(args: &DetectArgs, usual: Thresholds) -> Thresholds {
 }
 
 /// What was found in an image, which is drawn where a picture is asked for.
-fn image_record(
+pub(crate) fn image_record(
     path: &Path,
     found: &[Detection],
     head: &Head,

@@ -3,6 +3,7 @@ use crate::args::{CommonArgs, EngineName};
 use crate::model::floats_note;
 use crate::onnx_runtime::OnnxRuntime;
 use anyhow::{Context, Result, bail};
+use compress::Recipe;
 use observe::Engine;
 use runtime::PlanOptions;
 use std::sync::Arc;
@@ -32,6 +33,23 @@ pub(crate) fn builtin(args: &CommonArgs, verb: &str) -> Result<Engine> {
         );
     }
     Ok(Engine { options: options(args)?, threads: threads(args) })
+}
+
+/// The engine with the recipe's instruction set, which decides the last bits of sums, unless another one is typed.
+pub(crate) fn of_recipe(recipe: &mut Recipe, common: &CommonArgs, verb: &str) -> Result<Engine> {
+    let mut engine = builtin(common, verb)?;
+    if common.isa.is_none() && !recipe.isa.is_empty() {
+        let Ok(isa) = recipe.isa.parse() else {
+            bail!(
+                "the recipe's instruction set is {}, which this CPU does not execute: --isa {} runs it with another one, whose sums differ in their last bits",
+                recipe.isa,
+                engine.options.isa
+            );
+        };
+        engine.options.isa = isa;
+    }
+    recipe.isa = engine.options.isa.to_string();
+    Ok(engine)
 }
 
 /// ONNX Runtime, as `--ort-library` names it.

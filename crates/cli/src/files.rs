@@ -1,6 +1,7 @@
 //! What a command reads and what it writes: an output never replaces an input, nor another output.
 use anyhow::{Result, bail};
 use compress::RunDir;
+use deliver::bundle::{Bundle, MANIFEST};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use yolo::Dataset;
@@ -46,6 +47,10 @@ impl Files {
         let mut files = Self::default();
         for (part, path) in inputs {
             files.reads(part, path);
+            if let Ok(bundle) = Bundle::open_unproved(path) {
+                let names = bundle.manifest.files.keys().map(String::as_str);
+                names.chain([MANIFEST]).for_each(|name| files.reads(part, &path.join(name)));
+            }
             if *part == MODEL && !yoloslim::is_checkpoint(path) {
                 for beside in onnx::external_files(path) {
                     files.reads("the model's external data", &beside);

@@ -13,9 +13,11 @@ macro_rules! note {
     ($($text:tt)*) => { crate::output::note(format_args!($($text)*)) };
 }
 
+mod agent;
 mod args;
 mod bench;
 mod bench_cameras;
+mod bundle;
 mod compare;
 mod compress;
 mod data;
@@ -32,13 +34,18 @@ mod memory;
 mod model;
 mod onnx_runtime;
 mod output;
+mod pipeline;
 mod plan_listing;
 mod progress;
+mod promote;
 mod prune;
+mod pull;
+mod push;
 mod quantize;
 mod report;
 mod sensitivity;
 mod serve;
+mod signing;
 mod streams;
 mod subject;
 mod train;
@@ -55,8 +62,10 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Done,
-    /// `compress` wrote everything, but the result keeps too little of the accuracy.
+    /// What was asked for was looked at and refused: a result that keeps too little of the accuracy, a bundle that does not hold.
     GateFailed,
+    /// It was told to end, and did so where nothing is half done.
+    Interrupted,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +74,7 @@ fn main() -> ExitCode {
     match verdict {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::GateFailed) => ExitCode::from(1),
+        Ok(Verdict::Interrupted) => ExitCode::from(3),
         Err(error) => {
             note!("error: {}", message(&error));
             ExitCode::from(2)
@@ -75,6 +85,7 @@ fn main() -> ExitCode {
 /// What can be refused before anything is read.
 fn ready(verb: &Verb, common: &mut CommonArgs) -> Result<()> {
     on_interrupt()?;
+    end_with_stdin();
     common.files = verb.files(common)?;
     output::check_writable(common.json.as_deref())
 }
@@ -93,6 +104,15 @@ fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
         Verb::Report(verb) => report::run(verb, common),
         Verb::Bench(verb) => bench::run(verb, common),
         Verb::Serve(verb) => serve::run(verb, common),
+        Verb::Keygen(verb) => signing::keygen(verb, common),
+        Verb::Sign(verb) => signing::sign(verb, common),
+        Verb::Verify(verb) => return signing::verify(verb, common),
+        Verb::Push(verb) => push::run(verb, common),
+        Verb::Pull(verb) => pull::run(verb, common),
+        Verb::Bundle(verb) => return bundle::run(verb, common),
+        Verb::Pipeline(verb) => return pipeline::run(verb, common),
+        Verb::Agent(verb) => return agent::run(verb, common),
+        Verb::Promote(verb) => return promote::run(verb, common),
         Verb::Compress(verb) => return compress::run(verb, common),
         Verb::Demo(verb) => return demo::run(verb, common),
     }
@@ -105,11 +125,25 @@ fn on_interrupt() -> Result<()> {
         if let Some(stop) = STOP.get() {
             return stop();
         }
-        let _whole = yolo::between_files();
-        note!("interrupted");
-        std::process::exit(3);
+        interrupted();
     })?;
     Ok(())
+}
+
+fn interrupted() -> ! {
+    let _whole = yolo::between_files();
+    note!("interrupted");
+    std::process::exit(3);
+}
+
+/// A verb that another process of ours started ends when that one does, however it ended: nothing is at work that nobody waits for.
+fn end_with_stdin() {
+    if std::env::var_os(deliver::pipeline::END_WITH_STDIN).is_some() {
+        std::thread::spawn(|| {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            interrupted();
+        });
+    }
 }
 
 /// What an interrupt does instead, for a verb that ends by being interrupted.
@@ -121,10 +155,16 @@ pub(crate) fn on_interrupt_stop(stop: impl Fn() + Send + Sync + 'static) {
     let _ = STOP.set(Box::new(stop));
 }
 
-/// The error behind what was tried; a file that both name is named once.
-fn message(error: &anyhow::Error) -> String {
+/// The error behind what was tried; a file that both name is named once, and a cause that is told already is not told again.
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let parts = error.chain().map(ToString::to_string);
     parts.fold(String::new(), |text, cause| {
-        if cause.starts_with(&text) { cause } else { format!("{text}: {cause}") }
+        if cause.starts_with(&text) {
+            cause
+        } else if text.ends_with(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
     })
 }

@@ -6,7 +6,8 @@ use crate::output::{align_right, check_writable, table, write_json};
 use crate::subject::{Subject, report_bad};
 use anyhow::Result;
 use compress::{
-    QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep, quantize_detector,
+    QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, Recipe, SearchStep,
+    quantize_detector,
 };
 use ir::normalise;
 use serde::Serialize;
@@ -36,13 +37,15 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let mut model = model::load_float(&args.model.model, &args.model.reading.reading())?;
     check_writable(Some(&args.out))?;
     model.graph = normalise(model.graph)?.into_graph();
-    let subject = Subject::open(&model, &args.images, common, "quantize")?;
-    let images = subject.images.len();
-    let options = QuantizeOptions {
-        target: args.quant.target,
-        calibrator: args.quant.calibrator,
-        budget: args.budget,
+    let recipe = args.recipe.as_deref().map(Recipe::read).transpose()?;
+    let subject = match &recipe {
+        Some(recipe) => Subject::of_run(&model, recipe, &args.images.data, common)?,
+        None => Subject::open(&model, &args.images, common, "quantize")?,
     };
+    let of_run = recipe.as_ref().map(|recipe| recipe.quantize.calibrator);
+    let calibrator = of_run.unwrap_or(args.quant.calibrator);
+    let images = subject.images.len();
+    let options = QuantizeOptions { target: args.quant.target, calibrator, budget: args.budget };
     let quantized = quantize_detector(&subject.observation(), &options)?;
     report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         percent(quantized.int8_macs_share),
         quantized.plan.activations.len(),
         args.quant.target.name,
-        args.quant.calibrator.name
+        calibrator.name
     );
     if args.explain {
         explain(&quantized);
@@ -69,7 +72,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         family: subject.family.map(|f| f.name),
         warnings: subject.warnings,
         target: args.quant.target.name,
-        calibrator: args.quant.calibrator.name,
+        calibrator: calibrator.name,
         budget: args.budget,
         images: images - quantized.bad_images.len(),
         file_bytes,

@@ -4,8 +4,9 @@ use crate::model;
 use crate::progress::Progress;
 use crate::{data, engine};
 use anyhow::{Context, Result};
-use observe::{Engine, ImageSet, Observation};
-use std::path::PathBuf;
+use compress::Recipe;
+use observe::{Engine, ImageSet, Observation, Splits};
+use std::path::{Path, PathBuf};
 use yolo::families::{self, Family, Head};
 use yolo::{BadInput, LETTERBOX, ModelInput, YoloError};
 use yoloslim::Model;
@@ -33,9 +34,32 @@ impl<'a> Subject<'a> {
         common: &CommonArgs,
         verb: &str,
     ) -> Result<Self> {
+        Self::on(model, common, verb, |head| self::images(images, common, head))
+    }
+
+    /// As [`Subject::open`], with the images that a run calibrated on.
+    pub(crate) fn of_run(
+        model: &'a Model,
+        recipe: &Recipe,
+        data: &Path,
+        common: &CommonArgs,
+    ) -> Result<Self> {
+        Self::on(model, common, "quantize", |head| {
+            let val = data::open(data, "val", common, head)?;
+            let train = data::open(data, &recipe.images.split, common, head)?;
+            Ok(Splits::new(train, val, &recipe.images, recipe.seed)?.calibration)
+        })
+    }
+
+    fn on(
+        model: &'a Model,
+        common: &CommonArgs,
+        verb: &str,
+        images: impl FnOnce(Option<&Head>) -> Result<ImageSet>,
+    ) -> Result<Self> {
         let (input, head) = ends(model).with_context(|| model.path.display().to_string())?;
         let engine = engine::builtin(common, verb)?;
-        let images = self::images(images, common, head.as_ref())?;
+        let images = images(head.as_ref())?;
         let progress = Progress::new("progress", images.len());
         Ok(Self {
             model,

@@ -14,13 +14,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Puts another model in the place of the one that is used, once it is proven on its golden frames: on those named, or else on
-    /// those of the settings. Where it is refused, the one before goes on. It takes seconds: not for a thread that must not wait.
+    /// Puts another model in the place of the one that is used, once it is proven on its golden frames: on those named,
+    /// or else on those of its bundle or of the settings. Where it is refused, the one before goes on. It takes seconds: not for a thread that must not wait.
     ///
     /// # Errors
     /// As [`ServedModel::open`].
     pub(crate) fn swap(&self, path: &Path, golden: Option<&Path>) -> Result<(), ServeError> {
-        let golden = golden.or(self.settings.golden.as_deref());
         let opened = ServedModel::open(path, golden, &self.settings, &*self.open);
         self.hub.swap(path, opened)
     }

@@ -35,7 +35,10 @@ pub use message::{
     Change, DownReason, Fixed, FrameResult, MachineEvent, Message, ModelEvent, ObjectEvent,
     ObjectState, SourceEvent, SourceState, Timing, TrackedObject, Trouble, unix_s,
 };
-pub use model::{Golden, ModelSlot, OpenModel, OpenedModel, ServedModel};
+pub use model::{
+    Golden, GoldenResult, ModelSlot, OpenModel, OpenedModel, ServedBundle, ServedModel, Tolerance,
+    labels,
+};
 pub use outputs::OutputCounts;
 pub use preview::Preview;
 pub use readings::{Machine, Reading};

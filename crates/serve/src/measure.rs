@@ -76,8 +76,7 @@ pub fn measure(
     open: &OpenModel,
     seconds: f64,
 ) -> Result<Measured, ServeError> {
-    let golden = settings.golden.as_deref();
-    let model = ServedModel::open(&settings.model, golden, settings, open)?;
+    let model = ServedModel::open(&settings.model, None, settings, open)?;
     let hub = Arc::new(Hub::new(settings, model));
     let engine = Engine::start(&hub, settings)?;
     thread::sleep(WARM_UP);

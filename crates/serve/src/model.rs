@@ -3,7 +3,7 @@ mod golden;
 
 use crate::ServeError;
 use crate::settings::Settings;
-pub use golden::Golden;
+pub use golden::{Golden, GoldenResult, Tolerance};
 use ir::{Graph, Normalised};
 use runtime::PlanOptions;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use yolo::families::{Family, identify};
+use yolo::families::{Family, Head, identify};
 use yolo::{CompiledDetector, YoloError};
 
 /// How a model file becomes a graph: which formats there are is not this room's matter.
@@ -28,6 +28,23 @@ pub struct OpenedModel {
     pub family: Option<&'static Family>,
     /// How it is compiled.
     pub options: PlanOptions,
+    /// The bundle that it came in, where it did.
+    pub bundle: Option<ServedBundle>,
+}
+
+/// The bundle that a model came in.
+#[derive(Clone, Debug)]
+pub struct ServedBundle {
+    /// The detector's name.
+    pub name: String,
+    /// The bundle's digest, `sha256:…`.
+    pub digest: String,
+    /// The version it was signed as; none where nobody was asked to verify its signature.
+    pub version: Option<u64>,
+    /// The model's file.
+    pub model: PathBuf,
+    /// What the model must find in the bundle's golden frames.
+    pub golden: Option<PathBuf>,
 }
 
 /// Sizes of frames that plans are kept for: cameras have few.
@@ -35,8 +52,10 @@ pub(crate) const SIZES: usize = 8;
 
 /// A model that is used.
 pub struct ServedModel {
-    /// Its file.
+    /// Its file, or its bundle.
     pub path: PathBuf,
+    /// The bundle that it came in, where it did.
+    pub bundle: Option<ServedBundle>,
     /// SHA-256 of the file, in hexadecimal digits.
     pub digest: String,
     /// The detector as the file has it.
@@ -58,7 +77,8 @@ impl fmt::Debug for ServedModel {
 }
 
 impl ServedModel {
-    /// Opens a model for the sources of these settings, and proves it on its golden frames.
+    /// Opens a model for the sources of these settings, and proves it on its golden frames: those named, or else those of its
+    /// bundle, or else those of the settings.
     ///
     /// # Errors
     /// `Read`, `Model` where it cannot be opened, `Class` where a source asks for a class that it has not, `Scene` where it reads
@@ -70,28 +90,40 @@ impl ServedModel {
         open: &OpenModel,
     ) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Model { path: path.to_path_buf(), source };
-        let bytes = std::fs::read(path)
-            .map_err(|source| ServeError::Read { path: path.to_path_buf(), source })?;
+        let OpenedModel { graph, family, options, bundle } = open(path).map_err(failed)?;
+        let file = bundle.as_ref().map_or(path, |bundle| &bundle.model);
+        let bytes = std::fs::read(file)
+            .map_err(|source| ServeError::Read { path: file.to_path_buf(), source })?;
         let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let OpenedModel { graph, family, options } = open(path).map_err(failed)?;
         let graph = ir::normalise(graph).map_err(YoloError::from)?;
         let head = Arc::new(identify(&graph, family)?);
         let detector = CompiledDetector::compile(&graph, &head, &options)?;
         if head.input.images() != 1 {
             return Err(ServeError::Scene { images: head.input.images() });
         }
-        let numbered = || (0..head.classes).map(|class| format!("class {class}")).collect();
-        let names = head.names.clone().unwrap_or_else(numbered);
-        let labels: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        let labels = labels(&head);
         let classes = settings.sources.iter().map(|source| classes(source, &labels));
         let classes = classes.collect::<Result<_, _>>()?;
         let fitted = Mutex::default();
         let path = path.to_path_buf();
-        let model = Self { path, digest, labels, classes, detector, graph, options, fitted };
-        if let Some(golden) = golden {
-            Golden::read(golden)?.check(&model)?;
-        }
+        let model =
+            Self { path, bundle, digest, labels, classes, detector, graph, options, fitted };
+        model.prove(golden, settings.golden.as_deref())?;
         Ok(model)
+    }
+
+    /// Proves it on golden frames. Those of its own bundle say what this very model finds.
+    fn prove(&self, named: Option<&Path>, usual: Option<&Path>) -> Result<(), ServeError> {
+        let own = self.bundle.as_ref().and_then(|bundle| bundle.golden.as_deref());
+        let (golden, tolerance) = match (named, own) {
+            (Some(named), _) => (named, Tolerance::ANOTHER_MODEL),
+            (None, Some(own)) => (own, Tolerance::SAME_MODEL),
+            (None, None) => match usual {
+                Some(usual) => (usual, Tolerance::ANOTHER_MODEL),
+                None => return Ok(()),
+            },
+        };
+        Golden::read(golden)?.check(&self.detector, &self.labels)?.judge(tolerance)
     }
 
     /// The detector for frames of `[width, height]` pixels: with as little padding as its strides allow, or as the file has it
@@ -109,8 +141,11 @@ impl ServedModel {
         fitted.entry(image_px).or_insert_with(compile).clone()
     }
 
-    /// Its name to callers: its file's, without the extension.
+    /// Its name to callers: its bundle's, or its file's without the extension.
     pub fn name(&self) -> String {
+        if let Some(bundle) = &self.bundle {
+            return bundle.name.clone();
+        }
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
@@ -119,6 +154,13 @@ impl ServedModel {
         let label = self.labels.get(class).cloned();
         label.unwrap_or_else(|| format!("class {class}").into())
     }
+}
+
+/// Names of a head's classes, in order; numbers where it has none.
+pub fn labels(head: &Head) -> Vec<Arc<str>> {
+    let numbered = || (0..head.classes).map(|class| format!("class {class}")).collect();
+    let names = head.names.clone().unwrap_or_else(numbered);
+    names.into_iter().map(Arc::from).collect()
 }
 
 /// Indices of the classes that a source asks for.

@@ -40,8 +40,7 @@ impl Server {
         open: Box<OpenModel>,
         standard_output: Box<dyn Write + Send>,
     ) -> Result<Self, ServeError> {
-        let golden = settings.golden.as_deref();
-        let model = ServedModel::open(&settings.model, golden, &settings, &*open)?;
+        let model = ServedModel::open(&settings.model, None, &settings, &*open)?;
         let listener = http::Listener::bind(settings.http.listen)?;
         let hub = Arc::new(Hub::new(&settings, model));
         let out: Option<Box<dyn Write + Send>> = match &settings.events.path {

@@ -19,8 +19,10 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The detector: an ONNX file.
+    /// The detector: an ONNX file, or a bundle.
     pub model: PathBuf,
+    /// Public keys: a file, or a folder of `*.pub`. With them only bundles are served that one of the keys signed.
+    pub keys: Option<PathBuf>,
     /// What the detector must find in its golden frames before it is used: what `detect --json` wrote of them.
     pub golden: Option<PathBuf>,
     /// Sessions that detect at once, one thread each; one a core by default.
@@ -84,6 +86,7 @@ impl Settings {
     pub fn new(model: PathBuf) -> Self {
         Self {
             model,
+            keys: None,
             golden: None,
             sessions: None,
             ffmpeg: ffmpeg(),
@@ -130,6 +133,7 @@ impl Settings {
         let mut settings: Self = toml::from_str(text).map_err(told)?;
         settings.model = folder.join(&settings.model);
         settings.golden = settings.golden.map(|golden| folder.join(golden));
+        settings.keys = settings.keys.map(|keys| folder.join(keys));
         settings.events.path =
             settings.events.path.map(|p| if p == Path::new("-") { p } else { folder.join(p) });
         if let Some(file) = settings.mqtt.as_mut().and_then(|mqtt| mqtt.ca_file.as_mut()) {

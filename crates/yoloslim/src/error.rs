@@ -40,6 +40,9 @@ pub enum Error {
     /// A model that could not be observed, or data that cannot be split.
     #[error(transparent)]
     Observe(#[from] observe::ObserveError),
+    /// A bundle that is not whole, or not signed as it must be.
+    #[error(transparent)]
+    Bundle(Box<deliver::DeliverError>),
     /// Pruning, quantization, recipe or run directory.
     #[error(transparent)]
     Compress(Box<compress::CompressError>),
@@ -49,6 +52,12 @@ impl Error {
     /// The error with the file that it is about.
     pub(crate) fn in_file(path: &Path, error: impl Into<Self>) -> Self {
         Self::InFile { path: path.to_owned(), cause: Box::new(error.into()) }
+    }
+}
+
+impl From<deliver::DeliverError> for Error {
+    fn from(error: deliver::DeliverError) -> Self {
+        Self::Bundle(Box::new(error))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use compress::{Recipe, file_digest};
+use deliver::bundle::Bundle;
 use ir::{DataType, Graph};
 use observe::{Engine, ImageSet, Observation, Splits};
 use yolo::families::{self, ANCHORS, Family, Head};
@@ -53,10 +54,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a detector from an ONNX file or an Ultralytics training checkpoint (`.pt`).
+    /// Reads a detector from an ONNX file, an Ultralytics training checkpoint (`.pt`) or a bundle, whose files are proved by their
+    /// digests first.
     ///
     /// # Errors
-    /// `NotAFile`; `Onnx` or `Checkpoint` for a file that is no model; `Graph` for a graph that is not valid.
+    /// `NotAFile`; `Bundle` for a bundle that is not whole, or has several models and none for our engine; `Onnx` or `Checkpoint` for a file that is no model; `Graph` for a graph that is not valid.
     ///
     /// # Examples
     /// ```
@@ -90,7 +92,7 @@ impl Model {
     /// # Errors
     /// As [`Model::open`].
     pub fn open_as_stored(path: impl AsRef<Path>, reading: &Reading) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &model_file(path.as_ref())?;
         let metadata = fs::metadata(path);
         if metadata.as_ref().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
             return Err(Error::NotAFile(path.to_owned()));
@@ -167,6 +169,14 @@ impl Model {
             progress: &|_| (),
         }
     }
+}
+
+/// The file of a model: of a bundle the one that our engine runs, once all its files are proved.
+fn model_file(path: &Path) -> Result<PathBuf, Error> {
+    if !Bundle::is_bundle(path) {
+        return Ok(path.to_owned());
+    }
+    Ok(Bundle::open(path)?.builtin_model()?)
 }
 
 /// Whether a file is a training checkpoint, by its name.

@@ -7,12 +7,16 @@ use std::path::PathBuf;
 /// Arguments of `serve`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// The detector: an ONNX file, best one that `compress` or `quantize` wrote. Not needed where the settings name it.
+    /// The detector: an ONNX file, best one that `compress` or `quantize` wrote, or a bundle. Not needed where the settings name
+    /// it.
     #[arg(required_unless_present = "config")]
     pub(crate) model: Option<PathBuf>,
     /// Settings of sources and outputs (serve.toml).
     #[arg(long, value_name = "TOML")]
     pub(crate) config: Option<PathBuf>,
+    /// Public keys, a file or a folder of *.pub: only bundles that one of them signed are served, now and later.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) keys: Option<PathBuf>,
     /// A camera's URL (rtsp, http), a video file, a folder of images, or a device (/dev/video0). Several are served at once.
     #[arg(long, value_name = "URL|PATH")]
     pub(crate) source: Vec<String>,

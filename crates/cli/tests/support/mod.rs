@@ -1,6 +1,7 @@
 //! The binary, a tiny detector and a tiny data set, as every test of the command line uses them.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod bundle;
 pub(crate) mod schema;
 
 use std::fs;

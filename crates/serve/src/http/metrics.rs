@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -41,6 +41,7 @@ pub(super) async fn metrics(State(shared): App) -> Result<Response, Refusal> {
     counts(&mut registry, &reports);
     states(&mut registry, &reports);
     times(&mut registry, &reports, &shared);
+    outputs(&mut registry, &shared);
     machine(&mut registry, &shared);
     server(&mut registry, &shared);
     let mut text = String::new();
@@ -132,6 +133,26 @@ fn times(registry: &mut Registry, reports: &[SourceReport], shared: &Shared) {
     gauge(registry, "detector_inference_speed_seconds", help, mean.map(|mean| (name, mean)));
 }
 
+fn outputs(registry: &mut Registry, shared: &Shared) {
+    let outputs = &shared.context.hub.outputs;
+    let counters = Counters::default();
+    let rows = [
+        ("lines", &outputs.lines_dropped),
+        ("mqtt", &outputs.mqtt_dropped),
+        ("webhook", &outputs.webhook_dropped),
+    ];
+    for (output, dropped) in rows {
+        let labels = vec![("output", output.to_owned())];
+        counters.get_or_create(&labels).inc_by(dropped.load(Ordering::Relaxed));
+    }
+    registry.register("yoloslim_messages_dropped", "Messages that an output lost", counters);
+    if shared.context.settings.mqtt.is_some() {
+        let connected = f64::from(u8::from(outputs.mqtt_connected.load(Ordering::Relaxed)));
+        let help = "Whether the broker has taken us";
+        gauge(registry, "yoloslim_mqtt_connected", help, [(Labels::new(), connected)]);
+    }
+}
+
 fn machine(registry: &mut Registry, shared: &Shared) {
     let Some(reading) = shared.context.hub.machine.latest() else { return };
     let bytes = |bytes: u64| bytes as f64;
@@ -167,9 +188,11 @@ fn server(registry: &mut Registry, shared: &Shared) {
     let uptime_s = hub.started.elapsed().as_secs_f64();
     gauge(registry, "yoloslim_uptime_seconds", "Time since the start", [(Labels::new(), uptime_s)]);
     let model = hub.model.get();
+    let bundle = model.bundle.as_ref().map(|bundle| bundle.digest.clone());
     let labels = vec![
         ("name", model.name()),
         ("digest", model.digest.clone()),
+        ("bundle", bundle.unwrap_or_default()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     registry.register(

@@ -35,6 +35,10 @@ pub(super) fn describe(model: &ServedModel) -> Value {
         "name": model.name(),
         "path": model.path.display().to_string(),
         "digest": model.digest,
+        "bundle": model.bundle.as_ref().map(|bundle| json!({
+            "digest": bundle.digest,
+            "version": bundle.version,
+        })),
         "family": model.detector.head.family.name,
         "labels": model.labels,
     })

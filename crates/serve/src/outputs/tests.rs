@@ -36,7 +36,7 @@ fn settings(tables: &str) -> Settings {
 fn open() -> Box<OpenModel> {
     Box::new(|_| {
         let options = runtime::PlanOptions::default();
-        Ok(OpenedModel { graph: testkit::tiny::detector(), family: None, options })
+        Ok(OpenedModel { graph: testkit::tiny::detector(), family: None, options, bundle: None })
     })
 }
 

@@ -74,7 +74,7 @@ fn program(tiny: &TinyFolder, script: &str) -> PathBuf {
 /// Opens a model as the command line does.
 pub(crate) fn open(path: &Path) -> Result<OpenedModel, Box<dyn std::error::Error + Send + Sync>> {
     let graph = yoloslim::Model::open(path)?.graph;
-    Ok(OpenedModel { graph, family: None, options: Default::default() })
+    Ok(OpenedModel { graph, family: None, options: Default::default(), bundle: None })
 }
 
 /// A server and all that it tells.

@@ -43,7 +43,12 @@ impl Told {
 pub(crate) fn open() -> Box<OpenModel> {
     Box::new(|path: &Path| {
         let graph = onnx::load(path, &onnx::LoadOptions::default())?;
-        Ok(OpenedModel { graph, family: None, options: runtime::PlanOptions::default() })
+        Ok(OpenedModel {
+            graph,
+            family: None,
+            options: runtime::PlanOptions::default(),
+            bundle: None,
+        })
     })
 }
 

@@ -149,6 +149,7 @@ fn metrics_are_whole_and_count_what_was_done() {
         "yoloslim_frames_dropped_total{camera_name=\"front\"}",
         "yoloslim_frames_rejected_total{camera_name=\"front\"} 0",
         "yoloslim_decoder_restarts_total{camera_name=\"front\"} 0",
+        "yoloslim_messages_dropped_total{output=\"lines\"} 0",
         "yoloslim_source_state{camera_name=\"front\",state=\"live\"} 1",
         "yoloslim_source_state{camera_name=\"front\",state=\"down\"} 0",
         "yoloslim_latency_seconds{camera_name=\"front\",quantile=\"0.99\"}",

@@ -75,12 +75,17 @@ const REASONS = {
 };
 const worded = (words, key) => words[key] ? say(...words[key]) : key;
 
+const bundleText = bundle => bundle
+  ? [`${say('bundle', '模型包')} ${bundle.digest.slice(7, 19)}${bundle.version === null ? '' : ` ${say('version', '版本')} ${bundle.version}`}`]
+  : [];
+
 // Head and cards.
 function showStatus(status) {
   by('model').textContent = status.model.name;
   document.title = `${status.model.name} · yoloslim`;
   by('about').textContent = [
     `SHA-256 ${status.model.digest.slice(0, 12)}`,
+    ...bundleText(status.model.bundle),
     `${say('family', '系列')} ${status.model.family}`,
     `yoloslim ${status.version}`,
     `${say('up', '已运行')} ${duration(status.uptime_s)}`,
