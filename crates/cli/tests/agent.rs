@@ -1,16 +1,16 @@
 //! `agent` and `promote` as they are typed, with a layout folder as the registry, and killed in the middle of everything.
 mod support;
-use deliver::bundle::{Bundle, DataRecord, FileRole, InputShape, Manifest, Provenance, Thresholds};
+use deliver::bundle::{Bundle, FileRole};
 use deliver::package::{Form, push};
 use deliver::store::{Access, Location};
 use deliver::{Digest, KeyFiles, Passphrase, PublicKeys, SigningKey, keygen};
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
+use support::bundle::manifest;
 use support::schema::breaches;
 use support::{json, refuses, stderr, yoloslim};
 use tempfile::TempDir;
@@ -56,24 +56,7 @@ impl Site {
         let name = "models/builtin.onnx".to_owned();
         fs::create_dir(made.path().join("models")).unwrap();
         fs::write(made.path().join(&name), model).unwrap();
-        let manifest = Manifest {
-            yoloslim_bundle: Manifest::format(),
-            name: "boards".to_owned(),
-            family: "v8".to_owned(),
-            classes: vec!["open".to_owned()],
-            input: InputShape { channels: 3, height_px: 320, width_px: 320 },
-            thresholds: Thresholds { conf: 0.25, iou: 0.7 },
-            models: BTreeMap::from([("builtin".to_owned(), name.clone())]),
-            metrics: BTreeMap::new(),
-            data: DataRecord { digest: Digest::of(b"data"), images: 300, objects: 1884 },
-            provenance: Provenance {
-                model: Digest::of(b"m"),
-                commit: None,
-                tool: "test".to_owned(),
-            },
-            files: BTreeMap::new(),
-        };
-        let bundle = Bundle::seal(made.path(), manifest, [(name, FileRole::Model)]).unwrap();
+        let bundle = Bundle::seal(made.path(), manifest(), [(name, FileRole::Model)]).unwrap();
         bundle.sign(&self.key, version).unwrap();
         let store = Location::folder(&self.path("store")).open(&Access::default()).unwrap();
         push(&*store, &bundle, "candidate", Form::ModelPack, &mut |_| {}).unwrap()

@@ -1,12 +1,12 @@
 //! `push` and `pull` as they are typed, into a layout folder and into a registry where there is one.
 mod support;
-use deliver::bundle::{Bundle, DataRecord, FileRole, InputShape, Manifest, Provenance, Thresholds};
+use deliver::bundle::{Bundle, FileRole};
 use deliver::{Digest, KeyFiles, Passphrase, SigningKey, keygen};
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use support::bundle::manifest;
 use support::schema::breaches;
 use support::{Tiny, accepts, json, refuses, stderr};
 
@@ -15,21 +15,8 @@ fn signed_bundle(folder: &Path) -> Bundle {
     let path = folder.join("bundle");
     fs::create_dir_all(path.join("models")).unwrap();
     fs::write(path.join("models/builtin.onnx"), [7; 100_000]).unwrap();
-    let manifest = Manifest {
-        yoloslim_bundle: Manifest::format(),
-        name: "boards".to_owned(),
-        family: "v8".to_owned(),
-        classes: vec!["open".to_owned()],
-        input: InputShape { channels: 3, height_px: 320, width_px: 320 },
-        thresholds: Thresholds { conf: 0.25, iou: 0.7 },
-        models: BTreeMap::from([("builtin".to_owned(), "models/builtin.onnx".to_owned())]),
-        metrics: BTreeMap::new(),
-        data: DataRecord { digest: Digest::of(b"data"), images: 300, objects: 1884 },
-        provenance: Provenance { model: Digest::of(b"m"), commit: None, tool: "test".to_owned() },
-        files: BTreeMap::new(),
-    };
     let role = ("models/builtin.onnx".to_owned(), FileRole::Model);
-    let bundle = Bundle::seal(&path, manifest, [role]).unwrap();
+    let bundle = Bundle::seal(&path, manifest(), [role]).unwrap();
     for name in ["ours", "theirs"] {
         let public = folder.join(format!("{name}.pub"));
         let files = KeyFiles { public, secret: folder.join(format!("{name}.key")) };

@@ -1,6 +1,7 @@
 //! Files that outlive a power loss, and locks between processes.
 use crate::DeliverError;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 /// Makes sure that what was made, renamed and removed in a folder is so after a power loss.
@@ -23,7 +24,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, DeliverError> {
 }
 
 /// Bytes that an ordinary user may still write where a folder lies.
-pub(crate) fn free_bytes(path: &Path) -> Result<u64, DeliverError> {
-    let found = rustix::fs::statvfs(path).map_err(|e| DeliverError::read(path, e.into()))?;
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

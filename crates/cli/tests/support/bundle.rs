@@ -6,6 +6,23 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+/// What is said of a bundle with the tiny detector; its files are named when it is sealed.
+pub(crate) fn manifest() -> Manifest {
+    Manifest {
+        yoloslim_bundle: Manifest::format(),
+        name: "tiny".to_owned(),
+        family: "v8".to_owned(),
+        classes: vec!["red".to_owned(), "blue".to_owned()],
+        input: InputShape { channels: 3, height_px: 64, width_px: 64 },
+        thresholds: Thresholds { conf: 0.25, iou: 0.7 },
+        models: BTreeMap::from([("builtin".to_owned(), "models/builtin.onnx".to_owned())]),
+        metrics: BTreeMap::new(),
+        data: DataRecord { digest: Digest::of(b"data"), images: 3, objects: 6 },
+        provenance: Provenance { model: Digest::of(b"m"), commit: None, tool: "test".to_owned() },
+        files: BTreeMap::new(),
+    }
+}
+
 /// Makes a bundle of `tiny`, whose golden frames are what it finds in three of its images, with `change` made to that.
 pub(crate) fn bundle(tiny: &Tiny, out: &Path, change: impl Fn(String) -> String) -> Bundle {
     let model = tiny.path("tiny.onnx");
@@ -28,18 +45,5 @@ pub(crate) fn bundle(tiny: &Tiny, out: &Path, change: impl Fn(String) -> String)
     let json = json.replace(&format!("{}/", text(out.join("golden"))), "");
     fs::write(&golden, change(json)).expect("written");
     roles.push(("golden/golden.json".to_owned(), FileRole::Golden));
-    let manifest = Manifest {
-        yoloslim_bundle: Manifest::format(),
-        name: "tiny".to_owned(),
-        family: "v8".to_owned(),
-        classes: vec!["red".to_owned(), "blue".to_owned()],
-        input: InputShape { channels: 3, height_px: 64, width_px: 64 },
-        thresholds: Thresholds { conf: 0.25, iou: 0.7 },
-        models: BTreeMap::from([("builtin".to_owned(), "models/builtin.onnx".to_owned())]),
-        metrics: BTreeMap::new(),
-        data: DataRecord { digest: Digest::of(b"data"), images: 3, objects: 6 },
-        provenance: Provenance { model: Digest::of(b"m"), commit: None, tool: "test".to_owned() },
-        files: BTreeMap::new(),
-    };
-    Bundle::seal(out, manifest, roles).expect("sealed")
+    Bundle::seal(out, manifest(), roles).expect("sealed")
 }

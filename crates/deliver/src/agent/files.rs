@@ -32,8 +32,7 @@ pub(crate) trait Files: fmt::Debug + Send {
 
     /// Bytes that may still be written below a folder.
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        let facts = rustix::fs::statvfs(path)?;
-        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+        crate::files::free_bytes(path)
     }
 }
 

@@ -2,11 +2,9 @@ use super::*;
 use crate::{KeyFiles, Passphrase, keygen};
 use std::collections::BTreeMap;
 
-/// A bundle of one model that is none: bytes are enough here.
-pub(crate) fn seal(path: &Path, model: &[u8]) -> Bundle {
-    fs::create_dir_all(path.join("models")).expect("a folder");
-    fs::write(path.join("models/builtin.onnx"), model).expect("a file");
-    let manifest = Manifest {
+/// What is said of a bundle with one model; its files are named when it is sealed.
+pub(crate) fn manifest() -> Manifest {
+    Manifest {
         yoloslim_bundle: Manifest::format(),
         name: "boards".to_owned(),
         family: "v8".to_owned(),
@@ -18,8 +16,14 @@ pub(crate) fn seal(path: &Path, model: &[u8]) -> Bundle {
         data: DataRecord { digest: Digest::of(b"data"), images: 300, objects: 1884 },
         provenance: Provenance { model: Digest::of(b"m"), commit: None, tool: "test".to_owned() },
         files: BTreeMap::new(),
-    };
-    Bundle::seal(path, manifest, [("models/builtin.onnx".to_owned(), FileRole::Model)])
+    }
+}
+
+/// A bundle of one model that is none: bytes are enough here.
+pub(crate) fn seal(path: &Path, model: &[u8]) -> Bundle {
+    fs::create_dir_all(path.join("models")).expect("a folder");
+    fs::write(path.join("models/builtin.onnx"), model).expect("a file");
+    Bundle::seal(path, manifest(), [("models/builtin.onnx".to_owned(), FileRole::Model)])
         .expect("sealed")
 }
 

@@ -136,7 +136,7 @@ impl Staging {
             let files = package.manifest.files.values();
             needed = files.map(|entry| entry.size_bytes).fold(needed, u64::saturating_add);
         }
-        let available = free_bytes(&self.path)?;
+        let available = free_bytes(&self.path).map_err(|e| DeliverError::read(&self.path, e))?;
         if available < needed {
             return Err(DeliverError::Space { path: self.path.clone(), needed, available });
         }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::bundle::{DataRecord, FileRole, InputShape, Manifest, Provenance, Thresholds};
+use crate::bundle::FileRole;
+use crate::bundle::tests::manifest;
 use crate::store::{Access, Location};
 use crate::{KeyFiles, Passphrase, SigningKey, keygen};
 use std::fs;
@@ -20,23 +21,8 @@ pub(crate) fn seal(path: &Path, model: &[u8]) -> Bundle {
         fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         fs::write(file, bytes).expect("a file");
     }
-    let manifest = Manifest {
-        yoloslim_bundle: Manifest::format(),
-        name: "boards".to_owned(),
-        family: "v8".to_owned(),
-        classes: vec!["open".to_owned()],
-        input: InputShape { channels: 3, height_px: 320, width_px: 320 },
-        thresholds: Thresholds { conf: 0.25, iou: 0.7 },
-        models: BTreeMap::from([("builtin".to_owned(), "models/builtin.onnx".to_owned())]),
-        metrics: BTreeMap::new(),
-        data: DataRecord { digest: Digest::of(b"data"), images: 300, objects: 1884 },
-        provenance: Provenance {
-            model: Digest::of(b"m"),
-            commit: Some("0123abc".to_owned()),
-            tool: "test".to_owned(),
-        },
-        files: BTreeMap::new(),
-    };
+    let mut manifest = manifest();
+    manifest.provenance.commit = Some("0123abc".to_owned());
     let roles = files.map(|(name, _, role)| (name.to_owned(), role));
     Bundle::seal(path, manifest, roles).expect("sealed")
 }

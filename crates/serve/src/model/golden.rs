@@ -119,7 +119,7 @@ impl Golden {
         score >= self.conf + NEAR_CONF
     }
 
-    /// Runs a model on the images, one thread for each, and compares what it finds; `labels` are the names of its classes.
+    /// Runs a model on the images, on one thread, and compares what it finds; `labels` are the names of its classes.
     ///
     /// # Errors
     /// `Yolo` where an image cannot be read or the model does not run.
