@@ -4,7 +4,7 @@ use ir::{DataType, Graph, QuantParams, Tensor, TensorType, ValueId, interpreter}
 use prune::{PrunePlan, analyse};
 use quant::{BUILTIN, Range, int8_macs_share, quantization_points};
 use runtime::{Plan, PlanOptions, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use testkit::net::{Net, numbers};
 
@@ -129,7 +129,7 @@ fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
         }
     }
     let pixels = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-    let plan = quant::plan(&graph, &ranges, &pixels, &BUILTIN).unwrap();
+    let plan = quant::plan(&graph, &ranges, &pixels, &BUILTIN, &BTreeSet::new()).unwrap();
     let quantized = quant::apply(&graph, &plan).unwrap();
     assert!(int8_macs_share(&quantized) > 0.5);
     let inputs = images(9);

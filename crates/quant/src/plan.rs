@@ -30,6 +30,7 @@ impl QuantPlan {
 
 /// Parameters for every quantization point of the target and every weight.
 ///
+/// Nodes of `float` stay float, although they could be quantized.
 /// `ranges` holds the observed range of every [`QuantizationPoint::range_of`] that is not an input of the model; inputs have
 /// `input_params`. Concat inputs whose ranges are close get common parameters, and the Concat then none of its own;
 /// others keep their own, and the Concat's result is quantized anew.
@@ -41,8 +42,9 @@ pub fn plan(
     ranges: &BTreeMap<ValueId, Range>,
     input_params: &QuantParams,
     target: &'static Target,
+    float: &BTreeSet<NodeId>,
 ) -> Result<QuantPlan, QuantError> {
-    let region = Region::new(graph)?;
+    let region = Region::new(graph)?.without(float);
     let mut points = region_points(&region, target);
     let mut ranges = SharedRanges::new(graph, &points, ranges)?;
     if matches!(target.placement, Placement::ConvolutionInputs) {

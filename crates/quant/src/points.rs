@@ -42,6 +42,8 @@ pub(crate) struct Region<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) tail: BTreeSet<NodeId>,
     pub(crate) consumers: BTreeMap<ValueId, Vec<(NodeId, usize)>>,
+    /// Nodes before the tail that stay float all the same.
+    float: BTreeSet<NodeId>,
     roots: BTreeMap<ValueId, ValueId>,
 }
 
@@ -59,10 +61,16 @@ impl<'a> Region<'a> {
             graph,
             tail: find_tail(graph).nodes,
             consumers: graph.consumers(),
+            float: BTreeSet::new(),
             roots: BTreeMap::new(),
         };
         region.find_roots();
         Ok(region)
+    }
+
+    /// The same, with nodes that stay float although they could be quantized.
+    pub(crate) fn without(self, float: &BTreeSet<NodeId>) -> Self {
+        Self { float: float.clone(), ..self }
     }
 
     /// Nodes before the tail, in execution order.
@@ -70,9 +78,10 @@ impl<'a> Region<'a> {
         self.graph.nodes().filter(|(id, _)| !self.tail.contains(id))
     }
 
-    /// Convolutions before the tail whose weight is constant, with the weight's input position.
+    /// Convolutions before the tail that are quantized, since their weight is constant, with the weight's input position.
     pub(crate) fn weighted(&self) -> impl Iterator<Item = (NodeId, &'a Node, usize)> {
-        self.nodes().filter_map(|(id, node)| match node.op.quant_facts() {
+        let nodes = self.nodes().filter(|(id, _)| !self.float.contains(id));
+        nodes.filter_map(|(id, node)| match node.op.quant_facts() {
             // Weights whose output channels are not axis 0 (ConvTranspose, MatMul) stay float.
             QuantFacts::Weighted { weight, axis: 0, .. }
                 if self.is_float_constant(node.inputs[weight]) =>
@@ -165,7 +174,8 @@ impl<'a> Region<'a> {
         fuses: fn(UnaryKind) -> bool,
     ) -> BTreeSet<ValueId> {
         let mut found = BTreeSet::new();
-        for (_, node) in self.nodes().filter(|(_, n)| self.has_integer_kernel(n, has_kernel)) {
+        let nodes = self.nodes().filter(|(id, _)| !self.float.contains(id));
+        for (_, node) in nodes.filter(|(_, n)| self.has_integer_kernel(n, has_kernel)) {
             found.extend(
                 node.inputs.iter().chain(&node.outputs).copied().filter(|&v| self.is_activation(v)),
             );

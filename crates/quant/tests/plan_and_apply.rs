@@ -9,7 +9,7 @@ use quant::{
     QuantError, QuantPlan, Range, TARGETS, Target, apply, int8_macs_share, plan,
     quantization_points,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use testkit::net::numbers;
 
 /// Numbers between 0 and 1.
@@ -93,7 +93,8 @@ fn observed(graph: &Graph) -> BTreeMap<ValueId, Range> {
 }
 
 fn quantized(graph: &Graph, target: &'static Target) -> (QuantPlan, Graph) {
-    let plan = plan(graph, &observed(graph), &pixel_params(), target).unwrap();
+    let float = BTreeSet::new();
+    let plan = plan(graph, &observed(graph), &pixel_params(), target, &float).unwrap();
     let applied = apply(graph, &plan).unwrap();
     (plan, applied)
 }
@@ -205,6 +206,29 @@ fn plan_for_onnxruntime_quantizes_before_the_activation_and_shares_parameters() 
 }
 
 #[test]
+fn plan_with_a_convolution_left_float_has_neither_its_weight_nor_what_it_alone_reads() {
+    let graph = network();
+    let (id, _) = graph.nodes().find(|(_, n)| n.name == "merge").unwrap();
+    let float = BTreeSet::from([id]);
+    for target in TARGETS {
+        let ranges = observed(&graph);
+        let all = plan(&graph, &ranges, &pixel_params(), target, &BTreeSet::new()).unwrap();
+        let left = plan(&graph, &ranges, &pixel_params(), target, &float).unwrap();
+        let weights = |plan: &QuantPlan| plan.weights.keys().cloned().collect::<BTreeSet<_>>();
+        let missing = &weights(&all) - &weights(&left);
+        assert_eq!(missing, BTreeSet::from(["merge.w".to_owned()]), "{}", target.name);
+        assert_eq!(
+            left.activations.contains_key("sum"),
+            target.name.starts_with("onnx"),
+            "{}: ONNX Runtime adds and joins in INT8 all the same",
+            target.name
+        );
+        let q = apply(&graph, &left).unwrap();
+        assert!(!is_dequantized(&q, node(&q, "merge").inputs[1]), "{}", target.name);
+    }
+}
+
+#[test]
 fn plan_where_concat_inputs_are_close_drops_the_concat() {
     let graph = network();
     let id = |name: &str| graph.value_named(name).unwrap();
@@ -213,7 +237,8 @@ fn plan_where_concat_inputs_are_close_drops_the_concat() {
         ranges.insert(id("stem_act.y"), Range::new(-0.2, 4.0));
         ranges.insert(id("sum"), Range::new(-0.2, sum));
         ranges.insert(id("joined"), Range::new(-0.2, sum));
-        let plan = plan(&graph, &ranges, &pixel_params(), &quant::BUILTIN).unwrap();
+        let plan =
+            plan(&graph, &ranges, &pixel_params(), &quant::BUILTIN, &BTreeSet::new()).unwrap();
         assert_eq!(!plan.activations.contains_key("joined"), dropped, "{sum}");
         assert_eq!(plan.activations["stem_act.y"] == plan.activations["sum"], dropped, "{sum}");
         let share = int8_macs_share(&apply(&graph, &plan).unwrap());
@@ -256,11 +281,11 @@ fn plan_of_a_bad_graph_or_range_names_the_culprit() {
     let value = graph.value_named("sum").unwrap();
     let mut ranges = observed(&graph);
     ranges.remove(&value);
-    let missing = plan(&graph, &ranges, &pixel_params(), target);
+    let missing = plan(&graph, &ranges, &pixel_params(), target, &BTreeSet::new());
     assert_eq!(missing, Err(QuantError::MissingRange { value: "sum".into() }));
     ranges.insert(value, Range::new(0.0, f32::NAN));
     assert!(matches!(
-        plan(&graph, &ranges, &pixel_params(), target),
+        plan(&graph, &ranges, &pixel_params(), target, &BTreeSet::new()),
         Err(QuantError::BadRange { .. })
     ));
     let (good, q) = quantized(&graph, target);
@@ -306,7 +331,9 @@ fn plan_where_two_convolutions_share_a_weight_lets_both_biases_fit() {
         e.output(y);
     }
     graph.apply(e).unwrap();
-    let plan = plan(&graph, &BTreeMap::new(), &pixel_params(), &quant::ONNXRUNTIME).unwrap();
+    let plan =
+        plan(&graph, &BTreeMap::new(), &pixel_params(), &quant::ONNXRUNTIME, &BTreeSet::new())
+            .unwrap();
     let q = apply(&graph, &plan).unwrap();
     let image = Tensor::new([1, 1, 2, 2], vec![0.2f32, 0.4, 0.6, 0.8]).unwrap();
     let y = interpreter::run(&q, &[image]).unwrap();

@@ -5,6 +5,7 @@ use quant::{
     QuantPlan, Range, TARGETS, Target, apply, depthwise_inputs, equalize, int8_macs_share, plan,
     quantization_points,
 };
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,7 +36,7 @@ fn placed(graph: &Graph, target: &'static Target) -> QuantPlan {
     let found = quantization_points(graph, target).unwrap();
     let ranges = found.iter().map(|s| (s.range_of, Range::new(-6.0, 6.0))).collect();
     let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-    plan(graph, &ranges, &pixel, target).unwrap()
+    plan(graph, &ranges, &pixel, target, &BTreeSet::new()).unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ir::{DataType, Graph, QuantParams, Tensor, ValueId, interpreter, normalise};
 use kernels::Isa;
 use quant::{Range, Target};
 use runtime::{Plan, PlanOptions, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -212,7 +212,7 @@ fn quantized(graph: &Graph, target: &'static Target) -> Graph {
         ranges.insert(v, Range::new(low as f32, high as f32));
     }
     let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).expect("valid");
-    let plan = quant::plan(&graph, &ranges, &pixel, target).expect("a plan");
+    let plan = quant::plan(&graph, &ranges, &pixel, target, &BTreeSet::new()).expect("a plan");
     quant::apply(&graph, &plan).expect("it is quantized")
 }
 

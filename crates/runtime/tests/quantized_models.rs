@@ -3,7 +3,7 @@ use ir::{DataType, Graph, NodeId, Op, QuantParams, TensorType, ValueId, normalis
 use kernels::Isa;
 use quant::{Range, Target};
 use runtime::{Plan, PlanOptions, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ fn quantized(folder: &Path, name: &str, target: &'static Target) -> Graph {
         })
         .expect(name);
     let pixel = QuantParams::per_tensor(top(name) / 255.0, 0, DataType::U8).expect("valid");
-    let plan = quant::plan(&graph, &ranges, &pixel, target).expect(name);
+    let plan = quant::plan(&graph, &ranges, &pixel, target, &BTreeSet::new()).expect(name);
     quant::apply(&graph, &plan).expect(name)
 }
 

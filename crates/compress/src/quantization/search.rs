@@ -1,7 +1,7 @@
 //! The steps of quantization: ranges, equalized channels and corrected biases. Where they lose much, or the budget is thorough,
 //! other ranges and rounding are tried, and stay only if the model's detections come clearly closer to the float model's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ir::{Graph, QuantParams, ValueId};
 use observe::{ImageSet, Observation, ObserveError, Reference};
@@ -119,7 +119,8 @@ impl<'a> Search<'a> {
         calibration: &Calibration,
     ) -> Result<Candidate, CompressError> {
         let ranges: BTreeMap<ValueId, Range> = choices.iter().map(|(&v, c)| (v, c.1)).collect();
-        let plan = quant::plan(&graph, &ranges, &self.input_params, self.options.target)?;
+        let (params, float) = (&self.input_params, BTreeSet::new());
+        let plan = quant::plan(&graph, &ranges, params, self.options.target, &float)?;
         let quantized = if self.options.budget == QuantizeBudget::Fast {
             quant::apply(&graph, &plan)?
         } else {

@@ -2,6 +2,7 @@ use super::*;
 use crate::{BUILTIN, Range, apply, plan, quantization_points};
 use ir::ops::Conv;
 use ir::{DataType, QuantParams, TensorType, interpreter};
+use std::collections::BTreeSet;
 
 /// A 1x1 convolution, grouped, in front of another one; weights that rounding shifts.
 fn network(with_bias: bool) -> Graph {
@@ -43,7 +44,7 @@ fn correct_biases_of_rounded_weights_restores_the_mean() {
         let ranges = quantization_points(&graph, &BUILTIN).unwrap();
         let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-4.0, 4.0)));
         let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-        let plan = plan(&graph, &ranges.collect(), &pixel, &BUILTIN).unwrap();
+        let plan = plan(&graph, &ranges.collect(), &pixel, &BUILTIN, &BTreeSet::new()).unwrap();
         let weights = QuantPlan { activations: BTreeMap::new(), ..plan };
         let means = BTreeMap::from([(graph.inputs()[0], means.clone())]);
         let corrected = correct_biases(&graph, &weights, &means).unwrap();

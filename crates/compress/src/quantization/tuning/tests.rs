@@ -1,6 +1,7 @@
 use super::*;
 use ir::{DataType, interpreter};
 use quant::{BUILTIN, BUILTIN_AVX2, ONNXRUNTIME, ONNXRUNTIME_AVX2, Range, Target};
+use std::collections::BTreeSet;
 use testkit::{net, tiny};
 use train::{Statistics, differentiate, parameters, weights};
 
@@ -13,7 +14,7 @@ fn quantized(target: &'static Target) -> Graph {
     let range = |i: usize| Range { min: -0.3 - 0.01 * i as f32, max: 2.0 + 0.02 * i as f32 };
     let ranges = points.iter().enumerate().map(|(i, point)| (point.range_of, range(i)));
     let image = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-    let plan = quant::plan(&graph, &ranges.collect(), &image, target).unwrap();
+    let plan = quant::plan(&graph, &ranges.collect(), &image, target, &BTreeSet::new()).unwrap();
     let quantized = quant::apply(&graph, &plan).unwrap();
     ir::normalise(quantized).unwrap().into_graph()
 }
