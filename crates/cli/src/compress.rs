@@ -180,6 +180,14 @@ fn print(out: &Path, r: &CompressRecord) {
     let of_what = if r.gate.strict { "the lower end of the interval" } else { "the mAP" };
     let verdict = if r.gate.passed { "passed" } else { "failed" };
     say!("gate {verdict}: {of_what} had to keep {} of the mAP before", percent(r.gate.keep));
+    for loss in r.val_lost.iter().filter(|_| !r.gate.passed) {
+        let image = loss.image.display();
+        say!(
+            "  {image}: {} labelled objects were found, now {}",
+            loss.found_before,
+            loss.found_after
+        );
+    }
     let latency = r.quantized.footprint.latency_ms;
     if let Some(l) = latency.or(r.baseline.footprint.latency_ms) {
         say!("latency: median of {} runs after {} runs of warm-up", l.runs, l.warmup_runs);

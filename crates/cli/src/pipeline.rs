@@ -79,6 +79,14 @@ fn show(outcome: &Outcome, junit_file: Option<&Path>, common: &CommonArgs) -> Re
         for loss in outcome.lost.iter().take(12) {
             say!("lost: {} was {:.4} and is {:.4}", loss.metric, loss.before, loss.after);
         }
+        for loss in &outcome.lost_images {
+            let image = loss.image.display();
+            say!(
+                "lost: {image}: {} objects were found, now {}",
+                loss.found_before,
+                loss.found_after
+            );
+        }
         if let Some(report) = &outcome.report {
             say!("{}", report.display());
         }

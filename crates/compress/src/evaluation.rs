@@ -1,9 +1,11 @@
 //! Models evaluated on labelled images, and compared with the model as it came.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ir::{Graph, normalise};
-use observe::Engine;
+use observe::{Engine, SHOWN_CONF};
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics, RatioInterval, paired_bootstrap};
 use yolo::{
@@ -14,11 +16,15 @@ use yolo::{
 use crate::CompressError;
 use crate::artifact::StoredModel;
 use crate::digest::{dataset_digest, sha256};
+use crate::record::ImageLoss;
 use crate::run::Run;
 use crate::source::Source;
 use crate::thresholds::THRESHOLDS;
 
 const BOOTSTRAP_ROUNDS: usize = 1000;
+
+/// Images that are named on which something was lost.
+const LOSSES: usize = 12;
 
 /// Accuracy of a model on a set of images; the detections lie in a file beside.
 #[derive(Debug, Deserialize, Serialize)]
@@ -111,6 +117,32 @@ impl<'a> EvalSplit<'a> {
             let after = accuracy.matches(self.dataset, run)?;
             Ok(paired_bootstrap(before, after, source.seed, BOOTSTRAP_ROUNDS)?)
         })
+    }
+
+    /// Images on which fewer of the labelled objects are found than by the baseline, the worst first.
+    pub(crate) fn losses(
+        &self,
+        accuracy: &Accuracy,
+        run: &Run<'_>,
+    ) -> Result<Vec<ImageLoss>, CompressError> {
+        let found = |of: &Accuracy| -> Result<Vec<usize>, CompressError> {
+            Ok(of.matches(self.dataset, run)?.found_50(SHOWN_CONF))
+        };
+        let (before, after) = (found(&self.baseline)?, found(accuracy)?);
+        let ids = self.baseline.matches(self.dataset, run)?.image_ids();
+        let paths: BTreeMap<u64, &PathBuf> =
+            self.dataset.images.iter().map(|image| (image.image_id, &image.path)).collect();
+        let loss = |((id, found_before), found_after): ((&u64, usize), usize)| ImageLoss {
+            image: paths.get(id).map_or_else(PathBuf::new, |path| (*path).clone()),
+            found_before,
+            found_after,
+        };
+        let mut losses: Vec<ImageLoss> = ids.iter().zip(before).zip(after).map(loss).collect();
+        losses.retain(|loss| loss.found_after < loss.found_before);
+        // Stable: of equal losses the one of the earlier image comes first.
+        losses.sort_by_key(|loss| std::cmp::Reverse(loss.found_before - loss.found_after));
+        losses.truncate(LOSSES);
+        Ok(losses)
     }
 }
 

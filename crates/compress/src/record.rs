@@ -1,5 +1,7 @@
 //! `metrics.json`: what a run measured and decided.
 
+use std::path::PathBuf;
+
 use observe::{Labelled, Latency};
 use serde::{Deserialize, Serialize};
 use yolo::BadInput;
@@ -28,12 +30,26 @@ pub struct CompressRecord {
     pub val_labelled: Labelled,
     /// Digest of the images and labels of `val`.
     pub val_sha256: String,
+    /// Images of `val` on which the result finds fewer of the labelled objects than the model as it came, the worst first, at most
+    /// twelve.
+    pub val_lost: Vec<ImageLoss>,
     /// What was used instead of what was asked, and what the figures do not tell.
     pub warnings: Vec<String>,
     /// Images of all kinds that were skipped.
     pub bad_images: Vec<BadInput>,
     /// Labels that were skipped.
     pub bad_labels: Vec<BadInput>,
+}
+
+/// What is no longer found on an image.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ImageLoss {
+    /// The file.
+    pub image: PathBuf,
+    /// Labelled objects that the model as it came finds: IoU of at least 0.50, confidence of at least 0.25.
+    pub found_before: usize,
+    /// Those that the result finds.
+    pub found_after: usize,
 }
 
 /// A stage's model, measured.

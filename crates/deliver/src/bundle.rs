@@ -14,7 +14,9 @@ pub use manifest::{
     DataRecord, FileEntry, FileRole, InputShape, Manifest, Metric, Provenance, Thresholds,
 };
 pub use mlbom::mlbom;
-pub use record::{ClassFigures, RunGate, RunLabels, RunRecord, StageFigures, class_names};
+pub use record::{
+    ClassFigures, ImageLoss, RunGate, RunLabels, RunRecord, StageFigures, class_names,
+};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;

@@ -35,6 +35,7 @@ pub(super) fn package(
     let models = [&source.model, &last.pruned, &last.quantized.model];
     let pruned = gate.val.evaluate(&last.pruned, source, run)?;
     let quantized = gate.val.evaluate(&last.quantized.model, source, run)?;
+    let val_lost = gate.val.losses(&quantized, run)?;
     let footprints = footprints(models, source, run)?;
     let accuracies = [&gate.val.baseline, &pruned, &quantized];
     let [baseline, pruned, quantized] =
@@ -58,6 +59,7 @@ pub(super) fn package(
             passed: last.attempt.passed,
             attempts: candidates.into_iter().map(|c| c.attempt).collect(),
         },
+        val_lost,
         warnings: gate.warnings,
         bad_images: [gate.val.baseline.bad_images, calibration_bad].concat(),
         bad_labels: data.val.bad_labels.clone(),

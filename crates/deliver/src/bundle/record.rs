@@ -1,7 +1,7 @@
 //! What `compress` measured of a detector, as metrics of a bundle.
 use super::Metric;
 use crate::{DeliverError, Digest, NoDigest};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,23 @@ pub struct RunRecord {
     pub gate: RunGate,
     /// What is labelled in `val`.
     pub val_labelled: RunLabels,
+    /// Images of `val` on which most was lost.
+    pub val_lost: Vec<ImageLoss>,
     /// Digest of the calibration images, in hexadecimal digits.
     pub calibration_sha256: String,
     /// Digest of the images and labels of `val`, in hexadecimal digits.
     pub val_sha256: String,
+}
+
+/// What is no longer found on an image.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ImageLoss {
+    /// The file.
+    pub image: PathBuf,
+    /// Labelled objects that were found before.
+    pub found_before: u64,
+    /// Those that the result finds.
+    pub found_after: u64,
 }
 
 /// Figures of a model.

@@ -1,6 +1,7 @@
 //! What a run came to, as CI systems show it.
 use super::{Finding, Judgement, Loss, Outcome, StageState, Verdict};
 use crate::DeliverError;
+use crate::bundle::ImageLoss;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::fmt::Write;
 use std::path::Path;
@@ -82,6 +83,13 @@ pub fn summary(outcome: &Outcome) -> String {
             let metric = cell(metric);
             let samples = samples.map_or(String::new(), |samples| samples.to_string());
             let _ = writeln!(text, "| {metric} | {before:.4} | {after:.4} | {samples} |");
+        }
+    }
+    if !outcome.lost_images.is_empty() {
+        text += "\n### Images on which most was lost\n\n| image | objects found before | after |\n|---|---|---|\n";
+        for ImageLoss { image, found_before, found_after } in &outcome.lost_images {
+            let image = cell(&image.display().to_string());
+            let _ = writeln!(text, "| {image} | {found_before} | {found_after} |");
         }
     }
     text += "\n### Stages\n\n| stage | | s | |\n|---|---|---|---|\n";

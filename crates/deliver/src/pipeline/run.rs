@@ -4,7 +4,7 @@ use super::gate::{Finding, Judgement, Loss, losses};
 use super::settings::{Place, Settings};
 use super::source::{Fetched, Repository};
 use super::stages::{Given, Log, StageReport, StageState, Stages, key};
-use crate::bundle::{Bundle, RunRecord, write_whole};
+use crate::bundle::{Bundle, ImageLoss, RunRecord, write_whole};
 use crate::package::{self, Package};
 use crate::{DeliverError, Digest, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub failures: Vec<String>,
     /// What was lost of what is measured.
     pub lost: Vec<Loss>,
+    /// Images on which most was lost.
+    pub lost_images: Vec<ImageLoss>,
     /// The bundle's folder.
     pub bundle: Option<PathBuf>,
     /// A page with pictures of what both models find.
@@ -132,6 +134,7 @@ impl Job<'_> {
         let place = log.stage("model", || self.workplace())?;
         let passed = log.stage("compress", || self.compress(&place))?;
         let record = RunRecord::read(&place.run().join("metrics.json"))?;
+        outcome.lost_images.clone_from(&record.val_lost);
         if !passed {
             let gate = &record.gate;
             outcome.failures.push(format!(

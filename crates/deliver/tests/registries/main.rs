@@ -197,6 +197,29 @@ fn registry_with_a_certificate_is_trusted_by_its_authority_alone() {
     assert!(matches!(error, DeliverError::Answer { status: 400, .. }), "{error}");
 }
 
+/// As `openssl req -x509` makes it: one that is its own authority.
+#[test]
+fn registry_with_an_authority_as_its_certificate_is_refused_with_what_to_do() {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    if absent("a registry with the certificate of an authority") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let own = params.self_signed(&key).expect("a certificate");
+    fs::write(path("own.pem"), own.pem()).expect("a file");
+    fs::write(path("own.key"), key.serialize_pem()).expect("a file");
+    let tls = Some(Tls { certificate: path("own.pem"), key: path("own.key") });
+    let registry = Started::new(folder.path(), &Setup { tls, passwords: None });
+    let trusting = Access { ca_file: Some(path("own.pem")), ..access() };
+    let store = open(registry.address, "boards", &trusting);
+    let error = store.manifest_of_tag("a").expect_err("refused").to_string();
+    assert!(error.contains("CA:FALSE"), "{error}");
+}
+
 #[test]
 fn bundle_that_was_deleted_is_gone_and_can_be_sent_again() {
     if absent("deleted bundles") {

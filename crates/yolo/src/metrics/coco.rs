@@ -217,6 +217,17 @@ impl Matches {
         self.per_class.iter().map(of_class).collect()
     }
 
+    /// How many objects are found at IoU 0.50 by detections from a confidence on, by image in ground truth order.
+    pub fn found_50(&self, conf: f64) -> Vec<usize> {
+        let mut found = vec![0; self.image_ids.len()];
+        for class in &self.per_class {
+            let entries = class.areas[0].entries.iter();
+            let right = entries.filter(|e| e.score >= conf && e.true_positive & 1 != 0);
+            right.for_each(|entry| found[entry.image as usize] += 1);
+        }
+        found
+    }
+
     /// `map_50_95` alone, of images that count `weights[image]` times.
     pub(super) fn map_50_95(&self, weights: &[u32]) -> f64 {
         let of_class = |class: &ClassMatches| class.areas[0].curve(weights, MAX_DETECTIONS);

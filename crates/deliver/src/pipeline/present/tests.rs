@@ -20,6 +20,11 @@ fn outcome() -> Outcome {
         }],
         failures: vec!["class.a & b.recall: 0.5 %\nis low".to_owned()],
         lost: vec![Loss { metric: "recall".to_owned(), before: 0.6, after: 0.5, samples: Some(9) }],
+        lost_images: vec![ImageLoss {
+            image: "val/a|b.jpg".into(),
+            found_before: 5,
+            found_after: 3,
+        }],
         ..Outcome::default()
     }
 }
@@ -37,6 +42,7 @@ fn summary_keeps_to_its_cells() {
     let text = summary(&outcome());
     assert!(text.contains("1 \\| 2 &lt;b>"), "{text}");
     assert!(text.contains("| recall | 0.6000 | 0.5000 | 9 |"), "{text}");
+    assert!(text.contains("| val/a\\|b.jpg | 5 | 3 |"), "{text}");
 }
 
 #[test]

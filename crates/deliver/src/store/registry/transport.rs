@@ -176,6 +176,17 @@ pub(super) fn complaint(answer: &mut Response<Body>) -> String {
     }
 }
 
+/// What can be done about a certificate that is not trusted. Rustls keeps the reason of some of its errors as text alone.
+fn advice(distrust: &str) -> &'static str {
+    if distrust.contains("CaUsedAsEndEntity") {
+        "; the server shows the certificate of an authority, as `openssl req -x509` makes it: make it with `-addext basicConstraints=critical,CA:FALSE`, or let the authority sign one for the server"
+    } else if distrust.contains("UnknownIssuer") {
+        "; --ca-file, or ca_file in the settings, names the certificate of who issued it"
+    } else {
+        ""
+    }
+}
+
 /// What it means that no answer came.
 fn failure(error: ureq::Error, host: &str, what: &str) -> Failure {
     let unreachable = |why: String| DeliverError::Unreachable { host: host.to_owned(), why };
@@ -191,7 +202,8 @@ fn failure(error: ureq::Error, host: &str, what: &str) -> Failure {
         }
         // Certificates that are not trusted come like this, too.
         ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
-            Failure::last(unreachable(e.to_string()))
+            let advice = advice(&e.to_string());
+            Failure::last(unreachable(format!("{e}{advice}")))
         }
         ureq::Error::Io(e) => Failure::passing(unreachable(e.to_string())),
         error @ (ureq::Error::HostNotFound

@@ -47,6 +47,23 @@ fn coco_crowd_absorbs_any_number_of_detections() {
 }
 
 #[test]
+fn found_50_counts_right_detections_of_an_image_from_a_confidence_on() {
+    let other = [200.0, 200.0, 50.0, 50.0];
+    let objects = [(0, 0, BOX, false), (0, 1, other, false), (1, 2, BOX, false)];
+    let detections = [
+        found(0, 0, BOX, 0.9),
+        found(0, 0, BOX, 0.8),
+        found(0, 1, other, 0.2),
+        found(1, 1, BOX, 0.9),
+        found(1, 2, [20.0, 10.0, 50.0, 50.0], 0.5),
+    ];
+    let matches = CocoEvaluator::new(&truth(&objects, 3)).evaluate(&detections).expect("known");
+    assert_eq!(matches.found_50(0.25), [1, 1, 0], "twice found, not confident, another class");
+    assert_eq!(matches.found_50(0.2), [2, 1, 0]);
+    assert_eq!(matches.found_50(0.95), [0, 0, 0]);
+}
+
+#[test]
 fn coco_nothing_labelled_is_zero() {
     let matches = CocoEvaluator::new(&truth(&[], 1)).evaluate(&[]).expect("known");
     let metrics = matches.accumulate(None);
