@@ -6,7 +6,7 @@ use crate::output::{align_right, check_writable, table, write_json};
 use crate::subject::{Subject, report_bad};
 use anyhow::Result;
 use compress::{
-    QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, Recipe, SearchStep,
+    Noise, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, Recipe, SearchStep,
     quantize_detector,
 };
 use ir::normalise;
@@ -29,6 +29,8 @@ struct Record {
     int8_macs_share: f64,
     steps: Vec<SearchStep>,
     sites: Vec<RangeDecision>,
+    /// Null where it was not asked for.
+    noise: Option<Noise>,
     plan: quant::QuantPlan,
 }
 
@@ -45,8 +47,13 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let of_run = recipe.as_ref().map(|recipe| recipe.quantize.calibrator);
     let calibrator = of_run.unwrap_or(args.quant.calibrator);
     let images = subject.images.len();
-    let options = QuantizeOptions { target: args.quant.target, calibrator, budget: args.budget };
-    let quantized = quantize_detector(&subject.observation(), &options)?;
+    let options = QuantizeOptions {
+        target: args.quant.target,
+        calibrator,
+        budget: args.budget,
+        explain: args.explain,
+    };
+    let quantized = quantize_detector(&subject.observation(), &options, &|line| note!("{line}"))?;
     report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
     let source_file_bytes = model.file_bytes;
@@ -80,6 +87,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         int8_macs_share: quantized.int8_macs_share,
         steps: quantized.steps,
         sites: quantized.ranges,
+        noise: quantized.noise,
         plan: quantized.plan,
     };
     write_json(common.json.as_deref(), &record)
@@ -94,6 +102,17 @@ fn explain(quantized: &Quantized) {
         steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
     }
     say!("{steps}");
+    if let Some(noise) = &quantized.noise {
+        say!("signal to noise at the head's outputs: {:.1} dB", noise.snr_db);
+        let mut layers = table(&["layer", "MACs", "alone", "all but it"]);
+        for l in &noise.layers {
+            let ratios = [l.alone_snr_db, l.without_snr_db].map(|db| format!("{db:.1} dB"));
+            let names = [l.layer.clone(), percent(l.macs_share)];
+            layers.add_row(names.into_iter().chain(ratios));
+        }
+        align_right(&mut layers, 1);
+        say!("{layers}");
+    }
     let mut sites = table(&["tensor", "range by", "min", "max", "observed min", "observed max"]);
     for s in &quantized.ranges {
         let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));

@@ -32,11 +32,13 @@ pub use pruning::{
     PruneStudy, Pruned, Reach, Reached, SensitivityPoint, Shortfall, ThinnedLayer, prune_detector,
 };
 pub use quantization::{
-    QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
-    quantize_detector,
+    LayerNoise, Noise, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision,
+    SearchStep, quantize_detector,
 };
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};
-pub use record::{Attempt, CompressRecord, Footprint, GateRecord, RecoveryRecord, StageRecord};
+pub use record::{
+    Attempt, CompressRecord, Footprint, GateRecord, ImageLoss, RecoveryRecord, StageRecord,
+};
 pub use recovery::{
     HeadedModel, IsEnough, LABEL_USES, LabelTrial, LabelUse, RecoverHooks, RecoverOptions,
     RecoverSubject, Recovered, RecoveryPoint, recover_detector,

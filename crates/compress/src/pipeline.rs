@@ -204,9 +204,13 @@ fn quantize(
         (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
         let observation =
             Observation { model: Model::new(pruned.graph(run.dir)?, &source.head), ..*observation };
-        let options =
-            QuantizeOptions { target: recipe.target, calibrator, budget: QuantizeBudget::Normal };
-        let quantized = quantize_detector(&observation, &options)?;
+        let options = QuantizeOptions {
+            target: recipe.target,
+            calibrator,
+            budget: QuantizeBudget::Normal,
+            explain: false,
+        };
+        let quantized = quantize_detector(&observation, &options, run.log)?;
         check_bad_images(quantized.bad_images.len(), images)?;
         run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;
         let bytes = onnx::encode(&quantized.graph)?;

@@ -9,10 +9,13 @@ use yolo::BadInput;
 use crate::CompressError;
 
 mod calibrate;
+mod learnt;
 mod moments;
+mod noise;
 mod search;
 pub(crate) mod tuning;
 
+pub use noise::{LayerNoise, Noise};
 use search::Search;
 
 /// How much time goes into accuracy.
@@ -24,7 +27,8 @@ pub enum QuantizeBudget {
     /// Channels that drown in noise are equalized, and biases corrected; where much is still lost, other ranges and rounding by
     /// second moments are tried.
     Normal,
-    /// They are always tried, and ranges for single tensors too.
+    /// They are always tried, and ranges for single tensors too; the few layers that lose most are left float, and scales and
+    /// weights learn from the float model.
     Thorough,
 }
 
@@ -44,6 +48,8 @@ pub struct QuantizeOptions {
     pub calibrator: &'static Calibrator,
     /// How much time goes into accuracy.
     pub budget: QuantizeBudget,
+    /// Whether the noise of every layer is measured.
+    pub explain: bool,
 }
 
 /// A step that was taken, or tried and given up.
@@ -90,9 +96,11 @@ pub struct Quantized {
     pub steps: Vec<SearchStep>,
     /// The range of every tensor.
     pub ranges: Vec<RangeDecision>,
+    /// The noise of every layer, where it was asked for.
+    pub noise: Option<Noise>,
 }
 
-/// Calibrates on the observation's images and quantizes.
+/// Calibrates on the observation's images and quantizes. `log` is told what goes on where it takes long.
 ///
 /// Within more than the fast budget the steps that are tried are evaluated on every third image, at most 48: one stays if the
 /// quantized model's detections on them come clearly closer to the float model's.
@@ -102,8 +110,9 @@ pub struct Quantized {
 pub fn quantize_detector(
     observation: &Observation<'_>,
     options: &QuantizeOptions,
+    log: &dyn Fn(&str),
 ) -> Result<Quantized, CompressError> {
     let scale = observation.model.input.preprocess.scale;
     let input_params = QuantParams::per_tensor(scale, 0, DataType::U8)?;
-    Search::new(observation, options, input_params)?.run()
+    Search::new(observation, options, input_params, log)?.run()
 }

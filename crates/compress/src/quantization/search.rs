@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ir::{Graph, QuantParams, ValueId};
+use ir::{Graph, NodeId, QuantParams, ValueId};
 use observe::{ImageSet, Observation, ObserveError, Reference};
 use quant::{QuantPlan, Range};
 
 use super::calibrate::Calibration;
+use super::learnt::{STEPS, learnt, plan_of};
 use super::moments::moments;
+use super::noise::{Meter, Planned, trunk};
 use super::{QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep};
 use crate::CompressError;
 
@@ -28,6 +30,11 @@ const TRIED_TENSORS: usize = 40;
 /// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
 const WORTH: f64 = 0.15;
 
+/// The largest share of the MACs that may be left float: a float layer takes about four times as long.
+const FLOAT_MACS: f64 = 0.025;
+/// A layer is left float where at least this share of all noise power goes with it.
+const FLOAT_GAIN: f64 = 0.01;
+
 /// Ranges by tensor, each with the name of the method that gave it.
 type Choices = BTreeMap<ValueId, (&'static str, Range)>;
 
@@ -42,6 +49,7 @@ pub(super) struct Search<'a> {
     /// Evaluation images with what the float model finds on them.
     reference: Option<Reference<'a>>,
     steps: Vec<SearchStep>,
+    log: &'a dyn Fn(&str),
 }
 
 /// A float graph with the ranges of its tensors, the quantized graph that they give, and, where there are evaluation images, how
@@ -49,6 +57,8 @@ pub(super) struct Search<'a> {
 struct Candidate {
     graph: Graph,
     choices: Choices,
+    /// Layers that are left float.
+    float: BTreeSet<NodeId>,
     plan: QuantPlan,
     quantized: Graph,
     error: Option<f64>,
@@ -60,6 +70,7 @@ impl<'a> Search<'a> {
         observation: &'a Observation<'a>,
         options: &'a QuantizeOptions,
         input_params: QuantParams,
+        log: &'a dyn Fn(&str),
     ) -> Result<Self, CompressError> {
         let images = observation.images;
         let is_evaluated = options.budget != QuantizeBudget::Fast && images.len() >= FEWEST;
@@ -79,6 +90,7 @@ impl<'a> Search<'a> {
             fitted: subset(fitted),
             reference: reference(observation, &subset(set_aside))?,
             steps: Vec::new(),
+            log,
         })
     }
 
@@ -94,7 +106,7 @@ impl<'a> Search<'a> {
         }
         let named = |(v, range)| (v, (self.calibrator, range));
         let choices = calibration.ranges().into_iter().map(named).collect();
-        let mut best = self.candidate(graph, choices, &calibration)?;
+        let mut best = self.candidate(graph, choices, BTreeSet::new(), &calibration)?;
         self.note(&format!("ranges by {}", self.calibrator), best.error, true);
         if !is_fast {
             self.note("corrected biases", best.error, true);
@@ -102,7 +114,11 @@ impl<'a> Search<'a> {
         let is_thorough = self.options.budget == QuantizeBudget::Thorough;
         if best.error.is_some_and(|e| is_thorough || e > MUCH) {
             best = self.best_ranges(best, &calibration)?;
+            best = self.spared(best, &calibration)?;
             best = self.rounded(best, &calibration)?;
+        }
+        if is_thorough {
+            best = self.learnt(best)?;
         }
         self.finish(best, calibration)
     }
@@ -111,24 +127,35 @@ impl<'a> Search<'a> {
         Calibration::run(self.observation, graph, self.options)
     }
 
-    /// The graph quantized with these ranges; biases are corrected in every budget but the fast one.
+    /// The graph quantized with these ranges but for layers that are left float; biases are corrected in every budget but the fast
+    /// one.
     fn candidate(
         &mut self,
         graph: Graph,
         choices: Choices,
+        float: BTreeSet<NodeId>,
         calibration: &Calibration,
     ) -> Result<Candidate, CompressError> {
-        let ranges: BTreeMap<ValueId, Range> = choices.iter().map(|(&v, c)| (v, c.1)).collect();
-        let (params, float) = (&self.input_params, BTreeSet::new());
-        let plan = quant::plan(&graph, &ranges, params, self.options.target, &float)?;
-        let quantized = if self.options.budget == QuantizeBudget::Fast {
-            quant::apply(&graph, &plan)?
-        } else {
-            let corrected = quant::correct_biases(&graph, &plan, &calibration.means)?;
-            quant::apply(&corrected, &plan)?
-        };
+        let ranges = ranges(&choices);
+        let (plan, quantized) = self.planned(&graph, &ranges, calibration).quantized(&float)?;
         let error = self.error(&quantized)?;
-        Ok(Candidate { graph, choices, plan, quantized, error })
+        Ok(Candidate { graph, choices, float, plan, quantized, error })
+    }
+
+    fn planned<'p>(
+        &'p self,
+        graph: &'p Graph,
+        ranges: &'p BTreeMap<ValueId, Range>,
+        calibration: &'p Calibration,
+    ) -> Planned<'p> {
+        let is_fast = self.options.budget == QuantizeBudget::Fast;
+        Planned {
+            graph,
+            ranges,
+            means: (!is_fast).then_some(&calibration.means),
+            input_params: &self.input_params,
+            target: self.options.target,
+        }
     }
 
     fn error(&mut self, quantized: &Graph) -> Result<Option<f64>, CompressError> {
@@ -186,7 +213,8 @@ impl<'a> Search<'a> {
                 c.iter().find(|(n, _)| *n == name).map(|c| (v, *c))
             };
             let choices = candidates.iter().filter_map(of_name).collect();
-            let tried = self.candidate(best.graph.clone(), choices, calibration)?;
+            let float = best.float.clone();
+            let tried = self.candidate(best.graph.clone(), choices, float, calibration)?;
             best = self.better(&format!("ranges by {name}"), best, tried);
         }
         let is_thorough = self.options.budget == QuantizeBudget::Thorough;
@@ -198,12 +226,50 @@ impl<'a> Search<'a> {
                 }
                 let mut choices = best.choices.clone();
                 choices.insert(v, choice);
-                let tried = self.candidate(best.graph.clone(), choices, calibration)?;
+                let float = best.float.clone();
+                let tried = self.candidate(best.graph.clone(), choices, float, calibration)?;
                 let step = format!("{} by {}", best.graph.value(v).name, choice.0);
                 best = self.better(&step, best, tried);
             }
         }
         Ok(best)
+    }
+
+    /// The layers that lose most for the work that they are left float: those with the most noise at the head's outputs for their
+    /// MACs, as far as these are few.
+    ///
+    /// A step of its own kind: noise at the head's outputs tells small differences apart that no count of detections does, and
+    /// less of it is never worse. It stays where the noise falls clearly.
+    fn spared(
+        &mut self,
+        best: Candidate,
+        calibration: &Calibration,
+    ) -> Result<Candidate, CompressError> {
+        let trunk = trunk(&best.graph)?;
+        let mut meter = Meter::new(self.observation, &trunk, &self.fitted)?;
+        let ranges = ranges(&best.choices);
+        let gains = {
+            let planned = self.planned(&best.graph, &ranges, calibration);
+            let all = meter.noise(&best.quantized)?;
+            let mut gains = Vec::new();
+            for layer in planned.layers()? {
+                let without = meter.noise(&planned.quantized(&BTreeSet::from([layer]))?.1)?;
+                let macs = best.graph.node_macs(layer) as f64 / best.graph.macs().max(1) as f64;
+                gains.push(FloatGain { layer, gain: 1.0 - (without / all).powi(2), macs });
+            }
+            gains
+        };
+        let float = worth_most(gains);
+        if float.is_empty() {
+            return Ok(best);
+        }
+        let names = float.iter().map(|id| best.graph.node(*id).name.as_str()).collect::<Vec<_>>();
+        let step = format!("float: {}", names.join(", "));
+        let (graph, choices) = (best.graph.clone(), best.choices.clone());
+        let tried = self.candidate(graph, choices, float, calibration)?;
+        let kept = meter.noise(&tried.quantized)? < (1.0 - WORTH) * meter.noise(&best.quantized)?;
+        self.note(&step, tried.error, kept);
+        Ok(if kept { tried } else { best })
     }
 
     /// Weights rounded by second moments.
@@ -219,11 +285,29 @@ impl<'a> Search<'a> {
         let tried = Candidate {
             graph: best.graph.clone(),
             choices: best.choices.clone(),
+            float: best.float.clone(),
             plan: best.plan.clone(),
             error: self.error(&quantized)?,
             quantized,
         };
         Ok(self.better("weights rounded by second moments", best, tried))
+    }
+
+    /// Scales and weights that learnt from the float model. They stay where the images that the learning held out say so, and the
+    /// detections on the evaluation images do not say otherwise.
+    fn learnt(&mut self, best: Candidate) -> Result<Candidate, CompressError> {
+        let Some(quantized) = learnt(self.observation, &best.quantized, &self.fitted, self.log)?
+        else {
+            self.note(&format!("{STEPS} steps of learning"), None, false);
+            return Ok(best);
+        };
+        let error = self.error(&quantized)?;
+        let is_worse = best.error.zip(error).is_some_and(|(b, a)| a > b * (1.0 + WORTH));
+        self.note(&format!("{STEPS} steps of learning"), error, !is_worse);
+        if is_worse {
+            return Ok(best);
+        }
+        Ok(Candidate { plan: plan_of(&quantized, &best.plan), quantized, error, ..best })
     }
 
     /// The ranges that the plan's parameters represent, beside what was observed.
@@ -255,16 +339,56 @@ impl<'a> Search<'a> {
     }
 
     fn finish(self, best: Candidate, calibration: Calibration) -> Result<Quantized, CompressError> {
+        let noise = if self.options.explain {
+            let trunk = trunk(&best.graph)?;
+            let ranges = ranges(&best.choices);
+            let mut meter = Meter::new(self.observation, &trunk, &self.fitted)?;
+            Some(meter.layers(&self.planned(&best.graph, &ranges, &calibration), &best.float)?)
+        } else {
+            None
+        };
         let ranges = self.decisions(&best, &calibration)?;
         Ok(Quantized {
             int8_macs_share: quant::int8_macs_share(&best.quantized),
             ranges,
+            noise,
             graph: best.quantized,
             plan: best.plan,
             bad_images: calibration.bad_images,
             steps: self.steps,
         })
     }
+}
+
+/// What leaving a layer float brings.
+#[derive(Clone, Copy, Debug)]
+struct FloatGain {
+    layer: NodeId,
+    /// Share of all noise power that goes.
+    gain: f64,
+    /// Its share of the MACs.
+    macs: f64,
+}
+
+/// The layers that bring most for their MACs, as long as these are few.
+fn worth_most(mut gains: Vec<FloatGain>) -> BTreeSet<NodeId> {
+    gains.retain(|g| g.gain >= FLOAT_GAIN);
+    gains.sort_by(|a, b| {
+        (b.gain / b.macs).total_cmp(&(a.gain / a.macs)).then(a.layer.cmp(&b.layer))
+    });
+    let mut macs = 0.0;
+    let mut chosen = BTreeSet::new();
+    for gain in gains {
+        if macs + gain.macs <= FLOAT_MACS {
+            macs += gain.macs;
+            chosen.insert(gain.layer);
+        }
+    }
+    chosen
+}
+
+fn ranges(choices: &Choices) -> BTreeMap<ValueId, Range> {
+    choices.iter().map(|(&v, choice)| (v, choice.1)).collect()
 }
 
 /// Evaluation images with what the float model finds on them; `None` where there are none that can be read.

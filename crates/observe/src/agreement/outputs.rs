@@ -40,12 +40,13 @@ impl OutputDifference {
     }
 }
 
-/// An output's channels are the indices of its shortest axis but the batch.
+/// An output's channels are the indices of axis 1 of a map, `[N, C, H, W]`, and of others those of the shortest axis but the batch.
 fn channels(x: &Tensor, y: &Tensor) -> Result<Vec<[f64; 2]>, YoloError> {
     let (x, y, shape) = (x.to_f64()?, y.to_f64()?, x.shape());
     // What is one row for each image is a channel as a whole.
     let axis = match shape.len() {
         0..=2 => 0,
+        4 => 1,
         rank => (1..rank).min_by_key(|&a| shape[a]).unwrap_or(0),
     };
     let width = shape.get(axis).copied().unwrap_or(1).max(1);

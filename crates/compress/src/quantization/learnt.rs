@@ -1,0 +1,81 @@
+//! The last rung: scales and weights that learn to give what the float model gives, label-free.
+
+use ir::{Graph, Op};
+use observe::{ImageSet, Observation};
+use quant::QuantPlan;
+use train::optimizers::ADAM;
+use yolo::Augmentation;
+
+use crate::CompressError;
+use crate::{
+    HeadedModel, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, recover_detector,
+};
+
+/// Steps of learning: more gain little (docs/decisions/0022).
+pub(super) const STEPS: usize = 100;
+/// Images of a step.
+const BATCH: usize = 8;
+/// Order and augmentation of the images.
+const SEED: u64 = 0;
+
+/// A quantized graph after it learnt; `None` where nothing was better on the images that it holds out than what there was.
+///
+/// Scales of activations and weights are learnt together over the whole network (TQT, arXiv:1903.08066; LSQ, arXiv:1902.08153), from
+/// the raw outputs of the float model on the same pixels.
+///
+/// # Errors
+/// As [`recover_detector`].
+pub(super) fn learnt(
+    observation: &Observation<'_>,
+    quantized: &Graph,
+    images: &ImageSet,
+    log: &dyn Fn(&str),
+) -> Result<Option<Graph>, CompressError> {
+    let Some(head) = observation.model.head else {
+        return Ok(None);
+    };
+    let (images, _) = images.readable(head.input.images(), observation.engine.threads)?;
+    let subject = RecoverSubject {
+        student: HeadedModel { graph: quantized, head },
+        teacher: HeadedModel { graph: observation.model.graph, head },
+        images: &images,
+        labels: None,
+        engine: observation.engine,
+    };
+    let options = RecoverOptions {
+        steps: Some(STEPS),
+        batch: BATCH,
+        memory_bytes: None,
+        optimizer: &ADAM,
+        rate: None,
+        labels: LabelUse::Off,
+        window: None,
+        augmentation: Augmentation::default(),
+        seed: SEED,
+    };
+    let hooks = RecoverHooks {
+        log,
+        progress: &|point| log(&point.to_string()),
+        is_enough: None,
+        state: None,
+    };
+    let recovered = recover_detector(&subject, &options, &hooks)?;
+    if let Some(reason) = &recovered.ended {
+        log(&format!("warning: {reason}; what was best until then is used"));
+    }
+    Ok((recovered.best.step > 0).then_some(recovered.graph))
+}
+
+/// A plan with the parameters that a graph made by it has now.
+pub(super) fn plan_of(graph: &Graph, plan: &QuantPlan) -> QuantPlan {
+    let mut now = plan.clone();
+    for (_, node) in graph.nodes() {
+        let Op::QuantizeLinear(op) = &node.op else {
+            continue;
+        };
+        if let Some(params) = now.activations.get_mut(&graph.value(node.inputs[0]).name) {
+            params.clone_from(&op.params);
+        }
+    }
+    now
+}
