@@ -5,7 +5,7 @@ use observe::{Labelled, Splits};
 use yolo::metrics::RatioInterval;
 
 use crate::CompressError;
-use crate::artifact::Candidate;
+use crate::artifact::{Candidate, StoredModel};
 use crate::evaluation::EvalSplit;
 use crate::recipe::GateRecipe;
 use crate::run::Run;
@@ -121,6 +121,21 @@ impl<'a> Gate<'a> {
     ) -> Result<Option<f64>, CompressError> {
         let kept = self.holdout.as_ref().map(|holdout| holdout.kept(graph, source, run));
         kept.transpose()
+    }
+
+    /// Whether a pruned model would pass on the hold-out, and does not once it is quantized.
+    pub(crate) fn fails_by_quantization(
+        &self,
+        pruned: &StoredModel,
+        quantized: &StoredModel,
+        source: &Source,
+        run: &Run<'_>,
+    ) -> Result<bool, CompressError> {
+        let Some(holdout) = &self.holdout else {
+            return Ok(false);
+        };
+        Ok(!self.passes(&holdout.compare(quantized, source, run)?)
+            && self.passes(&holdout.compare(pruned, source, run)?))
     }
 
     /// How much an attempt has to keep.

@@ -52,6 +52,7 @@ pub fn compress_detector(
     };
     let mut pruner =
         Pruner { observation, recipe: &recipe.prune, source: &source, run, study: None };
+    let context = Context { recipe, data, observation, source: &source, gate: &gate, run };
     let mut candidates: Vec<Candidate> = Vec::new();
     let budgets = recipe.prune.budgets();
     for (i, &budget) in budgets.iter().enumerate() {
@@ -59,7 +60,7 @@ pub fn compress_detector(
         let pruned = pruner.prune(i + 1, budget, &candidates)?;
         let is_new = !pruned.is_same || candidates.is_empty();
         if is_new {
-            let quantized = quantize(&pruned.model, &observation, &recipe.quantize, &source, run)?;
+            let quantized = context.quantized(&pruned.model)?;
             candidates.iter_mut().for_each(Candidate::release);
             candidates.push(Candidate::new(pruned, quantized));
         }
@@ -76,7 +77,6 @@ pub fn compress_detector(
         let who = candidate.attempt.ratio.map_or("hold-out", |_| "gate");
         if let Some(recovery) = recovery {
             (run.log)(&format!("{who}: pruning alone took too much, recovering"));
-            let context = Context { recipe, data, observation, source: &source, gate: &gate, run };
             let recovered = context.recovered(candidate, &recovery, &next, is_last)?;
             let has_passed = recovered.attempt.passed;
             candidates.iter_mut().for_each(Candidate::release);
@@ -111,13 +111,54 @@ impl Context<'_> {
         folder: &str,
         is_last: bool,
     ) -> Result<Candidate, CompressError> {
-        let (source, run) = (self.source, self.run);
         let model = recover(&candidate.pruned, folder, recovery, self)?;
-        let quantize_recipe = &self.recipe.quantize;
-        let quantized = quantize(&model.model, &self.observation, quantize_recipe, source, run)?;
+        let quantized = self.quantized(&model.model)?;
         let mut recovered = candidate.recovered(model, quantized);
-        self.gate.judge(&mut recovered, is_last, source, run)?;
+        self.gate.judge(&mut recovered, is_last, self.source, self.run)?;
         Ok(recovered)
+    }
+
+    /// Quantizes a pruned model; thoroughly where it is quantization alone that takes too much on the hold-out.
+    fn quantized(&self, pruned: &StoredModel) -> Result<QuantizedModel, CompressError> {
+        let folder = pruned.folder();
+        let quantized = self.quantized_into(folder, pruned, QuantizeBudget::Normal)?;
+        if !self.gate.fails_by_quantization(pruned, &quantized.model, self.source, self.run)? {
+            return Ok(quantized);
+        }
+        (self.run.log)("hold-out: quantization took too much, trying thoroughly");
+        let thorough = format!("{folder}-thorough");
+        let model = self.quantized_into(&thorough, pruned, QuantizeBudget::Thorough)?;
+        for file in [PRUNED, PRUNE_PLAN] {
+            self.run.dir.copy(&format!("{folder}/{file}"), &format!("{thorough}/{file}"))?;
+        }
+        Ok(model)
+    }
+
+    fn quantized_into(
+        &self,
+        folder: &str,
+        pruned: &StoredModel,
+        budget: QuantizeBudget,
+    ) -> Result<QuantizedModel, CompressError> {
+        let Self { recipe, source, run, .. } = *self;
+        let QuantizeRecipe { target, calibrator } = recipe.quantize;
+        let inputs = (&source.key, &source.calibration, &recipe.quantize, budget, pruned);
+        run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
+            let images = self.observation.images.len();
+            (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
+            let model = Model::new(pruned.graph(run.dir)?, &source.head);
+            let observation = Observation { model, ..self.observation };
+            let options = QuantizeOptions { target, calibrator, budget, explain: false };
+            let quantized = quantize_detector(&observation, &options, run.log)?;
+            check_bad_images(quantized.bad_images.len(), images)?;
+            run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;
+            let bytes = onnx::encode(&quantized.graph)?;
+            let file = format!("{folder}/{MODEL}");
+            Ok(QuantizedModel {
+                model: StoredModel::write(run.dir, folder.to_owned(), file, &bytes)?,
+                bad_images: quantized.bad_images,
+            })
+        })
     }
 }
 
@@ -186,38 +227,4 @@ impl Pruner<'_> {
         }
         Ok(pruned)
     }
-}
-
-/// Quantizes a pruned model.
-fn quantize(
-    pruned: &StoredModel,
-    observation: &Observation<'_>,
-    recipe: &QuantizeRecipe,
-    source: &Source,
-    run: &Run<'_>,
-) -> Result<QuantizedModel, CompressError> {
-    let folder = pruned.folder();
-    let inputs = (&source.key, &source.calibration, recipe, pruned);
-    run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
-        let images = observation.images.len();
-        let calibrator = recipe.calibrator;
-        (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
-        let observation =
-            Observation { model: Model::new(pruned.graph(run.dir)?, &source.head), ..*observation };
-        let options = QuantizeOptions {
-            target: recipe.target,
-            calibrator,
-            budget: QuantizeBudget::Normal,
-            explain: false,
-        };
-        let quantized = quantize_detector(&observation, &options, run.log)?;
-        check_bad_images(quantized.bad_images.len(), images)?;
-        run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;
-        let bytes = onnx::encode(&quantized.graph)?;
-        let file = format!("{folder}/{MODEL}");
-        Ok(QuantizedModel {
-            model: StoredModel::write(run.dir, folder.to_owned(), file, &bytes)?,
-            bad_images: quantized.bad_images,
-        })
-    })
 }

@@ -25,10 +25,9 @@ pub enum QuantizeBudget {
     /// One pass over the images for the ranges.
     Fast,
     /// Channels that drown in noise are equalized, and biases corrected; where much is still lost, other ranges and rounding by
-    /// second moments are tried.
+    /// second moments are tried, and the few layers that lose most are left float.
     Normal,
-    /// They are always tried, and ranges for single tensors too; the few layers that lose most are left float, and scales and
-    /// weights learn from the float model.
+    /// They are always tried, and scales and weights learn from the float model.
     Thorough,
 }
 

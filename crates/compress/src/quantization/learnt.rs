@@ -59,7 +59,13 @@ pub(super) fn learnt(
         is_enough: None,
         state: None,
     };
-    let recovered = recover_detector(&subject, &options, &hooks)?;
+    let recovered = match recover_detector(&subject, &options, &hooks) {
+        Err(error @ CompressError::FewImages { .. }) => {
+            log(&format!("nothing is learnt: {error}"));
+            return Ok(None);
+        }
+        recovered => recovered?,
+    };
     if let Some(reason) = &recovered.ended {
         log(&format!("warning: {reason}; what was best until then is used"));
     }

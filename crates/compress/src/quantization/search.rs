@@ -1,5 +1,6 @@
 //! The steps of quantization: ranges, equalized channels and corrected biases. Where they lose much, or the budget is thorough,
-//! other ranges and rounding are tried, and stay only if the model's detections come clearly closer to the float model's.
+//! other ranges and rounding are tried, and stay only if the model's detections come clearly closer to the float model's; where much
+//! is lost even so, a few layers stay float. Last, if the budget is thorough, scales and weights learn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +26,6 @@ const MOST_EVALUATED: usize = 48;
 const MUCH: f64 = 0.05;
 /// Least noise that equalizing a value must take away, as a power ratio.
 const EQUALIZING_GAIN: f64 = 100.0;
-/// Tensors whose range is tried on its own.
-const TRIED_TENSORS: usize = 40;
 /// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
 const WORTH: f64 = 0.15;
 
@@ -114,7 +113,9 @@ impl<'a> Search<'a> {
         let is_thorough = self.options.budget == QuantizeBudget::Thorough;
         if best.error.is_some_and(|e| is_thorough || e > MUCH) {
             best = self.best_ranges(best, &calibration)?;
-            best = self.spared(best, &calibration)?;
+            if best.error.is_some_and(|e| e > MUCH) {
+                best = self.spared(best, &calibration)?;
+            }
             best = self.rounded(best, &calibration)?;
         }
         if is_thorough {
@@ -199,7 +200,7 @@ impl<'a> Search<'a> {
         Ok(Some(quant::equalize(graph, &scales, self.options.target)?))
     }
 
-    /// The ranges of the method that suits the model best for all tensors, then for single ones.
+    /// The ranges of the method that suits the model best.
     fn best_ranges(
         &mut self,
         mut best: Candidate,
@@ -216,21 +217,6 @@ impl<'a> Search<'a> {
             let float = best.float.clone();
             let tried = self.candidate(best.graph.clone(), choices, float, calibration)?;
             best = self.better(&format!("ranges by {name}"), best, tried);
-        }
-        let is_thorough = self.options.budget == QuantizeBudget::Thorough;
-        let most = if is_thorough { TRIED_TENSORS } else { 0 };
-        for v in most_ambiguous(&candidates).into_iter().take(most) {
-            for &choice in &candidates[&v] {
-                if best.choices.get(&v).is_none_or(|now| now.1 == choice.1) {
-                    continue;
-                }
-                let mut choices = best.choices.clone();
-                choices.insert(v, choice);
-                let float = best.float.clone();
-                let tried = self.candidate(best.graph.clone(), choices, float, calibration)?;
-                let step = format!("{} by {}", best.graph.value(v).name, choice.0);
-                best = self.better(&step, best, tried);
-            }
         }
         Ok(best)
     }
@@ -293,8 +279,8 @@ impl<'a> Search<'a> {
         Ok(self.better("weights rounded by second moments", best, tried))
     }
 
-    /// Scales and weights that learnt from the float model. They stay where the images that the learning held out say so, and the
-    /// detections on the evaluation images do not say otherwise.
+    /// Scales and weights that learnt from the float model. They stay where the images that the learning held out say so: their loss
+    /// tells differences apart that counts of detections do not. These must not say the very opposite.
     fn learnt(&mut self, best: Candidate) -> Result<Candidate, CompressError> {
         let Some(quantized) = learnt(self.observation, &best.quantized, &self.fitted, self.log)?
         else {
@@ -302,7 +288,7 @@ impl<'a> Search<'a> {
             return Ok(best);
         };
         let error = self.error(&quantized)?;
-        let is_worse = best.error.zip(error).is_some_and(|(b, a)| a > b * (1.0 + WORTH));
+        let is_worse = best.error.zip(error).is_some_and(|(before, after)| after > before + MUCH);
         self.note(&format!("{STEPS} steps of learning"), error, !is_worse);
         if is_worse {
             return Ok(best);
@@ -406,16 +392,4 @@ fn reference<'a>(
         Err(ObserveError::NoImages { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Tensors by how much the methods disagree about the width of their range, most first.
-fn most_ambiguous(candidates: &BTreeMap<ValueId, Vec<(&'static str, Range)>>) -> Vec<ValueId> {
-    let ratio = |c: &[(&'static str, Range)]| {
-        let widths = c.iter().map(|(_, r)| f64::from(r.max - r.min).max(1e-12));
-        let (narrow, wide) = widths.fold((f64::INFINITY, 0.0f64), |(n, w), x| (n.min(x), w.max(x)));
-        wide / narrow
-    };
-    let mut tensors: Vec<(f64, ValueId)> = candidates.iter().map(|(&v, c)| (ratio(c), v)).collect();
-    tensors.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    tensors.into_iter().map(|(_, v)| v).collect()
 }
