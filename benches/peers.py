@@ -4,6 +4,7 @@
     benches/peers.py bench MODEL --engine onnxruntime|openvino|openvino-bf16 [--threads 2] [--runs 20] [--json FILE]
     benches/peers.py quantize MODEL OUT --by minmax|entropy|percentile|nncf --images DIR [-n 100] [--float-tail]
     benches/peers.py val MODEL --data data.yaml [--engine onnxruntime|openvino]
+    benches/peers.py ratio FLOAT INT8 --data data.yaml [--engine onnxruntime|openvino] [--threads 1] [--runs 30]
 
 Needs the packages of `.ci/referees.txt`, `openvino` for its engine and `nncf` for `--by nncf`. `quantize` and `val` know
 the heads of YOLOv5 (`[1, N, 5 + classes]`), YOLOv8 (`[1, 4 + classes, N]`) and YOLOX as its authors export it; pixels are
@@ -165,6 +166,28 @@ def ground_truth(paths: list[Path], sizes: list[tuple[int, int]], classes: int) 
     return {"images": described, "annotations": annotations, "categories": [{"id": i} for i in range(classes)]}
 
 
+def ratio(args: argparse.Namespace) -> dict:
+    """The INT8 model against the float one in one engine: the share of the mAP it keeps, and of the time it takes, run in turn."""
+    engines = {model: open_engine(args.engine, model, args.threads) for model in (args.model, args.int8)}
+    pixels = np.random.default_rng(0).random(engines[args.model].shape, dtype=np.float32)
+    times_ms = {model: [] for model in engines}
+    for run in range(5 + args.runs):
+        for model, engine in engines.items():
+            started = time.perf_counter()
+            engine.run(pixels)
+            if run >= 5:
+                times_ms[model].append(1e3 * (time.perf_counter() - started))
+    median_ms = {model: float(np.median(times)) for model, times in times_ms.items()}
+    found = {model: val(argparse.Namespace(**vars(args) | {"model": model}))["map_50_95"] for model in engines}
+    return {
+        "engine": args.engine,
+        "map_50_95": found,
+        "map_kept": found[args.int8] / found[args.model],
+        "median_ms": median_ms,
+        "time_share": median_ms[args.int8] / median_ms[args.model],
+    }
+
+
 def val(args: argparse.Namespace) -> dict:
     import contextlib
     import io
@@ -288,7 +311,7 @@ def quantize(args: argparse.Namespace) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True)
-    for verb, what in (("bench", bench), ("quantize", quantize), ("val", val)):
+    for verb, what in (("bench", bench), ("quantize", quantize), ("val", val), ("ratio", ratio)):
         arguments = verbs.add_parser(verb)
         arguments.set_defaults(run=what)
         arguments.add_argument("model")
@@ -303,9 +326,11 @@ def main() -> None:
         engines = ["onnxruntime", "openvino", "openvino-bf16"]
         arguments.add_argument("--engine", choices=engines, default="onnxruntime")
         arguments.add_argument("--threads", type=int, default=2)
-        if verb == "bench":
+        if verb == "ratio":
+            arguments.add_argument("int8")
+        if verb != "val":
             arguments.add_argument("--runs", type=int, default=20)
-        else:
+        if verb != "bench":
             arguments.add_argument("--data", required=True)
     args = parser.parse_args()
     text = json.dumps(args.run(args), indent=1)

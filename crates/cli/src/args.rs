@@ -9,6 +9,7 @@ mod serve;
 mod signing;
 mod training;
 
+use crate::cache_files::CacheFiles;
 use crate::files::{Files, MODEL};
 pub(crate) use agent::{AgentArgs, AgentRunArgs, AgentStatusArgs, AgentTask, PromoteArgs};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -19,7 +20,7 @@ pub(crate) use demo::DemoArgs;
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
-use quant::{Calibrator, Target};
+use quant::{Calibrator, Target, TargetCpu, TargetEngine, TargetError};
 pub(crate) use registry::{PullArgs, PushArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use signing::{KeygenArgs, SignArgs, VerifyArgs};
@@ -206,7 +207,15 @@ impl Verb {
     pub(crate) fn files(&self, common: &CommonArgs) -> anyhow::Result<Files> {
         let mut inputs = self.inputs();
         inputs.extend(common.ort_library.iter().map(|p| ("the library", p.as_path())));
-        Files::new(&inputs, &self.outputs(), self.run_dir(), common.json.as_deref())
+        let beside = match self {
+            Self::Quantize(v) => CacheFiles::beside(v.quant.target()?, &v.out),
+            _ => None,
+        };
+        let beside = beside.map(CacheFiles::into_paths);
+        let beside = beside.as_ref().into_iter().flatten();
+        let mut outputs = self.outputs();
+        outputs.extend(beside.map(|path| ("beside -o,", path.as_path())));
+        Files::new(&inputs, &outputs, self.run_dir(), common.json.as_deref())
     }
 
     /// The folder of a run that is written to.
@@ -441,13 +450,26 @@ pub(crate) struct SamplingArgs {
 /// How a model is quantized.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct QuantArgs {
-    /// Engine that will run the model. The targets `-avx2` are for CPUs without VNNI: their weights have 7 bits, which cannot
-    /// saturate in ONNX Runtime there and are faster in our engine.
-    #[arg(long, default_value = "builtin", value_parser = choice::<Target>())]
-    pub(crate) target: &'static Target,
+    /// Engine that will run the model.
+    #[arg(long, default_value = "builtin", value_parser = choice::<TargetEngine>())]
+    target: &'static TargetEngine,
+    /// CPU that will run it, vnni unless said. With avx2 weights have 7 bits: on CPUs without VNNI those of 8 bits saturate in
+    /// ONNX Runtime and OpenVINO, and are slower in our engine.
+    #[arg(long, value_parser = choice::<TargetCpu>())]
+    cpu: Option<&'static TargetCpu>,
     /// How the ranges of quantized tensors are chosen.
     #[arg(long, default_value = "auto", value_parser = choice::<Calibrator>())]
     pub(crate) calibrator: &'static Calibrator,
+}
+
+impl QuantArgs {
+    /// Who will run the model.
+    ///
+    /// # Errors
+    /// `NoCpu` where `--cpu` means nothing to the engine.
+    pub(crate) fn target(&self) -> Result<Target, TargetError> {
+        Target::new(self.target, self.cpu)
+    }
 }
 
 /// Arguments of `quantize`.

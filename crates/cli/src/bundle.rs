@@ -52,25 +52,26 @@ pub(crate) fn run(args: &BundleArgs, common: &CommonArgs) -> Result<Verdict> {
     let own = TargetModel { target: run.recipe.quantize.target, model: run.dir.file("model.onnx") };
     let mut models = BTreeMap::new();
     for TargetModel { target, model } in std::iter::once(&own).chain(&args.targets) {
-        let name = format!("models/{}.onnx", target.name);
+        let name = format!("models/{target}.onnx");
         let bytes = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
         draft.write(&name, &bytes)?;
-        if models.insert(target.name.to_owned(), name.clone()).is_some() {
-            bail!("there are two models for {}: a bundle has one for a target", target.name);
+        if models.insert(target.to_string(), name.clone()).is_some() {
+            bail!("there are two models for {target}: a bundle has one for a target");
         }
         roles.push((name, FileRole::Model));
     }
     let opened = run.open_models(&draft, &models)?;
-    let detector = &opened[own.target.name];
+    let own = own.target.to_string();
+    let detector = &opened[&own];
     let evaluator = Evaluator::new(&run.source, &run.recipe, &run.data.val, run.engine)?;
-    let measured = evaluator.measure(&run.record, own.target.name, &opened)?;
+    let measured = evaluator.measure(&run.record, &own, &opened)?;
     if let Some(lost) = &measured.lost {
         note!("no bundle: {lost}");
         return Ok(Verdict::GateFailed);
     }
     let count = usize::from(args.golden);
     let frames = golden::choose(&measured.found, &detector.head, &run.data.val, count)?;
-    roles.extend(golden::write(&draft, &frames, detector, &models[own.target.name])?);
+    roles.extend(golden::write(&draft, &frames, detector, &models[&own])?);
     for file in models.values() {
         golden::prove(&draft.folder().join(file), &draft.folder().join(golden::FILE), run.engine)?;
     }

@@ -127,7 +127,10 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
             None => PruneRecipe::removing_macs(options, args.attempts.macs),
         },
         recover: args.recovery.recipe(),
-        quantize: QuantizeRecipe { target: args.quant.target, calibrator: args.quant.calibrator },
+        quantize: QuantizeRecipe {
+            target: args.quant.target()?,
+            calibrator: args.quant.calibrator,
+        },
         gate: GateRecipe { keep: args.gate.keep, strict: args.gate.strict },
     })
 }

@@ -18,6 +18,7 @@ mod args;
 mod bench;
 mod bench_cameras;
 mod bundle;
+mod cache_files;
 mod compare;
 mod compress;
 mod data;

@@ -1,5 +1,6 @@
 //! `quantize`: an INT8 model from a float one.
 use crate::args::{CommonArgs, QuantizeArgs};
+use crate::cache_files::CacheFiles;
 use crate::format::percent;
 use crate::model;
 use crate::output::{align_right, check_writable, table, write_json};
@@ -10,6 +11,7 @@ use compress::{
     quantize_detector,
 };
 use ir::normalise;
+use quant::Target;
 use serde::Serialize;
 
 /// The keys of `--json`.
@@ -20,7 +22,7 @@ struct Record {
     /// Null where outputs were compared as they are.
     family: Option<&'static str>,
     warnings: Vec<String>,
-    target: &'static str,
+    target: Target,
     calibrator: &'static str,
     budget: QuantizeBudget,
     images: usize,
@@ -32,6 +34,10 @@ struct Record {
     /// Null where it was not asked for.
     noise: Option<Noise>,
     plan: quant::QuantPlan,
+    /// Null where the engine quantizes nothing itself.
+    calibration_cache: Option<CacheFiles>,
+    /// How the engine's own tool is started, for what is written.
+    commands: Vec<String>,
 }
 
 /// Runs the verb.
@@ -47,15 +53,16 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     let of_run = recipe.as_ref().map(|recipe| recipe.quantize.calibrator);
     let calibrator = of_run.unwrap_or(args.quant.calibrator);
     let images = subject.images.len();
-    let options = QuantizeOptions {
-        target: args.quant.target,
-        calibrator,
-        budget: args.budget,
-        explain: args.explain,
-    };
+    let target = args.quant.target()?;
+    let options =
+        QuantizeOptions { target, calibrator, budget: args.budget, explain: args.explain };
     let quantized = quantize_detector(&subject.observation(), &options, &|line| note!("{line}"))?;
     report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
+    let cache = CacheFiles::beside(target, &args.out);
+    if let Some(cache) = &cache {
+        cache.write(&subject.observation(), calibrator)?;
+    }
     let source_file_bytes = model.file_bytes;
     say!("{}", args.out.display());
     say!(
@@ -67,9 +74,11 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         "  {} of the MACs in INT8, {} tensors quantized for {}, ranges by {}",
         percent(quantized.int8_macs_share),
         quantized.plan.activations.len(),
-        args.quant.target.name,
+        target,
         calibrator.name
     );
+    let commands = cache.as_ref().map(|cache| cache.commands(&args.out)).unwrap_or_default();
+    commands.iter().for_each(|command| say!("  {command}"));
     if args.explain {
         explain(&quantized);
     }
@@ -78,7 +87,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         out: args.out.display().to_string(),
         family: subject.family.map(|f| f.name),
         warnings: subject.warnings,
-        target: args.quant.target.name,
+        target,
         calibrator: calibrator.name,
         budget: args.budget,
         images: images - quantized.bad_images.len(),
@@ -89,6 +98,8 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         sites: quantized.ranges,
         noise: quantized.noise,
         plan: quantized.plan,
+        calibration_cache: cache,
+        commands,
     };
     write_json(common.json.as_deref(), &record)
 }

@@ -53,7 +53,7 @@ fn compress_whose_quantization_alone_takes_too_much_tries_thoroughly() {
     let typed = ["compress", &float, "--data", &data, "-o", &out, "--macs", "0", "-n", "24"];
     let hard = ["--holdout", "20", "--calibrator", "entropy", "--keep", "0.99"];
     let done = yoloslim(&[&typed[..], &hard].concat());
-    let record = json(&tiny.arg("run/metrics.json"));
+    let record = json(tiny.arg("run/metrics.json"));
     let attempt = &record["gate"]["attempts"][0];
     let told = stderr(&done);
     assert!(told.contains("quantization took too much"), "{told}");

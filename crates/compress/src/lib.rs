@@ -33,7 +33,7 @@ pub use pruning::{
 };
 pub use quantization::{
     LayerNoise, Noise, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision,
-    SearchStep, quantize_detector,
+    SearchStep, calibration_cache, quantize_detector,
 };
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};
 pub use record::{

@@ -9,12 +9,14 @@ use yolo::BadInput;
 use crate::CompressError;
 
 mod calibrate;
+mod calibration_cache;
 mod learnt;
 mod moments;
 mod noise;
 mod search;
 pub(crate) mod tuning;
 
+pub use calibration_cache::calibration_cache;
 pub use noise::{LayerNoise, Noise};
 use search::Search;
 
@@ -42,7 +44,7 @@ pub const QUANTIZE_BUDGETS: &[(&str, QuantizeBudget)] = &[
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizeOptions {
     /// Engine that will run the model.
-    pub target: &'static Target,
+    pub target: Target,
     /// What chooses ranges.
     pub calibrator: &'static Calibrator,
     /// How much time goes into accuracy.
@@ -111,7 +113,11 @@ pub fn quantize_detector(
     options: &QuantizeOptions,
     log: &dyn Fn(&str),
 ) -> Result<Quantized, CompressError> {
+    Search::new(observation, options, image_params(observation)?, log)?.run()
+}
+
+/// A pixel's byte is its own quantized value.
+fn image_params(observation: &Observation<'_>) -> Result<QuantParams, CompressError> {
     let scale = observation.model.input.preprocess.scale;
-    let input_params = QuantParams::per_tensor(scale, 0, DataType::U8)?;
-    Search::new(observation, options, input_params, log)?.run()
+    Ok(QuantParams::per_tensor(scale, 0, DataType::U8)?)
 }

@@ -188,7 +188,7 @@ impl RecoverRecipe {
 #[serde(deny_unknown_fields)]
 pub struct QuantizeRecipe {
     /// Engine that will run the model.
-    pub target: &'static Target,
+    pub target: Target,
     /// How ranges are chosen.
     pub calibrator: &'static Calibrator,
 }
@@ -205,7 +205,7 @@ pub struct GateRecipe {
 
 impl Default for QuantizeRecipe {
     fn default() -> Self {
-        Self { target: &quant::BUILTIN, calibrator: &quant::AUTO }
+        Self { target: quant::BUILTIN, calibrator: &quant::AUTO }
     }
 }
 
@@ -392,7 +392,7 @@ mod tests {
                 ..RecoverRecipe::default()
             }),
             quantize: QuantizeRecipe {
-                target: &quant::BUILTIN,
+                target: quant::BUILTIN,
                 calibrator: ir::named("percentile").expect("listed"),
             },
             gate: GateRecipe { keep: 0.95, strict: false },
@@ -410,6 +410,16 @@ mod tests {
     fn recipe_written_and_read_is_the_same() {
         let written = recipe().to_toml().expect("plain values");
         assert_eq!(read(&written).expect("a recipe"), recipe());
+    }
+
+    #[test]
+    fn recipe_of_a_target_on_a_cpu_reads_back_and_an_old_name_says_the_new_one() {
+        let mut recipe = recipe();
+        recipe.quantize.target = "onnxruntime+avx2".parse().expect("a target");
+        let written = recipe.to_toml().expect("plain values");
+        assert_eq!(read(&written).expect("a recipe"), recipe);
+        let error = read(&written.replace("onnxruntime+avx2", "onnxruntime-avx2")).unwrap_err();
+        assert!(error.contains("now written `onnxruntime+avx2`"), "{error}");
     }
 
     #[cfg(unix)]

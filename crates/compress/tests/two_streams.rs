@@ -115,7 +115,7 @@ fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
     let graph = pruned(&detector());
     let mut ranges: BTreeMap<ValueId, Range> = BTreeMap::new();
     let sites: Vec<ValueId> =
-        quantization_points(&graph, &BUILTIN).unwrap().iter().map(|s| s.range_of).collect();
+        quantization_points(&graph, BUILTIN).unwrap().iter().map(|s| s.range_of).collect();
     for seed in 0..4 {
         let inputs = images(seed);
         let mut values = interpreter::run_all(&graph, &inputs).unwrap();
@@ -129,7 +129,7 @@ fn quantize_of_pruned_two_streams_stays_near_and_runs_on_integers() {
         }
     }
     let pixels = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-    let plan = quant::plan(&graph, &ranges, &pixels, &BUILTIN, &BTreeSet::new()).unwrap();
+    let plan = quant::plan(&graph, &ranges, &pixels, BUILTIN, &BTreeSet::new()).unwrap();
     let quantized = quant::apply(&graph, &plan).unwrap();
     assert!(int8_macs_share(&quantized) > 0.5);
     let inputs = images(9);

@@ -146,7 +146,8 @@ impl Writer<'_> {
             .map(|(id, n)| (id, n.inputs[0]))
             .collect();
         for (id, x) in nodes {
-            let Some(&x) = self.real.get(&x).filter(|_| self.plan.target.split_silu) else {
+            let Some(&x) = self.real.get(&x).filter(|_| self.plan.target.engine().split_silu)
+            else {
                 continue;
             };
             let name = format!("s{}", self.written);
@@ -207,7 +208,7 @@ impl Writer<'_> {
         let (Some(&bias), Some(x)) = (node.inputs.get(position), x) else {
             return Ok(());
         };
-        if !self.plan.target.integer_bias
+        if !self.plan.target.engine().integer_bias
             || weight.axis().is_none()
             || self.region.graph.constant(bias).is_none()
         {

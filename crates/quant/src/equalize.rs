@@ -89,7 +89,7 @@ pub fn channel_scales(ranges: &[Range]) -> ChannelScales {
 pub fn equalize(
     graph: &Graph,
     scales: &BTreeMap<ValueId, Vec<f32>>,
-    target: &Target,
+    target: Target,
 ) -> Result<Graph, QuantError> {
     let allowed = depthwise_inputs(graph)?;
     let mut edit = graph.edit();
@@ -117,7 +117,7 @@ struct Equalizer<'a> {
 }
 
 impl Equalizer<'_> {
-    fn value(&mut self, v: ValueId, target: &Target) -> Result<(), QuantError> {
+    fn value(&mut self, v: ValueId, target: Target) -> Result<(), QuantError> {
         let activation = self.graph.producer(v).expect("depthwise inputs have one");
         let node = self.graph.node(activation);
         let conv = node.inputs.first().and_then(|&z| self.private_conv(z));
@@ -131,7 +131,9 @@ impl Equalizer<'_> {
                 self.scale_conv(conv)?;
                 v
             }
-            (Op::Unary(Unary { kind: UnaryKind::Silu }), Some(conv)) if target.split_silu => {
+            (Op::Unary(Unary { kind: UnaryKind::Silu }), Some(conv))
+                if target.engine().split_silu =>
+            {
                 self.scale_conv(conv)?;
                 let z = node.inputs[0];
                 let gate = self.times(&format!("{name}_gate"), z, &inverse);

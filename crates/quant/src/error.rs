@@ -29,6 +29,8 @@ pub enum QuantError {
     Params { value: String, cause: Box<OpError> },
     #[error("opset {found}: per_channel needs opset 13, and node `{node}` cannot be upgraded")]
     Opset { found: i64, node: String },
+    #[error("value `{value}` has a line break in its name, which a calibration cache cannot hold")]
+    UnwritableName { value: String },
     #[error(transparent)]
     Ir(#[from] IrError),
 }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod bias;
+mod calibration_cache;
 mod calibrators;
 mod equalize;
 mod error;
@@ -20,6 +21,7 @@ mod weights;
 
 pub use apply::apply;
 pub use bias::correct_biases;
+pub use calibration_cache::{cached_values, calibration_cache};
 pub use calibrators::{AUTO, Alternative, CALIBRATORS, Calibrator};
 pub use equalize::{ChannelScales, channel_scales, depthwise_inputs, equalize};
 pub use error::QuantError;
@@ -31,5 +33,6 @@ pub use range::Range;
 pub use rounding::round_weights;
 pub use share::{int8_macs_share, quantized_macs_share};
 pub use targets::{
-    BUILTIN, BUILTIN_AVX2, ONNXRUNTIME, ONNXRUNTIME_AVX2, Placement, TARGETS, Target,
+    AVX2, BUILTIN, CPUS, ConcatScales, ENGINES, Narrow, ONNXRUNTIME, OPENVINO, Placement, TENSORRT,
+    Target, TargetCpu, TargetEngine, TargetError, VNNI,
 };

@@ -1,7 +1,7 @@
 //! The plan: parameters for every quantization point and weight, as data.
 use crate::points::{QuantizationPoint, Region, region_points};
 use crate::weights::{at, weight_params};
-use crate::{Placement, QuantError, Range, Target};
+use crate::{ConcatScales, Placement, QuantError, Range, Target};
 use ir::ops::{Op, Unary, UnaryKind};
 use ir::{Graph, NodeId, OpError, QuantFacts, QuantParams, ValueId};
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,9 @@ const SHARE_WITHIN: f64 = 1.5;
 /// Parameters by value name; what is not listed stays float.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuantPlan {
-    /// The engine it is made for.
-    pub target: &'static Target,
-    /// Parameters of activations: asymmetric U8, per tensor.
+    /// Who is to run it.
+    pub target: Target,
+    /// Parameters of activations, per tensor: asymmetric U8, or symmetric I8 as the target wants them.
     pub activations: BTreeMap<String, QuantParams>,
     /// Parameters of weights: symmetric I8, per_channel over output channels.
     pub weights: BTreeMap<String, QuantParams>,
@@ -23,7 +23,7 @@ pub struct QuantPlan {
 
 impl QuantPlan {
     /// A plan that leaves everything float.
-    pub fn empty(target: &'static Target) -> Self {
+    pub fn empty(target: Target) -> Self {
         Self { target, activations: BTreeMap::new(), weights: BTreeMap::new() }
     }
 }
@@ -41,32 +41,41 @@ pub fn plan(
     graph: &Graph,
     ranges: &BTreeMap<ValueId, Range>,
     input_params: &QuantParams,
-    target: &'static Target,
+    target: Target,
     float: &BTreeSet<NodeId>,
 ) -> Result<QuantPlan, QuantError> {
-    let region = Region::new(graph)?.without(float);
+    let region = Region::new(graph)?.of(target, float);
     let mut points = region_points(&region, target);
     let mut ranges = SharedRanges::new(graph, &points, ranges)?;
-    if matches!(target.placement, Placement::ConvolutionInputs) {
-        let shared = ranges.share(&region, &points);
-        points.retain(|p| !shared.contains(&p.value));
+    if let Placement::ConvolutionInputs { concat, behind_moves, .. } = target.engine().placement {
+        let shared = ranges.share(&region, &points, concat);
+        points.retain(|p| behind_moves || !shared.contains(&p.value));
     }
     let mut plan = QuantPlan::empty(target);
     for point in &points {
         let name = &graph.value(point.value).name;
         let params = match ranges.range(point.range_of) {
-            None => input_params.clone(),
-            Some(range) => range.u8_params().map_err(at(name))?,
+            None if target.engine().symmetric => represented(input_params).i8_params(),
+            None => Ok(input_params.clone()),
+            Some(range) if target.engine().symmetric => range.i8_params(),
+            Some(range) => range.u8_params(),
         };
+        let params = params.map_err(at(name))?;
         plan.activations.insert(name.clone(), params);
     }
     plan_weights(&region, target, &mut plan)?;
     Ok(plan)
 }
 
+/// The range that parameters of a tensor represent.
+fn represented(params: &QuantParams) -> Range {
+    let (lowest, highest) = params.range();
+    Range::new(params.dequantize(0, lowest as i32), params.dequantize(0, highest as i32))
+}
+
 fn plan_weights(
     region: &Region<'_>,
-    target: &Target,
+    target: Target,
     plan: &mut QuantPlan,
 ) -> Result<(), QuantError> {
     let name = |v: ValueId| &region.graph.value(v).name;
@@ -76,7 +85,7 @@ fn plan_weights(
         };
         let bias = node.inputs.get(bias).and_then(|&b| region.graph.constant(b));
         let x_scale = plan.activations.get(name(node.inputs[0])).map(|p| p.scale()[0]);
-        let bias = match bias.filter(|_| target.integer_bias) {
+        let bias = match bias.filter(|_| target.engine().integer_bias) {
             Some(b) => Some(b.to_f64().map_err(at(&node.name))?),
             None => None,
         };
@@ -85,7 +94,7 @@ fn plan_weights(
             continue;
         };
         let bias = bias.as_deref().zip(x_scale);
-        let mut params = weight_params(value, tensor, target.largest_weight, bias)?;
+        let mut params = weight_params(value, tensor, target.largest_weight(), bias)?;
         if let Some(before) = plan.weights.get(value) {
             // Two convolutions read this weight: the scale must let both biases fit.
             params = wider(before, &params).map_err(at(value))?;
@@ -162,8 +171,13 @@ impl SharedRanges {
         members.reduce(Range::union)
     }
 
-    /// Lets the inputs of Concats share where their ranges are close; gives the Concats that need no parameters.
-    fn share(&mut self, region: &Region<'_>, points: &[QuantizationPoint]) -> BTreeSet<ValueId> {
+    /// Lets the inputs of Concats share, where their ranges are close or always; gives the Concats whose inputs do.
+    fn share(
+        &mut self,
+        region: &Region<'_>,
+        points: &[QuantizationPoint],
+        concat: ConcatScales,
+    ) -> BTreeSet<ValueId> {
         let planned: BTreeSet<ValueId> = points.iter().map(|p| p.value).collect();
         let mut shared = BTreeSet::new();
         for output in region.nodes().flat_map(|(_, n)| &n.outputs).filter(|v| planned.contains(v)) {
@@ -175,7 +189,7 @@ impl SharedRanges {
             let groups: Option<BTreeSet<ValueId>> =
                 all.iter().map(|v| self.group.get(v).copied()).collect();
             let Some(groups) = groups else { continue };
-            if self.close(&groups) {
+            if concat == ConcatScales::Always || self.close(&groups) {
                 let first = *groups.first().expect("a Concat has inputs");
                 self.group.values_mut().filter(|g| groups.contains(g)).for_each(|g| *g = first);
                 shared.insert(*output);

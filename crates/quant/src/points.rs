@@ -1,7 +1,7 @@
 //! Quantization points: the values that get QuantizeLinear and DequantizeLinear.
 use crate::{Placement, QuantError, Target};
-use ir::ops::{Op, Unary, UnaryKind};
-use ir::{DataType, Graph, Node, NodeId, QuantFacts, ValueId, find_tail};
+use ir::ops::{Binary, BinaryKind, Conv, Op, Unary, UnaryKind};
+use ir::{DataType, Graph, Node, NodeId, QuantFacts, Tensor, ValueId, find_tail};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A value that gets QuantizeLinear and DequantizeLinear.
@@ -68,9 +68,28 @@ impl<'a> Region<'a> {
         Ok(region)
     }
 
-    /// The same, with nodes that stay float although they could be quantized.
-    pub(crate) fn without(self, float: &BTreeSet<NodeId>) -> Self {
-        Self { float: float.clone(), ..self }
+    /// The same for a target, with nodes that stay float although it could quantize them.
+    pub(crate) fn of(self, target: Target, float: &BTreeSet<NodeId>) -> Self {
+        let mut float = float.clone();
+        if let Some(narrow) = target.engine().narrow {
+            let is_narrow = |&(_, node, weight): &(NodeId, &Node, usize)| {
+                self.channels(node, weight).into_iter().any(|c| narrow.holds(c))
+            };
+            float.extend(self.weighted().filter(is_narrow).map(|(id, ..)| id));
+        }
+        if !target.engine().gives_float {
+            let is_last =
+                |node: &Node| node.outputs.iter().all(|&v| self.readers(v).next().is_none());
+            float.extend(self.weighted().filter(|(_, node, _)| is_last(node)).map(|(id, ..)| id));
+        }
+        Self { float, ..self }
+    }
+
+    /// Channels that a node with a weight reads and gives.
+    fn channels(&self, node: &Node, weight: usize) -> [usize; 2] {
+        let shape = self.graph.constant(node.inputs[weight]).map_or(&[][..], Tensor::shape);
+        let group = if let Op::Conv(Conv { group, .. }) = node.op { group } else { 1 };
+        [shape.get(1).copied().unwrap_or(1) * group, shape.first().copied().unwrap_or(1)]
     }
 
     /// Nodes before the tail, in execution order.
@@ -102,7 +121,7 @@ impl<'a> Region<'a> {
         self.graph.constant(v).is_some_and(|t| t.dtype() == DataType::F32)
     }
 
-    fn is_activation(&self, v: ValueId) -> bool {
+    pub(crate) fn is_activation(&self, v: ValueId) -> bool {
         let value = self.graph.value(v);
         value.constant.is_none() && value.ty.as_ref().is_some_and(|t| t.dtype == DataType::F32)
     }
@@ -135,20 +154,54 @@ impl<'a> Region<'a> {
         (node.op.quant_facts() == QuantFacts::JoinsInputs).then_some(node)
     }
 
-    /// What convolutions read, and what is joined into it.
-    fn convolution_inputs(&self) -> BTreeSet<ValueId> {
+    /// What convolutions read, and what is joined into it; `also` what else is to be quantized.
+    fn convolution_inputs(&self, behind_moves: bool, also: Vec<ValueId>) -> BTreeSet<ValueId> {
         let mut stored = BTreeSet::new();
-        let mut todo: Vec<ValueId> =
-            self.weighted().map(|(_, node, _)| self.root(node.inputs[0])).collect();
-        while let Some(v) = todo.pop() {
-            if !self.is_activation(v) || !stored.insert(v) {
-                continue;
-            }
-            if let Some(node) = self.joined(v) {
-                todo.extend(node.inputs.iter().map(|&i| self.root(i)));
+        let mut todo = also;
+        todo.extend(self.weighted().map(|(_, node, _)| node.inputs[0]));
+        while let Some(read) = todo.pop() {
+            let root = self.root(read);
+            for v in
+                [Some(root), (behind_moves && read != root).then_some(read)].into_iter().flatten()
+            {
+                if self.is_activation(v) && stored.insert(v) {
+                    todo.extend(self.joined(v).into_iter().flat_map(|node| &node.inputs));
+                }
             }
         }
         stored
+    }
+
+    /// The inputs of Adds that no convolution gives which an engine could fuse with them.
+    fn residuals(&self) -> Vec<ValueId> {
+        let is_add = |node: &&Node| node.op == Op::Binary(Binary { kind: BinaryKind::Add });
+        let nodes = self.nodes().map(|(_, node)| node).filter(is_add);
+        let adds = nodes.filter(|n| n.inputs.iter().all(|&v| self.is_activation(v)));
+        // Exporters write the branch behind the shortcut.
+        let residual = |add: &Node| match add.inputs.iter().rposition(|&v| self.ends_convolution(v))
+        {
+            Some(fused) => add.inputs[1 - fused],
+            None => add.inputs[0],
+        };
+        adds.map(residual).collect()
+    }
+
+    /// Whether a quantized convolution, perhaps with an activation, gives `v` to one reader alone.
+    pub(crate) fn ends_convolution(&self, v: ValueId) -> bool {
+        let alone = |v: ValueId| {
+            self.consumers.get(&v).is_some_and(|readers| readers.len() == 1)
+                && !self.graph.outputs().contains(&v)
+        };
+        let Some(mut id) = self.graph.producer(v).filter(|_| alone(v)) else { return false };
+        let node = self.graph.node(id);
+        if node.op.quant_facts() == QuantFacts::Activation {
+            let x = node.inputs[0];
+            match self.graph.producer(x).filter(|_| alone(x)) {
+                Some(producer) => id = producer,
+                None => return false,
+            }
+        }
+        self.weighted().any(|(weighted, ..)| weighted == id)
     }
 
     fn has_integer_kernel(&self, node: &Node, has_kernel: fn(UnaryKind) -> bool) -> bool {
@@ -198,15 +251,18 @@ impl<'a> Region<'a> {
 /// `UnfoldedBatchNormalization` and `AlreadyQuantized`, with the node.
 pub fn quantization_points(
     graph: &Graph,
-    target: &Target,
+    target: Target,
 ) -> Result<Vec<QuantizationPoint>, QuantError> {
-    let region = Region::new(graph)?;
+    let region = Region::new(graph)?.of(target, &BTreeSet::new());
     Ok(region_points(&region, target))
 }
 
-pub(crate) fn region_points(region: &Region<'_>, target: &Target) -> Vec<QuantizationPoint> {
-    let values = match target.placement {
-        Placement::ConvolutionInputs => region.convolution_inputs(),
+pub(crate) fn region_points(region: &Region<'_>, target: Target) -> Vec<QuantizationPoint> {
+    let values = match target.engine().placement {
+        Placement::ConvolutionInputs { behind_moves, residuals, .. } => {
+            let also = if residuals { region.residuals() } else { Vec::new() };
+            region.convolution_inputs(behind_moves, also)
+        }
         Placement::Operators { has_kernel, fuses } => region.around_operators(has_kernel, fuses),
     };
     values

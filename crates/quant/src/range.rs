@@ -74,6 +74,16 @@ impl Range {
         let zero = (-f64::from(self.with_zero().min) / f64::from(scale)).round_ties_even();
         QuantParams::per_tensor(scale, zero.clamp(0.0, 255.0) as i32, DataType::U8)
     }
+
+    /// Symmetric per-tensor I8 parameters, zero_point 0: the larger end becomes 127.
+    ///
+    /// # Errors
+    /// `BadScale` when the range is not finite.
+    pub fn i8_params(self) -> Result<QuantParams, OpError> {
+        let step = self.min.abs().max(self.max.abs()) / 127.0;
+        let scale = if step < f32::MIN_POSITIVE { 1.0 / 127.0 } else { step };
+        QuantParams::per_tensor(scale, 0, DataType::I8)
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +100,19 @@ mod tests {
             for x in [min, max] {
                 let back = p.dequantize(0, p.quantize(0, x));
                 assert!((back - x).abs() <= p.scale()[0] * 0.75, "{x} became {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn i8_params_of_any_range_are_symmetric_and_hold_both_ends() {
+        for (min, max) in [(-0.2785, 7.3), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0), (-1e30, 1e30)] {
+            let p = Range::new(min, max).i8_params().unwrap();
+            assert_eq!((p.zero_point(), p.dtype()), (&[0][..], DataType::I8));
+            for x in [min, max] {
+                let q = p.quantize(0, x);
+                assert!((-127..=127).contains(&q), "{x} became {q}");
+                assert!((p.dequantize(0, q) - x).abs() <= p.scale()[0] * 0.501, "{x}");
             }
         }
     }

@@ -25,7 +25,7 @@ pub fn round_weights(
     moments: &BTreeMap<NodeId, PatchMoments>,
     means: &BTreeMap<ValueId, Vec<f32>>,
 ) -> Result<Graph, QuantError> {
-    let largest = i32::from(plan.target.largest_weight);
+    let largest = i32::from(plan.target.largest_weight());
     let region = Region::new(graph)?;
     let mut edit = graph.edit();
     for (id, node, position) in region.weighted() {

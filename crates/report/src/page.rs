@@ -378,7 +378,7 @@ fn provenance(r: &Contents) -> Markup {
         ("Calibration images", "校准图像", r.record.calibration_images.to_string()),
         ("Seed", "随机种子", c.seed.to_string()),
         ("Pruning criterion", "剪枝准则", c.prune.criterion.name.to_owned()),
-        ("Target", "目标引擎", c.quantize.target.name.to_owned()),
+        ("Target", "目标引擎", c.quantize.target.to_string()),
         ("Calibrator", "校准方法", c.quantize.calibrator.name.to_owned()),
         ("Instruction set", "指令集", c.isa.clone()),
         ("yoloslim", "yoloslim", env!("CARGO_PKG_VERSION").to_owned()),

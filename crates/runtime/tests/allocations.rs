@@ -5,6 +5,7 @@ use quant::{BUILTIN, Range, apply, int8_macs_share, plan, quantization_points};
 use runtime::{Plan, PlanOptions, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use testkit::net::{Net, image};
 
@@ -40,10 +41,11 @@ fn detector() -> Graph {
 
 /// The same with quantized values wherever our engine wants them, and a head in f32.
 fn quantized(graph: &Graph) -> Graph {
-    let ranges = quantization_points(graph, &BUILTIN).expect("a float graph");
+    let ranges = quantization_points(graph, BUILTIN).expect("a float graph");
     let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-2.0, 4.0)));
     let input = QuantParams::per_tensor(0.02, 100, DataType::U8).expect("valid parameters");
-    let plan = plan(graph, &ranges.collect(), &input, &BUILTIN).expect("ranges for all sites");
+    let plan = plan(graph, &ranges.collect(), &input, BUILTIN, &BTreeSet::new())
+        .expect("ranges for all sites");
     let quantized = apply(graph, &plan).expect("the graph of the plan");
     assert!(int8_macs_share(&quantized) > 0.9, "INT8 convolutions");
     quantized

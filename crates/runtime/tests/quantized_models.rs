@@ -85,7 +85,7 @@ fn session(graph: &Graph, observe: &[ValueId], options: PlanOptions, threads: us
 }
 
 /// A model of the assets quantized with the ranges of one made-up image.
-fn quantized(folder: &Path, name: &str, target: &'static Target) -> Graph {
+fn quantized(folder: &Path, name: &str, target: Target) -> Graph {
     let graph = normalise(load(&folder.join(name))).expect(name);
     let sites = quant::quantization_points(&graph, target).expect(name);
     let input = graph.inputs()[0];
@@ -137,7 +137,7 @@ fn observed(session: &mut Session, x: &[f32]) -> BTreeMap<ValueId, Vec<f32>> {
 #[test]
 fn run_quantized_detector_same_bits_on_every_isa_and_thread_count() {
     let Some(folder) = assets() else { return };
-    let graph = quantized(&folder, DETECTOR, &quant::BUILTIN);
+    let graph = quantized(&folder, DETECTOR, quant::BUILTIN);
     let heads = head(&graph);
     assert_eq!(heads.len(), 6, "the head's output convolutions");
     let x = pixels(&graph, 1.0);
@@ -154,7 +154,7 @@ fn run_quantized_detector_same_bits_on_every_isa_and_thread_count() {
 fn run_quantized_models_near_imitated_quantization() {
     let Some(folder) = assets() else { return };
     for name in MODELS {
-        let graph = quantized(&folder, name, &quant::BUILTIN);
+        let graph = quantized(&folder, name, quant::BUILTIN);
         let x = pixels(&graph, top(name));
         let mut integer = session(&graph, &[], options(Isa::best(), true), 2);
         let steps = integer.plan().steps();
@@ -329,8 +329,8 @@ fn steps_fed_by_onnx_runtime_equal_its_results() {
     let Some(folder) = assets() else { return };
     let Some(python) = python() else { return };
     let written = tempfile::tempdir().expect("a temporary folder");
-    for target in quant::TARGETS {
-        let path = written.path().join(format!("{}.onnx", target.name));
+    for target in quant::Target::all() {
+        let path = written.path().join(format!("{}.onnx", target));
         let bytes = onnx::encode(&quantized(&folder, DETECTOR, target)).expect("it is written");
         std::fs::write(&path, bytes).expect("a writable folder");
         compare_steps(&python, &path, 1.0);

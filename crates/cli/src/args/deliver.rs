@@ -1,7 +1,6 @@
 //! Arguments of the verbs that bring a detector to devices.
 use clap::{Args as ClapArgs, Subcommand};
-use ir::named;
-use quant::Target;
+use quant::{Target, TargetError};
 use std::path::PathBuf;
 
 /// Arguments of `bundle`.
@@ -29,7 +28,7 @@ pub(crate) struct BundleArgs {
 /// A model for a target.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetModel {
-    pub(crate) target: &'static Target,
+    pub(crate) target: Target,
     pub(crate) model: PathBuf,
 }
 
@@ -37,7 +36,7 @@ fn parse_target(text: &str) -> Result<TargetModel, String> {
     let (target, model) = text
         .split_once('=')
         .ok_or_else(|| format!("expected TARGET=MODEL.onnx, found `{text}`"))?;
-    let target = named::<Target>(target).map_err(|e| e.to_string())?;
+    let target = target.parse().map_err(|e: TargetError| e.to_string())?;
     Ok(TargetModel { target, model: PathBuf::from(model) })
 }
 

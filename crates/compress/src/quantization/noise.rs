@@ -43,7 +43,7 @@ pub(super) struct Planned<'a> {
     /// Of what convolutions read, for the correction of biases; `None` where they stay.
     pub(super) means: Option<&'a BTreeMap<ValueId, Vec<f32>>>,
     pub(super) input_params: &'a QuantParams,
-    pub(super) target: &'static Target,
+    pub(super) target: Target,
 }
 
 impl Planned<'_> {

@@ -41,10 +41,10 @@ fn correct_biases_of_rounded_weights_restores_the_mean() {
     let input = Tensor::new([1, 4, 2, 2], x).unwrap();
     for with_bias in [false, true] {
         let graph = network(with_bias);
-        let ranges = quantization_points(&graph, &BUILTIN).unwrap();
+        let ranges = quantization_points(&graph, BUILTIN).unwrap();
         let ranges = ranges.iter().map(|s| (s.range_of, Range::new(-4.0, 4.0)));
         let pixel = QuantParams::per_tensor(1.0 / 255.0, 0, DataType::U8).unwrap();
-        let plan = plan(&graph, &ranges.collect(), &pixel, &BUILTIN, &BTreeSet::new()).unwrap();
+        let plan = plan(&graph, &ranges.collect(), &pixel, BUILTIN, &BTreeSet::new()).unwrap();
         let weights = QuantPlan { activations: BTreeMap::new(), ..plan };
         let means = BTreeMap::from([(graph.inputs()[0], means.clone())]);
         let corrected = correct_biases(&graph, &weights, &means).unwrap();

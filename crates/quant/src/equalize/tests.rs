@@ -1,5 +1,5 @@
 use super::*;
-use crate::{BUILTIN, ONNXRUNTIME, TARGETS};
+use crate::{BUILTIN, ONNXRUNTIME, Target};
 use ir::{DataType, TensorType, interpreter};
 
 /// conv, activation, depthwise conv.
@@ -45,13 +45,13 @@ fn equalize_of_any_activation_and_target_computes_the_same() {
         let value = graph.value_named("act.y").unwrap();
         assert_eq!(depthwise_inputs(&graph).unwrap(), [value]);
         let expected = interpreter::run(&graph, std::slice::from_ref(&x)).unwrap();
-        for target in TARGETS {
+        for target in Target::all() {
             let scales = BTreeMap::from([(value, vec![1.0, 64.0, 7.0])]);
             let scaled = equalize(&graph, &scales, target).unwrap();
             let found = interpreter::run(&scaled, std::slice::from_ref(&x)).unwrap();
             let (e, f) = (expected[0].to_f64().unwrap(), found[0].to_f64().unwrap());
             for (e, f) in e.iter().zip(&f) {
-                assert!((e - f).abs() < 1e-4, "{kind:?} {}: {e} {f}", target.name);
+                assert!((e - f).abs() < 1e-4, "{kind:?} {}: {e} {f}", target);
             }
         }
     }
@@ -61,9 +61,9 @@ fn equalize_of_any_activation_and_target_computes_the_same() {
 fn equalize_with_wrong_values_or_counts_is_an_error() {
     let graph = block(UnaryKind::Silu);
     let [x, y] = ["x", "act.y"].map(|n| graph.value_named(n).unwrap());
-    let of_input = equalize(&graph, &BTreeMap::from([(x, vec![1.0, 1.0])]), &BUILTIN);
+    let of_input = equalize(&graph, &BTreeMap::from([(x, vec![1.0, 1.0])]), BUILTIN);
     assert!(matches!(of_input, Err(QuantError::UnknownValue { .. })));
-    let too_few = equalize(&graph, &BTreeMap::from([(y, vec![1.0])]), &ONNXRUNTIME);
+    let too_few = equalize(&graph, &BTreeMap::from([(y, vec![1.0])]), ONNXRUNTIME);
     assert!(matches!(too_few, Err(QuantError::Params { .. })));
 }
 

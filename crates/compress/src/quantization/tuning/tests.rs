@@ -1,14 +1,12 @@
 use super::*;
 use ir::{DataType, interpreter};
-use quant::{BUILTIN, BUILTIN_AVX2, ONNXRUNTIME, ONNXRUNTIME_AVX2, Range, Target};
+use quant::{ONNXRUNTIME, Range, Target};
 use std::collections::BTreeSet;
 use testkit::{net, tiny};
 use train::{Statistics, differentiate, parameters, weights};
 
-const TARGETS: [&Target; 4] = [&BUILTIN, &BUILTIN_AVX2, &ONNXRUNTIME, &ONNXRUNTIME_AVX2];
-
 /// The tiny detector, quantized with ranges that are not its own.
-fn quantized(target: &'static Target) -> Graph {
+fn quantized(target: Target) -> Graph {
     let graph = ir::normalise(tiny::detector()).unwrap().into_graph();
     let points = quant::quantization_points(&graph, target).unwrap();
     let range = |i: usize| Range { min: -0.3 - 0.01 * i as f32, max: 2.0 + 0.02 * i as f32 };
@@ -38,22 +36,22 @@ fn params(graph: &Graph) -> Vec<&QuantParams> {
 
 #[test]
 fn a_detector_that_learnt_nothing_gives_the_same_numbers_in_both_forms() {
-    for target in TARGETS {
+    for target in Target::all() {
         let source = quantized(target);
         let expected = outputs(&source);
         let form = LearningForm::new(source.clone()).unwrap();
-        assert_eq!(outputs(form.graph()), expected, "{}", target.name);
+        assert_eq!(outputs(form.graph()), expected, "{}", target);
         let weights = start(&form);
-        assert_eq!(form.rounded(&weights, 2).unwrap().as_ref(), weights, "{}", target.name);
+        assert_eq!(form.rounded(&weights, 2).unwrap().as_ref(), weights, "{}", target);
         let detector = form.detector(&weights).unwrap();
-        assert_eq!(params(&detector), params(&source), "{}", target.name);
-        assert_eq!(outputs(&detector), expected, "{}", target.name);
+        assert_eq!(params(&detector), params(&source), "{}", target);
+        assert_eq!(outputs(&detector), expected, "{}", target);
     }
 }
 
 #[test]
 fn all_but_the_image_learns_and_everything_learnt_has_a_gradient() {
-    let form = LearningForm::new(quantized(&ONNXRUNTIME)).unwrap();
+    let form = LearningForm::new(quantized(ONNXRUNTIME)).unwrap();
     let learnt = parameters(form.graph());
     assert!(form.stored.keys().chain(form.scales.keys()).all(|v| learnt.contains(v)));
     assert!(form.scales.values().all(|params| params.scale()[0] != 1.0 / 255.0));
@@ -70,7 +68,7 @@ fn all_but_the_image_learns_and_everything_learnt_has_a_gradient() {
 
 #[test]
 fn what_was_learnt_is_what_runs() {
-    for target in TARGETS {
+    for target in Target::all() {
         let form = LearningForm::new(quantized(target)).unwrap();
         let mut weights = start(&form);
         for (i, weight) in weights.iter_mut().enumerate() {
@@ -84,14 +82,14 @@ fn what_was_learnt_is_what_runs() {
             let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.abs()));
             // Biases that are integers lie on another grid, which may decide a tie.
             let far = found.iter().zip(&expected).filter(|(a, b)| (*a - *b).abs() > 1e-3 * largest);
-            assert!(far.count() * 100 <= found.len(), "{}", target.name);
+            assert!(far.count() * 100 <= found.len(), "{}", target);
         }
     }
 }
 
 #[test]
 fn scales_of_biases_stay_the_products_of_two_others() {
-    let form = LearningForm::new(quantized(&ONNXRUNTIME)).unwrap();
+    let form = LearningForm::new(quantized(ONNXRUNTIME)).unwrap();
     assert!(form.stored.values().any(|stored| stored.product.is_some()));
     let mut weights = start(&form);
     let scales = weights.iter_mut().filter(|w| form.scales.contains_key(&w.value));
@@ -103,7 +101,7 @@ fn scales_of_biases_stay_the_products_of_two_others() {
 
 #[test]
 fn weights_of_seven_bits_stay_so_and_scales_stay_positive() {
-    let form = LearningForm::new(quantized(&BUILTIN_AVX2)).unwrap();
+    let form = LearningForm::new(quantized("builtin+avx2".parse().unwrap())).unwrap();
     let mut weights = start(&form);
     for weight in &mut weights {
         let factor = if form.scales.contains_key(&weight.value) { -1.0 } else { 3.0 };
