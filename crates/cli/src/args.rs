@@ -11,10 +11,11 @@ mod training;
 
 use crate::cache_files::CacheFiles;
 use crate::files::{Files, MODEL};
+use crate::vendor_parts::VendorFiles;
 pub(crate) use agent::{AgentArgs, AgentRunArgs, AgentStatusArgs, AgentTask, PromoteArgs};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use compress::{QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
+use compress::{HEAD_PRECISIONS, HeadPrecision, QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
 pub(crate) use deliver::{BundleArgs, PipelineArgs, PipelineVerb, TargetModel};
 pub(crate) use demo::DemoArgs;
 use ir::Named;
@@ -208,13 +209,11 @@ impl Verb {
         let mut inputs = self.inputs();
         inputs.extend(common.ort_library.iter().map(|p| ("the library", p.as_path())));
         let beside = match self {
-            Self::Quantize(v) => CacheFiles::beside(v.quant.target()?, &v.out),
-            _ => None,
+            Self::Quantize(v) => files_beside(v.quant.target()?, &v.out),
+            _ => vec![],
         };
-        let beside = beside.map(CacheFiles::into_paths);
-        let beside = beside.as_ref().into_iter().flatten();
         let mut outputs = self.outputs();
-        outputs.extend(beside.map(|path| ("beside -o,", path.as_path())));
+        outputs.extend(beside.iter().map(|p| ("a file beside -o,", p.as_path())));
         Files::new(&inputs, &outputs, self.run_dir(), common.json.as_deref())
     }
 
@@ -447,10 +446,19 @@ pub(crate) struct SamplingArgs {
     pub(crate) images: u32,
 }
 
+/// What `quantize` writes beside the model.
+fn files_beside(target: Target, out: &Path) -> Vec<PathBuf> {
+    let of_cache = CacheFiles::beside(target, out).map(CacheFiles::into_paths);
+    let of_vendor = VendorFiles::beside(target, out).map(VendorFiles::into_paths);
+    of_cache.into_iter().chain(of_vendor).flatten().collect()
+}
+
 /// How a model is quantized.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct QuantArgs {
-    /// Engine that will run the model.
+    /// Engine that will run the model. For `npu` (Ascend, Rockchip, Hailo, ESP-DL) the vendor's tool quantizes: `quantize` writes
+    /// a float model cut behind the head's output convolutions, and beside it the list of calibration images (.calibration.txt)
+    /// and the ranges of all tensors (.ranges.json).
     #[arg(long, default_value = "builtin", value_parser = choice::<TargetEngine>())]
     target: &'static TargetEngine,
     /// CPU that will run it, vnni unless said. With avx2 weights have 7 bits: on CPUs without VNNI those of 8 bits saturate in
@@ -460,6 +468,14 @@ pub(crate) struct QuantArgs {
     /// How the ranges of quantized tensors are chosen.
     #[arg(long, default_value = "auto", value_parser = choice::<Calibrator>())]
     pub(crate) calibrator: &'static Calibrator,
+    /// In which numbers the head's output convolutions compute. fp16 also stores what is behind them in 16 bits, up to where
+    /// boxes are computed. int8 unless a recipe says otherwise.
+    #[arg(long, value_parser = keyed(HEAD_PRECISIONS))]
+    pub(crate) head: Option<HeadPrecision>,
+    /// A layer that stays float: its name, in which * and ? stand for other characters, or its position among the layers
+    /// with weights, such as #12. May be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) float: Vec<String>,
 }
 
 impl QuantArgs {

@@ -130,6 +130,8 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
         quantize: QuantizeRecipe {
             target: args.quant.target()?,
             calibrator: args.quant.calibrator,
+            head: args.quant.head.unwrap_or_default(),
+            float: args.quant.float.clone(),
         },
         gate: GateRecipe { keep: args.gate.keep, strict: args.gate.strict },
     })

@@ -52,6 +52,7 @@ mod subject;
 mod train;
 mod tune;
 mod val;
+mod vendor_parts;
 
 use anyhow::Result;
 use args::{Args, CommonArgs, Verb};

@@ -25,6 +25,48 @@ pub enum CompressError {
     /// Quantization.
     #[error("quantize: {0}")]
     Quant(quant::QuantError),
+    /// An INT8 model is asked for a target whose own tool makes it.
+    #[error(
+        "the vendor's tool quantizes for the target `{target}`, so there is no INT8 model to be judged here: `quantize --target {target}` writes what that tool takes, also of a model that `compress` or `prune` made"
+    )]
+    VendorQuantizes {
+        /// The target.
+        target: &'static str,
+    },
+    /// A detector whose tail is not understood is to be cut.
+    #[error(
+        "the model cannot be cut behind its head: {reason}. What begins at node `{node}` ({op_type}) was to be cut off; --family names the head, --anchors its anchors, and `export --rewrite` takes other ends off"
+    )]
+    NotCut {
+        /// The first node that is not understood.
+        node: String,
+        /// Its operator.
+        op_type: String,
+        /// Why.
+        reason: String,
+    },
+    /// A cut model does not find what the whole one finds.
+    #[error(
+        "{}: the cut model and the whole one do not find the same (class {} at {:.1} {:.1}, score {:.4}, is of one alone): --family names the head otherwise",
+        image.display(), detection.class, detection.bbox.left, detection.bbox.top, detection.score
+    )]
+    CutDiffers {
+        /// The image.
+        image: std::path::PathBuf,
+        /// What only one of them finds.
+        detection: yolo::Detection,
+    },
+    /// No layer fits a pattern by which layers are to stay float.
+    #[error(
+        "no layer fits `{pattern}`: layers are convolutions and products of matrices, by name (`inspect --json` lists them; * and ? stand for other characters) or by position, #0 to #{}",
+        layers.saturating_sub(1)
+    )]
+    NoLayer {
+        /// The pattern.
+        pattern: String,
+        /// How many layers there are.
+        layers: usize,
+    },
     /// Training.
     #[error("step {step}: {error}")]
     Training {

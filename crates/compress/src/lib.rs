@@ -32,8 +32,10 @@ pub use pruning::{
     PruneStudy, Pruned, Reach, Reached, SensitivityPoint, Shortfall, ThinnedLayer, prune_detector,
 };
 pub use quantization::{
-    LayerNoise, Noise, QUANTIZE_BUDGETS, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision,
-    SearchStep, calibration_cache, quantize_detector,
+    HEAD_PRECISIONS, HeadPrecision, LayerNoise, Noise, Preprocessing, QUANTIZE_BUDGETS,
+    QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep, TensorRange,
+    VendorDescription, VendorOutput, VendorParts, calibration_cache, cut_for_vendor,
+    quantize_detector,
 };
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};
 pub use record::{

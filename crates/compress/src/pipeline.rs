@@ -141,14 +141,16 @@ impl Context<'_> {
         budget: QuantizeBudget,
     ) -> Result<QuantizedModel, CompressError> {
         let Self { recipe, source, run, .. } = *self;
-        let QuantizeRecipe { target, calibrator } = recipe.quantize;
+        let QuantizeRecipe { target, calibrator, head, ref float } = recipe.quantize;
         let inputs = (&source.key, &source.calibration, &recipe.quantize, budget, pruned);
         run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
             let images = self.observation.images.len();
             (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
             let model = Model::new(pruned.graph(run.dir)?, &source.head);
             let observation = Observation { model, ..self.observation };
-            let options = QuantizeOptions { target, calibrator, budget, explain: false };
+            let float = float.clone();
+            let options =
+                QuantizeOptions { target, calibrator, budget, explain: false, head, float };
             let quantized = quantize_detector(&observation, &options, run.log)?;
             check_bad_images(quantized.bad_images.len(), images)?;
             run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;

@@ -13,12 +13,18 @@ mod calibration_cache;
 mod learnt;
 mod moments;
 mod noise;
+mod precision;
 mod search;
 pub(crate) mod tuning;
+mod vendor;
 
 pub use calibration_cache::calibration_cache;
 pub use noise::{LayerNoise, Noise};
+pub use precision::{HEAD_PRECISIONS, HeadPrecision};
 use search::Search;
+pub use vendor::{
+    Preprocessing, TensorRange, VendorDescription, VendorOutput, VendorParts, cut_for_vendor,
+};
 
 /// How much time goes into accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +47,7 @@ pub const QUANTIZE_BUDGETS: &[(&str, QuantizeBudget)] = &[
 ];
 
 /// How to quantize.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct QuantizeOptions {
     /// Engine that will run the model.
     pub target: Target,
@@ -51,6 +57,10 @@ pub struct QuantizeOptions {
     pub budget: QuantizeBudget,
     /// Whether the noise of every layer is measured.
     pub explain: bool,
+    /// In which numbers the head's output convolutions compute.
+    pub head: HeadPrecision,
+    /// Layers that stay float besides: names in which `*` and `?` stand for other characters, or positions such as `#12`.
+    pub float: Vec<String>,
 }
 
 /// A step that was taken, or tried and given up.
@@ -99,6 +109,8 @@ pub struct Quantized {
     pub ranges: Vec<RangeDecision>,
     /// The noise of every layer, where it was asked for.
     pub noise: Option<Noise>,
+    /// Names of the layers that were left float, on request or since they lose most, in the order of execution.
+    pub float_layers: Vec<String>,
 }
 
 /// Calibrates on the observation's images and quantizes. `log` is told what goes on where it takes long.
@@ -107,13 +119,22 @@ pub struct Quantized {
 /// quantized model's detections on them come clearly closer to the float model's.
 ///
 /// # Errors
-/// `NonFinite` when activations are not numbers; as the stages otherwise.
+/// `NonFinite` when activations are not numbers; `NoLayer` when a layer that is to stay float is not there;
+/// `VendorQuantizes` for a target whose own tool quantizes; as the stages otherwise.
 pub fn quantize_detector(
     observation: &Observation<'_>,
     options: &QuantizeOptions,
     log: &dyn Fn(&str),
 ) -> Result<Quantized, CompressError> {
-    Search::new(observation, options, image_params(observation)?, log)?.run()
+    if options.target.engine().placement.is_vendors() {
+        return Err(CompressError::VendorQuantizes { target: options.target.engine().name });
+    }
+    let mut quantized =
+        Search::new(observation, options, image_params(observation)?, log)?.run()?;
+    if options.head == HeadPrecision::Fp16 {
+        precision::narrow_head(&mut quantized.graph)?;
+    }
+    Ok(quantized)
 }
 
 /// A pixel's byte is its own quantized value.

@@ -14,7 +14,9 @@ use train::optimizers::ADAM;
 use yolo::Augmentation;
 use yolo::families::Family;
 
-use crate::{CompressError, LabelUse, PruneBudget, PruneOptions, RecoverOptions, RepairStep};
+use crate::{
+    CompressError, HeadPrecision, LabelUse, PruneBudget, PruneOptions, RecoverOptions, RepairStep,
+};
 
 /// `recipe.toml`: everything that decides what a run gives, seeds included.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -191,6 +193,12 @@ pub struct QuantizeRecipe {
     pub target: Target,
     /// How ranges are chosen.
     pub calibrator: &'static Calibrator,
+    /// In which numbers the head's output convolutions compute.
+    #[serde(default)]
+    pub head: HeadPrecision,
+    /// Layers that stay float: names with `*` and `?`, or positions such as `#12`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub float: Vec<String>,
 }
 
 /// The gate.
@@ -205,7 +213,12 @@ pub struct GateRecipe {
 
 impl Default for QuantizeRecipe {
     fn default() -> Self {
-        Self { target: quant::BUILTIN, calibrator: &quant::AUTO }
+        Self {
+            target: quant::BUILTIN,
+            calibrator: &quant::AUTO,
+            head: HeadPrecision::default(),
+            float: vec![],
+        }
     }
 }
 
@@ -267,7 +280,7 @@ impl Recipe {
     /// Refuses numbers out of range.
     ///
     /// # Errors
-    /// `Setting`, with the key; `NoAttempts`.
+    /// `Setting`, with the key; `NoAttempts`; `VendorQuantizes`.
     pub fn check(&self) -> Result<(), CompressError> {
         let p = &self.prune;
         p.macs.iter().try_for_each(|&v| share("prune.macs", v, 0.0..1.0))?;
@@ -299,6 +312,11 @@ impl Recipe {
         }
         if p.budgets().is_empty() {
             return Err(CompressError::NoAttempts);
+        }
+        if self.quantize.target.engine().placement.is_vendors() {
+            return Err(CompressError::VendorQuantizes {
+                target: self.quantize.target.engine().name,
+            });
         }
         Ok(())
     }
@@ -394,6 +412,8 @@ mod tests {
             quantize: QuantizeRecipe {
                 target: quant::BUILTIN,
                 calibrator: ir::named("percentile").expect("listed"),
+                head: HeadPrecision::Fp16,
+                float: vec!["*cv2*".to_owned(), "#3".to_owned()],
             },
             gate: GateRecipe { keep: 0.95, strict: false },
         }
@@ -450,6 +470,7 @@ mod tests {
             ("floor = 8", "floor = 8\nflor = 8", &["line", "unknown key `flor`"]),
             ("seed = 7", "seed = \"7\"", &["line", "whole number"]),
             ("percentile", "guess", &["calibrator", "guess", "percentile"]),
+            ("head = \"fp16\"", "head = \"int4\"", &["int4", "fp16"]),
             ("family = \"v8\"", "family = \"v99\"", &["family", "v99"]),
             ("seed = 7\n", "", &["missing key `seed`"]),
         ] {

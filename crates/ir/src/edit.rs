@@ -16,6 +16,7 @@ enum Change {
     SetConstant(ValueId, Tensor),
     MakeParameter(ValueId),
     SetType(ValueId, TensorType),
+    Rename(ValueId, String),
     Remove(NodeId),
 }
 
@@ -156,6 +157,11 @@ impl Edit {
         self.changes.push(Change::SetType(input, ty));
     }
 
+    /// Gives a value this name; one that had it takes the value's old name.
+    pub fn rename(&mut self, value: ValueId, name: &str) {
+        self.changes.push(Change::Rename(value, name.to_owned()));
+    }
+
     /// Removes a node; nodes that nothing reads go by themselves.
     pub fn remove(&mut self, node: NodeId) {
         self.changes.push(Change::Remove(node));
@@ -179,6 +185,7 @@ impl Edit {
                 Change::SetConstant(v, _)
                 | Change::MakeParameter(v)
                 | Change::SetType(v, _)
+                | Change::Rename(v, _)
                 | Change::Input(v)
                 | Change::Output(v) => values.push(*v),
                 Change::SetOutputs(v) => values.extend(v),
@@ -225,6 +232,7 @@ impl Edit {
             Change::SetConstant(v, tensor) => Change::SetConstant(value(v), tensor),
             Change::MakeParameter(v) => Change::MakeParameter(value(v)),
             Change::SetType(v, ty) => Change::SetType(value(v), ty),
+            Change::Rename(v, name) => Change::Rename(value(v), name),
             Change::Remove(n) => Change::Remove(node(n)),
         };
         self.changes.extend(other.changes.into_iter().map(change));
@@ -281,11 +289,23 @@ impl Edit {
                 Change::SetType(v, ty) => {
                     graph.values.entry(v).and_modify(|value| value.ty = Some(ty));
                 }
+                Change::Rename(v, name) => rename(graph, v, name),
                 Change::Remove(n) => drop(graph.nodes.remove(&n)),
             }
         }
         graph.order.retain(|id| graph.nodes.contains_key(id));
         graph.next = graph.next.max(self.next);
+    }
+}
+
+fn rename(graph: &mut Graph, v: ValueId, name: String) {
+    let holder = graph.value_named(&name);
+    let Some(value) = graph.values.get_mut(&v) else {
+        return;
+    };
+    let old = std::mem::replace(&mut value.name, name);
+    if let Some(other) = holder.filter(|other| *other != v) {
+        graph.values.entry(other).and_modify(|other| other.name = old);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The same model with 16-bit floats, and back.
+//! The same model with 16-bit floats, whole or in part, and back.
 use crate::ops::{Cast, Op};
 use crate::{DataType, Edit, Graph, IrError, OpError, Tensor, TensorType, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,10 @@ pub fn to_f16(graph: &Graph) -> Result<Graph, IrError> {
     half.apply(edit)?;
     Ok(half)
 }
+
+mod part;
+
+pub use part::part_to_f16;
 
 /// The types of floats other than f32 that constants, inputs and outputs of the graph have.
 pub fn other_floats(graph: &Graph) -> BTreeSet<DataType> {

@@ -33,6 +33,6 @@ pub use range::Range;
 pub use rounding::round_weights;
 pub use share::{int8_macs_share, quantized_macs_share};
 pub use targets::{
-    AVX2, BUILTIN, CPUS, ConcatScales, ENGINES, Narrow, ONNXRUNTIME, OPENVINO, Placement, TENSORRT,
-    Target, TargetCpu, TargetEngine, TargetError, VNNI,
+    AVX2, BUILTIN, CPUS, ConcatScales, ENGINES, NPU, Narrow, ONNXRUNTIME, OPENVINO, Placement,
+    TENSORRT, Target, TargetCpu, TargetEngine, TargetError, VNNI,
 };

@@ -264,6 +264,7 @@ pub(crate) fn region_points(region: &Region<'_>, target: Target) -> Vec<Quantiza
             region.convolution_inputs(behind_moves, also)
         }
         Placement::Operators { has_kernel, fuses } => region.around_operators(has_kernel, fuses),
+        Placement::Vendors => BTreeSet::new(),
     };
     values
         .into_iter()

@@ -65,6 +65,15 @@ pub enum Placement {
         /// Activations that the engine makes part of the convolution before them: nothing is quantized between the two.
         fuses: fn(UnaryKind) -> bool,
     },
+    /// Nothing is quantized here: the vendor's tool does it, of a float graph.
+    Vendors,
+}
+
+impl Placement {
+    /// Whether the vendor's tool quantizes.
+    pub fn is_vendors(&self) -> bool {
+        matches!(self, Self::Vendors)
+    }
 }
 
 /// Which inputs of a Concat have common parameters.
@@ -171,9 +180,23 @@ const TENSORRT_ENGINE: TargetEngine = TargetEngine {
     reads_calibration_cache: true,
 };
 
+/// Neural processors whose vendors' tools quantize (Ascend, Rockchip, Hailo, ESP-DL): they take a float graph that ends behind
+/// the head's output convolutions.
+const NPU_ENGINE: TargetEngine = TargetEngine {
+    name: "npu",
+    cpus: &[],
+    placement: Placement::Vendors,
+    symmetric: false,
+    split_silu: false,
+    integer_bias: false,
+    gives_float: true,
+    narrow: None,
+    reads_calibration_cache: false,
+};
+
 /// All engines.
 pub const ENGINES: &[&TargetEngine] =
-    &[&BUILTIN_ENGINE, &ONNXRUNTIME_ENGINE, &OPENVINO_ENGINE, &TENSORRT_ENGINE];
+    &[&BUILTIN_ENGINE, &ONNXRUNTIME_ENGINE, &OPENVINO_ENGINE, &TENSORRT_ENGINE, &NPU_ENGINE];
 
 ir::choices!(TargetEngine, "target", ENGINES);
 ir::choices!(TargetCpu, "CPU", CPUS);
@@ -196,6 +219,8 @@ pub const ONNXRUNTIME: Target = Target { engine: &ONNXRUNTIME_ENGINE, cpu: Some(
 pub const OPENVINO: Target = Target { engine: &OPENVINO_ENGINE, cpu: Some(&VNNI) };
 /// TensorRT.
 pub const TENSORRT: Target = Target { engine: &TENSORRT_ENGINE, cpu: None };
+/// Vendors' own tools.
+pub const NPU: Target = Target { engine: &NPU_ENGINE, cpu: None };
 
 /// What is wrong with a target.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -238,6 +263,13 @@ impl Target {
             cpus.into_iter().map(move |cpu| Self { engine, cpu })
         };
         ENGINES.iter().flat_map(on_each).collect()
+    }
+
+    /// Those of them for which this program quantizes.
+    pub fn quantizing() -> Vec<Self> {
+        let mut targets = Self::all();
+        targets.retain(|target| !target.engine.placement.is_vendors());
+        targets
     }
 
     /// The engine, with its rules.
@@ -307,7 +339,7 @@ mod tests {
         let all = Target::all();
         let written: Vec<String> = all.iter().map(Target::to_string).collect();
         let expected =
-            "builtin builtin+avx2 onnxruntime onnxruntime+avx2 openvino openvino+avx2 tensorrt";
+            "builtin builtin+avx2 onnxruntime onnxruntime+avx2 openvino openvino+avx2 tensorrt npu";
         assert_eq!(written.join(" "), expected);
         for (target, text) in all.iter().zip(&written) {
             assert_eq!(text.parse(), Ok(*target));

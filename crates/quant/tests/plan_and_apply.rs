@@ -125,7 +125,7 @@ fn apply_on_every_target_stays_close_to_float() {
         interpreter::run_all(g, &[image()]).unwrap()[&v].to_f64().unwrap()
     };
     let float = head(&graph);
-    for target in Target::all() {
+    for target in Target::quantizing() {
         let (_, q) = quantized(&graph, target);
         let fake = head(&q);
         let noise: f64 = float.iter().zip(&fake).map(|(a, b)| (a - b).powi(2)).sum();
@@ -140,7 +140,7 @@ fn apply_on_every_target_stays_close_to_float() {
 #[test]
 fn apply_on_every_target_reaches_its_largest_weight_in_every_channel() {
     let graph = network();
-    for target in Target::all() {
+    for target in Target::quantizing() {
         let (_, q) = quantized(&graph, target);
         for name in quantized_convolutions(target) {
             let weight = q.producer(node(&q, name).inputs[1]).unwrap();
@@ -158,7 +158,7 @@ fn apply_on_every_target_reaches_its_largest_weight_in_every_channel() {
 #[test]
 fn apply_on_every_target_gives_convolutions_codes_and_leaves_the_tail_float() {
     let graph = network();
-    for target in Target::all() {
+    for target in Target::quantizing() {
         let (_, q) = quantized(&graph, target);
         let names = quantized_convolutions(target);
         let planned = graph.nodes().filter(|(_, n)| names.contains(&n.name.as_str()));
@@ -217,7 +217,7 @@ fn plan_with_a_convolution_left_float_has_neither_its_weight_nor_what_it_alone_r
     let graph = network();
     let (id, _) = graph.nodes().find(|(_, n)| n.name == "merge").unwrap();
     let float = BTreeSet::from([id]);
-    for target in Target::all() {
+    for target in Target::quantizing() {
         let ranges = observed(&graph);
         let all = plan(&graph, &ranges, &pixel_params(), target, &BTreeSet::new()).unwrap();
         let left = plan(&graph, &ranges, &pixel_params(), target, &float).unwrap();
@@ -257,7 +257,7 @@ fn plan_where_concat_inputs_are_close_drops_the_concat() {
 fn plan_as_json_reads_back_equal_and_empty_plan_changes_nothing() {
     let graph = network();
     let show = |g: &Graph| format!("{:?}", g.nodes().collect::<Vec<_>>());
-    for target in Target::all() {
+    for target in Target::quantizing() {
         let (plan, q) = quantized(&graph, target);
         let back: QuantPlan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
         assert_eq!(show(&apply(&graph, &back).unwrap()), show(&q));

@@ -1,5 +1,5 @@
 //! YOLO families: recognised from the graph's structure, never from names.
-pub use crate::heads::{ANCHORS, Decoder, Family, RawHead};
+pub use crate::heads::{ANCHORS, Decoder, Family, PICKED, RawHead, RawMap, RawPart};
 use crate::heads::{Recognised, Subject};
 use crate::model_input::shapes;
 use crate::{LETTERBOX, ModelInput, YoloError};

@@ -3,7 +3,7 @@
 //! A letterbox of 640 x 640 is 44 % padding for a camera of 16:9, and the network computes on it all the same. Cut at the output
 //! convolutions of its head, a detector takes inputs of any size that its strides divide: the same weights, the same scale of the
 //! image, 640 x 384. It is what Ultralytics' tools do by default (`rect`).
-use crate::families::{ANCHORS, Head, identify};
+use crate::families::{Head, identify};
 use crate::heads::RawHead;
 use crate::{CompiledDetector, YoloError};
 use ir::ops::{Slice, Transpose};
@@ -26,12 +26,7 @@ impl CompiledDetector {
         let raw = head.raw(graph)?;
         let size_px = fitted_size_px(head, &raw, image_px);
         let mut trunk = trunk(graph, &raw.outputs, size_px)?;
-        // The graph without its tail does not tell them any more.
-        if !raw.anchors_px.is_empty() {
-            let sides: Vec<String> =
-                raw.anchors_px.as_flattened().iter().map(f32::to_string).collect();
-            trunk.metadata.insert(ANCHORS.to_owned(), sides.join(","));
-        }
+        raw.tell(graph, &mut trunk);
         // Channels last is how our engine holds them: so read, nothing is moved, and what is told of one box lies side by side.
         let mut edit = trunk.edit();
         let last: Vec<ValueId> = raw

@@ -8,6 +8,7 @@ mod family;
 mod predictions;
 mod probe;
 mod raw_head;
+mod raw_maps;
 mod readings;
 mod subject;
 
@@ -18,4 +19,5 @@ pub use family::Family;
 pub(crate) use predictions::Kind;
 pub use raw_head::RawHead;
 pub(crate) use raw_head::{RawBoxes, RawChannels, RawForm};
+pub use raw_maps::{PICKED, RawMap, RawPart};
 pub(crate) use subject::{Recognised, Subject};

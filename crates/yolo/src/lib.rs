@@ -44,7 +44,7 @@ pub use iou::iou;
 pub use model_input::{ModelInput, Pixels, Planes};
 pub use network::NetworkOptions;
 pub use nms::nms;
-pub use preprocess::{LETTERBOX, Letterbox, Placement, Preprocess, letterbox};
+pub use preprocess::{LETTERBOX, Letterbox, PADDING, Placement, Preprocess, letterbox};
 pub use printable::printable;
 pub use results::{CocoResult, read_results, results_json, write_results};
 pub use streams::Streams;

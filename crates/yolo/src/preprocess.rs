@@ -7,7 +7,7 @@ use image::RgbImage;
 use crate::BoxXyxy;
 
 /// Gray of the padding, by which every family was trained.
-pub(crate) const PADDING: u8 = 114;
+pub const PADDING: u8 = 114;
 
 /// Where the scaled image lies in the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,9 @@ use yolo::families::identify;
 use yolo::losses::LabelledLoss;
 use yolo::{Detection, YoloError};
 
+#[path = "readings/cut.rs"]
+mod cut;
+
 const SIDE_PX: usize = 64;
 const STRIDES_PX: [usize; 3] = [8, 16, 32];
 const CLASSES: usize = 3;

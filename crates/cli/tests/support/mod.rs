@@ -47,6 +47,35 @@ pub(crate) fn json(path: impl AsRef<Path>) -> serde_json::Value {
     serde_json::from_str(&fs::read_to_string(path).expect("written")).expect("JSON")
 }
 
+/// What `detect --json` tells of all images as class, score and sides, sorted.
+pub(crate) fn detections(record: &serde_json::Value) -> Vec<(u64, [f64; 5])> {
+    let images = record["images"].as_array().expect("a list").iter();
+    let all = images.flat_map(|image| image["detections"].as_array().expect("a list"));
+    let numbers = |d: &serde_json::Value| {
+        let side = |key: &str| d["bbox"][key].as_f64().expect("a number");
+        let score = d["score"].as_f64().expect("a number");
+        [score, side("left"), side("top"), side("right"), side("bottom")]
+    };
+    let mut found: Vec<(u64, [f64; 5])> =
+        all.map(|d| (d["class"].as_u64().expect("a class"), numbers(d))).collect();
+    found.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+    found
+}
+
+/// ONNX Runtime's shared library, as it ships in the Python package.
+pub(crate) fn onnx_runtime(what: &str) -> Option<String> {
+    let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or("python3".to_owned());
+    let find = "import glob, os, onnxruntime as o\n\
+        print((glob.glob(os.path.join(os.path.dirname(o.__file__), 'capi', 'libonnxruntime.so*')) + [''])[0])";
+    let out = Command::new(python).args(["-c", find]).output().ok()?;
+    let found = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim());
+    if !found.is_file() {
+        println!("skipped: {what} (no Python with onnxruntime)");
+        return None;
+    }
+    Some(text(found))
+}
+
 /// The models, images and weights that are not in the repository.
 pub(crate) fn assets(what: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");

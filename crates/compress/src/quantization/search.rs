@@ -12,6 +12,7 @@ use super::calibrate::Calibration;
 use super::learnt::{STEPS, learnt, plan_of};
 use super::moments::moments;
 use super::noise::{Meter, Planned, trunk};
+use super::precision::float_layers;
 use super::{QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep};
 use crate::CompressError;
 
@@ -42,6 +43,8 @@ pub(super) struct Search<'a> {
     observation: &'a Observation<'a>,
     options: &'a QuantizeOptions,
     input_params: QuantParams,
+    /// Layers that stay float on request; their ids are those of every graph that is made of the detector's.
+    float: BTreeSet<NodeId>,
     calibrator: &'static str,
     /// Images to which weights are fitted.
     fitted: ImageSet,
@@ -85,6 +88,7 @@ impl<'a> Search<'a> {
             observation,
             options,
             input_params,
+            float: float_layers(observation.model.graph, options)?,
             calibrator: options.calibrator.name,
             fitted: subset(fitted),
             reference: reference(observation, &subset(set_aside))?,
@@ -105,7 +109,7 @@ impl<'a> Search<'a> {
         }
         let named = |(v, range)| (v, (self.calibrator, range));
         let choices = calibration.ranges().into_iter().map(named).collect();
-        let mut best = self.candidate(graph, choices, BTreeSet::new(), &calibration)?;
+        let mut best = self.candidate(graph, choices, self.float.clone(), &calibration)?;
         self.note(&format!("ranges by {}", self.calibrator), best.error, true);
         if !is_fast {
             self.note("corrected biases", best.error, true);
@@ -238,20 +242,23 @@ impl<'a> Search<'a> {
             let planned = self.planned(&best.graph, &ranges, calibration);
             let all = meter.noise(&best.quantized)?;
             let mut gains = Vec::new();
-            for layer in planned.layers()? {
-                let without = meter.noise(&planned.quantized(&BTreeSet::from([layer]))?.1)?;
+            let layers = planned.layers()?.into_iter();
+            for layer in layers.filter(|layer| !best.float.contains(layer)) {
+                let and_this = best.float.iter().copied().chain([layer]).collect();
+                let without = meter.noise(&planned.quantized(&and_this)?.1)?;
                 let macs = best.graph.node_macs(layer) as f64 / best.graph.macs().max(1) as f64;
                 gains.push(FloatGain { layer, gain: 1.0 - (without / all).powi(2), macs });
             }
             gains
         };
-        let float = worth_most(gains);
-        if float.is_empty() {
+        let more = worth_most(gains);
+        if more.is_empty() {
             return Ok(best);
         }
-        let names = float.iter().map(|id| best.graph.node(*id).name.as_str()).collect::<Vec<_>>();
+        let names = more.iter().map(|id| best.graph.node(*id).name.as_str()).collect::<Vec<_>>();
         let step = format!("float: {}", names.join(", "));
         let (graph, choices) = (best.graph.clone(), best.choices.clone());
+        let float = &best.float | &more;
         let tried = self.candidate(graph, choices, float, calibration)?;
         let kept = meter.noise(&tried.quantized)? < (1.0 - WORTH) * meter.noise(&best.quantized)?;
         self.note(&step, tried.error, kept);
@@ -334,7 +341,10 @@ impl<'a> Search<'a> {
             None
         };
         let ranges = self.decisions(&best, &calibration)?;
+        let layers = best.graph.nodes().filter(|(id, _)| best.float.contains(id));
+        let float_layers = layers.map(|(_, node)| node.name.clone()).collect();
         Ok(Quantized {
+            float_layers,
             int8_macs_share: quant::int8_macs_share(&best.quantized),
             ranges,
             noise,

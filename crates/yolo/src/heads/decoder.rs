@@ -118,6 +118,8 @@ pub struct Decoder {
     pub(crate) logits: bool,
     /// Whether overlapping boxes of one class are still to be suppressed.
     pub(crate) nms: bool,
+    /// How many boxes are picked at most, the best ones, where the graph leaves that to its reader.
+    pub(crate) most: Option<usize>,
 }
 
 /// A class for which a candidate scores high enough.
@@ -217,6 +219,10 @@ impl Decoder {
             }
         }
         found.retain(|d| d.score.is_finite() && d.bbox.is_finite());
+        if let Some(most) = self.most.filter(|&most| most < found.len()) {
+            found.sort_by(|a, b| b.score.total_cmp(&a.score));
+            found.truncate(most);
+        }
         Ok(found)
     }
 
@@ -482,7 +488,8 @@ mod tests {
             objectness: None,
             scores: Scores::Each(field(4)),
         };
-        let decoder = Decoder { blocks: vec![block], classes: CLASSES, logits, nms: true };
+        let decoder =
+            Decoder { blocks: vec![block], classes: CLASSES, logits, nms: true, most: None };
         let mut output = vec![0.0; (4 + CLASSES) * channel.max(CANDIDATES * candidate)];
         let mut expected = Vec::new();
         for i in 0..CANDIDATES {

@@ -76,6 +76,8 @@ fn of_groups(
     if first.is_empty() || groups.iter().any(|g| channels(g) != first) {
         return vec![];
     }
+    let stated = context.graph.metadata.get(super::PICKED);
+    let most = stated.and_then(|text| text.trim().parse::<usize>().ok());
     let mut found = Vec::new();
     for roles in roles(&first, predictions) {
         for logits in [!context.has_sigmoid, context.has_sigmoid] {
@@ -89,7 +91,8 @@ fn of_groups(
                         blocks: blocks(predictions, groups, roles, way, order)?,
                         classes: predictions.classes,
                         logits,
-                        nms: true,
+                        nms: most.is_none(),
+                        most,
                     })
                 });
                 found.extend(read);
@@ -147,6 +150,7 @@ fn picked(context: &Context<'_>, p: &Predictions) -> Vec<Decoder> {
                     classes: p.classes,
                     logits: false,
                     nms: false,
+                    most: None,
                 });
             }
         }
