@@ -1,8 +1,10 @@
 //! What can be typed. The doc comments of fields are the help texts.
 #![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
 mod agent;
+mod calibset;
 mod deliver;
 mod demo;
+mod images;
 mod pruning;
 mod registry;
 mod serve;
@@ -13,11 +15,13 @@ use crate::cache_files::CacheFiles;
 use crate::files::{Files, MODEL};
 use crate::vendor_parts::VendorFiles;
 pub(crate) use agent::{AgentArgs, AgentRunArgs, AgentStatusArgs, AgentTask, PromoteArgs};
+pub(crate) use calibset::CalibsetArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use compress::{HEAD_PRECISIONS, HeadPrecision, QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
 pub(crate) use deliver::{BundleArgs, PipelineArgs, PipelineVerb, TargetModel};
 pub(crate) use demo::DemoArgs;
+pub(crate) use images::{ImagesArgs, SamplingArgs};
 use ir::Named;
 use kernels::Isa;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
@@ -106,6 +110,8 @@ pub(crate) enum Verb {
     Train(TrainArgs),
     /// Train a pruned or quantized detector on what the detector gives that it was made of, and on labels where they help.
     Tune(TuneArgs),
+    /// Choose images to calibrate on: representative ones, and extremes that a line will see, made where there are none.
+    Calibset(CalibsetArgs),
     /// Quantize to INT8 with ranges calibrated on training images.
     Quantize(QuantizeArgs),
     /// Prune, quantize, and prove that the result still detects. Exit code 1 when it does not.
@@ -163,6 +169,7 @@ impl Verb {
             Self::Train(v) => (v.model.iter().collect(), Some(&v.data)),
             Self::Tune(v) => (vec![&v.model.model, &v.teacher], Some(&v.data)),
             Self::Quantize(v) => (vec![&v.model.model], Some(&v.images.data)),
+            Self::Calibset(v) => (v.model.iter().collect(), Some(&v.data)),
             Self::Compare(v) => (vec![&v.first, &v.second], Some(&v.data)),
             Self::Report(_) | Self::Demo(_) | Self::Keygen(_) | Self::Pipeline(_) => (vec![], None),
             Self::Agent(_) | Self::Promote(_) => (vec![], None),
@@ -265,12 +272,16 @@ impl ReadingArgs {
 
 /// Arguments of `inspect`.
 #[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("observed").args(["ranges", "sensitivity"])))]
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Show which channels are coupled, the layers that write and read them, and which are frozen and why.
     #[arg(long)]
     pub(crate) groups: bool,
+    /// Run a quantized model on the images of --data, and tell which tensors leave the ranges that it was calibrated for.
+    #[arg(long, requires = "data", conflicts_with = "groups")]
+    pub(crate) ranges: bool,
     #[command(flatten)]
     pub(crate) sensitivity: SensitivityArgs,
 }
@@ -423,27 +434,6 @@ pub(crate) struct ReportArgs {
     /// How many images are shown with both models' detections.
     #[arg(long, default_value_t = 4)]
     pub(crate) pictures: u32,
-}
-
-/// Images on which a stage observes the detector.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ImagesArgs {
-    /// Ultralytics data.yaml or COCO instances JSON.
-    #[arg(long)]
-    pub(crate) data: PathBuf,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-}
-
-/// Which images of a data set, and how many.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct SamplingArgs {
-    /// Which split of a data.yaml the images come from; never the one that judges the result.
-    #[arg(long, default_value = "train")]
-    pub(crate) split: String,
-    /// How many images.
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) images: u32,
 }
 
 /// What `quantize` writes beside the model.

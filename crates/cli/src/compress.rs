@@ -31,7 +31,7 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     let val = data::open(&recipe.data, "val", common, Some(&head))?;
     let train = data::open(&recipe.data, &recipe.images.split, common, Some(&head))?;
     let mut warnings = [&val.warnings[..], &train.warnings].concat();
-    let mut data = Splits::new(train, val, &recipe.images, recipe.seed)
+    let mut data = Splits::new(train, val, &recipe.images, recipe.seed, engine.threads)
         .with_context(|| recipe.data.display().to_string())?;
     let read = data.val.images.iter().map(|i| i.path.as_path());
     let read = read.chain(data.calibration.paths.iter().map(PathBuf::as_path));
@@ -121,6 +121,7 @@ fn settings(args: &CompressArgs, common: &CommonArgs) -> Result<Recipe> {
             split: args.images.sampling.split.clone(),
             calibration: args.images.sampling.images,
             holdout: args.attempts.holdout,
+            choose: args.images.sampling.choose,
         },
         prune: match args.attempts.keep_contribution {
             Some(share) => PruneRecipe::keeping_contribution(options, share),

@@ -2,7 +2,7 @@
 use crate::args::{CommonArgs, InspectArgs};
 use crate::format::{grouped, shape_text};
 use crate::output::{align_right, table, write_json};
-use crate::{groups, model, sensitivity};
+use crate::{groups, model, ranges, sensitivity};
 use anyhow::Result;
 use comfy_table::Table;
 use ir::{Graph, NodeId, Op};
@@ -83,6 +83,10 @@ pub(crate) fn run(args: &InspectArgs, common: &CommonArgs) -> Result<()> {
     let model = model::load(&args.model)?;
     if args.groups {
         return write_json(common.json.as_deref(), &groups::run(&model)?);
+    }
+    if args.ranges {
+        let record = ranges::run(&model, &args.sensitivity.images()?, common)?;
+        return write_json(common.json.as_deref(), &record);
     }
     if args.sensitivity.sensitivity {
         let record = sensitivity::run(&model, &args.sensitivity, common)?;

@@ -19,6 +19,7 @@ mod bench;
 mod bench_cameras;
 mod bundle;
 mod cache_files;
+mod calibset;
 mod compare;
 mod compress;
 mod data;
@@ -43,6 +44,7 @@ mod prune;
 mod pull;
 mod push;
 mod quantize;
+mod ranges;
 mod report;
 mod sensitivity;
 mod serve;
@@ -100,6 +102,7 @@ fn run(verb: &Verb, common: &CommonArgs) -> Result<Verdict> {
         Verb::Export(verb) => export::run(verb, common),
         Verb::Prune(verb) => prune::run(verb, common),
         Verb::Quantize(verb) => quantize::run(verb, common),
+        Verb::Calibset(verb) => calibset::run(verb, common),
         Verb::Compare(verb) => compare::run(verb, common),
         Verb::Train(verb) => train::run(verb, common),
         Verb::Tune(verb) => tune::run(verb, common),

@@ -37,6 +37,16 @@ impl<'a> Subject<'a> {
         Self::on(model, common, verb, |head| self::images(images, common, head))
     }
 
+    /// As [`Subject::open`], with images whose classes, if they have any, need not be the model's.
+    pub(crate) fn of_any_classes(
+        model: &'a Model,
+        images: &ImagesArgs,
+        common: &CommonArgs,
+        verb: &str,
+    ) -> Result<Self> {
+        Self::on(model, common, verb, |_| self::images(images, common, None))
+    }
+
     /// As [`Subject::open`], with the images that a run calibrated on.
     pub(crate) fn of_run(
         model: &'a Model,
@@ -47,7 +57,8 @@ impl<'a> Subject<'a> {
         Self::on(model, common, "quantize", |head| {
             let val = data::open(data, "val", common, head)?;
             let train = data::open(data, &recipe.images.split, common, head)?;
-            Ok(Splits::new(train, val, &recipe.images, recipe.seed)?.calibration)
+            let threads = engine::threads(common);
+            Ok(Splits::new(train, val, &recipe.images, recipe.seed, threads)?.calibration)
         })
     }
 
@@ -114,7 +125,8 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
 fn images(args: &ImagesArgs, common: &CommonArgs, head: Option<&Head>) -> Result<ImageSet> {
     let dataset = data::open(&args.data, &args.sampling.split, common, head)?;
     data::warn(&args.data, &dataset.warnings);
-    let sampled = ImageSet::from(&dataset).sample(args.sampling.images as usize, common.seed());
+    let (count, seed) = (args.sampling.images as usize, common.seed());
+    let sampled = args.sampling.choose.images(&dataset, count, seed, engine::threads(common));
     if sampled.len() < args.sampling.images as usize {
         note!(
             "{}: `{}` has {} images, {} were asked for: all are used",

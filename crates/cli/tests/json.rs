@@ -39,6 +39,11 @@ fn json_of_what_makes_models_keeps_to_its_schema() {
     let (model, data) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"));
     let (int8, pruned, run) = (tiny.arg("int8.onnx"), tiny.arg("pruned.onnx"), tiny.arg("run"));
     keeps_to("quantize.json", &tiny, &["quantize", &model, "--data", &data, "-o", &int8]);
+    keeps_to("inspect-ranges.json", &tiny, &["inspect", &int8, "--ranges", "--data", &data]);
+    let set = tiny.arg("set");
+    keeps_to("calibset.json", &tiny, &["calibset", &data, "-n", "12", "-o", &set]);
+    let unlabelled = ["calibset", &tiny.arg("images/train"), "-n", "12", "-o", &set];
+    keeps_to("calibset.json", &tiny, &unlabelled);
     keeps_to(
         "prune.json",
         &tiny,

@@ -1,7 +1,7 @@
 //! Quantization: ranges observed on images, equalized channels, corrected biases, a plan, a QDQ graph.
 
 use ir::{DataType, Graph, QuantParams};
-use observe::Observation;
+use observe::{CalibrationUse, Model, Observation, ObserveError, range_use};
 use quant::{Calibrator, QuantPlan, Target};
 use serde::Serialize;
 use yolo::BadInput;
@@ -26,6 +26,9 @@ pub use vendor::{
     Preprocessing, TensorRange, VendorDescription, VendorOutput, VendorParts, cut_for_vendor,
 };
 
+/// Images on which it is described how a quantized model uses its ranges, at most.
+const DESCRIBED: usize = 32;
+
 /// How much time goes into accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,9 +36,10 @@ pub enum QuantizeBudget {
     /// One pass over the images for the ranges.
     Fast,
     /// Channels that drown in noise are equalized, and biases corrected; where much is still lost, other ranges and rounding by
-    /// second moments are tried, and the few layers that lose most are left float.
+    /// second moments are tried.
     Normal,
-    /// They are always tried, and scales and weights learn from the float model.
+    /// They are always tried, and scales and weights learn from the float model; where much is lost even so, the few layers that lose
+    /// most are left float.
     Thorough,
 }
 
@@ -134,7 +138,30 @@ pub fn quantize_detector(
     if options.head == HeadPrecision::Fp16 {
         precision::narrow_head(&mut quantized.graph)?;
     }
+    describe_use(observation, &mut quantized)?;
     Ok(quantized)
+}
+
+/// Writes into the model how it uses its ranges on its calibration images, so that other images can be held against them.
+fn describe_use(
+    observation: &Observation<'_>,
+    quantized: &mut Quantized,
+) -> Result<(), CompressError> {
+    let images = observation.images;
+    let every = images.len().div_ceil(DESCRIBED).max(1);
+    let described = images.with(images.paths.iter().step_by(every).cloned().collect());
+    let model = Model { graph: &quantized.graph, ..observation.model };
+    let observation = Observation { model, images: &described, progress: &|_| (), ..*observation };
+    match range_use(&observation) {
+        Ok((tensors, bad)) => {
+            let seen = described.len() - bad.len();
+            CalibrationUse::new(&tensors, seen).describe(&mut quantized.graph);
+            Ok(())
+        }
+        // Some other images could be read, and what is wrong with these was told.
+        Err(ObserveError::NoImages { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A pixel's byte is its own quantized value.

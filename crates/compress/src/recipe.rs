@@ -402,7 +402,7 @@ mod tests {
             data: "data.yaml".into(),
             seed: 7,
             isa: "avx2".to_owned(),
-            images: Sampling { split: "train".to_owned(), calibration: 100, holdout: 50 },
+            images: Sampling { holdout: 50, ..Sampling::default() },
             prune: PruneRecipe { macs: vec![0.3, 0.0], ..PruneRecipe::default() },
             recover: Some(RecoverRecipe {
                 steps: Some(2000),

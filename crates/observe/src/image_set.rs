@@ -43,13 +43,7 @@ impl ImageSet {
 
     /// `count` of the images, sampled by `seed`, in the order of the set; all of them where there are no more.
     pub fn sample(&self, count: usize, seed: u64) -> Self {
-        let mut random = Rng::new(seed);
-        let mut keyed: Vec<(u64, usize)> =
-            (0..self.len()).map(|i| (random.next_u64(), i)).collect();
-        keyed.sort_unstable();
-        let mut picked: Vec<usize> = keyed.into_iter().take(count).map(|(_, i)| i).collect();
-        picked.sort_unstable();
-        let paths = picked.into_iter().map(|i| self.paths[i].clone());
+        let paths = sampled(self.len(), count, seed).into_iter().map(|i| self.paths[i].clone());
         self.with(paths.collect())
     }
 
@@ -104,6 +98,16 @@ impl ImageSet {
         }
         Ok(bad)
     }
+}
+
+/// `count` of so many positions, drawn by `seed`, in their order.
+pub(crate) fn sampled(all: usize, count: usize, seed: u64) -> Vec<usize> {
+    let mut random = Rng::new(seed);
+    let mut keyed: Vec<(u64, usize)> = (0..all).map(|i| (random.next_u64(), i)).collect();
+    keyed.sort_unstable();
+    let mut picked: Vec<usize> = keyed.into_iter().take(count).map(|(_, i)| i).collect();
+    picked.sort_unstable();
+    picked
 }
 
 /// Refuses more bad images than max(3, 1 %): with so many missing, the others may not stand for the data.

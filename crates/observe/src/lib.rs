@@ -6,6 +6,7 @@
 
 mod activations;
 mod agreement;
+pub mod calibset;
 mod energy;
 mod engine;
 mod error;
@@ -13,6 +14,7 @@ mod image_set;
 mod latency;
 mod layer_error;
 mod observation;
+mod range_use;
 mod splits;
 
 pub use activations::{Activations, Cut};
@@ -25,4 +27,5 @@ pub use image_set::{ImageSet, check_bad_images};
 pub use latency::{Latency, Measured, Runs, noise, runs_in_integers};
 pub use layer_error::{Histogram, LayerError, histograms, layer_errors};
 pub use observation::{Model, Observation, Progress};
-pub use splits::{Labelled, Sampling, Splits, copies};
+pub use range_use::{CalibrationUse, Shift, TensorUse, Use, has_shifted, range_use};
+pub use splits::{CHOICES, Choice, Labelled, Sampling, Splits, copies};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use yolo::{Dataset, ImageItem, first_of_content};
 
+use crate::calibset::representative_images;
 use crate::{ImageSet, ObserveError};
 
 /// Images and objects that are labelled in a set.
@@ -46,6 +47,31 @@ impl fmt::Display for Labelled {
     }
 }
 
+/// How calibration images are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// Those that represent the split best, as [`crate::calibset`] chooses them.
+    Representative,
+    /// Any.
+    #[default]
+    Random,
+}
+
+/// All choices by name.
+pub const CHOICES: &[(&str, Choice)] =
+    &[("representative", Choice::Representative), ("random", Choice::Random)];
+
+impl Choice {
+    /// `count` images of a data set in its order, all where there are no more. The same seed gives the same images.
+    pub fn images(self, dataset: &Dataset, count: usize, seed: u64, threads: usize) -> ImageSet {
+        match self {
+            Self::Representative => representative_images(dataset, count, seed, threads),
+            Self::Random => ImageSet::from(dataset).sample(count, seed),
+        }
+    }
+}
+
 /// How many images are sampled, and of which split.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -56,11 +82,19 @@ pub struct Sampling {
     pub calibration: u32,
     /// How many to choose among attempts by.
     pub holdout: u32,
+    /// How those to calibrate on are chosen.
+    #[serde(default)]
+    pub choose: Choice,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { split: "train".to_owned(), calibration: 100, holdout: 100 }
+        Self {
+            split: "train".to_owned(),
+            calibration: 100,
+            holdout: 100,
+            choose: Choice::default(),
+        }
     }
 }
 
@@ -80,7 +114,8 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Samples calibration images and a hold-out from `train`, without what is in `val` too. `seed` decides which.
+    /// Samples calibration images and a hold-out from `train`, without what is in `val` too. `seed` decides which, on as many
+    /// threads.
     ///
     /// # Errors
     /// `NothingLeft` when every image of `train` is in `val` too.
@@ -89,6 +124,7 @@ impl Splits {
         val: Dataset,
         sampling: &Sampling,
         seed: u64,
+        threads: usize,
     ) -> Result<Self, ObserveError> {
         let split = &sampling.split;
         let mut warnings = remove_copies(&mut train, split, &val);
@@ -104,7 +140,7 @@ impl Splits {
             (holdout, training.images) = (Some(held), rest);
         }
         let asked = sampling.calibration as usize;
-        let calibration = ImageSet::from(&training).sample(asked, seed);
+        let calibration = sampling.choose.images(&training, asked, seed, threads);
         if calibration.len() < asked {
             warnings.push(format!(
                 "calibration: {} images, {asked} were asked: `{split}` has no more",

@@ -5,6 +5,7 @@
 
 mod charts;
 mod contents;
+mod coverage;
 mod error;
 mod figures;
 mod page;
@@ -13,6 +14,7 @@ mod sensitivity;
 mod write;
 
 pub use contents::Material;
+pub use coverage::{CoveredImage, coverage_page};
 pub use error::ReportError;
 pub use figures::{layer_name, percent};
 pub use pictures::{drawn, side_by_side};

@@ -7,10 +7,10 @@ use crate::charts;
 use crate::contents::Contents;
 use crate::figures::{NOT_KNOWN, count, mb, number, percent, short_layer_name, signed};
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// Without it the page is English.
-const SCRIPT: &str = "const r=document.documentElement;\
+pub(crate) const SCRIPT: &str = "const r=document.documentElement;\
 const set=l=>{r.dataset.lang=l;r.lang=l};\
 set((navigator.language||'en').startsWith('zh')?'zh':'en');\
 document.getElementById('lang').onclick=()=>set(r.dataset.lang==='zh'?'en':'zh');";
@@ -19,7 +19,7 @@ document.getElementById('lang').onclick=()=>set(r.dataset.lang==='zh'?'en':'zh')
 const ERRORS: usize = 24;
 
 /// A text in both languages; the page shows one of them.
-fn t(en: &str, zh: &str) -> Markup {
+pub(crate) fn t(en: &str, zh: &str) -> Markup {
     html! { span lang="en" { (en) } span lang="zh" { (zh) } }
 }
 

@@ -9,6 +9,8 @@ use yolo::{BoxXyxy, CocoResult, Dataset, Detection, draw_detections};
 
 /// Longest side of a picture on a page, in pixels.
 const PICTURE_PX: u32 = 560;
+/// The same of a thumbnail.
+const THUMBNAIL_PX: u32 = 316;
 
 /// The image with the detections of `results` on it, from [`SHOWN_CONF`] on.
 pub fn drawn(
@@ -53,8 +55,17 @@ pub fn side_by_side([left, right]: &[RgbImage; 2]) -> RgbImage {
 
 /// A picture small enough for a page, as JPEG in Base64.
 pub(crate) fn jpeg_base64(picture: &RgbImage) -> Result<String, ImageError> {
+    small_base64(picture, PICTURE_PX)
+}
+
+/// As [`jpeg_base64`], small enough for a row of them.
+pub(crate) fn thumbnail_base64(picture: &RgbImage) -> Result<String, ImageError> {
+    small_base64(picture, THUMBNAIL_PX)
+}
+
+fn small_base64(picture: &RgbImage, longest_px: u32) -> Result<String, ImageError> {
     let longest = picture.width().max(picture.height());
-    let side = |px: u32| (px * PICTURE_PX.min(longest) / longest.max(1)).max(1);
+    let side = |px: u32| (px * longest_px.min(longest) / longest.max(1)).max(1);
     let (width, height) = (side(picture.width()), side(picture.height()));
     let small = resize(picture, width, height, FilterType::Triangle);
     let mut bytes = Vec::new();

@@ -2,8 +2,10 @@
 //! accuracy and pictures out.
 #![forbid(unsafe_code)]
 
+mod appearance;
 mod augment;
 mod dataset;
+mod degradation;
 mod detection;
 mod detector;
 mod doubt;
@@ -27,12 +29,14 @@ mod streams;
 mod whole_file;
 mod yuv;
 
+pub use appearance::{Appearance, ImageMeasures};
 pub use augment::{Augmentation, AugmentedInput, Draw, DrawKey, LabelledScene};
 pub use dataset::{
     BadInput, Dataset, IMAGE_EXTENSIONS, ImageItem, Label, LabelBox, MAX_DECODING_BYTES,
     MAX_PIXELS, decode_rgb, decode_size, first_of_content, is_image_name, lacks_end_marker,
     most_bad, read_rgb, read_size,
 };
+pub use degradation::{Degradation, Patch, covered, four_in_one};
 pub use detection::{BoxXyxy, Detection, Thresholds};
 pub use detector::{CompiledDetector, DetectionTimes, Detector, MAX_DET, Network, Port};
 pub use doubt::Doubt;

@@ -12,7 +12,7 @@ use own_steps::OwnSteps;
 
 /// Red, green and blue as they add up to brightness, in 2^-14.
 /// Source: ITU-R BT.601, as OpenCV rounds it.
-const LUMA: [u32; 3] = [4899, 9617, 1868];
+pub(crate) const LUMA: [u32; 3] = [4899, 9617, 1868];
 
 /// How images are fed to a model, whatever it predicts.
 #[derive(Clone, Debug, PartialEq)]

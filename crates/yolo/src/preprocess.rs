@@ -1,6 +1,6 @@
 //! Letterbox: an image scaled into the network's input, and boxes scaled back.
 
-mod resize;
+pub(crate) mod resize;
 
 use image::RgbImage;
 

@@ -152,7 +152,8 @@ impl Model {
         let head = self.head()?;
         let val = open_split(&recipe.data, "val", Some(&head))?;
         let train = open_split(&recipe.data, &recipe.images.split, Some(&head))?;
-        Ok(Splits::new(train, val, &recipe.images, recipe.seed)?)
+        let threads = Engine::default().threads;
+        Ok(Splits::new(train, val, &recipe.images, recipe.seed, threads)?)
     }
 
     /// The model on images, so that values can be observed while it runs.

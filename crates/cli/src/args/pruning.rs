@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use compress::{PruneBudget, PruneOptions, REPAIR_STEPS, RepairStep};
+use observe::Choice;
 use prune::Criterion;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -85,14 +86,14 @@ pub(crate) struct SensitivityArgs {
     /// Prune each group alone, step by step, and measure the output error on held-out images.
     #[arg(long, requires = "data", conflicts_with = "groups")]
     pub(crate) sensitivity: bool,
-    /// Ultralytics data.yaml or COCO instances JSON.
-    #[arg(long, requires = "sensitivity")]
+    /// Also for --ranges: Ultralytics data.yaml, COCO instances JSON, or a folder of images.
+    #[arg(long, requires = "observed")]
     data: Option<PathBuf>,
-    /// Which split of a data.yaml the images come from.
-    #[arg(long, default_value = "train", requires = "sensitivity")]
+    /// Also for --ranges: which split of a data.yaml the images come from.
+    #[arg(long, default_value = "train", requires = "data")]
     split: String,
-    /// Number of images.
-    #[arg(short = 'n', long, default_value_t = 100, requires = "sensitivity", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Also for --ranges: number of images.
+    #[arg(short = 'n', long, default_value_t = 100, requires = "data", value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
     /// Shares of the group's channels to remove.
     #[arg(long, value_delimiter = ',', default_values_t = [0.125, 0.25, 0.5, 0.75], requires = "sensitivity", value_parser = parse_ratio)]
@@ -153,7 +154,11 @@ impl SensitivityArgs {
     pub(crate) fn images(&self) -> Result<ImagesArgs> {
         Ok(ImagesArgs {
             data: self.data.clone().context("--data is needed")?,
-            sampling: SamplingArgs { split: self.split.clone(), images: self.images },
+            sampling: SamplingArgs {
+                split: self.split.clone(),
+                images: self.images,
+                choose: Choice::Random,
+            },
         })
     }
 }

@@ -5,6 +5,7 @@ use observe::{ImageSet, Observation};
 use quant::QuantPlan;
 use train::optimizers::ADAM;
 use yolo::Augmentation;
+use yolo::families::Head;
 
 use crate::CompressError;
 use crate::{
@@ -15,6 +16,8 @@ use crate::{
 pub(super) const STEPS: usize = 100;
 /// Images of a step.
 const BATCH: usize = 8;
+/// The side in pixels of windows of larger inputs: four times as many steps for the time, and values are spread alike in them.
+const WINDOW_PX: usize = 320;
 /// Order and augmentation of the images.
 const SEED: u64 = 0;
 
@@ -49,7 +52,7 @@ pub(super) fn learnt(
         optimizer: &ADAM,
         rate: None,
         labels: LabelUse::Off,
-        window: None,
+        window: window(head, quantized)?,
         augmentation: Augmentation::default(),
         seed: SEED,
     };
@@ -70,6 +73,13 @@ pub(super) fn learnt(
         log(&format!("warning: {reason}; what was best until then is used"));
     }
     Ok((recovered.best.step > 0).then_some(recovered.graph))
+}
+
+/// Windows where inputs are larger, and can be cut at every scale.
+fn window(head: &Head, graph: &Graph) -> Result<Option<usize>, CompressError> {
+    let is_larger = head.input.size_px.iter().all(|side| *side > WINDOW_PX);
+    let fits = is_larger && head.raw(graph)?.resized([WINDOW_PX; 2]).is_some();
+    Ok(fits.then_some(WINDOW_PX))
 }
 
 /// A plan with the parameters that a graph made by it has now.

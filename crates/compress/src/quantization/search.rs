@@ -1,6 +1,6 @@
 //! The steps of quantization: ranges, equalized channels and corrected biases. Where they lose much, or the budget is thorough,
-//! other ranges and rounding are tried, and stay only if the model's detections come clearly closer to the float model's; where much
-//! is lost even so, a few layers stay float. Last, if the budget is thorough, scales and weights learn.
+//! other ranges and rounding are tried, and stay only if the model's detections come clearly closer to the float model's. Last, if
+//! the budget is thorough, scales and weights learn, and where much is lost even so, a few layers stay float.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ const EQUALIZING_GAIN: f64 = 100.0;
 /// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
 const WORTH: f64 = 0.15;
 
-/// The largest share of the MACs that may be left float: a float layer takes about four times as long.
-const FLOAT_MACS: f64 = 0.025;
+/// The largest share of time that layers left float may cost, by [`time`].
+const FLOAT_TIME: f64 = 0.06;
 /// A layer is left float where at least this share of all noise power goes with it.
 const FLOAT_GAIN: f64 = 0.01;
 
@@ -117,13 +117,10 @@ impl<'a> Search<'a> {
         let is_thorough = self.options.budget == QuantizeBudget::Thorough;
         if best.error.is_some_and(|e| is_thorough || e > MUCH) {
             best = self.best_ranges(best, &calibration)?;
-            if best.error.is_some_and(|e| e > MUCH) {
-                best = self.spared(best, &calibration)?;
-            }
             best = self.rounded(best, &calibration)?;
         }
         if is_thorough {
-            best = self.learnt(best)?;
+            best = self.learnt_or_spared(best, &calibration)?;
         }
         self.finish(best, calibration)
     }
@@ -225,8 +222,8 @@ impl<'a> Search<'a> {
         Ok(best)
     }
 
-    /// The layers that lose most for the work that they are left float: those with the most noise at the head's outputs for their
-    /// MACs, as far as these are few.
+    /// Leaves the layers float that lose most: those with the most noise at the head's outputs for the time that floats cost there,
+    /// as long as that is little.
     ///
     /// A step of its own kind: noise at the head's outputs tells small differences apart that no count of detections does, and
     /// less of it is never worse. It stays where the noise falls clearly.
@@ -246,12 +243,13 @@ impl<'a> Search<'a> {
             for layer in layers.filter(|layer| !best.float.contains(layer)) {
                 let and_this = best.float.iter().copied().chain([layer]).collect();
                 let without = meter.noise(&planned.quantized(&and_this)?.1)?;
-                let macs = best.graph.node_macs(layer) as f64 / best.graph.macs().max(1) as f64;
-                gains.push(FloatGain { layer, gain: 1.0 - (without / all).powi(2), macs });
+                let cost = time(&best.graph, layer, FLOAT) - time(&best.graph, layer, INT8);
+                gains.push(FloatGain { layer, gain: 1.0 - (without / all).powi(2), cost });
             }
             gains
         };
-        let more = worth_most(gains);
+        let whole: f64 = best.graph.nodes().map(|(id, _)| time(&best.graph, id, INT8)).sum();
+        let more = worth_most(gains, FLOAT_TIME * whole);
         if more.is_empty() {
             return Ok(best);
         }
@@ -286,21 +284,43 @@ impl<'a> Search<'a> {
         Ok(self.better("weights rounded by second moments", best, tried))
     }
 
+    /// A candidate that learnt; where much is lost even so, one of which a few layers stay float, and the others learnt.
+    fn learnt_or_spared(
+        &mut self,
+        best: Candidate,
+        calibration: &Calibration,
+    ) -> Result<Candidate, CompressError> {
+        let learnt = self.learnt(&best)?;
+        let error = learnt.as_ref().map_or(best.error, |candidate| candidate.error);
+        if error.is_none_or(|error| error <= MUCH) {
+            return Ok(learnt.unwrap_or(best));
+        }
+        let before = best.float.len();
+        let spared = self.spared(best, calibration)?;
+        if spared.float.len() == before {
+            return Ok(learnt.unwrap_or(spared));
+        }
+        let again = self.learnt(&spared)?.unwrap_or(spared);
+        let is_better = |learnt: &Candidate| learnt.error <= again.error;
+        Ok(learnt.filter(is_better).unwrap_or(again))
+    }
+
     /// Scales and weights that learnt from the float model. They stay where the images that the learning held out say so: their loss
     /// tells differences apart that counts of detections do not. These must not say the very opposite.
-    fn learnt(&mut self, best: Candidate) -> Result<Candidate, CompressError> {
+    fn learnt(&mut self, best: &Candidate) -> Result<Option<Candidate>, CompressError> {
         let Some(quantized) = learnt(self.observation, &best.quantized, &self.fitted, self.log)?
         else {
             self.note(&format!("{STEPS} steps of learning"), None, false);
-            return Ok(best);
+            return Ok(None);
         };
         let error = self.error(&quantized)?;
         let is_worse = best.error.zip(error).is_some_and(|(before, after)| after > before + MUCH);
         self.note(&format!("{STEPS} steps of learning"), error, !is_worse);
-        if is_worse {
-            return Ok(best);
-        }
-        Ok(Candidate { plan: plan_of(&quantized, &best.plan), quantized, error, ..best })
+        let plan = plan_of(&quantized, &best.plan);
+        let (graph, choices, float) =
+            (best.graph.clone(), best.choices.clone(), best.float.clone());
+        let learnt = Candidate { graph, choices, float, plan, quantized, error };
+        Ok((!is_worse).then_some(learnt))
     }
 
     /// The ranges that the plan's parameters represent, beside what was observed.
@@ -362,21 +382,46 @@ struct FloatGain {
     layer: NodeId,
     /// Share of all noise power that goes.
     gain: f64,
-    /// Its share of the MACs.
-    macs: f64,
+    /// What it takes longer, by [`time`].
+    cost: f64,
 }
 
-/// The layers that bring most for their MACs, as long as these are few.
-fn worth_most(mut gains: Vec<FloatGain>) -> BTreeSet<NodeId> {
+/// How fast layers are in one kind of numbers.
+#[derive(Clone, Copy, Debug)]
+struct Speed {
+    /// Multiply-accumulate operations a nanosecond.
+    macs: f64,
+    /// Bytes of an element.
+    bytes: f64,
+}
+
+const INT8: Speed = Speed { macs: 120.0, bytes: 1.0 };
+const FLOAT: Speed = Speed { macs: 30.0, bytes: 4.0 };
+/// Bytes that are read or written a nanosecond.
+const BYTES: f64 = 10.0;
+
+/// About how long a convolution takes, in nanoseconds: its operations, and what it reads and writes. A rough model in place of a
+/// clock, so that the same inputs give the same file; 0 for other nodes.
+fn time(graph: &Graph, layer: NodeId, speed: Speed) -> f64 {
+    let node = graph.node(layer);
+    let elements = |v: &ValueId| graph.ty(*v).map_or(0, |ty| ty.shape.iter().product::<usize>());
+    let (macs, moved) = match graph.node_macs(layer) {
+        0 => return 0.0,
+        macs => (macs as f64, elements(&node.inputs[0]) + elements(&node.outputs[0])),
+    };
+    macs / speed.macs + moved as f64 * speed.bytes / BYTES
+}
+
+/// The layers that bring most for the time that they cost, as long as that is little.
+fn worth_most(mut gains: Vec<FloatGain>, most: f64) -> BTreeSet<NodeId> {
     gains.retain(|g| g.gain >= FLOAT_GAIN);
-    gains.sort_by(|a, b| {
-        (b.gain / b.macs).total_cmp(&(a.gain / a.macs)).then(a.layer.cmp(&b.layer))
-    });
-    let mut macs = 0.0;
+    let worth = |g: &FloatGain| g.gain / g.cost;
+    gains.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.layer.cmp(&b.layer)));
+    let mut cost = 0.0;
     let mut chosen = BTreeSet::new();
     for gain in gains {
-        if macs + gain.macs <= FLOAT_MACS {
-            macs += gain.macs;
+        if cost + gain.cost <= most {
+            cost += gain.cost;
             chosen.insert(gain.layer);
         }
     }

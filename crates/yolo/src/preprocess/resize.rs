@@ -20,7 +20,7 @@ struct Tap {
 /// Scales `src` (`[h, w, 3] u8`) to `[dst_h, dst_w, 3] u8`.
 ///
 /// No side may be 0 and `src` must have `w * h * 3` bytes.
-pub(super) fn resize_linear(src: &[u8], [w, h]: [usize; 2], [dst_w, dst_h]: [usize; 2]) -> Vec<u8> {
+pub(crate) fn resize_linear(src: &[u8], [w, h]: [usize; 2], [dst_w, dst_h]: [usize; 2]) -> Vec<u8> {
     if [w, h] == [dst_w, dst_h] {
         return src.to_vec();
     }
