@@ -30,8 +30,8 @@ const EQUALIZING_GAIN: f64 = 100.0;
 /// The share of the error that a step must take away: what brought less lost mAP as often as it gained on labelled images.
 const WORTH: f64 = 0.15;
 
-/// The largest share of time that layers left float may cost, by [`time`].
-const FLOAT_TIME: f64 = 0.06;
+/// The largest share of the MACs that may be left float.
+const FLOAT_MACS: f64 = 0.025;
 /// A layer is left float where at least this share of all noise power goes with it.
 const FLOAT_GAIN: f64 = 0.01;
 
@@ -222,8 +222,8 @@ impl<'a> Search<'a> {
         Ok(best)
     }
 
-    /// Leaves the layers float that lose most: those with the most noise at the head's outputs for the time that floats cost there,
-    /// as long as that is little.
+    /// Leaves the layers float that lose most: those with the most noise at the head's outputs for their MACs, as long as these are
+    /// few.
     ///
     /// A step of its own kind: noise at the head's outputs tells small differences apart that no count of detections does, and
     /// less of it is never worse. It stays where the noise falls clearly.
@@ -243,13 +243,12 @@ impl<'a> Search<'a> {
             for layer in layers.filter(|layer| !best.float.contains(layer)) {
                 let and_this = best.float.iter().copied().chain([layer]).collect();
                 let without = meter.noise(&planned.quantized(&and_this)?.1)?;
-                let cost = time(&best.graph, layer, FLOAT) - time(&best.graph, layer, INT8);
-                gains.push(FloatGain { layer, gain: 1.0 - (without / all).powi(2), cost });
+                let macs = best.graph.node_macs(layer) as f64 / best.graph.macs().max(1) as f64;
+                gains.push(FloatGain { layer, gain: 1.0 - (without / all).powi(2), macs });
             }
             gains
         };
-        let whole: f64 = best.graph.nodes().map(|(id, _)| time(&best.graph, id, INT8)).sum();
-        let more = worth_most(gains, FLOAT_TIME * whole);
+        let more = worth_most(gains);
         if more.is_empty() {
             return Ok(best);
         }
@@ -382,46 +381,20 @@ struct FloatGain {
     layer: NodeId,
     /// Share of all noise power that goes.
     gain: f64,
-    /// What it takes longer, by [`time`].
-    cost: f64,
-}
-
-/// How fast layers are in one kind of numbers.
-#[derive(Clone, Copy, Debug)]
-struct Speed {
-    /// Multiply-accumulate operations a nanosecond.
+    /// Its share of the MACs.
     macs: f64,
-    /// Bytes of an element.
-    bytes: f64,
 }
 
-const INT8: Speed = Speed { macs: 120.0, bytes: 1.0 };
-const FLOAT: Speed = Speed { macs: 30.0, bytes: 4.0 };
-/// Bytes that are read or written a nanosecond.
-const BYTES: f64 = 10.0;
-
-/// About how long a convolution takes, in nanoseconds: its operations, and what it reads and writes. A rough model in place of a
-/// clock, so that the same inputs give the same file; 0 for other nodes.
-fn time(graph: &Graph, layer: NodeId, speed: Speed) -> f64 {
-    let node = graph.node(layer);
-    let elements = |v: &ValueId| graph.ty(*v).map_or(0, |ty| ty.shape.iter().product::<usize>());
-    let (macs, moved) = match graph.node_macs(layer) {
-        0 => return 0.0,
-        macs => (macs as f64, elements(&node.inputs[0]) + elements(&node.outputs[0])),
-    };
-    macs / speed.macs + moved as f64 * speed.bytes / BYTES
-}
-
-/// The layers that bring most for the time that they cost, as long as that is little.
-fn worth_most(mut gains: Vec<FloatGain>, most: f64) -> BTreeSet<NodeId> {
+/// The layers that bring most for their MACs, as long as these are few. A clock would give another file on another day.
+fn worth_most(mut gains: Vec<FloatGain>) -> BTreeSet<NodeId> {
     gains.retain(|g| g.gain >= FLOAT_GAIN);
-    let worth = |g: &FloatGain| g.gain / g.cost;
+    let worth = |g: &FloatGain| g.gain / g.macs;
     gains.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.layer.cmp(&b.layer)));
-    let mut cost = 0.0;
+    let mut macs = 0.0;
     let mut chosen = BTreeSet::new();
     for gain in gains {
-        if cost + gain.cost <= most {
-            cost += gain.cost;
+        if macs + gain.macs <= FLOAT_MACS {
+            macs += gain.macs;
             chosen.insert(gain.layer);
         }
     }
