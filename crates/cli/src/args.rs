@@ -11,9 +11,8 @@ mod serve;
 mod signing;
 mod training;
 
-use crate::cache_files::CacheFiles;
+use crate::beside::{CacheFiles, VendorFiles};
 use crate::files::{Files, MODEL};
-use crate::vendor_parts::VendorFiles;
 pub(crate) use agent::{AgentArgs, AgentRunArgs, AgentStatusArgs, AgentTask, PromoteArgs};
 pub(crate) use calibset::CalibsetArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};

@@ -1,11 +1,11 @@
 //! `quantize`: an INT8 model from a float one.
 use crate::args::{CommonArgs, QuantizeArgs};
-use crate::cache_files::CacheFiles;
+use crate::beside::{CacheFiles, VendorFiles};
 use crate::format::percent;
 use crate::model;
 use crate::output::{align_right, check_writable, table, write_json};
 use crate::subject::{Subject, report_bad};
-use crate::vendor_parts::{self, VendorFiles};
+use crate::vendor_parts;
 use anyhow::Result;
 use compress::{
     HeadPrecision, Noise, QuantizeBudget, QuantizeOptions, QuantizeRecipe, Quantized,

@@ -1,5 +1,6 @@
 //! `quantize --target npu`: what a vendor's tool takes to quantize a detector itself.
 use crate::args::QuantizeArgs;
+use crate::beside::VendorFiles;
 use crate::model;
 use crate::output::{align_right, check_writable, table};
 use crate::subject::{Subject, report_bad};
@@ -7,31 +8,8 @@ use anyhow::{Context, Result, bail};
 use compress::{VendorDescription, VendorParts, cut_for_vendor};
 use quant::{Calibrator, Target};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use yoloslim::Model;
-
-/// What is written beside a model for a vendor's tool.
-pub(crate) struct VendorFiles {
-    /// One image a line, to calibrate on.
-    pub(crate) calibration: PathBuf,
-    /// What the model is, and the ranges of its tensors.
-    pub(crate) ranges: PathBuf,
-}
-
-impl VendorFiles {
-    /// Beside the model's file, where a vendor's tool quantizes.
-    pub(crate) fn beside(target: Target, out: &Path) -> Option<Self> {
-        target.engine().placement.is_vendors().then(|| Self {
-            calibration: out.with_extension("calibration.txt"),
-            ranges: out.with_extension("ranges.json"),
-        })
-    }
-
-    /// Both files.
-    pub(crate) fn into_paths(self) -> [PathBuf; 2] {
-        [self.calibration, self.ranges]
-    }
-}
 
 /// The file of ranges.
 #[derive(Debug, Serialize)]

@@ -26,9 +26,10 @@ pub fn cut(graph: &Graph, outputs: &[CutOutput]) -> Result<Graph, IrError> {
     let mut edit = part.edit();
     let mut ends = Vec::with_capacity(outputs.len());
     for (output, &value) in outputs.iter().zip(part.outputs()) {
-        let end = match output.sigmoid {
-            true => edit.node(&output.name, UnaryKind::Sigmoid, &[value], &[&output.name])[0],
-            false => value,
+        let end = if output.sigmoid {
+            edit.node(&output.name, UnaryKind::Sigmoid, &[value], &[&output.name])[0]
+        } else {
+            value
         };
         edit.rename(end, &output.name);
         ends.push(end);

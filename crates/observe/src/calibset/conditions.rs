@@ -72,7 +72,7 @@ pub struct Condition {
 /// All conditions; what comes first is covered first where few extremes are asked for.
 ///
 /// Limits were set on COCO's and DeepPCB's training images, so that between 1 and 10 % of COCO's photos pass each, and hold together
-/// with [`RELATIVE`].
+/// with `RELATIVE`.
 pub const CONDITIONS: &[Condition] = &[
     Condition {
         name: "darkness",

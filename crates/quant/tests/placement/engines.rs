@@ -26,7 +26,8 @@ fn engines_run_every_planned_convolution_in_int8() {
     let python = std::env::var("YOLOSLIM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/placement/fused.py");
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(ENGINES.len(), ASKED.len());
+    let asked = ENGINES.iter().filter(|engine| !engine.placement.is_vendors());
+    assert_eq!(asked.count(), ASKED.len());
     for target in Target::quantizing() {
         let Some(module) = module(target) else { continue };
         let import = format!("import onnx, {module}");

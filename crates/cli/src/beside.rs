@@ -1,4 +1,4 @@
-//! Files for versions of an engine that quantize a float model themselves.
+//! Files beside a model, for engines and vendors' tools that quantize a float model themselves.
 use anyhow::{Context as _, Result};
 use compress::calibration_cache;
 use observe::Observation;
@@ -52,5 +52,28 @@ impl CacheFiles {
                 "TensorRT up to 10: trtexec --onnx={float} --int8 --fp16 --calib={cache} --saveEngine=model.engine"
             ),
         ]
+    }
+}
+
+/// What is written beside a model for a vendor's tool.
+pub(crate) struct VendorFiles {
+    /// One image a line, to calibrate on.
+    pub(crate) calibration: PathBuf,
+    /// What the model is, and the ranges of its tensors.
+    pub(crate) ranges: PathBuf,
+}
+
+impl VendorFiles {
+    /// Beside the model's file, where a vendor's tool quantizes.
+    pub(crate) fn beside(target: Target, out: &Path) -> Option<Self> {
+        target.engine().placement.is_vendors().then(|| Self {
+            calibration: out.with_extension("calibration.txt"),
+            ranges: out.with_extension("ranges.json"),
+        })
+    }
+
+    /// Both files.
+    pub(crate) fn into_paths(self) -> [PathBuf; 2] {
+        [self.calibration, self.ranges]
     }
 }
