@@ -4,15 +4,15 @@ use ir::{Graph, Op};
 use observe::{ImageSet, Observation};
 use quant::QuantPlan;
 use train::optimizers::ADAM;
-use yolo::Augmentation;
 use yolo::families::Head;
+use yolo::{Augmentation, YoloError};
 
 use crate::CompressError;
 use crate::{
     HeadedModel, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, recover_detector,
 };
 
-/// Steps of learning: more gain little (docs/decisions/0022).
+/// Steps of learning.
 pub(super) const STEPS: usize = 100;
 /// Images of a step.
 const BATCH: usize = 8;
@@ -26,8 +26,10 @@ const SEED: u64 = 0;
 /// Scales of activations and weights are learnt together over the whole network (TQT, arXiv:1903.08066; LSQ, arXiv:1902.08153), from
 /// the raw outputs of the float model on the same pixels.
 ///
+/// What cannot learn (a head without raw outputs, an operator without a gradient, too few images) is told, and stays as it was.
+///
 /// # Errors
-/// As [`recover_detector`].
+/// As [`recover_detector`] otherwise.
 pub(super) fn learnt(
     observation: &Observation<'_>,
     quantized: &Graph,
@@ -52,7 +54,7 @@ pub(super) fn learnt(
         optimizer: &ADAM,
         rate: None,
         labels: LabelUse::Off,
-        window: window(head, quantized)?,
+        window: window(head, quantized),
         augmentation: Augmentation::default(),
         seed: SEED,
     };
@@ -63,7 +65,11 @@ pub(super) fn learnt(
         state: None,
     };
     let recovered = match recover_detector(&subject, &options, &hooks) {
-        Err(error @ CompressError::FewImages { .. }) => {
+        Err(
+            error @ (CompressError::FewImages { .. }
+            | CompressError::Training { .. }
+            | CompressError::Yolo(YoloError::NoRawOutputs { .. })),
+        ) => {
             log(&format!("nothing is learnt: {error}"));
             return Ok(None);
         }
@@ -76,10 +82,10 @@ pub(super) fn learnt(
 }
 
 /// Windows where inputs are larger, and can be cut at every scale.
-fn window(head: &Head, graph: &Graph) -> Result<Option<usize>, CompressError> {
+fn window(head: &Head, graph: &Graph) -> Option<usize> {
     let is_larger = head.input.size_px.iter().all(|side| *side > WINDOW_PX);
-    let fits = is_larger && head.raw(graph)?.resized([WINDOW_PX; 2]).is_some();
-    Ok(fits.then_some(WINDOW_PX))
+    let fits = || head.raw(graph).is_ok_and(|raw| raw.resized([WINDOW_PX; 2]).is_some());
+    (is_larger && fits()).then_some(WINDOW_PX)
 }
 
 /// A plan with the parameters that a graph made by it has now.

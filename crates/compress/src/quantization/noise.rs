@@ -30,9 +30,9 @@ pub struct LayerNoise {
 /// The noise of a quantized model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Noise {
-    /// Where all layers are quantized.
+    /// Of the model as it is delivered.
     pub snr_db: f64,
-    /// Layer by layer, in the order of the graph.
+    /// Layer by layer, in the order of the graph, before anything was rounded by second moments or learnt.
     pub layers: Vec<LayerNoise>,
 }
 
@@ -126,16 +126,14 @@ impl<'a> Meter<'a> {
     pub(super) fn layers(
         &mut self,
         planned: &Planned<'_>,
+        quantized: &Graph,
         float: &BTreeSet<NodeId>,
     ) -> Result<Noise, CompressError> {
         let layers: Vec<NodeId> =
             planned.layers()?.into_iter().filter(|layer| !float.contains(layer)).collect();
         let all: BTreeSet<NodeId> = layers.iter().copied().collect();
         let macs = planned.graph.macs().max(1) as f64;
-        let mut noise = Noise {
-            snr_db: decibels(self.noise(&planned.quantized(float)?.1)?),
-            layers: Vec::new(),
-        };
+        let mut noise = Noise { snr_db: decibels(self.noise(quantized)?), layers: Vec::new() };
         for &layer in &layers {
             let others = all.iter().chain(float).copied().filter(|id| *id != layer).collect();
             let alone = self.noise(&planned.quantized(&others)?.1)?;

@@ -355,7 +355,8 @@ impl<'a> Search<'a> {
             let trunk = trunk(&best.graph)?;
             let ranges = ranges(&best.choices);
             let mut meter = Meter::new(self.observation, &trunk, &self.fitted)?;
-            Some(meter.layers(&self.planned(&best.graph, &ranges, &calibration), &best.float)?)
+            let planned = self.planned(&best.graph, &ranges, &calibration);
+            Some(meter.layers(&planned, &best.quantized, &best.float)?)
         } else {
             None
         };
