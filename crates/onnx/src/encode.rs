@@ -1,8 +1,9 @@
 //! From a graph to the bytes of a file.
+use crate::fold::FoldBudget;
 use crate::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
-use crate::{OnnxError, attributes, opsets, subgraphs, tensors, types};
+use crate::{OnnxError, attributes, grids, opsets, subgraphs, tensors, types};
 use ir::ops::Opaque;
 use ir::{Graph, LoweredInput, LoweredNode, LoweredOutput, Node, Op, Tensor, UniqueNames, ValueId};
 use prost::Message;
@@ -27,10 +28,19 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         return Err(OnnxError::TooLarge { expected, found });
     }
     let mut writer = Writer::new(graph)?;
+    let grids = grids::candidates(graph);
+    // A reader has at least this budget.
+    let budget = FoldBudget::of_file(0);
     let initializers = graph.values().filter_map(|(id, v)| Some((id, v.elements()?)));
     for (id, tensor) in initializers {
-        let proto = tensors::encode(Some(&writer.names[&id]), tensor)?;
-        writer.initializers.push(proto);
+        let grid = grids.contains(&id).then(|| grids::lowered(tensor, graph.opset, &budget));
+        match grid.flatten() {
+            Some(nodes) => writer.grid(id, &nodes)?,
+            None => {
+                let proto = tensors::encode(Some(&writer.names[&id]), tensor)?;
+                writer.initializers.push(proto);
+            }
+        }
     }
     for (_, node) in graph.nodes() {
         writer.node(node)?;
@@ -136,7 +146,7 @@ impl Writer {
         let mut temporaries = BTreeMap::new();
         let last = lowered.len().saturating_sub(1);
         for (i, part) in lowered.iter().enumerate() {
-            let proto = self.part(node, part, &base, &mut temporaries)?;
+            let proto = self.part(part, &base, [&node.inputs, &node.outputs], &mut temporaries)?;
             // Names of nodes are optional; the node that the others lead to has the name.
             let name = (i == last).then(|| self.node_names.unique(&node.name));
             self.nodes.push(NodeProto { name, ..proto });
@@ -144,17 +154,28 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes what gives a constant.
+    fn grid(&mut self, constant: ValueId, nodes: &[LoweredNode]) -> Result<(), OnnxError> {
+        let mut temporaries = BTreeMap::new();
+        for part in nodes {
+            let proto = self.part(part, "grid", [&[], &[constant]], &mut temporaries)?;
+            self.nodes.push(proto);
+        }
+        Ok(())
+    }
+
+    /// One node of a lowering of what has these inputs and outputs.
     fn part(
         &mut self,
-        node: &Node,
         part: &LoweredNode,
         base: &str,
+        [inputs, outputs]: [&[ValueId]; 2],
         temporaries: &mut BTreeMap<usize, String>,
     ) -> Result<NodeProto, OnnxError> {
         let mut input = Vec::with_capacity(part.inputs.len());
         for source in &part.inputs {
             input.push(match source {
-                LoweredInput::Input(i) => self.names[&node.inputs[*i]].clone(),
+                LoweredInput::Input(i) => self.names[&inputs[*i]].clone(),
                 LoweredInput::Constant(suffix, tensor) => self.constant(base, suffix, tensor)?,
                 LoweredInput::Temp(n) => self.temporary(*n, temporaries),
                 LoweredInput::Absent => String::new(),
@@ -166,7 +187,7 @@ impl Writer {
         let mut output = Vec::with_capacity(part.outputs.len());
         for target in &part.outputs {
             output.push(match target {
-                LoweredOutput::Output(i) => self.names[&node.outputs[*i]].clone(),
+                LoweredOutput::Output(i) => self.names[&outputs[*i]].clone(),
                 LoweredOutput::Temp(n) => self.temporary(*n, temporaries),
             });
         }

@@ -8,6 +8,7 @@ mod encode;
 mod error;
 mod external;
 mod fold;
+mod grids;
 mod interface;
 mod load;
 mod opsets;

@@ -293,7 +293,7 @@ fn is_foldable(op: &Op, slots: &[&Slot], inputs: &[&TensorType], outputs: &[Tens
 }
 
 /// Operations of an operator: elements read and made, products, and taps of windows.
-fn work(op: &Op, shapes: &Shapes<'_>) -> u64 {
+pub(crate) fn work(op: &Op, shapes: &Shapes<'_>) -> u64 {
     let types = shapes.inputs.iter().chain(&shapes.outputs);
     let elements = types.fold(0u64, |n, t| n.saturating_add(t.elements() as u64));
     let made = shapes.outputs.first().map_or(0, |t| t.elements() as u64);
