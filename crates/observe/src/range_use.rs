@@ -40,7 +40,7 @@ pub struct Use {
 }
 
 /// How a model used its ranges on its calibration images, as its file says.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CalibrationUse {
     /// How many images that was measured on.
     pub images: usize,
@@ -48,10 +48,35 @@ pub struct CalibrationUse {
     pub tensors: BTreeMap<String, Use>,
 }
 
+/// The same as a file has it: of a small model's file every number of a tensor is felt.
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    images: usize,
+    /// The ends of the range, then what is in [`Use`] behind them, in its order.
+    tensors: BTreeMap<String, [f32; 6]>,
+}
+
+impl Use {
+    /// The ends as they are, by which a range is known again; the others to four digits.
+    fn stored(&self) -> [f32; 6] {
+        let short = |x: f64| format!("{x:.3e}").parse().unwrap_or(x as f32);
+        let [clipped, most_clipped, level, least_level] =
+            [self.clipped, self.most_clipped, self.level, self.least_level].map(short);
+        [self.min, self.max, clipped, most_clipped, level, least_level]
+    }
+
+    fn of_stored([min, max, rest @ ..]: [f32; 6]) -> Self {
+        let [clipped, most_clipped, level, least_level] = rest.map(f64::from);
+        Self { min, max, clipped, most_clipped, level, least_level }
+    }
+}
+
 impl CalibrationUse {
     /// What a file says; `None` where it says nothing that is understood.
     pub fn of(graph: &Graph) -> Option<Self> {
-        serde_json::from_str(graph.metadata.get(KEY)?).ok()
+        let stored: Stored = serde_json::from_str(graph.metadata.get(KEY)?).ok()?;
+        let tensors = stored.tensors.into_iter().map(|(name, seen)| (name, Use::of_stored(seen)));
+        Some(Self { images: stored.images, tensors: tensors.collect() })
     }
 
     /// Writes it into the metadata of a graph.
@@ -59,7 +84,9 @@ impl CalibrationUse {
     /// # Panics
     /// Never: numbers and names are always JSON.
     pub fn describe(&self, graph: &mut Graph) {
-        let text = serde_json::to_string(self).expect("numbers and names");
+        let tensors = self.tensors.iter().map(|(name, seen)| (name.clone(), seen.stored()));
+        let stored = Stored { images: self.images, tensors: tensors.collect() };
+        let text = serde_json::to_string(&stored).expect("numbers and names");
         graph.metadata.insert(KEY.to_owned(), text);
     }
 

@@ -55,3 +55,34 @@ fn counts_of_images_come_to_their_mean_and_their_worst() {
     assert!(near(seen.level, expected.level) && near(seen.least_level, expected.least_level));
     assert_eq!((seen.min, seen.max, worst), (expected.min, expected.max, 5));
 }
+
+#[test]
+fn calibration_in_a_file_is_short_and_reads_back_to_four_digits() {
+    let seen = Use {
+        min: -0.278_464_5,
+        max: 7.123_456_7,
+        clipped: 0.000_123_456_789,
+        most_clipped: 1.0 / 3.0,
+        level: 0.0,
+        least_level: 2.0 / 3.0,
+    };
+    let tensors = BTreeMap::from([("a".to_owned(), seen)]);
+    let (mut graph, before) = (Graph::new(17), CalibrationUse { images: 32, tensors });
+    before.describe(&mut graph);
+    let text = &graph.metadata[KEY];
+    assert!(text.len() < 110, "{text}");
+    let after = CalibrationUse::of(&graph).unwrap();
+    let now = after.tensors["a"];
+    assert_eq!((after.images, now.min, now.max), (32, seen.min, seen.max));
+    let pairs = [
+        (now.clipped, seen.clipped),
+        (now.most_clipped, seen.most_clipped),
+        (now.level, seen.level),
+        (now.least_level, seen.least_level),
+    ];
+    for (now, before) in pairs {
+        assert!((now - before).abs() <= 5e-4 * before, "{now} {before}");
+    }
+    after.describe(&mut graph);
+    assert_eq!(CalibrationUse::of(&graph), Some(after));
+}
