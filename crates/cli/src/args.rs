@@ -23,6 +23,7 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use images::{ImagesArgs, SamplingArgs};
 use ir::Named;
 use kernels::Isa;
+use observe::SHOWN_CONF;
 pub(crate) use pruning::{LimitsArgs, PruneArgs, RankingArgs, SensitivityArgs};
 use quant::{Calibrator, Target, TargetCpu, TargetEngine, TargetError};
 pub(crate) use registry::{PullArgs, PushArgs};
@@ -496,9 +497,19 @@ pub(crate) struct QuantizeArgs {
     /// biases and, where much is still lost, tries other ranges and rounding; thorough always tries them.
     #[arg(long, default_value = "normal", value_parser = keyed(QUANTIZE_BUDGETS))]
     pub(crate) budget: QuantizeBudget,
-    /// Also list what was tried and the range of every tensor.
+    /// Also list what was tried, the noise of every layer, the range of every tensor, and how sure the model still is of what it
+    /// finds on training images.
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Confidence from which the float model's detections are used, to recommend one for the quantized model.
+    #[arg(long, value_name = "CONF", default_value_t = SHOWN_CONF, requires = "explain", value_parser = confidence)]
+    pub(crate) conf: f64,
+}
+
+/// A confidence that some detections have and some have not.
+fn confidence(text: &str) -> Result<f64, String> {
+    let conf = text.parse().ok().filter(|conf| (0.03..1.0).contains(conf));
+    conf.ok_or_else(|| "expected a number from 0.03 to below 1".to_owned())
 }
 
 /// Arguments of `compress`.

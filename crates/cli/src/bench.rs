@@ -4,10 +4,9 @@ use crate::format::{NOT_AVAILABLE, grouped, joules, megabytes, percent};
 use crate::model;
 use crate::output::{Row, align_right, row, table, write_json};
 use crate::plan_listing::{self, Listing};
-use crate::progress::Progress;
-use crate::{bench_cameras, engine, memory, streams};
+use crate::{bench_cameras, engine, memory, streams, timing};
 use anyhow::{Context, Result};
-use observe::{Latency, Measured, Runs, noise, runs_in_integers};
+use observe::{Compared, Latency, Machine, Measured, Run, Runs, noise, runs_in_integers};
 use runtime::{Plan, Session};
 use serde::Serialize;
 use std::path::Path;
@@ -19,6 +18,8 @@ use yoloslim::Model;
 #[derive(Debug, Serialize)]
 struct Record {
     models: Vec<ModelRecord>,
+    /// What the machine was while they were timed; null where none was.
+    machine: Option<Machine>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,15 +55,7 @@ pub(crate) fn run(args: &BenchArgs, common: &CommonArgs) -> Result<()> {
     if !args.video.is_empty() {
         return bench_cameras::run(args, common);
     }
-    let progress = Progress::new("models", args.models.len());
-    let mut models = Vec::with_capacity(args.models.len());
-    for (i, path) in args.models.iter().enumerate() {
-        let measured = measure(args, common, path);
-        models.push(measured.with_context(|| path.display().to_string())?);
-        progress.at(i + 1);
-    }
-    drop(progress);
-    let record = Record { models };
+    let record = measure(args, common)?;
     print(&record);
     write_json(common.json.as_deref(), &record)
 }
@@ -120,58 +113,121 @@ fn streams(
     (0..count).map(network).collect()
 }
 
-fn measure(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<ModelRecord> {
-    memory::forget_peak();
+/// Reads a model for its engine.
+fn open(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<Opened> {
     let mut model = model::read(path, &args.reading.reading())?;
-    let mut timed = match common.engine {
+    let timed = match common.engine {
         EngineName::Builtin => {
             model.graph = ir::normalise(model.graph)?.into_graph();
             builtin(&model, common)?
         }
         EngineName::Onnxruntime => onnx_runtime(&model, common)?,
     };
-    let measured = if timed.honest { Some(time(&mut timed, args)?) } else { None };
-    let latency_ms = measured.map(|m| m.latency);
-    let listed = timed.plan.as_ref().filter(|_| args.plan);
-    let threads = engine::threads(common);
-    let plan = listed
-        .map(|plan| plan_listing::list(plan, &timed.inputs, threads, args.runs))
-        .transpose()?;
-    let streams = match args.streams.filter(|_| timed.honest) {
-        Some(count) => {
-            let networks = streams(&timed, &model, common, count)?;
-            let warmup = latency_ms.map_or(args.warmup, |l| l.warmup_runs);
-            let inputs = &timed.inputs;
-            Some(streams::images_per_s(networks, inputs, warmup, args.runs)?)
-        }
-        None => None,
-    };
-    Ok(ModelRecord {
-        model: path.display().to_string(),
-        file_bytes: model.file_bytes,
-        params: model.graph.params(),
-        macs: model.graph.macs(),
-        int8_macs_share: quant::int8_macs_share(&model.graph),
-        arena_bytes: timed.plan.map(|plan| plan.arena_bytes()),
-        peak_rss_bytes: memory::peak_rss_bytes(),
-        latency_ms,
-        images_per_s: latency_ms.map(|l| 1e3 / l.median),
-        streams_images_per_s: streams,
-        energy_j: measured.and_then(|m| m.energy_j),
-        engine: common.engine.name(),
-        isa: engine::isa_name(common)?,
-        threads,
-        runs: args.runs,
-        other_floats: model.widened.iter().map(ToString::to_string).collect(),
-        plan,
-    })
+    Ok(Opened { model, timed })
 }
 
-fn time(timed: &mut Timed, args: &BenchArgs) -> Result<Measured> {
-    let inputs = timed.inputs.slices();
-    let runs = Runs { warmup: args.warmup, timed: args.runs };
-    let infer = || timed.network.infer(&inputs).map(|_| ());
-    Ok(Measured::of_runs::<YoloError>(runs, infer)?)
+/// A model, ready to be timed.
+struct Opened {
+    model: Model,
+    timed: Timed,
+}
+
+impl Opened {
+    fn infer(&mut self) -> Result<(), YoloError> {
+        self.timed.network.infer(&self.timed.inputs.slices()).map(|_| ())
+    }
+}
+
+/// The peak memory of reading a model and running it once, which another one that is still there would add to.
+fn peak_rss_bytes(args: &BenchArgs, common: &CommonArgs, path: &Path) -> Result<Option<u64>> {
+    memory::forget_peak();
+    open(args, common, path)?.infer()?;
+    Ok(memory::peak_rss_bytes())
+}
+
+fn measure(args: &BenchArgs, common: &CommonArgs) -> Result<Record> {
+    let named = |path: &Path| path.display().to_string();
+    let mut peaks = Vec::with_capacity(args.models.len());
+    let mut opened = Vec::with_capacity(args.models.len());
+    for path in &args.models {
+        peaks.push(peak_rss_bytes(args, common, path).with_context(|| named(path))?);
+    }
+    for path in &args.models {
+        opened.push(open(args, common, path).with_context(|| named(path))?);
+    }
+    let (measured, machine) = match time(&mut opened, args, common)? {
+        Some(compared) => (compared.measured, Some(compared.machine)),
+        None => (vec![], None),
+    };
+    let mut measured = measured.into_iter();
+    let models = opened.into_iter().zip(peaks).map(|(opened, peak_rss_bytes)| {
+        let measured = if opened.timed.honest { measured.next() } else { None };
+        let path = opened.model.path.clone();
+        let record = ModelRecord::new(args, common, opened, measured, peak_rss_bytes);
+        record.with_context(|| named(&path))
+    });
+    Ok(Record { models: models.collect::<Result<_>>()?, machine })
+}
+
+/// Times those models whose time says something, in turns; `None` where there are none.
+fn time(opened: &mut [Opened], args: &BenchArgs, common: &CommonArgs) -> Result<Option<Compared>> {
+    let honest = opened.iter_mut().filter(|opened| opened.timed.honest);
+    let run = |opened| -> Run<'_, YoloError> {
+        let opened: &mut Opened = opened;
+        Box::new(|| opened.infer())
+    };
+    let mut runs: Vec<Run<'_, YoloError>> = honest.map(run).collect();
+    if runs.is_empty() {
+        return Ok(None);
+    }
+    let count = Runs { warmup: args.warmup, timed: args.runs };
+    Ok(Some(Compared::of_runs(&mut runs, engine::threads(common), count)?))
+}
+
+impl ModelRecord {
+    fn new(
+        args: &BenchArgs,
+        common: &CommonArgs,
+        opened: Opened,
+        measured: Option<Measured>,
+        peak_rss_bytes: Option<u64>,
+    ) -> Result<Self> {
+        let Opened { model, timed } = opened;
+        let latency_ms = measured.map(|m| m.latency);
+        let threads = engine::threads(common);
+        let listed = timed.plan.as_ref().filter(|_| args.plan);
+        let plan = listed
+            .map(|plan| plan_listing::list(plan, &timed.inputs, threads, args.runs))
+            .transpose()?;
+        let streams = match args.streams.filter(|_| timed.honest) {
+            Some(count) => {
+                let networks = streams(&timed, &model, common, count)?;
+                let warmup = latency_ms.map_or(args.warmup, |l| l.warmup_runs);
+                let inputs = &timed.inputs;
+                Some(streams::images_per_s(networks, inputs, warmup, args.runs)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            model: model.path.display().to_string(),
+            file_bytes: model.file_bytes,
+            params: model.graph.params(),
+            macs: model.graph.macs(),
+            int8_macs_share: quant::int8_macs_share(&model.graph),
+            arena_bytes: timed.plan.map(|plan| plan.arena_bytes()),
+            peak_rss_bytes,
+            latency_ms,
+            images_per_s: latency_ms.map(|l| 1e3 / l.median),
+            streams_images_per_s: streams,
+            energy_j: measured.and_then(|m| m.energy_j),
+            engine: common.engine.name(),
+            isa: engine::isa_name(common)?,
+            threads,
+            runs: args.runs,
+            other_floats: model.widened.iter().map(ToString::to_string).collect(),
+            plan,
+        })
+    }
 }
 
 const ROWS: &[Row<ModelRecord>] = &[
@@ -190,6 +246,7 @@ const ROWS: &[Row<ModelRecord>] = &[
         |m| m.peak_rss_bytes.map(|b| b as f64),
     ),
     row("latency, median", |m| milliseconds(m, |l| l.median), |m| m.latency_ms.map(|l| l.median)),
+    row("95 % interval", |m| figure(m.latency_ms.as_ref(), timing::interval), |_| None),
     row("latency, fastest", |m| milliseconds(m, |l| l.min), |m| m.latency_ms.map(|l| l.min)),
     row("latency, p90", |m| milliseconds(m, |l| l.p90), |m| m.latency_ms.map(|l| l.p90)),
     row("images/s", |m| figure(m.images_per_s, |v| format!("{v:.1}")), |m| m.images_per_s),
@@ -239,26 +296,34 @@ fn print(record: &Record) {
     }
     align_right(&mut rows, 1);
     say!("{rows}");
-    let warmup = record.models.iter().filter_map(|m| m.latency_ms);
-    let warmup: Vec<String> = warmup.map(|l| l.warmup_runs.to_string()).collect();
     say!(
-        "engine {}{}, {} threads, {} timed runs{}",
+        "engine {}{}, {} threads{}",
         first.engine,
         first.isa.as_ref().map_or(String::new(), |i| format!(" ({i})")),
         first.threads,
-        first.runs,
-        if warmup.is_empty() {
-            String::new()
-        } else {
-            format!(" after {} to warm up", warmup.join(", "))
-        }
+        timed(record)
     );
+    if let Some(machine) = &record.machine {
+        say!("{}", timing::machine(machine));
+    }
     print_notes(record);
     for m in &record.models {
         if let Some(plan) = &m.plan {
             plan.print(&m.model);
         }
     }
+}
+
+/// How often models ran.
+fn timed(record: &Record) -> String {
+    let latencies: Vec<Latency> = record.models.iter().filter_map(|m| m.latency_ms).collect();
+    let Some(first) = latencies.first() else {
+        return String::new();
+    };
+    let warmup: Vec<String> = latencies.iter().map(|l| l.warmup_runs.to_string()).collect();
+    let turns = if latencies.len() > 1 { ", the models in turn" } else { "" };
+    let (runs, rounds) = (first.runs, first.rounds);
+    format!("; {runs} runs in {rounds} rounds{turns}, after {} to warm up", warmup.join(", "))
 }
 
 /// What the table does not tell.

@@ -23,6 +23,14 @@ impl CacheFiles {
         })
     }
 
+    /// Those that a run has in its folder.
+    pub(crate) fn of_run(target: Target, run: &Path) -> Option<Self> {
+        target.engine().reads_calibration_cache.then(|| Self {
+            float_model: run.join("pruned.onnx"),
+            cache: run.join("pruned.calibration.cache"),
+        })
+    }
+
     /// Both files.
     pub(crate) fn into_paths(self) -> [PathBuf; 2] {
         [self.float_model, self.cache]

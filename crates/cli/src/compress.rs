@@ -1,9 +1,10 @@
 //! `compress`: the whole way, with the gate's verdict as exit code.
 use crate::args::{CommonArgs, CompressArgs};
+use crate::beside::CacheFiles;
 use crate::format::{grouped, joules, megabytes, percent};
 use crate::output::{Row, align_right, row, table, write_json};
 use crate::progress::Stages;
-use crate::{Verdict, data, engine, memory, model};
+use crate::{Verdict, data, engine, explain, memory, model, timing};
 use anyhow::{Context, Result, bail};
 use compress::{
     Attempt, CompressRecord, GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, Run, RunDir,
@@ -50,6 +51,9 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
     let record = yoloslim::compress(&model, &data, &recipe, &run)?;
     drop(stages);
     print(&args.out, &record);
+    if let Some(cache) = CacheFiles::of_run(recipe.quantize.target, &args.out) {
+        cache.commands(&args.out.join("model.onnx")).iter().for_each(|command| say!("  {command}"));
+    }
     write_json(common.json.as_deref(), &record)?;
     Ok(if record.gate.passed { Verdict::Done } else { Verdict::GateFailed })
 }
@@ -194,9 +198,22 @@ fn print(out: &Path, r: &CompressRecord) {
             loss.found_after
         );
     }
+    if let Some(shift) = &r.confidence {
+        say!("confidence, on {} held-out training images:", r.holdout_images);
+        explain::shift_text(shift).iter().for_each(|line| say!("  {line}"));
+    }
     let latency = r.quantized.footprint.latency_ms;
     if let Some(l) = latency.or(r.baseline.footprint.latency_ms) {
-        say!("latency: median of {} runs after {} runs of warm-up", l.runs, l.warmup_runs);
+        say!(
+            "latency: median of {} runs in {} rounds, the models in turn, after {} runs of warm-up; 95 % interval after: {}",
+            l.runs,
+            l.rounds,
+            l.warmup_runs,
+            timing::interval(&l)
+        );
+    }
+    if let Some(machine) = &r.machine {
+        say!("{}", timing::machine(machine));
     }
     if let Some(bytes) = memory::peak_rss_bytes() {
         say!("peak memory of this run: {}", megabytes(bytes));

@@ -1,11 +1,12 @@
 //! `quantize`: an INT8 model from a float one.
 use crate::args::{CommonArgs, QuantizeArgs};
 use crate::beside::{CacheFiles, VendorFiles};
+use crate::explain::Confidence;
 use crate::format::percent;
 use crate::model;
-use crate::output::{align_right, check_writable, table, write_json};
+use crate::output::{check_writable, write_json};
 use crate::subject::{Subject, report_bad};
-use crate::vendor_parts;
+use crate::{explain, vendor_parts};
 use anyhow::Result;
 use compress::{
     HeadPrecision, Noise, QuantizeBudget, QuantizeOptions, QuantizeRecipe, Quantized,
@@ -38,6 +39,8 @@ struct Record {
     sites: Vec<RangeDecision>,
     /// Null where it was not asked for.
     noise: Option<Noise>,
+    /// Null where it was not asked for, and for a model that nothing decodes.
+    confidence: Option<Confidence>,
     plan: quant::QuantPlan,
     /// Null where the engine quantizes nothing itself.
     calibration_cache: Option<CacheFiles>,
@@ -79,6 +82,7 @@ impl Record {
             steps: vec![],
             sites: parts.description.sites(),
             noise: None,
+            confidence: None,
             plan: quant::QuantPlan::empty(target),
             calibration_cache: None,
             commands: vec![],
@@ -119,9 +123,12 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     print(args, &model, &quantized, &options, file_bytes);
     let commands = cache.as_ref().map(|cache| cache.commands(&args.out)).unwrap_or_default();
     commands.iter().for_each(|command| say!("  {command}"));
-    if args.explain {
-        explain(&quantized);
-    }
+    let confidence = if args.explain {
+        explain::print(&quantized);
+        explain::confidence(&subject, &quantized.graph, args.conf)?
+    } else {
+        None
+    };
     let record = Record {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),
@@ -139,6 +146,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         steps: quantized.steps,
         sites: quantized.ranges,
         noise: quantized.noise,
+        confidence,
         plan: quantized.plan,
         calibration_cache: cache,
         commands,
@@ -192,34 +200,4 @@ fn print(
         let bits = if options.head == HeadPrecision::Fp16 { ", the head's in 16 bits" } else { "" };
         say!("  {} layers stay float{bits}", quantized.float_layers.len());
     }
-}
-
-/// What was tried and what was decided, as tables.
-fn explain(quantized: &Quantized) {
-    let mut steps = table(&["step", "precision lost", ""]);
-    for s in &quantized.steps {
-        let error =
-            s.detection_error.map_or("not evaluated".to_owned(), |e| format!("{:.2} %", 100.0 * e));
-        steps.add_row([s.step.as_str(), &error, if s.kept { "kept" } else { "" }]);
-    }
-    say!("{steps}");
-    if let Some(noise) = &quantized.noise {
-        say!("signal to noise at the head's outputs: {:.1} dB", noise.snr_db);
-        let mut layers = table(&["layer", "MACs", "alone", "all but it"]);
-        for l in &noise.layers {
-            let ratios = [l.alone_snr_db, l.without_snr_db].map(|db| format!("{db:.1} dB"));
-            let names = [l.layer.clone(), percent(l.macs_share)];
-            layers.add_row(names.into_iter().chain(ratios));
-        }
-        align_right(&mut layers, 1);
-        say!("{layers}");
-    }
-    let mut sites = table(&["tensor", "range by", "min", "max", "observed min", "observed max"]);
-    for s in &quantized.ranges {
-        let ends = [s.min, s.max, s.observed_min, s.observed_max].map(|x| format!("{x:.4}"));
-        let names = [s.value.clone(), s.range_by.clone()];
-        sites.add_row(names.into_iter().chain(ends));
-    }
-    align_right(&mut sites, 2);
-    say!("{sites}");
 }

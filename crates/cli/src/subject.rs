@@ -6,10 +6,14 @@ use crate::{data, engine};
 use anyhow::{Context, Result};
 use compress::Recipe;
 use observe::{Engine, ImageSet, Observation, Splits};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use yolo::families::{self, Family, Head};
 use yolo::{BadInput, LETTERBOX, ModelInput, YoloError};
 use yoloslim::Model;
+
+/// Images at most that are held out.
+const HELD_OUT: usize = 64;
 
 /// A model and the images on which a stage observes it, with the progress that is shown meanwhile.
 pub(crate) struct Subject<'a> {
@@ -22,6 +26,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) warnings: Vec<String>,
     /// The images.
     pub(crate) images: ImageSet,
+    /// Some of those that were not sampled; none where all were.
+    pub(crate) held_out: ImageSet,
     engine: Engine,
     progress: Box<dyn Fn(usize) + Sync>,
 }
@@ -58,7 +64,10 @@ impl<'a> Subject<'a> {
             let val = data::open(data, "val", common, head)?;
             let train = data::open(data, &recipe.images.split, common, head)?;
             let threads = engine::threads(common);
-            Ok(Splits::new(train, val, &recipe.images, recipe.seed, threads)?.calibration)
+            let splits = Splits::new(train, val, &recipe.images, recipe.seed, threads)?;
+            let held_out = splits.holdout.as_ref().map(ImageSet::from).unwrap_or_default();
+            let held_out = held_out.sample(HELD_OUT, recipe.seed);
+            Ok(Sampled { images: splits.calibration, held_out })
         })
     }
 
@@ -66,11 +75,11 @@ impl<'a> Subject<'a> {
         model: &'a Model,
         common: &CommonArgs,
         verb: &str,
-        images: impl FnOnce(Option<&Head>) -> Result<ImageSet>,
+        images: impl FnOnce(Option<&Head>) -> Result<Sampled>,
     ) -> Result<Self> {
         let (input, head) = ends(model).with_context(|| model.path.display().to_string())?;
         let engine = engine::builtin(common, verb)?;
-        let images = images(head.as_ref())?;
+        let Sampled { images, held_out } = images(head.as_ref())?;
         let progress = Progress::new("progress", images.len());
         Ok(Self {
             model,
@@ -79,6 +88,7 @@ impl<'a> Subject<'a> {
             warnings: model::warnings(model, head.as_ref()),
             head,
             images,
+            held_out,
             engine,
             progress: Box::new(move |done| progress.at(done)),
         })
@@ -121,8 +131,14 @@ fn ends(model: &Model) -> Result<(ModelInput, Option<Head>)> {
     }
 }
 
+/// Images on which a stage observes a model, and others of the same kind.
+struct Sampled {
+    images: ImageSet,
+    held_out: ImageSet,
+}
+
 /// The sampled images of a data set.
-fn images(args: &ImagesArgs, common: &CommonArgs, head: Option<&Head>) -> Result<ImageSet> {
+fn images(args: &ImagesArgs, common: &CommonArgs, head: Option<&Head>) -> Result<Sampled> {
     let dataset = data::open(&args.data, &args.sampling.split, common, head)?;
     data::warn(&args.data, &dataset.warnings);
     let (count, seed) = (args.sampling.images as usize, common.seed());
@@ -140,7 +156,11 @@ fn images(args: &ImagesArgs, common: &CommonArgs, head: Option<&Head>) -> Result
     data::warn(&args.data, &copies);
     let repaired = data::repaired(sampled.paths.iter().map(PathBuf::as_path));
     data::warn(&args.data, data::repaired_warning(&repaired).as_slice());
-    Ok(sampled)
+    let known: BTreeSet<&PathBuf> = sampled.paths.iter().collect();
+    let all = ImageSet::from(&dataset);
+    let rest = all.paths.iter().filter(|path| !known.contains(path)).cloned().collect();
+    let held_out = all.with(rest).sample(HELD_OUT, seed);
+    Ok(Sampled { images: sampled, held_out })
 }
 
 /// Reports images that could not be read; too many are an error.

@@ -33,6 +33,7 @@ fn without_times(mut record: serde_json::Value) -> serde_json::Value {
         record[stage]["latency_ms"] = serde_json::Value::Null;
         record[stage]["energy_j"] = serde_json::Value::Null;
     }
+    record["machine"] = serde_json::Value::Null;
     record
 }
 

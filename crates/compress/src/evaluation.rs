@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ir::{Graph, normalise};
-use observe::{Engine, SHOWN_CONF};
+use observe::{ConfidenceShift, Engine, SHOWN_CONF};
 use serde::{Deserialize, Serialize};
 use yolo::metrics::{CocoEvaluator, Matches, Metrics, RatioInterval, paired_bootstrap};
 use yolo::{
@@ -117,6 +117,19 @@ impl<'a> EvalSplit<'a> {
             let after = accuracy.matches(self.dataset, run)?;
             Ok(paired_bootstrap(before, after, source.seed, BOOTSTRAP_ROUNDS)?)
         })
+    }
+
+    /// How sure a model is of what the model as it came finds.
+    pub(crate) fn confidence(
+        &self,
+        model: &StoredModel,
+        source: &Source,
+        run: &Run<'_>,
+    ) -> Result<ConfidenceShift, CompressError> {
+        let accuracy = self.evaluate(model, source, run)?;
+        let [before, after] =
+            [&self.baseline, &accuracy].map(|of| read_results(&run.dir.file(&of.detections)));
+        Ok(ConfidenceShift::new(&before?, &after?, SHOWN_CONF))
     }
 
     /// Images on which fewer of the labelled objects are found than by the baseline, the worst first.

@@ -1,7 +1,7 @@
 //! The gate: the hold-out rules attempts out, and what it lets through `val` judges, each attempt once.
 
 use ir::Graph;
-use observe::{Labelled, Splits};
+use observe::{ConfidenceShift, Labelled, Splits};
 use yolo::metrics::RatioInterval;
 
 use crate::CompressError;
@@ -136,6 +136,17 @@ impl<'a> Gate<'a> {
         };
         Ok(!self.passes(&holdout.compare(quantized, source, run)?)
             && self.passes(&holdout.compare(pruned, source, run)?))
+    }
+
+    /// How sure a model is of what the model as it came finds on the hold-out; `None` without one.
+    pub(crate) fn confidence(
+        &self,
+        model: &StoredModel,
+        source: &Source,
+        run: &Run<'_>,
+    ) -> Result<Option<ConfidenceShift>, CompressError> {
+        let shift = self.holdout.as_ref().map(|holdout| holdout.confidence(model, source, run));
+        shift.transpose()
     }
 
     /// How much an attempt has to keep.

@@ -33,8 +33,8 @@ pub use pruning::{
 };
 pub use quantization::{
     HEAD_PRECISIONS, HeadPrecision, LayerNoise, Noise, Preprocessing, QUANTIZE_BUDGETS,
-    QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep, TensorRange,
-    VendorDescription, VendorOutput, VendorParts, calibration_cache, cut_for_vendor,
+    QuantizeAccount, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
+    TensorRange, VendorDescription, VendorOutput, VendorParts, calibration_cache, cut_for_vendor,
     quantize_detector,
 };
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};

@@ -11,11 +11,11 @@ use crate::gate::Gate;
 use crate::recipe::{PruneRecipe, QuantizeRecipe, RecoverRecipe};
 use crate::record::CompressRecord;
 use crate::run::Run;
-use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_PLAN};
+use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_ACCOUNT, QUANT_PLAN};
 use crate::source::Source;
 use crate::{
-    CompressError, PruneBudget, PruneStudy, QuantizeBudget, QuantizeOptions, Recipe,
-    quantize_detector,
+    CompressError, PruneBudget, PruneStudy, QuantizeAccount, QuantizeBudget, QuantizeOptions,
+    Recipe, quantize_detector,
 };
 
 mod package;
@@ -24,7 +24,7 @@ mod recover;
 use recover::recover;
 
 /// Runs the recipe on a graph and writes everything into the run directory: `recipe.toml`, `attempt-N/` with models and plans,
-/// `pruned.onnx`, `model.onnx`, their plans, `latency.json` and `metrics.json`.
+/// `pruned.onnx`, `model.onnx`, their plans, `latency.json` and `metrics.json`; for TensorRT also the calibration cache of `pruned.onnx`.
 ///
 /// The model as it came is evaluated first: what cannot be judged is refused before anything is changed. A failed gate is
 /// no error: everything is written and `gate.passed` is false.
@@ -89,7 +89,7 @@ pub fn compress_detector(
             (run.log)(&format!("{who}: too much was lost, trying again with less pruning"));
         }
     }
-    package::package(gate, candidates, recipe, data, &source, run)
+    package::package(candidates, &context)
 }
 
 /// What the stages of a run share.
@@ -154,6 +154,8 @@ impl Context<'_> {
             let quantized = quantize_detector(&observation, &options, run.log)?;
             check_bad_images(quantized.bad_images.len(), images)?;
             run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;
+            let account = QuantizeAccount { steps: quantized.steps, ranges: quantized.ranges };
+            run.dir.write_json(&format!("{folder}/{QUANT_ACCOUNT}"), &account)?;
             let bytes = onnx::encode(&quantized.graph)?;
             let file = format!("{folder}/{MODEL}");
             Ok(QuantizedModel {

@@ -3,7 +3,7 @@
 use ir::{DataType, Graph, QuantParams};
 use observe::{CalibrationUse, Model, Observation, ObserveError, range_use};
 use quant::{Calibrator, QuantPlan, Target};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use yolo::BadInput;
 
 use crate::CompressError;
@@ -68,7 +68,7 @@ pub struct QuantizeOptions {
 }
 
 /// A step that was taken, or tried and given up.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct SearchStep {
     /// What was done.
     pub step: String,
@@ -80,11 +80,11 @@ pub struct SearchStep {
 }
 
 /// The range that was decided for one quantization point.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RangeDecision {
     /// Name of the value.
     pub value: String,
-    /// Search that gave the range.
+    /// What gave the range: a search, `input` where it is that of the image's pixels, or `learnt`.
     pub range_by: String,
     /// Lower end of the range.
     pub min: f32,
@@ -94,6 +94,18 @@ pub struct RangeDecision {
     pub observed_min: f32,
     /// Largest value observed.
     pub observed_max: f32,
+    /// Share of the values that the quantized model has here and that lie outside of the range, on calibration images; `None` where
+    /// none could be counted.
+    pub clipped: Option<f64>,
+}
+
+/// How a quantized detector came about, as a run keeps it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct QuantizeAccount {
+    /// What was tried, in order.
+    pub steps: Vec<SearchStep>,
+    /// The range of every tensor.
+    pub ranges: Vec<RangeDecision>,
 }
 
 /// A quantized detector and how it came about.
@@ -155,6 +167,10 @@ fn describe_use(
     match range_use(&observation) {
         Ok((tensors, bad)) => {
             let seen = described.len() - bad.len();
+            for range in &mut quantized.ranges {
+                let tensor = tensors.iter().find(|t| t.value == range.value);
+                range.clipped = tensor.map(|t| t.seen.clipped);
+            }
             CalibrationUse::new(&tensors, seen).describe(&mut quantized.graph);
             Ok(())
         }

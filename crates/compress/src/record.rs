@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use observe::{Labelled, Latency};
+use observe::{ConfidenceShift, Labelled, Latency, Machine};
 use serde::{Deserialize, Serialize};
 use yolo::BadInput;
 use yolo::metrics::{Metrics, RatioInterval};
@@ -33,6 +33,13 @@ pub struct CompressRecord {
     /// Images of `val` on which the result finds fewer of the labelled objects than the model as it came, the worst first, at most
     /// twelve.
     pub val_lost: Vec<ImageLoss>,
+    /// How sure the result is of what the model as it came finds on the hold-out, and from which confidence on it shows as much;
+    /// `None` without a hold-out.
+    #[serde(default)]
+    pub confidence: Option<ConfidenceShift>,
+    /// What the machine was while the models were timed, in turns; `None` where none was.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// What was used instead of what was asked, and what the figures do not tell.
     pub warnings: Vec<String>,
     /// Images of all kinds that were skipped.

@@ -25,12 +25,17 @@ pub(crate) const PRUNE_PLAN: &str = "prune.plan.json";
 pub(crate) const MODEL: &str = "model.onnx";
 /// The parameters of every quantized tensor.
 pub(crate) const QUANT_PLAN: &str = "quant.plan.json";
+/// How the quantized model came about.
+pub(crate) const QUANT_ACCOUNT: &str = "quant.account.json";
+/// What TensorRT up to version 10 quantizes the pruned model by, at the top.
+pub(crate) const CALIBRATION_CACHE: &str = "pruned.calibration.cache";
 /// How a recovery stands, of an attempt.
 pub(crate) const RECOVERY_STATE: &str = "recover.safetensors";
 /// Models and plans, of an attempt and, of the last one, at the top.
-pub(crate) const MODEL_FILES: [&str; 4] = [PRUNED, PRUNE_PLAN, MODEL, QUANT_PLAN];
+pub(crate) const MODEL_FILES: [&str; 5] = [PRUNED, PRUNE_PLAN, MODEL, QUANT_PLAN, QUANT_ACCOUNT];
 /// What lies at the top besides.
-const TOP_FILES: [&str; 4] = ["recipe.toml", "metrics.json", "latency.json", "report.html"];
+const TOP_FILES: [&str; 5] =
+    ["recipe.toml", "metrics.json", "latency.json", "report.html", CALIBRATION_CACHE];
 
 /// A folder in which a run keeps its stages, so that it can go on after an interruption.
 #[derive(Debug)]

@@ -4,10 +4,12 @@
 //! [`Reference`] answers for a model that is being changed, with one number, many times; [`detection_agreement`] for two
 //! models that are finished, object by object.
 
+mod confidence;
 mod detections;
 mod outputs;
 mod precision;
 mod reference;
 
+pub use confidence::{ConfidenceShift, Shown};
 pub use detections::{DetectionAgreement, ImageAgreement, SHOWN_CONF, detection_agreement};
 pub use reference::Reference;

@@ -19,12 +19,15 @@ mod splits;
 
 pub use activations::{Activations, Cut};
 pub use agreement::{
-    DetectionAgreement, ImageAgreement, Reference, SHOWN_CONF, detection_agreement,
+    ConfidenceShift, DetectionAgreement, ImageAgreement, Reference, SHOWN_CONF, Shown,
+    detection_agreement,
 };
 pub use engine::Engine;
 pub use error::ObserveError;
 pub use image_set::{ImageSet, check_bad_images};
-pub use latency::{Latency, Measured, Runs, noise, runs_in_integers};
+pub use latency::{
+    Compared, Latency, Machine, Measured, PlannedModel, Run, Runs, noise, runs_in_integers,
+};
 pub use layer_error::{Histogram, LayerError, histograms, layer_errors};
 pub use observation::{Model, Observation, Progress};
 pub use range_use::{CalibrationUse, Shift, TensorUse, Use, has_shifted, range_use};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use compress::{CompressRecord, Recipe, RunDir};
+use compress::{CompressRecord, QuantizeAccount, Recipe, RunDir};
 use ir::{Graph, Normalised, Op, normalise};
 use observe::{
     DetectionAgreement, Engine, Histogram, ImageSet, LayerError, Model, Observation, Progress,
@@ -63,6 +63,8 @@ pub(crate) struct Contents {
     /// Whether times and energy are shown.
     pub(crate) is_timed: bool,
     pub(crate) channels: Vec<Channels>,
+    /// How the quantized model came about; `None` for a run of an earlier version.
+    pub(crate) account: Option<QuantizeAccount>,
     pub(crate) errors: Vec<LayerError>,
     pub(crate) distributions: Vec<Distribution>,
     pub(crate) agreement: Option<DetectionAgreement>,
@@ -101,6 +103,7 @@ impl Contents {
         let distributions = distributions(&observation, &plan, &errors)?;
         let mut contents = Self {
             channels: material.source.map_or(vec![], |s| channels(s, &pruned)),
+            account: dir.read_json("quant.account.json").ok(),
             recipe,
             record,
             is_timed: true,
@@ -119,6 +122,7 @@ impl Contents {
     pub(crate) fn without_place_and_time(mut self) -> Self {
         self.is_timed = false;
         let record = &mut self.record;
+        record.machine = None;
         for stage in [&mut record.baseline, &mut record.pruned, &mut record.quantized] {
             stage.footprint.latency_ms = None;
             stage.footprint.energy_j = None;

@@ -10,6 +10,7 @@ mod error;
 mod figures;
 mod page;
 mod pictures;
+mod quantization;
 mod sensitivity;
 mod write;
 

@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::charts;
 use crate::contents::Contents;
 use crate::figures::{NOT_KNOWN, count, mb, number, percent, short_layer_name, signed};
+use crate::quantization;
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 
@@ -23,7 +24,7 @@ pub(crate) fn t(en: &str, zh: &str) -> Markup {
     html! { span lang="en" { (en) } span lang="zh" { (zh) } }
 }
 
-fn section(en: &str, zh: &str, about: Markup, body: Markup) -> Markup {
+pub(crate) fn section(en: &str, zh: &str, about: Markup, body: Markup) -> Markup {
     html! { section { h2 { (t(en, zh)) } p { (about) } (body) } }
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn render(r: &Contents) -> Markup {
                 (channels(r))
                 (errors(r))
                 (distributions(r))
+                (quantization::section_of(r))
                 (attempts(r))
                 (recoveries(r))
                 (provenance(r))
@@ -129,6 +131,7 @@ const ROWS: &[Row] = &[
     ("Latency, median", "延迟（中位数）", latency, |s| {
         s.footprint.latency_ms.map(|l| l.median)
     }),
+    ("its 95 % interval", "其 95 % 置信区间", latency_interval, |_| None),
     ("Energy per image", "每张图像的能耗", energy, |s| s.footprint.energy_j),
     (
         "mAP 50–95",
@@ -146,6 +149,11 @@ const ROWS: &[Row] = &[
 
 fn latency(s: &StageRecord) -> String {
     s.footprint.latency_ms.map_or(NOT_KNOWN.to_owned(), |l| format!("{:.1} ms", l.median))
+}
+
+fn latency_interval(s: &StageRecord) -> String {
+    let ends = s.footprint.latency_ms.and_then(|l| l.median_low.zip(l.median_high));
+    ends.map_or(NOT_KNOWN.to_owned(), |(low, high)| format!("{low:.1}–{high:.1} ms"))
 }
 
 fn energy(s: &StageRecord) -> String {
@@ -167,13 +175,35 @@ fn before_after(r: &Contents) -> Markup {
         "Before and after",
         "压缩前后",
         about,
-        html! { div class="scroll" { table {
+        html! { (timed_on(r)) div class="scroll" { table {
             thead { tr { th {} th { (t("Before", "压缩前")) } th class="middle" { (t("Pruned", "剪枝后")) } th { (t("After", "压缩后")) } th { (t("Change", "变化")) } } }
             tbody { @for (en, zh, text, number) in ROWS.iter().filter(known) {
                 tr { th { (t(en, zh)) } td { (text(a)) } td class="middle" { (text(p)) } td { (text(b)) } td class="change" { (change(number)) } }
             } }
         } } },
     )
+}
+
+/// What the machine was while the models were timed.
+fn timed_on(r: &Contents) -> Markup {
+    let Some((machine, latency)) =
+        r.record.machine.as_ref().zip(r.record.baseline.footprint.latency_ms)
+    else {
+        return html! {};
+    };
+    let cpu = machine.cpu.as_deref().unwrap_or(NOT_KNOWN);
+    let share = |share: Option<f64>| share.map_or(NOT_KNOWN.to_owned(), percent);
+    let (load, waited) = (share(machine.other_load), share(machine.waited));
+    html! { p {
+        span lang="en" {
+            "Latency: " (latency.runs) " runs in " (latency.rounds) " rounds, the models in turn, on " (cpu) "; other processes took " (load) " of the CPU time, threads waited for " (waited) " of the time."
+            @if !machine.is_quiet { " The machine was busy in " (machine.disturbed_rounds) " of " (machine.rounds) " rounds: its times are those of a busy machine." }
+        }
+        span lang="zh" {
+            "延迟：在 " (cpu) " 上分 " (latency.rounds) " 轮共 " (latency.runs) " 次运行，各模型轮流测量；其他进程占用 CPU 时间 " (load) "，线程等待占 " (waited) "。"
+            @if !machine.is_quiet { (machine.rounds) " 轮中有 " (machine.disturbed_rounds) " 轮机器繁忙：所示为繁忙机器上的时间。" }
+        }
+    } }
 }
 
 fn classes(r: &Contents) -> Markup {

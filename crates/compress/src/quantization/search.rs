@@ -62,6 +62,8 @@ struct Candidate {
     /// Layers that are left float.
     float: BTreeSet<NodeId>,
     plan: QuantPlan,
+    /// Tensors whose scale was learnt.
+    learnt: BTreeSet<String>,
     quantized: Graph,
     error: Option<f64>,
 }
@@ -141,7 +143,8 @@ impl<'a> Search<'a> {
         let ranges = ranges(&choices);
         let (plan, quantized) = self.planned(&graph, &ranges, calibration).quantized(&float)?;
         let error = self.error(&quantized)?;
-        Ok(Candidate { graph, choices, float, plan, quantized, error })
+        let learnt = BTreeSet::new();
+        Ok(Candidate { graph, choices, float, plan, learnt, quantized, error })
     }
 
     fn planned<'p>(
@@ -277,6 +280,7 @@ impl<'a> Search<'a> {
             choices: best.choices.clone(),
             float: best.float.clone(),
             plan: best.plan.clone(),
+            learnt: best.learnt.clone(),
             error: self.error(&quantized)?,
             quantized,
         };
@@ -318,8 +322,10 @@ impl<'a> Search<'a> {
         let plan = plan_of(&quantized, &best.plan);
         let (graph, choices, float) =
             (best.graph.clone(), best.choices.clone(), best.float.clone());
-        let learnt = Candidate { graph, choices, float, plan, quantized, error };
-        Ok((!is_worse).then_some(learnt))
+        let changed = plan.activations.iter().filter(|(v, now)| best.plan.activations[*v] != **now);
+        let learnt = changed.map(|(v, _)| v.clone()).collect();
+        let candidate = Candidate { graph, choices, float, plan, learnt, quantized, error };
+        Ok((!is_worse).then_some(candidate))
     }
 
     /// The ranges that the plan's parameters represent, beside what was observed.
@@ -337,13 +343,19 @@ impl<'a> Search<'a> {
             let max = params.dequantize(0, highest as i32);
             let observed = extremes.get(&point.range_of);
             let choice = best.choices.get(&point.range_of);
+            let range_by = match choice {
+                _ if best.learnt.contains(name) => "learnt",
+                Some((method, _)) => method,
+                None => "input",
+            };
             Some(RangeDecision {
                 value: name.clone(),
-                range_by: choice.map_or("input", |c| c.0).to_owned(),
+                range_by: range_by.to_owned(),
                 min,
                 max,
                 observed_min: observed.map_or(min, |r| r.min),
                 observed_max: observed.map_or(max, |r| r.max),
+                clipped: None,
             })
         };
         let points = quant::quantization_points(&best.graph, self.options.target)?;

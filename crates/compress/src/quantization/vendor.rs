@@ -73,6 +73,7 @@ impl VendorDescription {
             max: tensor.calibrated_max,
             observed_min: tensor.min,
             observed_max: tensor.max,
+            clipped: None,
         };
         self.tensors.iter().map(site).collect()
     }

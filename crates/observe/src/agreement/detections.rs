@@ -10,7 +10,7 @@ use yolo::iou;
 pub const SHOWN_CONF: f64 = 0.25;
 
 /// Overlap from which two boxes are the same object.
-const SAME_IOU: f64 = 0.5;
+pub(super) const SAME_IOU: f64 = 0.5;
 
 /// Detections of two models on the same images, from [`SHOWN_CONF`] on.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

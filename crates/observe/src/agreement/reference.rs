@@ -61,6 +61,28 @@ impl<'a> Reference<'a> {
         self.outputs.error(&outputs)
     }
 
+    /// What a graph finds on each image, as [`Reference::error`] has it; `None` for a model that nothing decodes.
+    ///
+    /// # Errors
+    /// As [`Reference::new`].
+    pub fn detections(
+        &mut self,
+        graph: &Graph,
+    ) -> Result<Option<Vec<Vec<Detection>>>, ObserveError> {
+        Ok(match self.run(graph, &affected(self.model.graph, graph))? {
+            Outputs::Detections(found) => Some(found),
+            Outputs::Tensors(_) => None,
+        })
+    }
+
+    /// What the model as it was finds on each image.
+    pub fn own_detections(&self) -> Option<&[Vec<Detection>]> {
+        match &self.outputs {
+            Outputs::Detections(found) => Some(found),
+            Outputs::Tensors(_) => None,
+        }
+    }
+
     /// Frees the activations that are kept.
     pub fn clear(&mut self) {
         self.activations.clear();
