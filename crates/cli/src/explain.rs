@@ -1,4 +1,5 @@
 //! `quantize --explain`: what was tried, what was decided, and what came of it.
+use crate::args::QuantizeArgs;
 use crate::format::{NOT_AVAILABLE, percent};
 use crate::output::{align_right, table};
 use crate::subject::Subject;
@@ -24,11 +25,7 @@ pub(crate) struct Confidence {
 
 /// Compares the confidences of both models on training images that were not calibrated on, where there are enough; `None` for a
 /// model that nothing decodes.
-pub(crate) fn confidence(
-    subject: &Subject<'_>,
-    quantized: &Graph,
-    conf: f64,
-) -> Result<Option<Confidence>> {
+fn confidence(subject: &Subject<'_>, quantized: &Graph, conf: f64) -> Result<Option<Confidence>> {
     let observation = subject.observation();
     let (model, engine) = (observation.model, observation.engine);
     if model.head.is_none() {
@@ -77,8 +74,21 @@ pub(crate) fn shift_text(shift: &ConfidenceShift) -> Vec<String> {
     lines
 }
 
+/// What was tried and what was decided, as tables, and what came of it, where that was asked for.
+pub(crate) fn print(
+    args: &QuantizeArgs,
+    subject: &Subject<'_>,
+    quantized: &Quantized,
+) -> Result<Option<Confidence>> {
+    if !args.explain {
+        return Ok(None);
+    }
+    tables(quantized);
+    confidence(subject, &quantized.graph, args.conf)
+}
+
 /// What was tried and what was decided, as tables.
-pub(crate) fn print(quantized: &Quantized) {
+fn tables(quantized: &Quantized) {
     let mut steps = table(&["step", "precision lost", ""]);
     for s in &quantized.steps {
         let error =

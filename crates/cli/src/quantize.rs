@@ -123,12 +123,7 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     print(args, &model, &quantized, &options, file_bytes);
     let commands = cache.as_ref().map(|cache| cache.commands(&args.out)).unwrap_or_default();
     commands.iter().for_each(|command| say!("  {command}"));
-    let confidence = if args.explain {
-        explain::print(&quantized);
-        explain::confidence(&subject, &quantized.graph, args.conf)?
-    } else {
-        None
-    };
+    let confidence = explain::print(args, &subject, &quantized)?;
     let record = Record {
         model: model.path.display().to_string(),
         out: args.out.display().to_string(),

@@ -7,8 +7,9 @@ use observe::calibset::Coverage;
 use yolo::read_rgb;
 
 use crate::ReportError;
-use crate::page::{SCRIPT, STYLE, t};
+use crate::page::{SCRIPT, STYLE};
 use crate::pictures::thumbnail_base64;
+use crate::text::t;
 
 /// Pictures of one condition.
 const SHOWN: usize = 6;

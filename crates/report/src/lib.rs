@@ -12,6 +12,7 @@ mod page;
 mod pictures;
 mod quantization;
 mod sensitivity;
+mod text;
 mod write;
 
 pub use contents::Material;

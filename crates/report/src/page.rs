@@ -7,6 +7,7 @@ use crate::charts;
 use crate::contents::Contents;
 use crate::figures::{NOT_KNOWN, count, mb, number, percent, short_layer_name, signed};
 use crate::quantization;
+use crate::text::{section, t};
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 
@@ -18,15 +19,6 @@ document.getElementById('lang').onclick=()=>set(r.dataset.lang==='zh'?'en':'zh')
 
 /// Layers in the chart of errors.
 const ERRORS: usize = 24;
-
-/// A text in both languages; the page shows one of them.
-pub(crate) fn t(en: &str, zh: &str) -> Markup {
-    html! { span lang="en" { (en) } span lang="zh" { (zh) } }
-}
-
-pub(crate) fn section(en: &str, zh: &str, about: Markup, body: Markup) -> Markup {
-    html! { section { h2 { (t(en, zh)) } p { (about) } (body) } }
-}
 
 /// The whole file.
 pub(crate) fn render(r: &Contents) -> Markup {

@@ -6,7 +6,7 @@ use observe::{ConfidenceShift, Shown};
 
 use crate::contents::Contents;
 use crate::figures::{NOT_KNOWN, number, percent, short_layer_name};
-use crate::page::{section, t};
+use crate::text::{section, t};
 
 /// Tensors in the table.
 const TENSORS: usize = 24;
