@@ -38,6 +38,14 @@ class OnnxRuntime:
     def run(self, pixels):
         return self.session.run(None, {self.input.name: pixels})
 
+    def prepared(self, pixels):
+        """A run of its own memory: neither the input nor the output is copied."""
+        binding = self.session.io_binding()
+        binding.bind_cpu_input(self.input.name, pixels)
+        for output in self.session.get_outputs():
+            binding.bind_output(output.name)
+        return lambda: self.session.run_with_iobinding(binding)
+
 
 class OpenVino:
     def __init__(self, model: str, threads: int, precision: str):
@@ -51,6 +59,13 @@ class OpenVino:
         self.request.infer({0: pixels})
         return [tensor.data for tensor in self.request.output_tensors]
 
+    def prepared(self, pixels):
+        """As the other's."""
+        import openvino
+
+        self.request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+        return self.request.infer
+
 
 def open_engine(name: str, model: str, threads: int):
     if name == "onnxruntime":
@@ -61,10 +76,10 @@ def open_engine(name: str, model: str, threads: int):
 def bench(args: argparse.Namespace) -> dict:
     engine = open_engine(args.engine, args.model, args.threads)
     pixels = np.random.default_rng(0).random(engine.shape, dtype=np.float32)
-    times_ms = []
+    run_once, times_ms = engine.prepared(pixels), []
     for run in range(10 + args.runs):
         started = time.perf_counter()
-        engine.run(pixels)
+        run_once()
         if run >= 10:
             times_ms.append(1e3 * (time.perf_counter() - started))
     latency = {"median": float(np.median(times_ms)), "min": min(times_ms), "runs": args.runs}

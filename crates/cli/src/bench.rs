@@ -134,7 +134,7 @@ struct Opened {
 
 impl Opened {
     fn infer(&mut self) -> Result<(), YoloError> {
-        self.timed.network.infer(&self.timed.inputs.slices()).map(|_| ())
+        self.timed.network.infer_elements(&self.timed.inputs.slices()).map(|_| ())
     }
 }
 

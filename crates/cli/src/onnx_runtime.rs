@@ -3,9 +3,9 @@ use anyhow::{Context, Result, bail};
 use half::{bf16, f16};
 use ir::Tensor;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{TensorElementType, TensorRef, ValueRef, ValueType};
+use ort::value::{DynValue, TensorElementType, TensorRef, ValueRef, ValueType};
 use std::path::Path;
-use yolo::{Network, YoloError};
+use yolo::{Elements, Network, YoloError};
 use yoloslim::{Model, is_checkpoint};
 
 /// ONNX Runtime, loaded.
@@ -59,7 +59,7 @@ impl OnnxRuntime {
             );
         }
         let inputs = shapes.into_iter().zip(types).collect();
-        Ok(OnnxRuntimeNetwork { session, inputs })
+        Ok(OnnxRuntimeNetwork { session, inputs, outputs: Vec::new() })
     }
 }
 
@@ -83,6 +83,8 @@ pub(crate) struct OnnxRuntimeNetwork {
     session: Session,
     /// Shapes and element types.
     inputs: Vec<(Vec<usize>, TensorElementType)>,
+    /// What the last run gave.
+    outputs: Vec<DynValue>,
 }
 
 /// The type of a tensor's elements; what is no tensor takes f32 no better than anything else.
@@ -141,23 +143,43 @@ fn taken(output: ValueRef<'_>) -> ort::Result<(Vec<usize>, Vec<f32>)> {
     Ok((shape, data))
 }
 
+/// As [`taken`], where ONNX Runtime holds them if they are f32.
+fn elements(output: &DynValue) -> Result<Elements<'_>, YoloError> {
+    if element_type(output.dtype()) == TensorElementType::Float32 {
+        let (_, data) = output.try_extract_tensor::<f32>().map_err(failed)?;
+        return Ok(Elements::Borrowed(data));
+    }
+    Ok(Elements::Owned(taken(output.view()).map_err(failed)?.1))
+}
+
 impl OnnxRuntimeNetwork {
-    fn run(&mut self, inputs: &[&[f32]]) -> ort::Result<Vec<(Vec<usize>, Vec<f32>)>> {
+    fn run(&mut self, inputs: &[&[f32]]) -> Result<(), YoloError> {
         let inputs = self.inputs.iter().zip(inputs);
         let inputs = inputs.map(|((shape, ty), data)| given(shape, *ty, data));
-        let inputs: Vec<SessionInputValue<'_>> = inputs.collect::<ort::Result<_>>()?;
-        let outputs = self.session.run(inputs.as_slice())?;
-        outputs.values().map(taken).collect()
+        let inputs: Vec<SessionInputValue<'_>> =
+            inputs.collect::<ort::Result<_>>().map_err(failed)?;
+        let outputs = self.session.run(inputs.as_slice()).map_err(failed)?;
+        self.outputs = outputs.into_iter().map(|(_, value)| value).collect();
+        Ok(())
     }
+}
+
+fn failed(cause: ort::Error) -> YoloError {
+    YoloError::Engine { engine: "ONNX Runtime", cause: Box::new(cause) }
 }
 
 impl Network for OnnxRuntimeNetwork {
     fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
-        let outputs = self.run(inputs).map_err(|cause| YoloError::Engine {
-            engine: "ONNX Runtime",
-            cause: Box::new(cause),
-        })?;
-        let tensor = |(shape, data)| Ok(Tensor::new(shape, data)?);
-        outputs.into_iter().map(tensor).collect()
+        self.run(inputs)?;
+        let tensor = |output: &DynValue| {
+            let (shape, data) = taken(output.view()).map_err(failed)?;
+            Ok(Tensor::new(shape, data)?)
+        };
+        self.outputs.iter().map(tensor).collect()
+    }
+
+    fn infer_elements(&mut self, inputs: &[&[f32]]) -> Result<Vec<Elements<'_>>, YoloError> {
+        self.run(inputs)?;
+        self.outputs.iter().map(elements).collect()
     }
 }

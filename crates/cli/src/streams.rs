@@ -15,13 +15,13 @@ pub(crate) fn images_per_s(
     let inputs = inputs.slices();
     let (count, start) = (networks.len(), Barrier::new(networks.len()));
     let stream = |mut network: Box<dyn Network>| -> Result<Duration, YoloError> {
-        let warm = (0..warmup).try_for_each(|_| network.infer(&inputs).map(|_| ()));
+        let warm = (0..warmup).try_for_each(|_| network.infer_elements(&inputs).map(|_| ()));
         // All wait here, also those that failed, so that none waits for ever.
         start.wait();
         let began = Instant::now();
         warm?;
         for _ in 0..runs {
-            network.infer(&inputs)?;
+            network.infer_elements(&inputs)?;
         }
         Ok(began.elapsed())
     };

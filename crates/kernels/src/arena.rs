@@ -79,6 +79,18 @@ impl<T: Element> Arena<T> {
         Ok(values)
     }
 
+    /// The view's elements where they lie side by side in row-major order; `None` where they do not.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when the view leaves the arena.
+    pub fn in_order(&self, view: &View) -> Result<Option<&[T]>, KernelError> {
+        view.check_bounds("view", self.len)?;
+        let dense = View::contiguous(view.offset, &view.shape);
+        let steps = view.strides.iter().zip(dense.strides.iter()).zip(view.shape.iter());
+        let in_order = steps.into_iter().all(|((step, dense), &len)| len == 1 || step == dense);
+        Ok(in_order.then(|| &self.as_slice()[view.offset..view.offset + view.elements()]))
+    }
+
     /// As [`Arena::read`], into memory of the caller's.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The thread pool: workers that spin while there is work and park when there is none.
+//! The thread pool: workers that spin while there is work and park soon after.
 
 use crate::KernelError;
 use crate::scratch::Scratch;
@@ -12,7 +12,7 @@ type Task<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Threads that share the tasks of one kernel at a time.
 ///
-/// Workers spin while an [`Active`] guard lives and park otherwise; one thread means no workers at all.
+/// Workers spin while an [`Active`] guard lives, and park soon after; one thread means no workers at all.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -70,7 +70,7 @@ impl Shared {
     fn worker(&self) {
         let mut idle = 0u32;
         while !self.stop.load(Ordering::Relaxed) {
-            if self.active.load(Ordering::Acquire) == 0 {
+            if self.active.load(Ordering::Acquire) == 0 && idle >= LINGER {
                 std::thread::park();
                 continue;
             }
@@ -82,6 +82,10 @@ impl Shared {
         }
     }
 }
+
+/// Turns without work, a tenth of a millisecond or two, after which a worker parks: waking it again takes as long, and the next image
+/// often follows at once.
+const LINGER: u32 = 4096;
 
 /// Spins first; gives the core away once it is clear that the other side is not running.
 fn relax(idle: &mut u32) {

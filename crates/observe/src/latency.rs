@@ -103,7 +103,7 @@ impl PlannedModel<'_> {
             elements.map(|n| n.map(noise)).collect::<Result<_, ir::IrError>>()?;
         Ok(Box::new(move || {
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-            session.run(&inputs)?;
+            session.infer(&inputs)?;
             Ok(())
         }))
     }

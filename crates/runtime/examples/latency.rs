@@ -20,17 +20,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = Arc::new(Plan::compile(&graph, &[], &options)?);
     let mut session = Session::new(&plan, threads)?;
     let x = vec![0.5; graph.ty(graph.inputs()[0])?.elements()];
-    let sizes = graph.outputs().iter().map(|&v| Ok(graph.ty(v)?.elements()));
-    let sizes: Vec<usize> = sizes.collect::<Result<_, ir::IrError>>()?;
     drop(graph);
-    let mut outputs: Vec<Vec<f32>> = sizes.into_iter().map(|n| vec![0.0; n]).collect();
-    let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    session.run_into(&[&x], &mut outputs)?;
+    session.infer(&[&x])?;
     let first_ms = start.elapsed().as_secs_f64() * 1e3;
     let mut times_ms = Vec::new();
     for _ in 0..runs + 3 {
         let start = Instant::now();
-        session.run_into(&[&x], &mut outputs)?;
+        session.infer(&[&x])?;
         times_ms.push(start.elapsed().as_secs_f64() * 1e3);
     }
     let mut times_ms = times_ms.split_off(3);

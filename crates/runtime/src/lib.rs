@@ -17,4 +17,4 @@ mod values;
 
 pub use error::RuntimeError;
 pub use plan::{Plan, PlanOptions, StepInfo};
-pub use session::{Observed, Session};
+pub use session::{Observed, Outputs, Session};

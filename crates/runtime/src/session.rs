@@ -41,6 +41,32 @@ impl Observed<'_> {
     }
 }
 
+/// The outputs of a run, where the session holds them.
+pub struct Outputs<'a> {
+    session: &'a Session,
+}
+
+impl<'a> Outputs<'a> {
+    /// The elements of each output in row-major order, in the order of the graph's outputs.
+    ///
+    /// # Errors
+    /// `Kernel` or `Operator` when an output cannot be read.
+    pub fn iter(&self) -> impl Iterator<Item = Result<&'a [f32], RuntimeError>> + use<'a> {
+        let session = self.session;
+        session.plan.outputs.iter().zip(&session.ordered).map(|(output, ordered)| match output {
+            Output::View { elements, .. } => {
+                let in_order = session.f32_arena.in_order(elements);
+                in_order
+                    .map(|elements| elements.unwrap_or(ordered))
+                    .map_err(RuntimeError::kernel("an output"))
+            }
+            Output::Constant(tensor) => {
+                tensor.as_slice::<f32>().map_err(RuntimeError::operator("an output"))
+            }
+        })
+    }
+}
+
 /// Called with every observed value.
 type Sink<'a> = &'a mut dyn FnMut(ValueId, &Observed<'_>) -> Result<(), RuntimeError>;
 
@@ -55,6 +81,8 @@ pub struct Session {
     u8_arena: Arena<u8>,
     /// Pixels on their way into an input that is held as f32.
     pixels: Vec<f32>,
+    /// By output, its elements in row-major order where they do not lie so in the arena.
+    ordered: Vec<Vec<f32>>,
     weights: Arc<RwLock<CurrentWeights>>,
     /// Which of their versions the arena holds.
     version: usize,
@@ -127,6 +155,7 @@ impl Session {
             f32_arena,
             u8_arena,
             pixels: Vec::new(),
+            ordered: vec![Vec::new(); plan.outputs.len()],
             weights,
             version: 0,
         })
@@ -182,43 +211,24 @@ impl Session {
         self.run_observed(inputs, &mut |_, _| Ok(()))
     }
 
-    /// As [`Session::run`], into memory of the caller's: once warm, it allocates nothing.
-    ///
-    /// # Errors
-    /// As [`Session::run`]; `OutputCount`, `OutputLength` when the outputs do not fit.
-    pub fn run_into(
-        &mut self,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<(), RuntimeError> {
-        self.write_inputs(inputs)?;
-        self.steps(&mut |_, _| Ok(()))?;
-        self.read_into(outputs)
-    }
-
-    /// As [`Session::run`], on inputs of pixels: row-major `[N, H, W, C]` bytes, each standing for `scale` times itself.
+    /// As [`Session::run`], without a copy of what the session holds: once warm, it allocates nothing.
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub fn run_u8(&mut self, inputs: &[&[u8]], scale: f32) -> Result<Vec<Tensor>, RuntimeError> {
-        self.write_pixels(inputs, scale)?;
+    pub fn infer(&mut self, inputs: &[&[f32]]) -> Result<Outputs<'_>, RuntimeError> {
+        self.write_inputs(inputs)?;
         self.steps(&mut |_, _| Ok(()))?;
-        self.outputs()
+        self.order_outputs()
     }
 
-    /// As [`Session::run_u8`], into memory of the caller's.
+    /// As [`Session::infer`], on inputs of pixels: row-major `[N, H, W, C]` bytes, each standing for `scale` times itself.
     ///
     /// # Errors
-    /// As [`Session::run_into`].
-    pub fn run_u8_into(
-        &mut self,
-        inputs: &[&[u8]],
-        scale: f32,
-        outputs: &mut [&mut [f32]],
-    ) -> Result<(), RuntimeError> {
+    /// As [`Session::run`].
+    pub fn infer_u8(&mut self, inputs: &[&[u8]], scale: f32) -> Result<Outputs<'_>, RuntimeError> {
         self.write_pixels(inputs, scale)?;
         self.steps(&mut |_, _| Ok(()))?;
-        self.read_into(outputs)
+        self.order_outputs()
     }
 
     /// As [`Session::run`]; `sink` sees every observed value once, when it has been computed.
@@ -235,11 +245,11 @@ impl Session {
         self.outputs()
     }
 
-    /// As [`Session::run_into`], of a plan whose last inputs depend on what it computes before it reads them: when all observed
+    /// As [`Session::run`], into memory of the caller's, of a plan whose last inputs depend on what it computes before it reads them: when all observed
     /// values are there, `supply` is given them and gives the elements of the inputs that are missing.
     ///
     /// # Errors
-    /// As [`Session::run_into`].
+    /// As [`Session::run`]; `OutputCount`, `OutputLength` when the outputs do not fit.
     pub fn run_supplied(
         &mut self,
         inputs: &[&[f32]],
@@ -422,13 +432,21 @@ impl Session {
         self.plan.outputs.iter().map(output).collect()
     }
 
-    fn read_into(&self, outputs: &mut [&mut [f32]]) -> Result<(), RuntimeError> {
-        let plan = &self.plan;
-        check_output_count(plan, outputs.len())?;
-        for (index, (output, to)) in plan.outputs.iter().zip(outputs).enumerate() {
-            self.read_output(index, output, to)?;
+    /// Copies those outputs whose elements do not lie in order.
+    fn order_outputs(&mut self) -> Result<Outputs<'_>, RuntimeError> {
+        for (output, ordered) in self.plan.outputs.iter().zip(&mut self.ordered) {
+            let Output::View { elements, .. } = output else {
+                continue;
+            };
+            let arena = &self.f32_arena;
+            let in_order = arena.in_order(elements).map_err(RuntimeError::kernel("an output"))?;
+            if in_order.is_none() {
+                ordered.resize(elements.elements(), 0.0);
+                let read = arena.read_into(elements, ordered);
+                read.map_err(RuntimeError::kernel("an output"))?;
+            }
         }
-        Ok(())
+        Ok(Outputs { session: self })
     }
 
     fn read_output(

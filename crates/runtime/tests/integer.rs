@@ -333,7 +333,7 @@ fn run_observed_quantized_values_are_seen_as_real_values() {
 }
 
 #[test]
-fn run_u8_pixels_equal_their_real_values() {
+fn infer_u8_pixels_equal_their_real_values() {
     let mut graph = Graph::new(17);
     let mut net = Net::new(&graph);
     let x = net.input(&[1, 3, 6, 7]);
@@ -352,28 +352,49 @@ fn run_u8_pixels_equal_their_real_values() {
         }
         let mut session = Session::new(&plan, 2).expect("memory");
         let expected = session.run(&[&planes]).expect("runs");
-        let found = session.run_u8(&[&bytes], scale).expect("runs");
-        assert_eq!(found, expected, "scale {scale}, integer {integer}");
-        let mut y = vec![0.0; expected[0].len()];
-        session.run_u8_into(&[&bytes], scale, &mut [&mut y]).expect("runs");
-        assert_eq!(Ok(&y[..]), expected[0].as_slice::<f32>());
+        let found = session.infer_u8(&[&bytes], scale).expect("runs");
+        let found: Result<Vec<&[f32]>, _> = found.iter().collect();
+        let expected = expected[0].as_slice::<f32>().expect("f32");
+        assert_eq!(found, Ok(vec![expected]), "scale {scale}, integer {integer}");
     }
 }
 
 #[test]
-fn run_into_wrong_room_is_an_error() {
+fn run_supplied_into_wrong_room_is_an_error() {
     let graph = graph(&CASES[0]);
     let plan = plan(&graph, &PlanOptions::default());
     let mut session = Session::new(&plan, 1).expect("memory");
     let x = image(&graph);
     let x = x.as_slice::<f32>().expect("f32");
-    let none = session.run_into(&[x], &mut []).err();
+    let none = session.run_supplied(&[x], &mut |_| vec![], &mut []).err();
     let count = runtime::RuntimeError::OutputCount { expected: 1, found: 0 };
     assert_eq!(none, Some(count));
     let mut short = [0.0; 3];
-    let short = session.run_into(&[x], &mut [&mut short]).err();
+    let short = session.run_supplied(&[x], &mut |_| vec![], &mut [&mut short]).err();
     let length = runtime::RuntimeError::OutputLength { index: 0, expected: 16 * 5 * 6, found: 3 };
     assert_eq!(short, Some(length));
+}
+
+#[test]
+fn infer_outputs_in_any_layout_equal_copies() {
+    // An image lies channels last, so its elements are put in order; a constant and a vector lie so.
+    let mut graph = Graph::new(17);
+    let mut net = Net::new(&graph);
+    let x = net.input(&[1, 16, 5, 6]);
+    let y = net.conv_silu(x, [16, 24, 3, 1]);
+    let flat = net.op(Reshape { shape: vec![1, 24 * 30] }, &[y]);
+    let vector = net.op(UnaryKind::Sigmoid, &[flat]);
+    net.edit.output(y);
+    net.edit.output(vector);
+    graph.apply(net.edit).expect("a valid graph");
+    let plan = plan(&graph, &PlanOptions::default());
+    let mut session = Session::new(&plan, 1).expect("memory");
+    let x = image(&graph);
+    let x = x.as_slice::<f32>().expect("f32");
+    let copies = session.run(&[x]).expect("runs");
+    let copies: Vec<&[f32]> = copies.iter().map(|t| t.as_slice().expect("f32")).collect();
+    let found: Result<Vec<&[f32]>, _> = session.infer(&[x]).expect("runs").iter().collect();
+    assert_eq!(found, Ok(copies));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! A detector: family preprocessing, the compiled plan, decoding and NMS.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use image::RgbImage;
 use ir::{Graph, IrError, Normalised, Tensor, TensorType, ValueId};
-use runtime::{Plan, PlanOptions, Session};
+use runtime::{Outputs, Plan, PlanOptions, Session};
 
 use crate::families::{Family, Head, identify};
 use crate::{
@@ -93,9 +94,18 @@ pub trait Network: Send {
     /// What the engine says.
     fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError>;
 
-    /// As [`Network::infer`], for pixels in the order of the network's channels, each byte standing for `scale` times
-    /// itself. The outputs' elements replace those of the last call of the same network, or an empty list; one that is not
-    /// of type f32 has none.
+    /// As [`Network::infer`], the outputs' elements where the engine holds them, if it can give them there. An output that is
+    /// not of type f32 has none.
+    ///
+    /// # Errors
+    /// As [`Network::infer`].
+    fn infer_elements(&mut self, inputs: &[&[f32]]) -> Result<Vec<Elements<'_>>, YoloError> {
+        let elements = |t: Tensor| Cow::Owned(t.as_slice().unwrap_or_default().to_vec());
+        Ok(self.infer(inputs)?.into_iter().map(elements).collect())
+    }
+
+    /// As [`Network::infer_elements`], for pixels in the order of the network's channels, each byte standing for `scale` times
+    /// itself.
     ///
     /// # Errors
     /// As [`Network::infer`].
@@ -103,12 +113,17 @@ pub trait Network: Send {
         &mut self,
         inputs: &[Pixels],
         scale: f32,
-        outputs: &mut Vec<Vec<f32>>,
-    ) -> Result<(), YoloError> {
+    ) -> Result<Vec<Elements<'_>>, YoloError> {
         let planes = Planes(inputs.iter().map(|p| p.planes(scale)).collect());
-        *outputs = elements(&self.infer(&planes.slices())?);
-        Ok(())
+        self.infer_elements(&planes.slices())
     }
+}
+
+/// Elements of an output in row-major order.
+pub type Elements<'a> = Cow<'a, [f32]>;
+
+fn held(outputs: Outputs<'_>) -> Result<Vec<Elements<'_>>, YoloError> {
+    outputs.iter().map(|elements| Ok(Cow::Borrowed(elements?))).collect()
 }
 
 impl Network for Session {
@@ -116,25 +131,18 @@ impl Network for Session {
         Ok(self.run(inputs)?)
     }
 
+    fn infer_elements(&mut self, inputs: &[&[f32]]) -> Result<Vec<Elements<'_>>, YoloError> {
+        held(Session::infer(self, inputs)?)
+    }
+
     fn infer_pixels(
         &mut self,
         inputs: &[Pixels],
         scale: f32,
-        outputs: &mut Vec<Vec<f32>>,
-    ) -> Result<(), YoloError> {
+    ) -> Result<Vec<Elements<'_>>, YoloError> {
         let bytes: Vec<&[u8]> = inputs.iter().map(|p| p.bytes.as_slice()).collect();
-        // The first call tells how long they are.
-        if outputs.iter().any(Vec::is_empty) || outputs.is_empty() {
-            *outputs = elements(&self.run_u8(&bytes, scale)?);
-            return Ok(());
-        }
-        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        Ok(self.run_u8_into(&bytes, scale, &mut outputs)?)
+        held(self.infer_u8(&bytes, scale)?)
     }
-}
-
-fn elements(outputs: &[Tensor]) -> Vec<Vec<f32>> {
-    outputs.iter().map(|t| t.as_slice().unwrap_or_default().to_vec()).collect()
 }
 
 /// Where a detection's time went, in milliseconds.
@@ -152,8 +160,6 @@ pub struct DetectionTimes {
 pub struct Detector {
     head: Arc<Head>,
     network: Box<dyn Network>,
-    /// The network's outputs for the last image; memory for the next one's.
-    outputs: Vec<Vec<f32>>,
     yuv: YuvPixels,
     times: DetectionTimes,
 }
@@ -164,7 +170,6 @@ impl Detector {
         Self {
             head: Arc::clone(head),
             network,
-            outputs: Vec::new(),
             yuv: YuvPixels::default(),
             times: DetectionTimes::default(),
         }
@@ -189,9 +194,9 @@ impl Detector {
         let (pixels, geometry) = self.head.input.pixels(images)?;
         let prepared = Instant::now();
         let scale = self.head.input.preprocess.scale;
-        self.network.infer_pixels(&pixels, scale, &mut self.outputs)?;
+        let outputs = self.network.infer_pixels(&pixels, scale)?;
         let inferred = Instant::now();
-        let found = self.found(geometry, thresholds)?;
+        let found = found(&self.head, &outputs, geometry, thresholds)?;
         self.times = times([started, prepared, inferred, Instant::now()]);
         Ok(found)
     }
@@ -211,9 +216,9 @@ impl Detector {
         let prepared = Instant::now();
         let scale = self.head.input.preprocess.scale;
         let pixels = std::slice::from_ref(self.yuv.pixels());
-        self.network.infer_pixels(pixels, scale, &mut self.outputs)?;
+        let outputs = self.network.infer_pixels(pixels, scale)?;
         let inferred = Instant::now();
-        let mut found = self.found(geometry, thresholds)?;
+        let mut found = found(&self.head, &outputs, geometry, thresholds)?;
         let Region { left, top, .. } = frame.region();
         found.iter_mut().for_each(|d| d.bbox = d.bbox.shifted(left as f32, top as f32));
         self.times = times([started, prepared, inferred, Instant::now()]);
@@ -232,23 +237,24 @@ impl Detector {
     pub fn infer(&mut self, inputs: &[&[f32]]) -> Result<Vec<Tensor>, YoloError> {
         self.network.infer(inputs)
     }
+}
 
-    /// What the network's outputs tell, in pixels of what was letterboxed.
-    fn found(
-        &self,
-        geometry: Letterbox,
-        thresholds: Thresholds,
-    ) -> Result<Vec<Detection>, YoloError> {
-        let outputs: Vec<&[f32]> = self.outputs.iter().map(Vec::as_slice).collect();
-        let candidates = self.head.decoder.decode_elements(&outputs, thresholds.conf)?;
-        // Where nothing is suppressed, a candidate is never dropped for its overlap.
-        let iou = if self.head.decoder.needs_nms() { thresholds.iou } else { f32::INFINITY };
-        let mut found = nms(&candidates, iou, MAX_DET);
-        for detection in &mut found {
-            detection.bbox = geometry.to_image(detection.bbox);
-        }
-        Ok(found)
+/// What the network's outputs tell, in pixels of the image that was letterboxed.
+fn found(
+    head: &Head,
+    outputs: &[Elements<'_>],
+    geometry: Letterbox,
+    thresholds: Thresholds,
+) -> Result<Vec<Detection>, YoloError> {
+    let outputs: Vec<&[f32]> = outputs.iter().map(|elements| &**elements).collect();
+    let candidates = head.decoder.decode_elements(&outputs, thresholds.conf)?;
+    // Where nothing is suppressed, a candidate is never dropped for its overlap.
+    let iou = if head.decoder.needs_nms() { thresholds.iou } else { f32::INFINITY };
+    let mut found = nms(&candidates, iou, MAX_DET);
+    for detection in &mut found {
+        detection.bbox = geometry.to_image(detection.bbox);
     }
+    Ok(found)
 }
 
 fn times([started, prepared, inferred, done]: [Instant; 4]) -> DetectionTimes {

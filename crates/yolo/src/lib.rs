@@ -38,7 +38,7 @@ pub use dataset::{
 };
 pub use degradation::{Degradation, Patch, covered, four_in_one};
 pub use detection::{BoxXyxy, Detection, Thresholds};
-pub use detector::{CompiledDetector, DetectionTimes, Detector, MAX_DET, Network, Port};
+pub use detector::{CompiledDetector, DetectionTimes, Detector, Elements, MAX_DET, Network, Port};
 pub use doubt::Doubt;
 pub use draw::{draw_detections, save_image};
 pub use error::YoloError;

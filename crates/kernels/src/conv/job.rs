@@ -8,6 +8,9 @@ use crate::{Dims, ThreadPool, View};
 /// Pixels of a row where rows may have any length: most tiles divide it, and it leaves enough rows for threads.
 const ROW_PIXELS: usize = 120;
 
+/// Tasks that a panel's rows are cut into come in such numbers.
+const TASKS: usize = 4;
+
 /// A convolution's images, as its tiles walk over them.
 pub(crate) struct Job {
     /// x with its halo.
@@ -123,7 +126,7 @@ impl Job {
     ) {
         let widest = panels.iter().map(|panel| panel.channels).max().unwrap_or(1);
         let rows = task_macs.div_ceil(self.width * self.depth * widest);
-        let rows = rows.clamp(1, self.rows);
+        let rows = self.rows_of_a_task(rows);
         let blocks = self.rows.div_ceil(rows);
         pool.run(self.y.shape[0] * panels.len() * blocks, &|task| {
             let (image, rest) = (task / (panels.len() * blocks), task % (panels.len() * blocks));
@@ -144,6 +147,15 @@ impl Job {
                 self.row(row, tile_pixels[panel.vectors - 1], first, f);
             }
         });
+    }
+
+    /// About as many rows as that, so that tasks come in fours: threads, two or four of them, end together.
+    fn rows_of_a_task(&self, rows: usize) -> usize {
+        let blocks = self.rows.div_ceil(rows.clamp(1, self.rows));
+        if blocks == 1 {
+            return self.rows;
+        }
+        self.rows.div_ceil(blocks.next_multiple_of(TASKS)).max(1)
     }
 
     /// Cuts a row into tiles that differ by one pixel at most: 20 pixels are 10 + 10, not 12 + 8.
