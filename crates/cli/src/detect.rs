@@ -3,9 +3,10 @@ use crate::args::{CommonArgs, DetectArgs};
 use crate::files::Files;
 use crate::output::{align_right, table, write_json};
 use crate::progress::Progress;
-use crate::{data, engine, model};
+use crate::{data, engine, model, ranges};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
+use observe::ImageSet;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,11 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     if let Some(warning) = data::repaired_warning(&record.repaired_images) {
         note!("warning: {warning}");
     }
+    let paths = record.images.iter().map(|i| PathBuf::from(&i.image)).collect();
+    let read = ImageSet { paths, streams };
+    let shift = ranges::shift_warning(&model, &head, &read, common)?;
+    model::warn(&model, shift.as_slice());
+    record.warnings.extend(shift);
     print(&record);
     write_json(common.json.as_deref(), &record)?;
     if record.images.is_empty() {

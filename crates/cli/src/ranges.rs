@@ -1,18 +1,23 @@
-//! `inspect --ranges`: whether images stay within the ranges that a quantized model was calibrated for.
-use crate::args::{CommonArgs, ImagesArgs};
+//! Whether images stay within the ranges that a quantized model was calibrated for: `inspect --ranges`, and a word of `val` and `detect`.
+use crate::args::{CommonArgs, EngineName, ImagesArgs};
+use crate::engine;
 use crate::format::{layer_name, percent};
 use crate::output::{align_right, table};
 use crate::subject::{Subject, report_bad};
 use anyhow::{Result, ensure};
 use ir::normalise;
-use observe::{Observation, Shift, TensorUse, has_shifted, range_use};
+use observe::{CalibrationUse, ImageSet, Observation, Shift, TensorUse, has_shifted, range_use};
 use serde::Serialize;
+use yolo::families::Head;
 use yoloslim::Model;
 
 /// Tensors in the table.
 const SHOWN: usize = 12;
 /// Calibration images of which the weakest and the worst say little.
 const FEW: usize = 16;
+/// Images of which `val` and `detect` say something (decision 0021), and those that they look at.
+const FEWEST: usize = 8;
+const LOOKED_AT: usize = 16;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -39,7 +44,7 @@ pub(crate) struct Record {
 pub(crate) fn run(model: &Model, args: &ImagesArgs, common: &CommonArgs) -> Result<Record> {
     let subject = Subject::of_any_classes(model, args, common, "inspect")?;
     let graph = normalise(model.graph.clone())?.into_graph();
-    let known = observe::CalibrationUse::of(&graph);
+    let known = CalibrationUse::of(&graph);
     let observation = subject.observation();
     let observed = observe::Model { graph: &graph, ..observation.model };
     let observation = Observation { model: observed, ..observation };
@@ -79,13 +84,51 @@ pub(crate) fn run(model: &Model, args: &ImagesArgs, common: &CommonArgs) -> Resu
     Ok(record)
 }
 
-fn warnings(r: &Record) -> Vec<String> {
-    let some = |layers: &[String]| {
-        let shown: Vec<&str> = layers.iter().take(5).map(String::as_str).collect();
-        let more = layers.len().saturating_sub(shown.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{more}", shown.join(", "))
+/// What `val` and `detect` say where a model was calibrated on images of another kind: some of these, evenly spread, are looked at.
+/// Nothing where the file does not describe its calibration, the images are too few to tell, or another engine runs it.
+pub(crate) fn shift_warning(
+    model: &Model,
+    head: &Head,
+    images: &ImageSet,
+    common: &CommonArgs,
+) -> Result<Option<String>> {
+    if common.engine != EngineName::Builtin || images.len() < FEWEST {
+        return Ok(None);
+    }
+    let graph = normalise(model.graph.clone())?.into_graph();
+    if CalibrationUse::of(&graph).is_none_or(|known| known.images < FEW) {
+        return Ok(None);
+    }
+    let count = images.len().min(LOOKED_AT);
+    let paths = (0..count).map(|i| images.paths[i * images.len() / count].clone());
+    let observation = Observation {
+        model: observe::Model::new(&graph, head),
+        images: &images.with(paths.collect()),
+        engine: engine::builtin(common, "val")?,
+        progress: &|_| {},
     };
+    let (mut tensors, _) = range_use(&observation)?;
+    if !has_shifted(&tensors) {
+        return Ok(None);
+    }
+    tensors.retain(|t| t.shift.is_some());
+    tensors.sort_by(|a, b| b.seen.clipped.total_cmp(&a.seen.clipped));
+    let layers: Vec<String> = tensors.into_iter().map(|t| t.layer).collect();
+    Ok(Some(format!(
+        "judging by {count} of them, these images are of another kind than those that INT8 was calibrated on: values leave their range, or hardly use it, in {} (`yoloslim inspect MODEL --ranges --data …` has the figures)",
+        some(&layers)
+    )))
+}
+
+/// The first layers, and how many more there are.
+fn some(layers: &[String]) -> String {
+    let shown: Vec<&str> = layers.iter().take(5).map(String::as_str).collect();
+    let more = layers.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn warnings(r: &Record) -> Vec<String> {
     let mut all = Vec::new();
     match r.calibration_images {
         None => all.push(

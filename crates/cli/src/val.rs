@@ -3,7 +3,7 @@ use crate::args::{CommonArgs, ValArgs};
 use crate::format::percent;
 use crate::output::{align_right, check_writable, table, write_json};
 use crate::progress::Progress;
-use crate::{data, engine, model};
+use crate::{data, engine, model, ranges};
 use anyhow::{Context, Result};
 use observe::ImageSet;
 use serde::Serialize;
@@ -63,12 +63,15 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     if let Some(path) = &args.dets {
         write_results(path, &evaluation.results)?;
     }
-    let repaired_images = repaired(&images, &evaluation);
+    let read = readable(&images, &evaluation);
+    // Images may lack the marker of their end.
+    let repaired_images = data::repaired(read.paths.iter().map(PathBuf::as_path));
     let repaired = data::repaired_warning(&repaired_images);
     data::warn(&args.data, repaired.as_slice());
     dataset.warnings.extend(repaired);
-    let doubt = evaluation.doubt.map(|d| d.describe(&head));
-    warnings.extend(doubt.clone());
+    let mut late: Vec<String> = evaluation.doubt.map(|d| d.describe(&head)).into_iter().collect();
+    late.extend(ranges::shift_warning(&model, &head, &read, common)?);
+    warnings.extend_from_slice(&late);
     let record = Record {
         model: model.path.display().to_string(),
         reading: head.reading(),
@@ -94,7 +97,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     if nothing.is_none() {
         print(&record);
     }
-    model::warn(&model, doubt.as_slice());
+    model::warn(&model, &late);
     write_json(common.json.as_deref(), &record)?;
     nothing.map_or(Ok(()), |error| Err(error).with_context(|| args.data.display().to_string()))
 }
@@ -116,12 +119,12 @@ fn evaluate(
     }
 }
 
-/// Images that were read although they lack their end marker.
-fn repaired(images: &ImageSet, evaluation: &Evaluation) -> Vec<String> {
+/// The images that were read.
+fn readable(images: &ImageSet, evaluation: &Evaluation) -> ImageSet {
     let bad = evaluation.bad_images.iter().map(|b| b.file.as_path());
     let bad: BTreeSet<&Path> = bad.collect();
-    let read = images.paths.iter().map(PathBuf::as_path);
-    data::repaired(read.filter(|path| !bad.contains(path)))
+    let read = images.paths.iter().filter(|path| !bad.contains(path.as_path()));
+    images.with(read.cloned().collect())
 }
 
 fn print_skipped(r: &Record) {

@@ -146,6 +146,16 @@ fn ranges_are_left_by_other_images_and_not_by_others_of_the_same_set() {
     let (shifted, warnings) = shifts(others.to_str().expect("UTF-8"), "val");
     assert!(shifted, "photos are no circuit boards");
     assert!(warnings.contains("yoloslim calibset") && warnings.contains("model."), "{warnings}");
+    // `detect` and `val` say it by themselves.
+    let warnings = |verb: &[&str]| {
+        accepts(&[&[verb[0], &int8], &verb[1..], &["--json", &record]].concat());
+        json(&record)["warnings"].to_string()
+    };
+    let photos = assets.join("coco/images/val");
+    let found = warnings(&["detect", photos.to_str().expect("UTF-8")]);
+    assert!(found.contains("of another kind") && found.contains("model."), "{found}");
+    let found = warnings(&["val", "--data", data]);
+    assert!(!found.contains("of another kind"), "{found}");
     let val = Dataset::open(Path::new(data), "val").expect("a data set");
     let some: Vec<PathBuf> = val.images.iter().take(12).map(|i| i.path.clone()).collect();
     for (name, by) in [
