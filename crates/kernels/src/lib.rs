@@ -11,6 +11,7 @@ mod checks;
 mod conv;
 mod elementwise;
 mod error;
+mod given;
 mod gradients;
 mod int8;
 mod isa;
@@ -37,6 +38,7 @@ pub use conv::{
 };
 pub use elementwise::{BinaryOp, UnaryOp, binary, copy, map_elements, unary};
 pub use error::KernelError;
+pub use given::write;
 pub use gradients::{activation_gradient, channel_sum, fake_quantize_gradient, max_pool_gradient};
 pub use int8::{
     PackedQConv, QActivation, QConvSpec, QEpilogue, QOut, U8Params, U8Table, U8View, dequantize,

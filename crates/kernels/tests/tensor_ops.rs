@@ -406,7 +406,7 @@ fn pools_and_halos_hostile_sizes_are_typed_errors() {
 }
 
 #[test]
-fn arena_write_puts_every_value_where_read_finds_it() {
+fn write_puts_every_value_where_read_finds_it() {
     let nhwc = View::nhwc(7, [2, 3, 4, 5]);
     let wide = View::nhwc(3, [2, 8, 6, 7]);
     let part = wide
@@ -428,17 +428,27 @@ fn arena_write_puts_every_value_where_read_finds_it() {
         View::contiguous(9, &[]),
         View::contiguous(9, &[0, 3]),
     ];
-    for view in views {
-        let mut arena = Arena::new(1000).expect("a small arena");
-        let all = View::contiguous(0, &[1000]);
-        arena.fill(&all, -99.0).expect("within");
+    let all = View::contiguous(0, &[1000]);
+    let check = |ctx: &mut Context, view: &View, write: &dyn Fn(&mut Context, &[f32])| {
+        ctx.f32_arena.fill(&all, -99.0).expect("within");
         let values = noise(view.elements(), 5);
-        arena.write(&view, &values).expect("write");
-        assert_eq!(arena.read(&view), Ok(values.clone()), "{view:?}");
-        let rest = arena.read(&all).expect("read");
+        write(ctx, &values);
+        assert_eq!(ctx.f32_arena.read(view), Ok(values.clone()), "{view:?}");
+        let rest = ctx.f32_arena.read(&all).expect("read");
         let untouched = rest.iter().filter(|&&v| v == -99.0).count();
         assert_eq!(untouched, 1000 - values.len(), "{view:?}");
-    }
+    };
+    with(1000, &mut |ctx| {
+        for view in &views {
+            check(ctx, view, &|ctx, values| ctx.f32_arena.write(view, values).expect("write"));
+            check(ctx, view, &|ctx, values| write(ctx, values, view).expect("write"));
+            let few = write(ctx, &[0.0; 2], view);
+            assert!(matches!(few, Err(KernelError::Length { .. })), "{view:?}");
+        }
+        let outside = View::nhwc(990, [1, 3, 2, 2]);
+        let written = write(ctx, &[0.0; 12], &outside);
+        assert!(matches!(written, Err(KernelError::OutOfBounds { .. })), "{written:?}");
+    });
 }
 
 #[test]

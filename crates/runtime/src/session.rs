@@ -380,7 +380,7 @@ impl Session {
         check_input(input, data.len())?;
         let mut ctx = self.context();
         let written = match input.quantization {
-            None => ctx.f32_arena.write(&input.view, data),
+            None => kernels::write(&mut ctx, data, &input.view),
             Some(params) => kernels::quantize_nchw(&mut ctx, data, &input.view, params),
         };
         written.map_err(RuntimeError::kernel(&input.name))
