@@ -14,6 +14,7 @@ use yolo::families::Head;
 use yolo::{
     Detection, IMAGE_EXTENSIONS, Streams, Thresholds, draw_detections, is_image_name, save_image,
 };
+use yoloslim::Model;
 
 /// The keys of `--json`.
 #[derive(Debug, Serialize)]
@@ -94,14 +95,7 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     }
     progress.at(images.len());
     drop(progress);
-    if let Some(warning) = data::repaired_warning(&record.repaired_images) {
-        note!("warning: {warning}");
-    }
-    let paths = record.images.iter().map(|i| PathBuf::from(&i.image)).collect();
-    let read = ImageSet { paths, streams };
-    let shift = ranges::shift_warning(&model, &head, &read, common)?;
-    model::warn(&model, shift.as_slice());
-    record.warnings.extend(shift);
+    doubt(&mut record, &model, &head, streams, common)?;
     print(&record);
     write_json(common.json.as_deref(), &record)?;
     if record.images.is_empty() {
@@ -109,6 +103,25 @@ pub(crate) fn run(args: &DetectArgs, common: &CommonArgs) -> Result<()> {
     }
     let bad = record.bad_images.len();
     Ok(observe::check_bad_images(bad, images.len())?)
+}
+
+/// Says what looks wrong about the images that were read.
+fn doubt(
+    record: &mut Record,
+    model: &Model,
+    head: &Head,
+    streams: Streams,
+    common: &CommonArgs,
+) -> Result<()> {
+    if let Some(warning) = data::repaired_warning(&record.repaired_images) {
+        note!("warning: {warning}");
+    }
+    let paths = record.images.iter().map(|i| PathBuf::from(&i.image)).collect();
+    let read = ImageSet { paths, streams };
+    let shift = ranges::shift_warning(model, head, &read, common)?;
+    model::warn(model, shift.as_slice());
+    record.warnings.extend(shift);
+    Ok(())
 }
 
 /// The thresholds that were typed, and those of the family's own tools where none were.

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     check_writable(args.dets.as_deref())?;
     let threads = engine::threads(common);
     let (head, mut sessions) = engine::detectors(&model, common, threads, 1)?;
-    let mut warnings = model::warnings(&model, Some(&head));
+    let assumed = model::warnings(&model, Some(&head));
     let mut dataset = data::open(&args.data, &args.split, common, Some(&head))?;
     let images = ImageSet::from(&dataset);
     let copies = data::copies(&images, &args.data, &args.split, "train");
@@ -69,9 +69,8 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
     let repaired = data::repaired_warning(&repaired_images);
     data::warn(&args.data, repaired.as_slice());
     dataset.warnings.extend(repaired);
-    let mut late: Vec<String> = evaluation.doubt.map(|d| d.describe(&head)).into_iter().collect();
-    late.extend(ranges::shift_warning(&model, &head, &read, common)?);
-    warnings.extend_from_slice(&late);
+    let mut doubts: Vec<String> = evaluation.doubt.map(|d| d.describe(&head)).into_iter().collect();
+    doubts.extend(ranges::shift_warning(&model, &head, &read, common)?);
     let record = Record {
         model: model.path.display().to_string(),
         reading: head.reading(),
@@ -90,14 +89,14 @@ pub(crate) fn run(args: &ValArgs, common: &CommonArgs) -> Result<()> {
         bad_labels: dataset.bad_labels,
         duplicate_labels: dataset.duplicate_labels,
         repaired_images,
-        warnings: [warnings, dataset.warnings].concat(),
+        warnings: [assumed, doubts.clone(), dataset.warnings].concat(),
         metrics: evaluation.metrics,
     };
     print_skipped(&record);
     if nothing.is_none() {
         print(&record);
     }
-    model::warn(&model, &late);
+    model::warn(&model, &doubts);
     write_json(common.json.as_deref(), &record)?;
     nothing.map_or(Ok(()), |error| Err(error).with_context(|| args.data.display().to_string()))
 }

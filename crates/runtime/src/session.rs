@@ -1,7 +1,6 @@
 //! Sessions: one arena each, running a shared plan.
-use crate::conversion::quantize;
-use crate::plan::{Input, Observation, Output, Parameter};
-use crate::step::{Kernel, Packing, Parameters, Step};
+use crate::plan::Observation;
+use crate::step::{Kernel, Step};
 use crate::{Plan, RuntimeError, StepInfo};
 use ir::{Tensor, ValueId};
 use kernels::{Arena, Context, ThreadPool, View};
@@ -10,6 +9,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
+
+mod inputs;
+mod outputs;
+mod weights;
+
+use inputs::check_count;
+pub use outputs::Outputs;
+use outputs::check_output_count;
+use weights::CurrentWeights;
 
 /// A value that has just been computed, still in the session's memory.
 pub struct Observed<'a> {
@@ -41,32 +49,6 @@ impl Observed<'_> {
     }
 }
 
-/// The outputs of a run, where the session holds them.
-pub struct Outputs<'a> {
-    session: &'a Session,
-}
-
-impl<'a> Outputs<'a> {
-    /// The elements of each output in row-major order, in the order of the graph's outputs.
-    ///
-    /// # Errors
-    /// `Kernel` or `Operator` when an output cannot be read.
-    pub fn iter(&self) -> impl Iterator<Item = Result<&'a [f32], RuntimeError>> + use<'a> {
-        let session = self.session;
-        session.plan.outputs.iter().zip(&session.ordered).map(|(output, ordered)| match output {
-            Output::View { elements, .. } => {
-                let in_order = session.f32_arena.in_order(elements);
-                in_order
-                    .map(|elements| elements.unwrap_or(ordered))
-                    .map_err(RuntimeError::kernel("an output"))
-            }
-            Output::Constant(tensor) => {
-                tensor.as_slice::<f32>().map_err(RuntimeError::operator("an output"))
-            }
-        })
-    }
-}
-
 /// Called with every observed value.
 type Sink<'a> = &'a mut dyn FnMut(ValueId, &Observed<'_>) -> Result<(), RuntimeError>;
 
@@ -88,15 +70,6 @@ pub struct Session {
     version: usize,
 }
 
-/// The parameters of the graph as they are now, and what is packed of them.
-struct CurrentWeights {
-    /// How often they were changed.
-    version: usize,
-    parameters: Parameters,
-    /// By step, the kernels that hold other parameters than the plan's.
-    repacked: Vec<Option<Kernel>>,
-}
-
 impl Session {
     /// A session with `threads` threads of its own, the caller's included.
     ///
@@ -111,15 +84,7 @@ impl Session {
     /// # Errors
     /// `Memory` when there is not enough memory.
     pub fn with_pool(plan: &Arc<Plan>, pool: Arc<ThreadPool>) -> Result<Session, RuntimeError> {
-        let parameters = plan.parameters.iter().map(|(&v, parameter)| {
-            let elements = parameter.tensor.as_slice::<f32>();
-            Ok((v, elements.map_err(RuntimeError::operator(&parameter.name))?.to_vec()))
-        });
-        let weights = CurrentWeights {
-            version: 0,
-            parameters: parameters.collect::<Result<_, RuntimeError>>()?,
-            repacked: plan.steps.iter().map(|_| None).collect(),
-        };
+        let weights = CurrentWeights::of(plan)?;
         Session::with_weights(plan, pool, Arc::new(RwLock::new(weights)))
     }
 
@@ -169,38 +134,6 @@ impl Session {
     /// The plan it runs.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
-    }
-
-    /// Gives parameters of the graph other elements, in this session and its siblings: kernels that hold them are packed anew,
-    /// on so many threads. What runs then has the same bits as a plan compiled with these elements.
-    ///
-    /// # Errors
-    /// `NotAParameter` for a value that the graph does not mark as one, `ParameterLength` for too few or many; nothing has
-    /// changed then.
-    pub fn set_parameters(
-        &mut self,
-        elements: &BTreeMap<ValueId, &[f32]>,
-        threads: usize,
-    ) -> Result<(), RuntimeError> {
-        let plan = &self.plan;
-        elements.iter().try_for_each(|(&v, elements)| check_parameter(plan, v, elements.len()))?;
-        let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
-        weights.set(plan, elements, threads)
-    }
-
-    /// Parameters that kernels read from the arena are written there when they have changed.
-    fn write_parameters(&mut self, weights: &CurrentWeights) -> Result<(), RuntimeError> {
-        if self.version == weights.version {
-            return Ok(());
-        }
-        for (value, Parameter { name, view, .. }) in &self.plan.parameters {
-            if let Some(view) = view {
-                let written = self.f32_arena.write(view, &weights.parameters[value]);
-                written.map_err(RuntimeError::kernel(name))?;
-            }
-        }
-        self.version = weights.version;
-        Ok(())
     }
 
     /// Runs the plan on inputs in row-major order (`[N, C, H, W]` for images) and gives the outputs in order.
@@ -364,182 +297,6 @@ impl Session {
         show(&self.f32_arena, 0)?;
         self.run_steps(0..plan.steps.len(), &mut show)
     }
-
-    fn write_inputs(&mut self, inputs: &[&[f32]]) -> Result<(), RuntimeError> {
-        let plan = Arc::clone(&self.plan);
-        let pool = Arc::clone(&self.pool);
-        let _awake = pool.activate();
-        check_count(&plan, inputs.len())?;
-        for (input, data) in plan.inputs.iter().zip(inputs) {
-            self.write_input(input, data)?;
-        }
-        Ok(())
-    }
-
-    fn write_input(&mut self, input: &Input, data: &[f32]) -> Result<(), RuntimeError> {
-        check_input(input, data.len())?;
-        let mut ctx = self.context();
-        let written = match input.quantization {
-            None => kernels::write(&mut ctx, data, &input.view),
-            Some(params) => kernels::quantize_nchw(&mut ctx, data, &input.view, params),
-        };
-        written.map_err(RuntimeError::kernel(&input.name))
-    }
-
-    fn write_pixels(&mut self, inputs: &[&[u8]], scale: f32) -> Result<(), RuntimeError> {
-        let plan = Arc::clone(&self.plan);
-        check_count(&plan, inputs.len())?;
-        for (input, pixels) in plan.inputs.iter().zip(inputs) {
-            self.write_pixels_of(input, pixels, scale)?;
-        }
-        Ok(())
-    }
-
-    fn write_pixels_of(
-        &mut self,
-        input: &Input,
-        pixels: &[u8],
-        scale: f32,
-    ) -> Result<(), RuntimeError> {
-        check_input(input, pixels.len())?;
-        let failed = RuntimeError::kernel(&input.name);
-        if let Some(params) = input.quantization {
-            let mut ctx = self.context();
-            let table: [u8; 256] =
-                std::array::from_fn(|byte| quantize(byte as f32 * scale, params));
-            let is_same = table.iter().enumerate().all(|(byte, &value)| byte == usize::from(value));
-            return kernels::write_pixels(&mut ctx, pixels, &input.view)
-                .and_then(|()| {
-                    if is_same {
-                        return Ok(());
-                    }
-                    kernels::q_copy(&mut ctx, &input.view, &input.view, Some(&table))
-                })
-                .map_err(failed);
-        }
-        let rows = input.view.permute(&[0, 2, 3, 1]).map_err(RuntimeError::kernel(&input.name))?;
-        self.pixels.clear();
-        let real = pixels.iter().map(|&byte| f32::from(byte) * scale);
-        self.pixels.extend(real);
-        self.f32_arena.write(&rows, &self.pixels).map_err(failed)
-    }
-
-    fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
-        let output = |o: &Output| match o {
-            Output::View { shape, elements } => read(&self.f32_arena, elements, shape),
-            Output::Constant(tensor) => Ok(tensor.clone()),
-        };
-        self.plan.outputs.iter().map(output).collect()
-    }
-
-    /// Copies those outputs whose elements do not lie in order.
-    fn order_outputs(&mut self) -> Result<Outputs<'_>, RuntimeError> {
-        for (output, ordered) in self.plan.outputs.iter().zip(&mut self.ordered) {
-            let Output::View { elements, .. } = output else {
-                continue;
-            };
-            let arena = &self.f32_arena;
-            let in_order = arena.in_order(elements).map_err(RuntimeError::kernel("an output"))?;
-            if in_order.is_none() {
-                ordered.resize(elements.elements(), 0.0);
-                let read = arena.read_into(elements, ordered);
-                read.map_err(RuntimeError::kernel("an output"))?;
-            }
-        }
-        Ok(Outputs { session: self })
-    }
-
-    fn read_output(
-        &self,
-        index: usize,
-        output: &Output,
-        to: &mut [f32],
-    ) -> Result<(), RuntimeError> {
-        let expected = match output {
-            Output::View { elements, .. } => elements.elements(),
-            Output::Constant(tensor) => tensor.len(),
-        };
-        if to.len() != expected {
-            return Err(RuntimeError::OutputLength { index, expected, found: to.len() });
-        }
-        match output {
-            Output::View { elements, .. } => {
-                let read = self.f32_arena.read_into(elements, to);
-                read.map_err(RuntimeError::kernel("an output"))
-            }
-            Output::Constant(tensor) => {
-                let data = tensor.as_slice::<f32>();
-                to.copy_from_slice(data.map_err(RuntimeError::operator("an output"))?);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl CurrentWeights {
-    fn set(
-        &mut self,
-        plan: &Plan,
-        elements: &BTreeMap<ValueId, &[f32]>,
-        threads: usize,
-    ) -> Result<(), RuntimeError> {
-        let changed = self.parameters.iter_mut();
-        let changed = changed.filter_map(|(v, own)| Some((own, elements.get(v)?)));
-        parallel_map(threads, changed.collect::<Vec<_>>(), |(own, new)| own.copy_from_slice(new));
-        self.version += 1;
-        let holds = |packing: &&dyn Packing| {
-            let mut held = packing.parameters().into_iter();
-            held.any(|v| elements.contains_key(&v))
-        };
-        let steps = plan.steps.iter().zip(&mut self.repacked);
-        let stale = steps.filter_map(|(step, own)| {
-            let packing = step.packing.as_deref().filter(holds)?;
-            Some((step, own, packing))
-        });
-        let stale: Vec<_> = stale.collect();
-        let parameters = &self.parameters;
-        let repacked = parallel_map(threads, stale, |(step, own, packing)| {
-            let kernel = own.get_or_insert_with(|| step.kernel.clone());
-            kernel.repack(packing, parameters).map_err(|e| e.at(&step.name))
-        });
-        repacked.into_iter().collect()
-    }
-}
-
-fn check_parameter(plan: &Plan, value: ValueId, found: usize) -> Result<(), RuntimeError> {
-    let Some(parameter) = plan.parameters.get(&value) else {
-        let value = format!("{value:?}");
-        return Err(RuntimeError::NotAParameter { value });
-    };
-    let expected = parameter.tensor.len();
-    if expected == found {
-        return Ok(());
-    }
-    Err(RuntimeError::ParameterLength { parameter: parameter.name.clone(), expected, found })
-}
-
-fn check_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
-    let expected = plan.inputs.len();
-    if found == expected {
-        return Ok(());
-    }
-    Err(RuntimeError::InputCount { expected, found })
-}
-
-fn check_output_count(plan: &Plan, found: usize) -> Result<(), RuntimeError> {
-    let expected = plan.outputs.len();
-    if found == expected {
-        return Ok(());
-    }
-    Err(RuntimeError::OutputCount { expected, found })
-}
-
-fn check_input(input: &Input, found: usize) -> Result<(), RuntimeError> {
-    let expected = input.view.elements();
-    if found == expected {
-        return Ok(());
-    }
-    Err(RuntimeError::InputLength { input: input.name.clone(), expected, found })
 }
 
 fn read(arena: &Arena, view: &View, shape: &[usize]) -> Result<Tensor, RuntimeError> {
