@@ -184,7 +184,7 @@ fn print(out: &Path, r: &CompressRecord) {
             say!("  less was removed than was asked: {shortfall}");
         }
     }
-    for warning in &r.warnings {
+    for warning in r.warnings.iter().chain(&r.without_gain()) {
         say!("note: {warning}");
     }
     let of_what = if r.gate.strict { "the lower end of the interval" } else { "the mAP" };

@@ -79,6 +79,25 @@ fn report_of_a_run_is_one_file_that_asks_nobody() {
     assert!(told.contains("not shown: pictures"), "{told}");
 }
 
+#[test]
+fn report_of_int8_that_is_no_faster_says_so() {
+    let tiny = Tiny::new(24, 12);
+    let (model, data, run) = (tiny.arg("tiny.onnx"), tiny.arg("data.yaml"), tiny.arg("run"));
+    accepts(&["compress", &model, "--data", &data, "-o", &run, "--keep", "0.1"]);
+    let metrics = tiny.path("run/metrics.json");
+    let says_so_where_int8_takes = |ms: f64| {
+        let mut record = support::json(&metrics);
+        record["pruned"]["latency_ms"]["median"] = serde_json::json!(2.0);
+        record["quantized"]["latency_ms"]["median"] = serde_json::json!(ms);
+        std::fs::write(&metrics, record.to_string()).unwrap();
+        accepts(&["report", &run]);
+        let page = std::fs::read_to_string(tiny.path("run/report.html")).unwrap();
+        page.contains("INT8 is no faster")
+    };
+    assert!(!says_so_where_int8_takes(1.0));
+    assert!(says_so_where_int8_takes(2.0));
+}
+
 /// The tiny detector with a second output of 32 maps, as segmentation models have for their masks.
 fn with_prototypes(tiny: &Tiny) -> String {
     let mut graph = testkit::tiny::detector();

@@ -146,6 +146,20 @@ pub struct RecoveryRecord {
     pub best: RecoveryPoint,
 }
 
+impl CompressRecord {
+    /// What is to be said where INT8 is no faster on this machine than the same model in floats, which then serves as well.
+    pub fn without_gain(&self) -> Option<String> {
+        let [float, int8] = [&self.pruned, &self.quantized].map(|s| s.footprint.latency_ms);
+        let [float, int8] = [float?, int8?].map(|latency| latency.median);
+        let folder = &self.gate.attempts.last()?.folder;
+        (int8 >= float).then(|| {
+            format!(
+                "INT8 is no faster on this machine ({int8:.2} ms) than the same model in floats ({float:.2} ms), {folder}/pruned.onnx: it is smaller, and that is all"
+            )
+        })
+    }
+}
+
 impl Attempt {
     /// A model as it came, not evaluated yet.
     pub(crate) fn new(folder: String) -> Self {

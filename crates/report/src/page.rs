@@ -317,15 +317,12 @@ fn asked(a: &Attempt) -> String {
 
 /// What was used instead of what was asked, and what the figures do not tell.
 fn warnings(r: &Contents) -> Markup {
-    if r.record.warnings.is_empty() {
+    let without_gain = r.record.without_gain();
+    let all: Vec<&String> = r.record.warnings.iter().chain(&without_gain).collect();
+    if all.is_empty() {
         return html! {};
     }
-    section(
-        "Warnings",
-        "警告",
-        html! {},
-        html! { ul { @for warning in &r.record.warnings { li { (warning) } } } },
-    )
+    section("Warnings", "警告", html! {}, html! { ul { @for warning in all { li { (warning) } } } })
 }
 
 fn attempts(r: &Contents) -> Markup {
