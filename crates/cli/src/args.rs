@@ -20,7 +20,7 @@ use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use compress::{HEAD_PRECISIONS, HeadPrecision, QUANTIZE_BUDGETS, QuantizeBudget, RecoverRecipe};
 pub(crate) use deliver::{BundleArgs, PipelineArgs, PipelineVerb, TargetModel};
 pub(crate) use demo::DemoArgs;
-pub(crate) use images::{ImagesArgs, SamplingArgs};
+pub(crate) use images::{ImagesArgs, MemoryArgs, SamplingArgs};
 use ir::Named;
 use kernels::Isa;
 use observe::SHOWN_CONF;
@@ -504,6 +504,8 @@ pub(crate) struct QuantizeArgs {
     /// Confidence from which the float model's detections are used, to recommend one for the quantized model.
     #[arg(long, value_name = "CONF", default_value_t = SHOWN_CONF, requires = "explain", value_parser = confidence)]
     pub(crate) conf: f64,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
 }
 
 /// A confidence that some detections have and some have not.
@@ -536,6 +538,8 @@ pub(crate) struct CompressArgs {
     /// removed first.
     #[arg(long)]
     pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     #[command(flatten)]
     pub(crate) ranking: RankingArgs,
     #[command(flatten)]

@@ -2,13 +2,14 @@
 use crate::args::{CommonArgs, CompressArgs};
 use crate::beside::CacheFiles;
 use crate::format::{grouped, joules, megabytes, percent};
+use crate::memory::Room;
 use crate::output::{Row, align_right, row, table, write_json};
 use crate::progress::Stages;
 use crate::{Verdict, data, engine, explain, memory, model, timing};
 use anyhow::{Context, Result, bail};
 use compress::{
     Attempt, CompressRecord, GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, Run, RunDir,
-    StageRecord, file_digest,
+    StageRecord, compress_detector, file_digest,
 };
 use observe::{Sampling, Splits};
 use std::path::{Path, PathBuf};
@@ -21,8 +22,10 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
         None => settings(args, common)?,
     };
     recipe.check()?;
-    let engine = engine::of_recipe(&mut recipe, common, "compress")?;
+    let mut engine = engine::of_recipe(&mut recipe, common, "compress")?;
     let model = model::load_float(&args.model.model, &Reading::from(&recipe))?;
+    let room = Room::beside(&model, &args.memory);
+    engine.memory_bytes = room.bytes();
     // Wherever the next command is typed, it means the same files.
     recipe.model = std::path::absolute(&model.path)?;
     recipe.model_sha256 = file_digest(&model.path)?;
@@ -48,7 +51,8 @@ pub(crate) fn run(args: &CompressArgs, common: &CommonArgs) -> Result<Verdict> {
         log: &|line| stages.say(line),
         progress: &|done, total| stages.at(done, total),
     };
-    let record = yoloslim::compress(&model, &data, &recipe, &run)?;
+    let record =
+        compress_detector(&model.graph, &recipe, &data, &run).map_err(|e| room.explained(e))?;
     drop(stages);
     print(&args.out, &record);
     if let Some(cache) = CacheFiles::of_run(recipe.quantize.target, &args.out) {

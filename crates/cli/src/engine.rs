@@ -1,5 +1,6 @@
 //! The engine as the user asked for it.
-use crate::args::{CommonArgs, EngineName};
+use crate::args::{CommonArgs, EngineName, MemoryArgs};
+use crate::memory::allowed_bytes;
 use crate::model::floats_note;
 use crate::onnx_runtime::OnnxRuntime;
 use anyhow::{Context, Result, bail};
@@ -32,7 +33,8 @@ pub(crate) fn builtin(args: &CommonArgs, verb: &str) -> Result<Engine> {
             args.engine.name()
         );
     }
-    Ok(Engine { options: options(args)?, threads: threads(args) })
+    let memory_bytes = allowed_bytes(&MemoryArgs::default()).map_or(usize::MAX, |b| b as usize);
+    Ok(Engine { options: options(args)?, threads: threads(args), memory_bytes })
 }
 
 /// The engine with the recipe's instruction set, which decides the last bits of sums, unless another one is typed.

@@ -1,5 +1,6 @@
 //! Figures as text, as every verb shows them.
 pub(crate) use report::{layer_name, percent};
+use std::time::Duration;
 
 /// A number with thin groups of three: 2 230 144 000.
 pub(crate) fn grouped(v: u64) -> String {
@@ -29,4 +30,10 @@ pub(crate) fn joules(energy_j: Option<f64>) -> String {
 /// A shape; `?` where it is not known.
 pub(crate) fn shape_text(shape: &Option<Vec<usize>>) -> String {
     shape.as_ref().map_or("?".to_owned(), |s| format!("{s:?}"))
+}
+
+/// A time that is reckoned, in seconds below two minutes and in minutes from there.
+pub(crate) fn about(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }

@@ -1,13 +1,14 @@
 //! `prune`: fewer channels, without training.
 use crate::args::{CommonArgs, PruneArgs};
-use crate::format::{grouped, layer_name};
+use crate::format::{about, grouped, layer_name};
 use crate::groups::{frozen_by_reason, print_frozen};
+use crate::memory::Room;
 use crate::model;
 use crate::output::{align_right, check_writable, table, write_json};
 use crate::subject::{Subject, report_bad};
 use anyhow::Result;
 use comfy_table::CellAlignment;
-use compress::{GroupCut, PruneAccount, RepairStep, ThinnedLayer, prune_detector};
+use compress::{GroupCut, PruneAccount, PruneBudget, PruneStudy, RepairStep, ThinnedLayer};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -37,8 +38,12 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     let budget = args.budget.budget()?;
     let model = model::load_float(&args.model.model, &args.model.reading.reading())?;
     check_writable(Some(&args.out))?;
-    let subject = Subject::open(&model, &args.images, common, "prune")?;
-    let pruned = prune_detector(&subject.observation(), &options, budget)?;
+    let room = Room::beside(&model, &args.memory);
+    let subject = Subject::open(&model, &args.images, common, "prune")?.within(room);
+    let study = PruneStudy::new(subject.observation(), &options);
+    let mut study = study.map_err(|e| room.explained(e))?;
+    note!("{}", told(&study, budget, room));
+    let pruned = study.prune(budget)?;
     report_bad(&pruned.bad_images, subject.images.len())?;
     model::save(&pruned.graph, &args.out)?;
     let record = Record {
@@ -57,6 +62,14 @@ pub(crate) fn run(args: &PruneArgs, common: &CommonArgs) -> Result<()> {
     print(&record);
     print_frozen(&frozen_by_reason(&pruned.groups));
     write_json(common.json.as_deref(), &record)
+}
+
+/// What pruning will take, as a sentence.
+fn told(study: &PruneStudy<'_>, budget: PruneBudget, room: Room) -> String {
+    let reckoning = study.reckoning();
+    let (time, memory) =
+        (about(study.reckoned_time(budget)), room.whole_mb(reckoning.memory_bytes));
+    format!("{reckoning}: about {time} and at most {memory} MB of memory")
 }
 
 fn print(r: &Record) {

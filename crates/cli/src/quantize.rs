@@ -3,6 +3,7 @@ use crate::args::{CommonArgs, QuantizeArgs};
 use crate::beside::{CacheFiles, VendorFiles};
 use crate::explain::Confidence;
 use crate::format::percent;
+use crate::memory::Room;
 use crate::model;
 use crate::output::{check_writable, write_json};
 use crate::subject::{Subject, report_bad};
@@ -98,10 +99,12 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     check_writable(Some(&args.out))?;
     model.graph = normalise(model.graph)?.into_graph();
     let recipe = args.recipe.as_deref().map(Recipe::read).transpose()?;
+    let room = Room::beside(&model, &args.memory);
     let subject = match &recipe {
         Some(recipe) => Subject::of_run(&model, recipe, &args.images.data, common)?,
         None => Subject::open(&model, &args.images, common, "quantize")?,
     };
+    let subject = subject.within(room);
     let of_run = recipe.as_ref().map(|recipe| &recipe.quantize);
     let calibrator = of_run.map_or(args.quant.calibrator, |r| r.calibrator);
     let target = args.quant.target()?;

@@ -1,5 +1,6 @@
 //! The model and the images on which a stage observes it.
 use crate::args::{CommonArgs, ImagesArgs};
+use crate::memory::Room;
 use crate::model;
 use crate::progress::Progress;
 use crate::{data, engine};
@@ -92,6 +93,12 @@ impl<'a> Subject<'a> {
             engine,
             progress: Box::new(move |done| progress.at(done)),
         })
+    }
+
+    /// The same with so much memory beside the model.
+    pub(crate) fn within(mut self, room: Room) -> Self {
+        self.engine.memory_bytes = room.bytes();
+        self
     }
 
     /// What a stage takes.

@@ -1,5 +1,6 @@
 //! `tune`: a pruned or quantized detector learns again from the one it was made of.
 use crate::args::{CommonArgs, TuneArgs};
+use crate::memory::allowed_bytes;
 use crate::model;
 use crate::output::{check_writable, write_json};
 use crate::progress::Pace;
@@ -98,7 +99,7 @@ fn options(args: &TuneArgs, common: &CommonArgs) -> RecoverOptions {
     RecoverOptions {
         steps: args.steps.map(|steps| steps as usize),
         batch: usize::from(args.batch),
-        memory_bytes: args.memory_mb.map(|mb| mb as usize * 1_000_000),
+        memory_bytes: allowed_bytes(&args.memory).map(|bytes| bytes as usize),
         optimizer: args.optimizer,
         rate: args.rate,
         labels: args.labels,

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let observation = Observation {
         model: Model::new(&graph, &head),
         images: &images,
-        engine: Engine { options, threads: THREADS },
+        engine: Engine { options, threads: THREADS, ..Engine::default() },
         progress: &|_| (),
     };
     let dense = matches(&graph)?;

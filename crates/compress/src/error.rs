@@ -109,6 +109,19 @@ pub enum CompressError {
         /// Bytes that are allowed.
         allowed: usize,
     },
+    /// More memory is needed than pruning may take.
+    #[error(
+        "pruning needs about {} MB beside the loaded model even in the smallest parts, {} MB are left for it: give {} MB more with --memory-mb",
+        needed.div_ceil(1_000_000),
+        allowed / 1_000_000,
+        needed.saturating_sub(*allowed).div_ceil(1_000_000)
+    )]
+    PruningMemory {
+        /// Bytes that are needed.
+        needed: usize,
+        /// Bytes that are allowed.
+        allowed: usize,
+    },
     /// The model holds on to its input size.
     #[error(
         "the model cannot be trained on inputs of {height}x{width}: a node of it holds on to another size, or its strides do not divide this one; train it without --multi-scale"

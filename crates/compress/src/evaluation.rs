@@ -95,7 +95,7 @@ impl<'a> EvalSplit<'a> {
         run: &Run<'_>,
     ) -> Result<f64, CompressError> {
         let graph = normalise(graph.clone())?;
-        let Engine { options, threads } = run.engine;
+        let Engine { options, threads, .. } = run.engine;
         let detector = CompiledDetector::compile(&graph, &source.head, &options)?;
         let found = evaluate_detector(&detector, self.dataset, THRESHOLDS, threads, &|_| ())?;
         Ok(found.metrics.coco.map_50_95 / self.baseline.metrics.coco.map_50_95)

@@ -29,7 +29,8 @@ pub use learning::remove_state;
 pub use pipeline::compress_detector;
 pub use pruning::{
     Candidate, FrozenGroup, GroupCut, GroupSensitivity, PruneAccount, PruneBudget, PruneOptions,
-    PruneStudy, Pruned, Reach, Reached, SensitivityPoint, Shortfall, ThinnedLayer, prune_detector,
+    PruneStudy, Pruned, Reach, Reached, Reckoning, SensitivityPoint, Shortfall, ThinnedLayer,
+    prune_detector,
 };
 pub use quantization::{
     HEAD_PRECISIONS, HeadPrecision, LayerNoise, Noise, Preprocessing, QUANTIZE_BUDGETS,

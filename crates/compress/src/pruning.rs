@@ -5,21 +5,27 @@ mod allocation;
 mod curves;
 mod options;
 mod reached;
+mod reckoning;
 mod sensitivity;
 mod taylor;
 
-use ir::Graph;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ir::{Graph, ValueId};
 use observe::{ImageSet, Observation, Reference};
-use prune::{DependencyGroup, Groups, Importance, Limits, PrunePlan};
+use prune::{DependencyGroup, Groups, Importance, Limits, PrunePlan, Sensitivity, Statistics};
 use yolo::BadInput;
 
 use crate::CompressError;
-use crate::repair::{DenseRecord, RepairStep};
+use crate::repair::{DenseRecord, Repair, RepairStep, means};
 pub use account::{Candidate, FrozenGroup, GroupCut, PruneAccount, ThinnedLayer};
 use allocation::{Addition, Saving};
 use curves::Curve;
 pub use options::{PruneBudget, PruneOptions};
 pub use reached::{Reach, Reached, Shortfall};
+pub use reckoning::Reckoning;
+use reckoning::{Pass, Reckoned};
 pub use sensitivity::{GroupSensitivity, SensitivityPoint};
 
 /// Most images on which detections are compared: a third of all is held out for that.
@@ -44,7 +50,15 @@ pub struct PruneStudy<'a> {
     options: PruneOptions,
     groups: Groups,
     record: DenseRecord,
+    reckoning: Reckoning,
+    /// By how much a second brings the work on, in multiply-accumulates.
+    macs_per_s: f64,
+    /// What criteria are told that look at gradients; none for others.
+    sensitivities: Vec<Sensitivity>,
+    /// Empty until groups are studied.
     importance: Importance,
+    /// Of the channels that were observed, by value.
+    means: BTreeMap<ValueId, Vec<f32>>,
     reference: Reference<'a>,
     /// Measured when a budget first asks for them.
     curves: Vec<Curve>,
@@ -61,10 +75,10 @@ struct NamedPlan {
 }
 
 impl<'a> PruneStudy<'a> {
-    /// Observes the dense detector on the observation's images, and its detections on those that are held out of them.
+    /// Reckons what pruning takes, and finds the dense detector's detections on images that are held out of the observation's.
     ///
     /// # Errors
-    /// `NoImages`; as the stages otherwise.
+    /// `NoImages`; `PruningMemory` where the engine's memory is too small; as the stages otherwise.
     pub fn new(
         observation: Observation<'a>,
         options: &PruneOptions,
@@ -77,16 +91,33 @@ impl<'a> PruneStudy<'a> {
         let (images, bad_images) =
             observation.images.readable(model.input.images(), engine.threads)?;
         let (fitted, held_out) = hold_out(&images);
-        let mut record = DenseRecord::new(&observation, &fitted, 0)?;
-        if criterion.needs_gradients {
-            record.statistics.sensitivities =
-                taylor::sensitivities(&observation, &fitted, &groups)?;
-        }
+        let record = DenseRecord::new(model.graph, fitted.clone(), 0)?;
+        let reckoning = Reckoning::new(&Reckoned {
+            graph: model.graph,
+            groups: &groups,
+            criterion,
+            record: &record,
+            compared: held_out.len(),
+            engine,
+        })?;
+        let start = Instant::now();
+        let macs = model.graph.macs() as f64 * held_out.len() as f64;
+        let reference = Reference::new(model, held_out, engine)?;
+        let macs_per_s = macs / start.elapsed().as_secs_f64().max(1e-6);
+        let sensitivities = if criterion.needs_gradients {
+            taylor::sensitivities(&observation, &fitted, &groups)?
+        } else {
+            vec![]
+        };
         Ok(Self {
             observation,
             options: options.clone(),
-            importance: (criterion.score)(model.graph, &groups, &record.statistics)?,
-            reference: Reference::new(model, held_out, engine)?,
+            reckoning,
+            macs_per_s,
+            sensitivities,
+            importance: Importance::new(),
+            means: BTreeMap::new(),
+            reference,
             groups,
             record,
             curves: vec![],
@@ -100,14 +131,22 @@ impl<'a> PruneStudy<'a> {
         &self.bad_images
     }
 
+    /// What pruning takes.
+    pub fn reckoning(&self) -> &Reckoning {
+        &self.reckoning
+    }
+
+    /// How long pruning by a budget takes, about, by how fast the dense detector ran.
+    pub fn reckoned_time(&self, budget: PruneBudget) -> Duration {
+        Duration::from_secs_f64(self.reckoning.macs(budget) / self.macs_per_s.max(1.0))
+    }
+
     /// Prunes: several allocations are tried, and the one whose detections are nearest the dense ones is kept.
     ///
     /// # Errors
     /// `Prune` when the budget is out of range; as the stages otherwise.
     pub fn prune(&mut self, budget: PruneBudget) -> Result<Pruned, CompressError> {
-        if budget.needs_curves() && self.curves.is_empty() {
-            self.curves = self.measure_curves()?;
-        }
+        self.study(budget.needs_curves())?;
         let plans = self.plans(budget)?;
         let mut pruned = match self.last.take() {
             Some((known, pruned)) if known == plans => pruned,
@@ -116,8 +155,51 @@ impl<'a> PruneStudy<'a> {
         let shortfall = self.shortfall(budget, &pruned.account.plan)?;
         pruned.account.reached =
             self.reached(budget, &pruned.graph, &pruned.account.plan, shortfall);
+        self.record.release();
         self.last = Some((plans, pruned.clone()));
         Ok(pruned)
+    }
+
+    /// Ranks the channels of all groups, and measures what their loss does where curves are needed.
+    fn study(&mut self, needs_curves: bool) -> Result<(), CompressError> {
+        let is_known = !self.importance.is_empty() || self.groups.prunable().next().is_none();
+        if is_known && (!needs_curves || !self.curves.is_empty()) {
+            return Ok(());
+        }
+        let mut curves = Vec::new();
+        self.each_group(|study, group, statistics| {
+            if needs_curves {
+                curves.push(study.measure_curve(group, statistics)?);
+            }
+            Ok(())
+        })?;
+        self.reference.clear();
+        self.curves = curves;
+        Ok(())
+    }
+
+    /// Passes over the images, each followed by the groups whose consumers it observed: their channels are ranked, and `look` is
+    /// shown each with what was observed.
+    fn each_group(
+        &mut self,
+        mut look: impl FnMut(&mut Self, &DependencyGroup, &Statistics) -> Result<(), CompressError>,
+    ) -> Result<(), CompressError> {
+        let prunable: Vec<DependencyGroup> = self.groups.prunable().cloned().collect();
+        let graph = self.observation.model.graph;
+        for Pass { groups, windows } in self.reckoning.passes.clone() {
+            let quiet = Observation { progress: &|_| (), ..self.observation };
+            let mut statistics = self.record.statistics(&quiet, &windows)?;
+            statistics.sensitivities.clone_from(&self.sensitivities);
+            self.means.extend(means(graph, &statistics));
+            let of_pass = Groups { groups: prunable[groups.clone()].to_vec() };
+            let scores = (self.options.criterion.score)(graph, &of_pass, &statistics)?;
+            self.importance.extend(scores);
+            for i in groups {
+                look(self, &prunable[i], &statistics)?;
+                self.report_progress(i + 1, prunable.len());
+            }
+        }
+        Ok(())
     }
 
     /// Tells the observer that as many of the groups are done.
@@ -219,17 +301,23 @@ impl<'a> PruneStudy<'a> {
     }
 
     /// The pruned graph, repaired with what was recorded of the dense one.
-    fn realise(&self, plan: &PrunePlan) -> Result<Graph, CompressError> {
-        let (graph, record) = (self.observation.model.graph, &self.record);
+    fn realise(&mut self, plan: &PrunePlan) -> Result<Graph, CompressError> {
+        let graph = self.observation.model.graph;
         let pruned = if self.options.repairs(RepairStep::Absorb) {
-            prune::absorb_means(graph, &self.groups, plan, &record.means(graph))?
+            prune::absorb_means(graph, &self.groups, plan, &self.means)?
         } else {
             prune::apply(graph, &self.groups, plan)?
         };
         if plan.is_empty() {
             return Ok(pruned);
         }
-        record.repair(&self.observation, pruned, plan, &self.options.repair)
+        let repair = Repair {
+            observation: &self.observation,
+            plan,
+            steps: &self.options.repair,
+            parts: self.reckoning.parts,
+        };
+        self.record.repair(pruned, &repair)
     }
 }
 

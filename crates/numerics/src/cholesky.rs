@@ -1,16 +1,19 @@
 //! Cholesky factors of symmetric positive definite matrices, in blocks.
 use crate::block::{block, block_mut};
+use crate::parallel::parallel_map;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 const BLOCK: usize = 64;
+/// Columns that are solved for at a time.
+const COLUMNS: usize = 64;
 
 /// The lower factor `L` of `A = L Lᵀ`.
 pub(crate) struct Cholesky(Array2<f64>);
 
 impl Cholesky {
-    /// Factors a symmetric matrix; `None` when it is not positive definite.
-    pub(crate) fn factor(mut a: Array2<f64>) -> Option<Self> {
+    /// Factors a symmetric matrix, of which the lower triangle is read; `None` when it is not positive definite.
+    pub(crate) fn factor(mut a: Array2<f64>, threads: usize) -> Option<Self> {
         let n = a.nrows();
         for first in (0..n).step_by(BLOCK) {
             let end = (first + BLOCK).min(n);
@@ -20,32 +23,38 @@ impl Cholesky {
             }
             let (top, mut below) = a.view_mut().split_at(Axis(0), end);
             let diagonal = block(top.view(), first..end, first..end);
-            for mut row in block_mut(below.view_mut(), 0..n - end, first..end).rows_mut() {
-                for j in 0..row.len() {
-                    let known: f64 = (0..j).map(|k| row[k] * diagonal[[j, k]]).sum();
-                    row[j] = (row[j] - known) / diagonal[[j, j]];
+            let mut columns = block_mut(below.view_mut(), 0..n - end, first..end);
+            let rows: Vec<_> = columns.axis_chunks_iter_mut(Axis(0), BLOCK).collect();
+            parallel_map(threads, rows, |mut rows| {
+                for mut row in rows.rows_mut() {
+                    for j in 0..row.len() {
+                        let known: f64 = (0..j).map(|k| row[k] * diagonal[[j, k]]).sum();
+                        row[j] = (row[j] - known) / diagonal[[j, j]];
+                    }
                 }
-            }
+            });
             let panel = block(below.view(), 0..n - end, first..end).to_owned();
             // Only the lower triangle is read, so block rows stop at the diagonal.
-            for i in (0..n - end).step_by(BLOCK) {
-                let last = (i + BLOCK).min(n - end);
-                let left = block(panel.view(), i..last, 0..end - first);
+            let rows: Vec<_> = below.axis_chunks_iter_mut(Axis(0), BLOCK).enumerate().collect();
+            parallel_map(threads, rows, |(i, mut rows)| {
+                let last = i * BLOCK + rows.nrows();
+                let left = block(panel.view(), i * BLOCK..last, 0..end - first);
                 let right = block(panel.view(), 0..last, 0..end - first);
-                general_mat_mul(
-                    -1.0,
-                    &left,
-                    &right.t(),
-                    1.0,
-                    &mut block_mut(below.view_mut(), i..last, end..end + last),
-                );
-            }
+                let all = 0..rows.nrows();
+                let mut rows = block_mut(rows.view_mut(), all, end..end + last);
+                general_mat_mul(-1.0, &left, &right.t(), 1.0, &mut rows);
+            });
         }
         Some(Self(a))
     }
 
     /// Solves `A X = B`, in place.
-    pub(crate) fn solve(&self, b: &mut Array2<f64>) {
+    pub(crate) fn solve(&self, b: &mut Array2<f64>, threads: usize) {
+        let parts: Vec<_> = b.axis_chunks_iter_mut(Axis(1), COLUMNS).collect();
+        parallel_map(threads, parts, |part| self.solve_columns(part));
+    }
+
+    fn solve_columns(&self, mut b: ArrayViewMut2<'_, f64>) {
         let (l, n, columns) = (&self.0, self.0.nrows(), b.ncols());
         let starts: Vec<usize> = (0..n).step_by(BLOCK).collect();
         for &first in &starts {
@@ -79,7 +88,7 @@ impl Cholesky {
     /// The inverse of `A`.
     pub(crate) fn inverse(&self) -> Array2<f64> {
         let mut inverse = Array2::eye(self.0.nrows());
-        self.solve(&mut inverse);
+        self.solve(&mut inverse, 1);
         inverse
     }
 }
@@ -111,7 +120,7 @@ mod tests {
         let b =
             Array2::from_shape_fn((n, n), |(i, j)| (((i * 31 + j * 17) % 101) as f64 / 50.0).sin());
         let a = b.dot(&b.t()) + Array2::<f64>::eye(n) * 0.5;
-        let inverse = Cholesky::factor(a.clone()).expect("positive definite").inverse();
+        let inverse = Cholesky::factor(a.clone(), 2).expect("positive definite").inverse();
         let error = (a.dot(&inverse) - Array2::<f64>::eye(n)).mapv(f64::abs);
         assert!(error.iter().all(|e| *e < 1e-8), "{:?}", error.iter().cloned().fold(0.0, f64::max));
     }
@@ -120,6 +129,6 @@ mod tests {
     fn factor_of_an_indefinite_matrix_gives_nothing() {
         let mut a = Array2::<f64>::eye(3);
         a[[2, 2]] = -1.0;
-        assert!(Cholesky::factor(a).is_none());
+        assert!(Cholesky::factor(a, 1).is_none());
     }
 }

@@ -1,8 +1,13 @@
 //! A layer's weights fitted again to what the dense model gave, from inputs as the pruned model has them.
 //! Source: Luo et al., ThiNet (arXiv:1707.06342); He et al. (arXiv:1707.06168).
+use crate::block::block;
 use crate::cholesky::Cholesky;
-use crate::moments::{Moments, centred, cross, means};
+use crate::moments::{Centred, cross, means, ridge};
+use crate::parallel::parallel_map;
 use ndarray::{Array2, ArrayView2, Axis};
+
+/// Outputs whose rest a thread computes at a time.
+const OUTPUTS: usize = 64;
 
 /// A linear layer: `y = weight · x + bias`.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,48 +30,60 @@ impl Linear {
 
 /// The weights and bias with the least squared error `‖target − layer(x)‖²` over the sampled rows.
 ///
-/// `x` is `[rows, inputs]`, `target` `[rows, outputs]`. Weights are pulled towards those of `layer` by `ridge`, a
-/// share of the inputs' mean variance, so that directions which the samples do not show stay as they were.
+/// `x` is `[rows, inputs]`, `target` `[rows, outputs]`. Weights are pulled towards those of `layer` by a ridge, a
+/// `share` of the inputs' mean variance, so that directions which the samples do not show stay as they were.
 pub fn least_squares(
     layer: &Linear,
     x: ArrayView2<'_, f32>,
     target: ArrayView2<'_, f32>,
-    ridge: f64,
+    share: f64,
     threads: usize,
 ) -> Linear {
     let mean = means(&x);
-    let x = centred(&x, &mean);
-    let moments = Moments { covariance: cross(&x, &x, threads, true), mean };
+    let x = Centred { rows: x, centre: &mean };
+    let mut a = cross(x, x, threads, true);
     let target_mean = means(&target);
-    let target = centred(&target, &target_mean);
-    let given = cross(&target, &x, threads, false);
-    drop((x, target));
-    fit(layer, moments, &given, &target_mean, ridge)
-}
-
-/// As [`least_squares`], from moments: `cross` is `E[target xᵀ]` of centred rows.
-fn fit(layer: &Linear, x: Moments, cross: &Array2<f64>, target_mean: &[f64], ridge: f64) -> Linear {
-    let mut rest = (cross - &layer.weight.dot(&x.covariance)).reversed_axes();
-    let ridge = x.ridge(ridge);
-    let mut a = x.covariance;
+    let target = Centred { rows: target, centre: &target_mean };
+    let given = cross(target, x, threads, false);
+    let mut rest = rest(layer, &a, &given, threads);
+    let ridge = self::ridge(&a.diag().to_vec(), share);
     a.diag_mut().mapv_inplace(|v| v + ridge);
-    let weight = match Cholesky::factor(a) {
+    let weight = match Cholesky::factor(a, threads) {
         Some(factor) => {
-            rest = rest.as_standard_layout().into_owned();
-            factor.solve(&mut rest);
+            factor.solve(&mut rest, threads);
             &layer.weight + &rest.t()
         }
         None => layer.weight.clone(),
     };
-    let given = weight.dot(&ndarray::ArrayView1::from(&x.mean));
+    let given = weight.dot(&ndarray::ArrayView1::from(&mean));
     let bias = target_mean.iter().zip(&given).map(|(t, g)| t - g).collect();
     Linear { weight, bias }
+}
+
+/// What the layer's covariances with the target lack, one column for each output: `(cross - weight · covariance)ᵀ`.
+fn rest(
+    layer: &Linear,
+    covariance: &Array2<f64>,
+    cross: &Array2<f64>,
+    threads: usize,
+) -> Array2<f64> {
+    let mut rest = Array2::zeros((cross.ncols(), cross.nrows()));
+    let starts = (0..cross.nrows()).step_by(OUTPUTS);
+    let parts = starts.zip(rest.axis_chunks_iter_mut(Axis(1), OUTPUTS));
+    parallel_map(threads, parts.collect::<Vec<_>>(), |(first, mut part)| {
+        let outputs = first..first + part.ncols();
+        let rows =
+            |of: ArrayView2<'_, f64>| block(of, outputs.clone(), 0..cross.ncols()).to_owned();
+        let given = rows(layer.weight.view()).dot(covariance);
+        part.assign(&(rows(cross.view()) - given).t());
+    });
+    rest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Compensation, MomentSums};
+    use crate::{Compensation, MomentSums, Moments};
 
     /// Rows of four columns, the last of which is a combination of the others and a constant.
     fn rows() -> Array2<f32> {
@@ -82,7 +99,7 @@ mod tests {
     fn moments(rows: &Array2<f32>) -> Moments {
         let mut sums = MomentSums::new(rows.ncols());
         sums.add(rows.view(), 1);
-        sums.moments()
+        sums.moments(2)
     }
 
     fn dense() -> Linear {
@@ -118,7 +135,7 @@ mod tests {
     fn compensation_of_a_column_that_the_others_span_costs_nothing_and_is_exact() {
         let (x, dense) = (rows(), dense());
         let moments = moments(&x);
-        let mut layer = Compensation::new(vec![dense.clone()], &moments, 1e-7).expect("finite");
+        let mut layer = Compensation::new(vec![dense.clone()], &moments, 1e-7, 2).expect("finite");
         assert!(layer.cost(&[3]) < 1e-4);
         assert!(layer.cost(&[2]) < 1e-4);
         layer.remove(&[3]);
@@ -132,7 +149,7 @@ mod tests {
     fn compensation_of_two_layers_and_a_block_of_columns_is_that_of_each_alone_and_one_by_one() {
         let moments = moments(&rows());
         let (first, second) = (dense(), dense().rows(&[2, 0]));
-        let new = |layers| Compensation::new(layers, &moments, 0.1).expect("finite");
+        let new = |layers| Compensation::new(layers, &moments, 0.1, 2).expect("finite");
         let mut both = new(vec![first.clone(), second.clone()]);
         let cost = both.cost(&[1, 3]);
         both.remove(&[1, 3]);

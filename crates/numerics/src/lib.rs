@@ -11,6 +11,7 @@ mod moments;
 mod parallel;
 mod percentile;
 mod rng;
+mod symmetric;
 mod unit_upper;
 
 pub use compensation::Compensation;
@@ -19,4 +20,5 @@ pub use moments::{MomentSums, Moments};
 pub use parallel::{parallel_map, parallel_map_with};
 pub use percentile::percentile;
 pub use rng::Rng;
+pub use symmetric::Symmetric;
 pub use unit_upper::UnitUpper;

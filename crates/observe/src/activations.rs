@@ -10,9 +10,6 @@ use yolo::{ModelInput, Planes, YoloError};
 
 use crate::{Engine, ImageSet, ObserveError};
 
-/// Activations of all images that are kept, at most.
-const CACHE_BYTES: usize = 192 << 20;
-
 /// The activations of one image at a cut through the network.
 pub struct Cut<'a> {
     /// Position in the list of images.
@@ -62,7 +59,7 @@ impl<'a> Activations<'a> {
         state: impl Fn() -> Result<S, ObserveError>,
         f: impl Fn(&mut S, &Cut<'_>) -> Result<T, ObserveError> + Sync,
     ) -> Result<Vec<T>, ObserveError> {
-        let keep = self.bytes(graph, cut)? <= CACHE_BYTES;
+        let keep = self.bytes(graph, cut)? <= self.engine.kept_bytes();
         let known_now = self.known.first().into_iter().flat_map(BTreeMap::keys);
         let missing = Missing::new(graph, cut, known_now.copied().collect(), self.engine)?;
         let of_image = |(session, state): &mut (Session, S),

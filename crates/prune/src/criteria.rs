@@ -25,6 +25,8 @@ pub struct Criterion {
     pub name: &'static str,
     /// Whether [`Statistics::sensitivities`] must be observed for it.
     pub needs_gradients: bool,
+    /// Whether it looks at what the convolutions read that compute a group, beside what those read that read it.
+    pub needs_writers: bool,
     /// The scores of all prunable groups, by what was observed of the graph; criteria of weights alone need nothing of
     /// it.
     ///

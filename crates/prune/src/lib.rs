@@ -25,4 +25,6 @@ pub use layers::GroupLayer;
 pub use limits::{Limits, check_share, choose_contribution};
 pub use matching::{OutputStatistics, match_batch_norm, match_layer};
 pub use plan::PrunePlan;
-pub use sweep::{LayerStatistics, PruningSweep, RIDGE, Sensitivity, Statistics, layer, set_layer};
+pub use sweep::{
+    LayerStatistics, PruningSweep, RIDGE, Sensitivity, Statistics, ThinnedGroup, layer, set_layer,
+};

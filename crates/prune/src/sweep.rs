@@ -3,7 +3,7 @@ use crate::apply::rename_kept;
 use crate::{DependencyGroup, Groups, Member, PruneError, PrunePlan, apply};
 use ir::{Graph, NodeId, Tensor};
 use ndarray::Axis;
-use numerics::{Compensation, Linear, Moments};
+use numerics::{Compensation, Linear, Moments, parallel_map};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub struct Statistics {
     pub layers: BTreeMap<NodeId, LayerStatistics>,
     /// For each image, what its parameters mean to a loss.
     pub sensitivities: Vec<Sensitivity>,
+    /// Threads that work on them; no result depends on how many they are.
+    pub threads: usize,
 }
 
 /// For a parameter, and each index of one of its axes: the sum of gradient times element over the other axes, which is how a loss
@@ -55,6 +57,7 @@ pub struct PruningSweep<'a> {
     group: &'a DependencyGroup,
     consumers: Vec<Consumers>,
     gone: BTreeSet<usize>,
+    threads: usize,
 }
 
 /// The convolutions that read a group's channels: node, and columns of each channel.
@@ -92,7 +95,7 @@ impl<'a> PruningSweep<'a> {
             let moments = &statistics.layers[nodes.first()?].moments;
             let layers = nodes.iter().map(|n| statistics.layers[n].layer.clone()).collect();
             Some(Consumers {
-                compensation: Compensation::new(layers, moments, RIDGE)?,
+                compensation: Compensation::new(layers, moments, RIDGE, statistics.threads)?,
                 nodes,
                 columns,
             })
@@ -101,6 +104,7 @@ impl<'a> PruningSweep<'a> {
             group,
             consumers: alike.into_iter().filter_map(compensated).collect(),
             gone: BTreeSet::new(),
+            threads: statistics.threads,
         }
     }
 
@@ -118,7 +122,8 @@ impl<'a> PruningSweep<'a> {
     /// The channels that are left, the cheapest first, with their costs.
     pub fn ranked(&self) -> Vec<(usize, f64)> {
         let left = (0..self.group.width()).filter(|c| !self.gone.contains(c));
-        let mut ranked: Vec<(usize, f64)> = left.map(|c| (c, self.cost(&[c]))).collect();
+        let left: Vec<usize> = left.collect();
+        let mut ranked = parallel_map(self.threads, left, |c| (c, self.cost(&[c])));
         ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         ranked
     }
@@ -132,34 +137,45 @@ impl<'a> PruningSweep<'a> {
         }
     }
 
-    /// The dense graph without the channels that are gone; with `compensate`, its consumers make up for them.
-    ///
-    /// # Errors
-    /// As [`PrunePlan::new`] and [`apply`].
-    pub fn graph(
-        &self,
-        graph: &Graph,
-        groups: &Groups,
-        compensate: bool,
-    ) -> Result<Graph, PruneError> {
-        let removed =
-            BTreeMap::from([(self.group.name.clone(), self.gone.iter().copied().collect())]);
-        let plan = PrunePlan::new(graph, groups, removed)?;
-        let mut pruned = apply(graph, groups, &plan)?;
+    /// The group as it is now; with `compensate`, its consumers make up for the channels that are gone.
+    pub fn thinned(&self, compensate: bool) -> ThinnedGroup {
+        let channels: Vec<usize> = self.gone.iter().copied().collect();
+        let mut layers = Vec::new();
         for c in self.consumers.iter().filter(|_| compensate) {
-            let channels: Vec<usize> = self.gone.iter().copied().collect();
             let gone: BTreeSet<usize> = c.columns(&channels).into_iter().collect();
             for (&node, all) in c.nodes.iter().zip(c.compensation.layers()) {
                 let kept = |i: &usize| !gone.contains(i);
                 let kept: Vec<usize> = (0..all.weight.ncols()).filter(kept).collect();
-                let mut layer =
-                    Linear { weight: all.weight.select(Axis(1), &kept), bias: all.bias };
-                // Channels of a residual connection may be read and written by the same convolution.
-                let weight = graph.node(node).inputs[1];
-                if let Some(rows) = plan.layers.get(&graph.value(weight).name) {
-                    layer = layer.rows(rows);
-                }
-                set_layer(&mut pruned, node, &layer)?;
+                let weight = all.weight.select(Axis(1), &kept);
+                layers.push((node, Linear { weight, bias: all.bias }));
+            }
+        }
+        ThinnedGroup { group: self.group.name.clone(), gone: channels, layers }
+    }
+}
+
+/// A group without the channels that are gone, and its consumers, which make up for them.
+pub struct ThinnedGroup {
+    group: String,
+    gone: Vec<usize>,
+    layers: Vec<(NodeId, Linear)>,
+}
+
+impl ThinnedGroup {
+    /// The dense graph with the group so thin.
+    ///
+    /// # Errors
+    /// As [`PrunePlan::new`] and [`apply`].
+    pub fn graph(&self, graph: &Graph, groups: &Groups) -> Result<Graph, PruneError> {
+        let removed = BTreeMap::from([(self.group.clone(), self.gone.clone())]);
+        let plan = PrunePlan::new(graph, groups, removed)?;
+        let mut pruned = apply(graph, groups, &plan)?;
+        for (node, layer) in &self.layers {
+            // Channels of a residual connection may be read and written by the same convolution.
+            let weight = graph.node(*node).inputs[1];
+            match plan.layers.get(&graph.value(weight).name) {
+                Some(rows) => set_layer(&mut pruned, *node, &layer.rows(rows))?,
+                None => set_layer(&mut pruned, *node, layer)?,
             }
         }
         Ok(pruned)

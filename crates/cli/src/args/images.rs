@@ -29,3 +29,12 @@ pub(crate) struct SamplingArgs {
     #[arg(long, default_value = "random", value_parser = keyed(CHOICES))]
     pub(crate) choose: Choice,
 }
+
+/// Memory that a verb may take.
+#[derive(Clone, Copy, Debug, Default, ClapArgs)]
+pub(crate) struct MemoryArgs {
+    /// Memory that this may take, in MB, about; a quarter of the machine's by default. With less, images are run more often; training
+    /// runs fewer of them at a time, which changes its last bits.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) memory_mb: Option<u32>,
+}

@@ -1,6 +1,6 @@
 //! Arguments of pruning.
 #![allow(missing_docs, reason = "fields that gather other arguments have no help text")]
-use super::{ImagesArgs, ModelArgs, SamplingArgs, choice, parse_ratio, parse_share};
+use super::{ImagesArgs, MemoryArgs, ModelArgs, SamplingArgs, choice, parse_ratio, parse_share};
 use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -77,6 +77,8 @@ pub(crate) struct PruneArgs {
     pub(crate) ranking: RankingArgs,
     #[command(flatten)]
     pub(crate) limits: LimitsArgs,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
 }
 
 /// Arguments of `inspect --sensitivity`.

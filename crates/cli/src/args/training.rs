@@ -1,5 +1,5 @@
 //! What is typed to train a detector: `train` and `tune`.
-use super::{ModelArgs, ReadingArgs, choice, keyed, parse_share};
+use super::{MemoryArgs, ModelArgs, ReadingArgs, choice, keyed, parse_share};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs};
 use compress::{LABEL_USES, LabelUse};
@@ -113,9 +113,8 @@ pub(crate) struct TuneArgs {
     /// quarter of the time.
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) window: Option<u16>,
-    /// Memory that training may take, in MB, about. With less, fewer images run at a time, which changes the last bits.
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) memory_mb: Option<u32>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     /// How training images are changed at random, beside what is done by default (flip_horizontal=0.5): the shares of
     /// flip_horizontal, flip_vertical and mosaic (of four images, none in the last tenth of the steps), and by how much at most
     /// scale, translation, hue, saturation and brightness are changed. With few steps, little is best.

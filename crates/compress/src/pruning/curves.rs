@@ -1,7 +1,6 @@
 //! What each group's channels are worth: the output error after so many of them are gone.
 
-use ir::Graph;
-use prune::{DependencyGroup, Limits, PruningSweep};
+use prune::{DependencyGroup, Limits, PruningSweep, Statistics, ThinnedGroup};
 
 use super::PruneStudy;
 use crate::{CompressError, RepairStep};
@@ -66,27 +65,15 @@ pub(crate) fn most(group: &DependencyGroup, limits: &Limits) -> usize {
     stops.last().copied().unwrap_or(0)
 }
 
-/// A graph that has lost the first channels of a group, to be evaluated.
+/// A group that has lost its first channels, to be evaluated.
 struct Stop {
     removed: usize,
     /// Squared error at the consumers.
     lost: f64,
-    graph: Graph,
+    thinned: ThinnedGroup,
 }
 
 impl PruneStudy<'_> {
-    /// What losing channels of each group does to the detections.
-    pub(super) fn measure_curves(&mut self) -> Result<Vec<Curve>, CompressError> {
-        let prunable: Vec<DependencyGroup> = self.groups.prunable().cloned().collect();
-        let mut curves = Vec::new();
-        for (i, group) in prunable.iter().enumerate() {
-            curves.push(self.measure_curve(group)?);
-            self.report_progress(i + 1, prunable.len());
-        }
-        self.reference.clear();
-        Ok(curves)
-    }
-
     /// A group's channels in the order of rising scores.
     pub(super) fn by_importance(&self, group: &DependencyGroup) -> Vec<usize> {
         let scores = &self.importance[&group.name];
@@ -97,7 +84,11 @@ impl PruneStudy<'_> {
 
     /// Measures a group: its channels go by rising score, and the detections are evaluated when all are gone that may be
     /// removed and, unless that is harmless, after a third of them.
-    fn measure_curve(&mut self, group: &DependencyGroup) -> Result<Curve, CompressError> {
+    pub(super) fn measure_curve(
+        &mut self,
+        group: &DependencyGroup,
+        statistics: &Statistics,
+    ) -> Result<Curve, CompressError> {
         let limits = &self.options.limits;
         let stops = stops(group.width(), limits.most(group), limits);
         let mut curve = Curve {
@@ -114,7 +105,7 @@ impl PruneStudy<'_> {
         let first = stops[(stops.len() - 1) / 3];
         let graph = self.observation.model.graph;
         let compensate = self.options.repairs(RepairStep::Reconstruct);
-        let mut shrinking = PruningSweep::new(graph, group, &self.record.statistics);
+        let mut shrinking = PruningSweep::new(graph, group, statistics);
         let mut evaluated: Vec<Stop> = Vec::new();
         let (mut lost, mut from) = (0.0, 0);
         for &stop in &stops {
@@ -126,13 +117,15 @@ impl PruneStudy<'_> {
                 evaluated.push(Stop {
                     removed: stop,
                     lost,
-                    graph: shrinking.graph(graph, &self.groups, compensate)?,
+                    thinned: shrinking.thinned(compensate),
                 });
             }
             from = stop;
         }
+        drop(shrinking);
         for stop in evaluated.into_iter().rev() {
-            let error = self.reference.error(&stop.graph)?;
+            let thinned = stop.thinned.graph(graph, &self.groups)?;
+            let error = self.reference.error(&thinned)?;
             let after = curve.points.first().map_or(f64::INFINITY, |(_, e)| *e);
             let point = (error + FAINT * stop.lost).min(after);
             curve.points.insert(0, (stop.removed, point));

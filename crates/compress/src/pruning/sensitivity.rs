@@ -1,6 +1,6 @@
 //! What each group's channels are worth alone: the output error after shares of them are gone.
 
-use prune::{DependencyGroup, PruningSweep};
+use prune::{DependencyGroup, PruningSweep, Statistics};
 use serde::Serialize;
 
 use super::PruneStudy;
@@ -47,12 +47,11 @@ impl PruneStudy<'_> {
     /// # Errors
     /// As the stages.
     pub fn sensitivity(&mut self, shares: &[f64]) -> Result<Vec<GroupSensitivity>, CompressError> {
-        let prunable: Vec<DependencyGroup> = self.groups.prunable().cloned().collect();
         let mut all = Vec::new();
-        for (i, group) in prunable.iter().enumerate() {
-            all.push(self.alone(group, shares)?);
-            self.report_progress(i + 1, prunable.len());
-        }
+        self.each_group(|study, group, statistics| {
+            all.push(study.alone(group, statistics, shares)?);
+            Ok(())
+        })?;
         all.sort_by(|a, b| b.fragility().total_cmp(&a.fragility()));
         Ok(all)
     }
@@ -60,12 +59,13 @@ impl PruneStudy<'_> {
     fn alone(
         &mut self,
         group: &DependencyGroup,
+        statistics: &Statistics,
         shares: &[f64],
     ) -> Result<GroupSensitivity, CompressError> {
         let graph = self.observation.model.graph;
         let order = self.by_importance(group);
         let compensate = self.options.repairs(RepairStep::Reconstruct);
-        let mut shrinking = PruningSweep::new(graph, group, &self.record.statistics);
+        let mut shrinking = PruningSweep::new(graph, group, statistics);
         let mut points: Vec<SensitivityPoint> = Vec::new();
         let mut shares = shares.to_vec();
         shares.sort_by(f64::total_cmp);
@@ -77,7 +77,7 @@ impl PruneStudy<'_> {
             let output_error = match removed {
                 0 => 0.0,
                 _ => {
-                    let pruned = shrinking.graph(graph, &self.groups, compensate)?;
+                    let pruned = shrinking.thinned(compensate).graph(graph, &self.groups)?;
                     self.reference.error(&pruned)?
                 }
             };

@@ -6,21 +6,18 @@ use std::collections::BTreeMap;
 use ir::{Graph, NodeId, Op, Tensor, ValueId};
 use ndarray::{Array2, ArrayView2, Axis};
 use numerics::Linear;
-use prune::{OutputStatistics, PruneError};
+use prune::{OutputStatistics, PruneError, Statistics};
 
-use super::DenseRecord;
 use crate::CompressError;
 
-impl DenseRecord {
-    /// Mean of each channel that a convolution reads, where its window's middle lies.
-    pub(crate) fn means(&self, graph: &Graph) -> BTreeMap<ValueId, Vec<f32>> {
-        let mean = |(id, layer): (&NodeId, &prune::LayerStatistics)| {
-            let middle = layer.moments.mean.iter().skip(layer.taps / 2);
-            let mean = middle.step_by(layer.taps).map(|m| *m as f32).collect();
-            (graph.node(*id).inputs[0], mean)
-        };
-        self.statistics.layers.iter().map(mean).collect()
-    }
+/// Mean of each channel that an observed convolution reads, where its window's middle lies.
+pub(crate) fn means(graph: &Graph, statistics: &Statistics) -> BTreeMap<ValueId, Vec<f32>> {
+    let mean = |(id, layer): (&NodeId, &prune::LayerStatistics)| {
+        let middle = layer.moments.mean.iter().skip(layer.taps / 2);
+        let mean = middle.step_by(layer.taps).map(|m| *m as f32).collect();
+        (graph.node(*id).inputs[0], mean)
+    };
+    statistics.layers.iter().map(mean).collect()
 }
 
 /// What a layer gives for rows of inputs, before its activation.

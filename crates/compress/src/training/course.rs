@@ -129,7 +129,7 @@ impl<'a> Course<'a> {
 
     /// map_50_95 of a detector on the held-out images.
     pub(super) fn accuracy(&self, graph: Graph) -> Result<f64, CompressError> {
-        let Engine { options, threads } = self.subject.engine;
+        let Engine { options, threads, .. } = self.subject.engine;
         let graph = ir::normalise(graph)?;
         let detector = CompiledDetector::compile(&graph, self.subject.head, &options)?;
         let evaluation =

@@ -67,7 +67,7 @@ impl Normalisation {
         edit.set_outputs(&self.outputs);
         trunk.apply(edit)?;
         let images: Vec<&[f32]> = self.images.iter().map(Vec::as_slice).collect();
-        let Engine { options, threads } = engine;
+        let Engine { options, threads, .. } = engine;
         let statistics = population_statistics(&trunk, &images, self.per_run, &options, threads);
         with_statistics(graph, &statistics.map_err(failed)?).map_err(failed)
     }

@@ -231,7 +231,7 @@ mod tests {
         let graph = network();
         let input = ModelInput::new(&graph, LETTERBOX).unwrap();
         let model = Model { graph: &graph, input: &input, head: None };
-        let engine = Engine { options: Default::default(), threads: 2 };
+        let engine = Engine { threads: 2, ..Engine::default() };
         let images = ImageSet { paths: (0..3).map(save).collect(), ..ImageSet::default() };
         let mut reference = Reference::new(model, images, engine).unwrap();
         let groups = prune::analyse(&graph).unwrap();

@@ -11,6 +11,7 @@ use ir::Graph;
 pub const ACTIVATION: Criterion = Criterion {
     name: "activation",
     needs_gradients: false,
+    needs_writers: false,
     score: |graph, groups, statistics| {
         let of_group = |g: &DependencyGroup| Ok((g.name.clone(), score(graph, g, statistics)?));
         groups.prunable().map(of_group).collect()
@@ -28,7 +29,7 @@ fn score(
     }
     let mut total = vec![0.0; group.width()];
     for (node, columns) in &readers {
-        let variance = statistics.layers[node].moments.covariance.diag();
+        let variance = statistics.layers[node].moments.covariance.diagonal();
         let deviations: Vec<f64> = columns
             .iter()
             .map(|c| (c.iter().map(|&i| variance[i]).sum::<f64>() / c.len().max(1) as f64).sqrt())

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 ///
 /// Where a group has none because it was folded, |γ| is recovered: a BatchNormalization's output has standard
 /// deviation |γ| on data like that of training, so the deviation of the convolution's output stands for it.
-pub const BN_GAMMA: Criterion = Criterion { name: "bn_gamma", needs_gradients: false, score };
+pub const BN_GAMMA: Criterion =
+    Criterion { name: "bn_gamma", needs_gradients: false, needs_writers: true, score };
 
 fn score(
     graph: &Graph,
@@ -63,7 +64,8 @@ fn add_recovered(total: &mut [f64], group: &DependencyGroup, statistics: &Statis
             continue;
         };
         let w = &seen.layer.weight;
-        let variance = (w.dot(&seen.moments.covariance) * w).sum_axis(Axis(1));
+        let products = seen.moments.covariance.multiplied(w, statistics.threads);
+        let variance = (products * w).sum_axis(Axis(1));
         let sum = |rows: &[usize]| rows.iter().map(|&r| variance[r].max(0.0).sqrt()).sum();
         let of_channels: Vec<f64> = group.rows(root).map(sum).collect();
         super::add_relative(total, &of_channels);

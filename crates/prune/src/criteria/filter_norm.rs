@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 pub const L1: Criterion = Criterion {
     name: "l1",
     needs_gradients: false,
+    needs_writers: false,
     score: |graph, groups, _| score(graph, groups, 1),
 };
 
@@ -17,6 +18,7 @@ pub const L1: Criterion = Criterion {
 pub const L2: Criterion = Criterion {
     name: "l2",
     needs_gradients: false,
+    needs_writers: false,
     score: |graph, groups, _| score(graph, groups, 2),
 };
 

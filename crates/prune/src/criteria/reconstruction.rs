@@ -9,6 +9,7 @@ use crate::{DependencyGroup, PruningSweep};
 pub const RECONSTRUCTION: Criterion = Criterion {
     name: "reconstruction",
     needs_gradients: false,
+    needs_writers: false,
     score: |graph, groups, statistics| {
         let score = |g: &DependencyGroup| {
             (g.name.clone(), score(g, PruningSweep::new(graph, g, statistics)))

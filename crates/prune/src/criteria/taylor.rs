@@ -9,6 +9,7 @@ use crate::{DependencyGroup, PruneError, Sensitivity, Statistics};
 pub const TAYLOR: Criterion = Criterion {
     name: "taylor",
     needs_gradients: true,
+    needs_writers: false,
     score: |_, groups, statistics| {
         let of_group = |g: &DependencyGroup| Ok((g.name.clone(), score(g, statistics)?));
         groups.prunable().map(of_group).collect()
