@@ -2,7 +2,7 @@
 use crate::args::{CommonArgs, QuantizeArgs};
 use crate::beside::{CacheFiles, VendorFiles};
 use crate::explain::Confidence;
-use crate::format::percent;
+use crate::format::{about, percent};
 use crate::memory::Room;
 use crate::model;
 use crate::output::{check_writable, write_json};
@@ -11,9 +11,10 @@ use crate::{explain, vendor_parts};
 use anyhow::Result;
 use compress::{
     HeadPrecision, Noise, QuantizeBudget, QuantizeOptions, QuantizeRecipe, Quantized,
-    RangeDecision, Recipe, SearchStep, VendorParts, quantize_detector,
+    RangeDecision, Recipe, SearchStep, VendorParts, quantize_detector, usual_runs,
 };
 use ir::normalise;
+use observe::{Observation, Speed};
 use quant::{Calibrator, Target};
 use serde::Serialize;
 use yoloslim::Model;
@@ -116,13 +117,13 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
     }
     let images = subject.images.len();
     let options = options(args, target, of_run, calibrator);
-    let quantized = quantize_detector(&subject.observation(), &options, &|line| note!("{line}"))?;
+    let observation = subject.observation();
+    note!("{}", told(&observation, options.budget, room)?);
+    let quantized = quantize_detector(&observation, &options, &|line| note!("{line}"))?;
     report_bad(&quantized.bad_images, images)?;
     let file_bytes = model::save(&quantized.graph, &args.out)?;
     let cache = CacheFiles::beside(target, &args.out);
-    if let Some(cache) = &cache {
-        cache.write(&subject.observation(), calibrator)?;
-    }
+    cache.as_ref().map_or(Ok(()), |cache| cache.write(&observation, calibrator))?;
     print(args, &model, &quantized, &options, file_bytes);
     let commands = cache.as_ref().map(|cache| cache.commands(&args.out)).unwrap_or_default();
     commands.iter().for_each(|command| say!("  {command}"));
@@ -152,6 +153,19 @@ pub(crate) fn run(args: &QuantizeArgs, common: &CommonArgs) -> Result<()> {
         tensor_ranges: None,
     };
     write_json(common.json.as_deref(), &record)
+}
+
+/// What quantization will take where little is lost, as a sentence.
+fn told(observation: &Observation<'_>, budget: QuantizeBudget, room: Room) -> Result<String> {
+    let (images, engine) = (observation.images.len(), observation.engine);
+    let speed = Speed::measure(observation.model.graph, engine)?;
+    let time = speed.time * usual_runs(images, budget) as u32;
+    let kept = engine.kept_bytes().min(images * speed.arena_bytes);
+    let memory = room.whole_mb(2 * speed.memory_bytes + kept);
+    Ok(format!(
+        "{images} images: about {}, and as much again where much is lost, and {memory} MB of memory",
+        about(time)
+    ))
 }
 
 /// How to quantize: as typed, or else as the run did whose recipe is given.

@@ -98,6 +98,7 @@ pub(crate) fn run(args: &TuneArgs, common: &CommonArgs) -> Result<()> {
 fn options(args: &TuneArgs, common: &CommonArgs) -> RecoverOptions {
     RecoverOptions {
         steps: args.steps.map(|steps| steps as usize),
+        most_steps: usize::MAX,
         batch: usize::from(args.batch),
         memory_bytes: allowed_bytes(&args.memory).map(|bytes| bytes as usize),
         optimizer: args.optimizer,

@@ -1,14 +1,15 @@
 //! `val`: accuracy on a data set.
 use crate::args::{CommonArgs, ValArgs};
-use crate::format::percent;
+use crate::format::{about, megabytes, percent};
 use crate::output::{align_right, check_writable, table, write_json};
 use crate::progress::Progress;
-use crate::{data, engine, model, ranges};
+use crate::{data, engine, memory, model, ranges};
 use anyhow::{Context, Result};
 use observe::ImageSet;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use yolo::metrics::Metrics;
 use yolo::{
     BadInput, Dataset, Detector, Evaluation, Thresholds, YoloError, evaluate_sessions,
@@ -107,8 +108,19 @@ fn evaluate(
     dataset: &Dataset,
     thresholds: Thresholds,
 ) -> Result<(Evaluation, Option<YoloError>), YoloError> {
-    let progress = Progress::new("images", dataset.images.len());
-    match evaluate_sessions(sessions, dataset, thresholds, &|done| progress.at(done)) {
+    let (images, of_first) = (dataset.images.len(), 2 * sessions.len());
+    let progress = Progress::new("images", images);
+    let start = Instant::now();
+    let finished = |done: usize| {
+        if done == of_first && images > of_first {
+            let time = start.elapsed().mul_f64(images as f64 / done as f64);
+            let memory = memory::peak_rss_bytes().map(megabytes);
+            let memory = memory.map_or(String::new(), |memory| format!(" and {memory} of memory"));
+            note!("{images} images: about {}{memory}", about(time));
+        }
+        progress.at(done);
+    };
+    match evaluate_sessions(sessions, dataset, thresholds, &finished) {
         Ok(evaluation) => Ok((evaluation, None)),
         // There is no figure, and the record says so too.
         Err(error @ YoloError::NothingMeasured { .. }) => {

@@ -55,8 +55,11 @@ fn run(tiny: &Tiny, line: &str) -> String {
     shown
 }
 
-/// `images 3/8`: how often it is told depends on the machine.
+/// `images 3/8`, and what a command will take of time and memory: both depend on the machine.
 fn is_progress(line: &str) -> bool {
+    if line.ends_with(" of memory") {
+        return true;
+    }
     let last = line.rsplit(' ').next().unwrap_or_default();
     let numbers = last.split_once('/');
     numbers.is_some_and(|(done, all)| done.parse::<u32>().is_ok() && all.parse::<u32>().is_ok())

@@ -111,10 +111,9 @@ pub enum CompressError {
     },
     /// More memory is needed than pruning may take.
     #[error(
-        "pruning needs about {} MB beside the loaded model even in the smallest parts, {} MB are left for it: give {} MB more with --memory-mb",
+        "pruning takes about {} MB beside the loaded model even in the smallest parts, {} MB are left for it",
         needed.div_ceil(1_000_000),
-        allowed / 1_000_000,
-        needed.saturating_sub(*allowed).div_ceil(1_000_000)
+        allowed / 1_000_000
     )]
     PruningMemory {
         /// Bytes that are needed.
@@ -269,6 +268,16 @@ impl From<quant::QuantError> for CompressError {
 }
 
 impl CompressError {
+    /// Counts so many bytes beside a trainer among those that it needs and those that are allowed.
+    pub(crate) fn beside(self, bytes: usize) -> Self {
+        match self {
+            Self::TrainingMemory { needed, allowed } => {
+                Self::TrainingMemory { needed: needed + bytes, allowed: allowed + bytes }
+            }
+            other => other,
+        }
+    }
+
     /// Adds the step to what training complains of.
     pub(crate) fn training(step: usize, error: train::TrainError) -> Self {
         let error = Box::new(error);

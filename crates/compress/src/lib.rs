@@ -36,7 +36,7 @@ pub use quantization::{
     HEAD_PRECISIONS, HeadPrecision, LayerNoise, Noise, Preprocessing, QUANTIZE_BUDGETS,
     QuantizeAccount, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
     TensorRange, VendorDescription, VendorOutput, VendorParts, calibration_cache, cut_for_vendor,
-    quantize_detector,
+    quantize_detector, usual_runs,
 };
 pub use recipe::{GateRecipe, PruneRecipe, QuantizeRecipe, Recipe, RecoverRecipe};
 pub use record::{

@@ -14,8 +14,8 @@ use crate::run::Run;
 use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_ACCOUNT, QUANT_PLAN};
 use crate::source::Source;
 use crate::{
-    CompressError, PruneBudget, PruneStudy, QuantizeAccount, QuantizeBudget, QuantizeOptions,
-    Recipe, quantize_detector,
+    CompressError, PruneBudget, PruneOptions, PruneStudy, QuantizeAccount, QuantizeBudget,
+    QuantizeOptions, Recipe, quantize_detector,
 };
 
 mod package;
@@ -55,6 +55,7 @@ pub fn compress_detector(
     let context = Context { recipe, data, observation, source: &source, gate: &gate, run };
     let mut candidates: Vec<Candidate> = Vec::new();
     let budgets = recipe.prune.budgets();
+    let recovery = context.recovery(&budgets);
     for (i, &budget) in budgets.iter().enumerate() {
         let is_last = i + 1 == budgets.len();
         let pruned = pruner.prune(i + 1, budget, &candidates)?;
@@ -69,7 +70,7 @@ pub fn compress_detector(
         let pruned = candidates.iter().rposition(|c| c.attempt.recovery.is_none()).unwrap_or(0);
         candidates[pruned..].iter_mut().for_each(|c| c.attempt.asked.push(budget));
         let candidate = candidates.last_mut().expect("the first attempt is new");
-        let recovery = recipe.recover.filter(|_| is_new && candidate.attempt.macs_ratio > 0.0);
+        let recovery = recovery.filter(|_| is_new && candidate.attempt.macs_ratio > 0.0);
         gate.judge(candidate, is_last && recovery.is_none(), &source, run)?;
         if candidate.attempt.passed {
             break;
@@ -166,6 +167,23 @@ impl Context<'_> {
     }
 }
 
+/// What is known of the channels; what pruning by a budget takes is told.
+fn study<'a>(
+    observation: Observation<'a>,
+    options: &PruneOptions,
+    budget: PruneBudget,
+    run: &Run<'_>,
+) -> Result<PruneStudy<'a>, CompressError> {
+    let study = PruneStudy::new(observation, options)?;
+    let minutes = study.reckoned_time(budget).as_secs_f64() / 60.0;
+    let reckoning = study.reckoning();
+    let megabytes = reckoning.memory_bytes.div_ceil(1_000_000);
+    (run.log)(&format!(
+        "prune: {reckoning}: about {minutes:.1} min and at most {megabytes} MB beside the model"
+    ));
+    Ok(study)
+}
+
 /// Prunes the model as it came. What is known of its channels is found out when a stage first needs it, and serves all budgets.
 struct Pruner<'a> {
     observation: Observation<'a>,
@@ -198,7 +216,7 @@ impl Pruner<'_> {
             (run.log)(&format!("prune: {budget}, by {}", options.criterion.name));
             let study = match &mut self.study {
                 Some(study) => study,
-                None => self.study.insert(PruneStudy::new(self.observation, &options)?),
+                None => self.study.insert(study(self.observation, &options, budget, run)?),
             };
             let pruned = study.prune(budget)?;
             check_bad_images(pruned.bad_images.len(), self.observation.images.len())?;

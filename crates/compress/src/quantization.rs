@@ -22,6 +22,7 @@ pub use calibration_cache::calibration_cache;
 pub use noise::{LayerNoise, Noise};
 pub use precision::{HEAD_PRECISIONS, HeadPrecision};
 use search::Search;
+pub use search::usual_runs;
 pub use vendor::{
     Preprocessing, TensorRange, VendorDescription, VendorOutput, VendorParts, cut_for_vendor,
 };

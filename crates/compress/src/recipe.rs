@@ -173,6 +173,7 @@ impl RecoverRecipe {
     pub(crate) fn options(&self, seed: u64) -> RecoverOptions {
         RecoverOptions {
             steps: self.steps,
+            most_steps: usize::MAX,
             batch: self.batch,
             memory_bytes: None,
             optimizer: &ADAM,

@@ -2,7 +2,7 @@
 mod held_out;
 mod objective;
 mod prepared;
-mod standing;
+pub(crate) mod standing;
 mod trials;
 
 pub use objective::{LABEL_USES, LabelUse};
@@ -83,6 +83,9 @@ impl RecoverSubject<'_> {
 pub struct RecoverOptions {
     /// Steps; `None` for as many as gain.
     pub steps: Option<usize>,
+    /// Where their number is left open, at most so many; fewer than a first round has are none.
+    #[serde(skip)]
+    pub most_steps: usize,
     /// Images of a step.
     pub batch: usize,
     /// What the training may take of memory, about; `None` for what there is. With less, fewer images run at a time, which
@@ -240,6 +243,8 @@ impl<'a> Course<'a> {
         options: &'a RecoverOptions,
     ) -> Result<Self, CompressError> {
         let engine = subject.engine;
+        // Beside the trainer there are the weights as they are, move and are kept, and packed ones of the teacher.
+        let beside = 8 * subject.teacher.graph.params() as usize * size_of::<f32>();
         let student = ir::normalise(subject.student.graph.clone())?.into_graph();
         let teacher = ir::normalise(subject.teacher.graph.clone())?.into_graph();
         let input = &subject.teacher.head.input;
@@ -268,13 +273,14 @@ impl<'a> Course<'a> {
             augmentation: options.augmentation,
             objective,
             trainer: trainer_within(
-                options.memory_bytes,
+                options.memory_bytes.map(|allowed| allowed.saturating_sub(beside)),
                 &trunk,
                 &learned,
                 engine,
                 options.batch,
                 Statistics::Frozen,
-            )?,
+            )
+            .map_err(|e| e.beside(beside))?,
             gradients: BatchGradients::default(),
             weights: weights(&trunk, &learned).map_err(failed)?,
             student,

@@ -15,6 +15,7 @@ mod latency;
 mod layer_error;
 mod observation;
 mod range_use;
+mod speed;
 mod splits;
 
 pub use activations::{Activations, Cut};
@@ -31,4 +32,5 @@ pub use latency::{
 pub use layer_error::{Histogram, LayerError, histograms, layer_errors};
 pub use observation::{Model, Observation, Progress};
 pub use range_use::{CalibrationUse, Shift, TensorUse, Use, has_shifted, range_use};
+pub use speed::Speed;
 pub use splits::{CHOICES, Choice, Labelled, Sampling, Splits, copies};

@@ -57,6 +57,14 @@ impl Default for PruneOptions {
 }
 
 impl PruneBudget {
+    /// Whether it asks for anything to go.
+    pub(crate) fn removes(self) -> bool {
+        match self {
+            Self::Channels(ratio) | Self::Macs(ratio) => ratio > 0.0,
+            Self::Contribution(keep) => keep < 1.0,
+        }
+    }
+
     /// Whether groups have to be measured for it.
     pub(super) fn needs_curves(self) -> bool {
         !matches!(self, Self::Contribution(_))

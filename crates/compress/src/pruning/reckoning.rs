@@ -101,6 +101,11 @@ impl Reckoning {
         })
     }
 
+    /// How often the images are read to keep within the memory.
+    pub fn passes(&self) -> usize {
+        self.passes.len()
+    }
+
     /// Multiply-accumulates of pruning by a budget.
     pub fn macs(&self, budget: PruneBudget) -> f64 {
         let evaluations = if budget.needs_curves() { self.evaluation_macs } else { 0.0 };
@@ -143,7 +148,10 @@ impl Reckoned<'_> {
         let weights = self.graph.params() as usize * size_of::<f32>();
         let part = ir::normalise(self.graph.clone())?;
         let arena = Plan::compile(&part, &[], &self.engine.options)?.arena_bytes();
-        Ok(3 * weights + 2 * self.engine.threads * arena + self.engine.kept_bytes())
+        // What lies at a cut through the network lies in the arena together.
+        let images = self.compared.max(self.record.fitted_images());
+        let kept = self.engine.kept_bytes().min(images * arena);
+        Ok(3 * weights + 2 * self.engine.threads * arena + kept)
     }
 
     /// Of a window in a pass: its moments, and what a batch of images shows of it.
@@ -223,7 +231,7 @@ impl Reckoned<'_> {
 
 impl fmt::Display for Reckoning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = match self.passes.len() {
+        let times = match self.passes() {
             0 | 1 => String::new(),
             n => format!(", read {n} times to keep within the memory"),
         };
@@ -232,5 +240,26 @@ impl fmt::Display for Reckoning {
             "{} images{times}, {} of them to compare detections on",
             self.images, self.compared
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_take_groups_in_order_and_count_shared_windows_once() {
+        let windows = [[0, 1], [1, 2], [2, 3], [4, 4]].map(BTreeSet::from);
+        let bytes = |windows: &BTreeSet<usize>| 10 * windows.len();
+        let groups = |most| -> Vec<std::ops::Range<usize>> {
+            passes(&windows, &bytes, most).into_iter().map(|p| p.groups).collect()
+        };
+        assert_eq!(groups(50), [0..4]);
+        assert_eq!(groups(40), [0..3, 3..4]);
+        assert_eq!(groups(30), [0..2, 2..4]);
+        // A group that alone takes more has a pass of its own: whoever asks has made sure that the largest fits.
+        assert_eq!(groups(10), [0..1, 1..2, 2..3, 3..4]);
+        let pass = &passes(&windows, &bytes, 30)[1];
+        assert_eq!(pass.windows, BTreeSet::from([2, 3, 4]));
     }
 }

@@ -49,8 +49,9 @@ pub(super) fn learnt(
     };
     let options = RecoverOptions {
         steps: Some(STEPS),
+        most_steps: STEPS,
         batch: BATCH,
-        memory_bytes: None,
+        memory_bytes: Some(observation.engine.memory_bytes),
         optimizer: &ADAM,
         rate: None,
         labels: LabelUse::Off,

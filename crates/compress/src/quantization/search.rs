@@ -13,7 +13,7 @@ use super::learnt::{STEPS, learnt, plan_of};
 use super::moments::moments;
 use super::noise::{Meter, Planned, trunk};
 use super::precision::float_layers;
-use super::{QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep};
+use super::{DESCRIBED, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep};
 use crate::CompressError;
 
 /// Fewest images of which some are set aside for evaluation.
@@ -34,6 +34,17 @@ const WORTH: f64 = 0.15;
 const FLOAT_MACS: f64 = 0.025;
 /// A layer is left float where at least this share of all noise power goes with it.
 const FLOAT_GAIN: f64 = 0.01;
+
+/// Images that quantization runs by a budget, where little is lost: those that ranges are taken from, twice where channels are
+/// equalized, those that are set aside, and those on which it is described how ranges are used. Where much is lost, about as many
+/// again, and with the thorough budget training.
+pub fn usual_runs(images: usize, budget: QuantizeBudget) -> usize {
+    let described = images.min(DESCRIBED);
+    if budget == QuantizeBudget::Fast {
+        return images + described;
+    }
+    2 * images + 2 * (images / EVERY).min(MOST_EVALUATED) + described
+}
 
 /// Ranges by tensor, each with the name of the method that gave it.
 type Choices = BTreeMap<ValueId, (&'static str, Range)>;

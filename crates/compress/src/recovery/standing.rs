@@ -1,14 +1,14 @@
 //! How a recovery stands between two steps: all that decides what comes, so that it can be stored and gone on from.
 use super::objective::LabelUse;
 use super::trials::LabelTrial;
-use super::{Course, REST, RecoverHooks, RecoveryPoint, WARM_UP};
+use super::{Course, REST, RecoverHooks, RecoverOptions, RecoveryPoint, WARM_UP};
 use crate::CompressError;
 use crate::learning::{Learner, StateFile};
 use serde::{Deserialize, Serialize};
 use train::Schedule;
 
 /// Steps of the first round, where their number is left open; each further round has twice as many.
-const FIRST_ROUND: usize = 120;
+pub(crate) const FIRST_ROUND: usize = 120;
 const ROUNDS: usize = 4;
 
 /// The share by which a round must lower the loss of the held-out images for another one to follow.
@@ -50,7 +50,7 @@ impl Standing {
         };
         let label_trial = course.choose_labels(rate)?;
         let learner = course.learner();
-        let steps = rounds(course.options.steps)[0];
+        let steps = rounds(course.options)[0];
         let held_out = course.held_out_loss(&learner.weights)?;
         let map_50_95 = course.held_out_accuracy(&learner.weights)?;
         let best = RecoveryPoint { step: 0, steps, loss: None, held_out, map_50_95 };
@@ -87,7 +87,7 @@ impl Standing {
             (hooks.progress)(&self.progress.best);
             self.progress.curve.push(self.progress.best);
         }
-        let rounds = rounds(course.options.steps);
+        let rounds = rounds(course.options);
         while self.progress.ended.is_none() {
             self.round(course, rounds[self.progress.round], hooks, state)?;
             let is_last = self.progress.round + 1 == rounds.len();
@@ -166,10 +166,37 @@ impl Standing {
     }
 }
 
-/// The steps of each round.
-fn rounds(steps: Option<usize>) -> Vec<usize> {
-    match steps {
-        Some(steps) => vec![steps],
-        None => (0..ROUNDS).map(|round| FIRST_ROUND << round).collect(),
+/// The steps of each round; the first one is always there.
+fn rounds(options: &RecoverOptions) -> Vec<usize> {
+    if let Some(steps) = options.steps {
+        return vec![steps];
+    }
+    let mut rounds = vec![FIRST_ROUND];
+    let all = (1..ROUNDS).map(|round| FIRST_ROUND << round);
+    for round in all {
+        if rounds.iter().sum::<usize>() + round > options.most_steps {
+            break;
+        }
+        rounds.push(round);
+    }
+    rounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RecoverRecipe;
+
+    #[test]
+    fn rounds_of_an_open_number_keep_within_the_most() {
+        let rounds = |steps, most_steps| {
+            let recipe = RecoverRecipe { steps, ..RecoverRecipe::default() };
+            rounds(&RecoverOptions { most_steps, ..recipe.options(0) })
+        };
+        assert_eq!(rounds(None, usize::MAX), [120, 240, 480, 960]);
+        assert_eq!(rounds(None, 1800), [120, 240, 480, 960]);
+        assert_eq!(rounds(None, 1799), [120, 240, 480]);
+        assert_eq!(rounds(None, 359), [120]);
+        assert_eq!(rounds(Some(7), 3), [7]);
     }
 }
