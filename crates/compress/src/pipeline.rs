@@ -42,8 +42,7 @@ pub fn compress_detector(
     run.dir.write("recipe.toml", recipe.to_toml()?.as_bytes())?;
     let source = Source::new(graph, recipe, data)?;
     let gate = Gate::open(recipe.gate, data, &source, run)?;
-    let images = data.calibration.len();
-    let progress = |done| (run.progress)(done, images);
+    let progress = |done| (run.progress)(done, data.calibration.len());
     let observation = Observation {
         model: Model::new(graph, &source.head),
         images: &data.calibration,

@@ -254,7 +254,7 @@ mod tests {
         let groups = |most| -> Vec<std::ops::Range<usize>> {
             passes(&windows, &bytes, most).into_iter().map(|p| p.groups).collect()
         };
-        assert_eq!(groups(50), [0..4]);
+        assert_eq!((groups(50).len(), groups(50)[0].clone()), (1, 0..4));
         assert_eq!(groups(40), [0..3, 3..4]);
         assert_eq!(groups(30), [0..2, 2..4]);
         // A group that alone takes more has a pass of its own: whoever asks has made sure that the largest fits.
