@@ -11,7 +11,7 @@ use crate::gate::Gate;
 use crate::recipe::{PruneRecipe, QuantizeRecipe, RecoverRecipe};
 use crate::record::CompressRecord;
 use crate::run::Run;
-use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_ACCOUNT, QUANT_PLAN};
+use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_ACCOUNT, QUANT_PLAN, THOROUGH};
 use crate::source::Source;
 use crate::{
     CompressError, PruneBudget, PruneOptions, PruneStudy, QuantizeAccount, QuantizeBudget,
@@ -126,7 +126,7 @@ impl Context<'_> {
             return Ok(quantized);
         }
         (self.run.log)("hold-out: quantization took too much, trying thoroughly");
-        let thorough = format!("{folder}-thorough");
+        let thorough = format!("{folder}{THOROUGH}");
         let model = self.quantized_into(&thorough, pruned, QuantizeBudget::Thorough)?;
         for file in [PRUNED, PRUNE_PLAN] {
             self.run.dir.copy(&format!("{folder}/{file}"), &format!("{thorough}/{file}"))?;

@@ -296,8 +296,11 @@ fn is_own(relative: &Path) -> bool {
     }
 }
 
+/// What the folder of an attempt's second quantization ends with.
+pub(crate) const THOROUGH: &str = "-thorough";
+
 fn is_own_folder(name: &str) -> bool {
-    let attempt = name.strip_prefix("attempt-");
+    let attempt = name.strip_prefix("attempt-").map(|n| n.strip_suffix(THOROUGH).unwrap_or(n));
     let numbered = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     ["stages", "dets"].contains(&name) || attempt.is_some_and(numbered)
 }
@@ -323,6 +326,7 @@ mod tests {
             "dets/val.baseline.json",
             "attempt-12/quant.plan.json",
             "attempt-1/.model.onnx.7.partial",
+            "attempt-2-thorough/model.onnx",
         ] {
             assert!(is_own(Path::new(own)), "{own}");
         }
@@ -332,6 +336,7 @@ mod tests {
             "stages/notes.txt",
             "attempt-1/notes.json",
             "attempt-x/model.onnx",
+            "attempt-thorough/model.onnx",
             "images/model.onnx",
             "stages/a/b.json",
         ] {
