@@ -23,7 +23,7 @@ impl Subject {
     }
 
     /// A study, given so much memory.
-    fn study(&self, memory_bytes: usize) -> Result<PruneStudy<'_>, CompressError> {
+    fn study(&self, memory_bytes: usize) -> Result<PruneStudy<'_>, Box<CompressError>> {
         let observation = Observation {
             model: Model::new(&self.graph, &self.head),
             images: &self.images,
@@ -31,11 +31,12 @@ impl Subject {
             progress: &|_| (),
         };
         let repair = compress::REPAIR_STEPS.iter().map(|(_, step)| *step).collect();
-        PruneStudy::new(observation, &PruneOptions { repair, ..PruneOptions::default() })
+        let options = PruneOptions { repair, ..PruneOptions::default() };
+        PruneStudy::new(observation, &options).map_err(Box::new)
     }
 
     fn least_bytes(&self) -> usize {
-        match self.study(1).map(|_| ()) {
+        match self.study(1).map(|_| ()).map_err(|error| *error) {
             Err(CompressError::PruningMemory { needed, allowed }) => {
                 assert_eq!(allowed, 1);
                 needed
@@ -59,7 +60,7 @@ fn prune_within_the_least_memory_gives_the_bytes_of_any() {
     // What is kept of activations grows with the memory, so that a little more than the least is needed.
     let mut least = subject.least_bytes();
     let mut bounded = loop {
-        match subject.study(least) {
+        match subject.study(least).map_err(|error| *error) {
             Ok(study) => break study,
             Err(CompressError::PruningMemory { needed, .. }) => least = needed.max(least + 1),
             Err(other) => panic!("{other}"),
