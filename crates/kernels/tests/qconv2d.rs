@@ -331,7 +331,7 @@ fn qconv2d_any_instruction_set_equals_the_plain_computation() {
                 let value = expected(&variant, real, residual[i]);
                 if variant.float {
                     let error = (f64::from(f32s[i]) - value).abs();
-                    assert!(error < 2e-5, "{case:?}: {} for {value}", f32s[i]);
+                    assert!(error < 8e-5, "{case:?}: {} for {value}", f32s[i]);
                     continue;
                 }
                 let q = (value / f64::from(Y.scale)).round_ties_even() + f64::from(Y.zero_point);
