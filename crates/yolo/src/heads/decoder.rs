@@ -443,14 +443,8 @@ impl fmt::Display for Decoder {
         if let Some(block) = self.blocks.first() {
             write!(f, "boxes as {}", block.place)?;
         }
-        write!(
-            f,
-            ", scores {}",
-            match self.logits {
-                true => "before their sigmoid",
-                false => "as they are",
-            }
-        )
+        let form = if self.logits { "before their sigmoid" } else { "as they are" };
+        write!(f, ", scores {form}")
     }
 }
 
