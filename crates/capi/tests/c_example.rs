@@ -15,9 +15,9 @@ fn build_library() -> PathBuf {
     let folder = test.ancestors().nth(2).expect("tests lie in `deps`");
     let target = folder.parent().expect("a profile lies in the target folder");
     let mut cargo = Command::new(env!("CARGO"));
-    // All libraries, with which this test was built already: by itself the package has other features of its dependencies, for which
-    // all of them would be compiled anew.
-    cargo.args(["build", "--quiet", "--workspace", "--lib"]);
+    // All libraries and examples, as they were built with this test: the package by itself, or libraries without what only tests and
+    // examples need, have other features of their dependencies, for which nearly all of them would be compiled anew.
+    cargo.args(["build", "--quiet", "--workspace", "--lib", "--examples"]);
     cargo.arg("--target-dir").arg(target);
     if folder.ends_with("release") {
         cargo.arg("--release");
