@@ -28,9 +28,6 @@ pub use reckoning::Reckoning;
 use reckoning::{Pass, Reckoned};
 pub use sensitivity::{GroupSensitivity, SensitivityPoint};
 
-/// Most images on which detections are compared: a third of all is held out for that.
-const HOLDOUT: usize = 32;
-
 /// A pruned detector and how it came about.
 #[derive(Clone, Debug)]
 pub struct Pruned {
@@ -90,7 +87,8 @@ impl<'a> PruneStudy<'a> {
         let groups = prune::analyse(model.graph)?;
         let (images, bad_images) =
             observation.images.readable(model.input.images(), engine.threads)?;
-        let (fitted, held_out) = hold_out(&images);
+        let most_compared = reckoning::compared_images(model.graph, &groups);
+        let (fitted, held_out) = hold_out(&images, most_compared);
         let record = DenseRecord::new(model.graph, fitted.clone(), 0)?;
         let reckoning = Reckoning::new(&Reckoned {
             graph: model.graph,
@@ -334,8 +332,8 @@ pub fn prune_detector(
 }
 
 /// Images to fit layers to, and every third, up to a number, to compare detections on. A single image is both.
-fn hold_out(images: &ImageSet) -> (ImageSet, ImageSet) {
-    let count = (images.len() / 3).clamp(1, HOLDOUT);
+fn hold_out(images: &ImageSet, most: usize) -> (ImageSet, ImageSet) {
+    let count = (images.len() / 3).clamp(1, most);
     let stride = (images.len() / count).max(1);
     let (mut fitted, mut held_out) = (Vec::new(), Vec::new());
     for (i, path) in images.paths.iter().enumerate() {

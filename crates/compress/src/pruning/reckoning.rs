@@ -17,6 +17,10 @@ use crate::repair::{DenseRecord, ObservedWindow, PartBytes};
 const MACS_OF_A_PRODUCT: f64 = 6.0;
 /// How often a matrix of moments is inverted and its columns taken off, in cubes of its order.
 const CUBES: f64 = 2.0;
+/// Images on which detections are compared, at least and at most, where there are so many.
+const COMPARED: [usize; 2] = [16, 32];
+/// What evaluations of groups take of multiply-accumulates, about, unless that leaves too few images.
+const EVALUATION_MACS: f64 = 10e12;
 /// Plans that are tried to the end.
 const CANDIDATES: f64 = 2.0;
 /// What an allocator cannot give back, as a share.
@@ -95,7 +99,7 @@ impl Reckoning {
             compared: of.compared,
             memory_bytes: ((always + held) as f64 * SLACK) as usize,
             macs: of.macs(&passes, parts.targets < all_targets),
-            evaluation_macs: of.evaluation_macs(&prunable),
+            evaluation_macs: of.compared as f64 * evaluation_macs(of.graph, of.groups),
             passes,
             parts,
         })
@@ -217,16 +221,24 @@ impl Reckoned<'_> {
         let products: f64 = studied.chain(fitted).sum();
         observed + targets + walks + compared + MACS_OF_A_PRODUCT * products
     }
+}
 
-    /// Two evaluations of each group, of all that lies behind its first root.
-    fn evaluation_macs(&self, prunable: &[&DependencyGroup]) -> f64 {
-        let nodes: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).collect();
-        let behind = |g: &&DependencyGroup| {
-            let from = nodes.iter().position(|id| *id == g.roots[0].node).unwrap_or(0);
-            nodes[from..].iter().map(|id| self.graph.node_macs(*id)).sum::<u64>() as f64
-        };
-        2.0 * self.compared as f64 * prunable.iter().map(behind).sum::<f64>()
-    }
+/// Two evaluations of each group on one image, of all that lies behind its first root.
+fn evaluation_macs(graph: &Graph, groups: &Groups) -> f64 {
+    let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
+    let behind = |g: &DependencyGroup| {
+        let from = nodes.iter().position(|id| *id == g.roots[0].node).unwrap_or(0);
+        nodes[from..].iter().map(|id| graph.node_macs(*id)).sum::<u64>() as f64
+    };
+    2.0 * groups.prunable().map(behind).sum::<f64>()
+}
+
+/// On how many images detections are compared, at most: fewer where the network is so large that the evaluations of its groups would
+/// take nearly all of the time.
+pub(super) fn compared_images(graph: &Graph, groups: &Groups) -> usize {
+    let [least, most] = COMPARED;
+    let images = EVALUATION_MACS / evaluation_macs(graph, groups).max(1.0);
+    (images as usize).clamp(least, most)
 }
 
 impl fmt::Display for Reckoning {
