@@ -174,7 +174,7 @@ fn options(
     target: Target,
     of_run: Option<&QuantizeRecipe>,
     calibrator: &'static Calibrator,
-) -> QuantizeOptions {
+) -> QuantizeOptions<'static> {
     QuantizeOptions {
         target,
         calibrator,
@@ -185,6 +185,7 @@ fn options(
             Some(of_run) if args.quant.float.is_empty() => of_run.float.clone(),
             _ => args.quant.float.clone(),
         },
+        lessons: None,
     }
 }
 
@@ -192,7 +193,7 @@ fn print(
     args: &QuantizeArgs,
     model: &Model,
     quantized: &Quantized,
-    options: &QuantizeOptions,
+    options: &QuantizeOptions<'_>,
     file_bytes: u64,
 ) {
     say!("{}", args.out.display());

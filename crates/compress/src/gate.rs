@@ -123,11 +123,12 @@ impl<'a> Gate<'a> {
         kept.transpose()
     }
 
-    /// Whether a pruned model would pass on the hold-out, and does not once it is quantized.
+    /// Whether a pruned model would pass on the hold-out, if it kept so much more, and does not once it is quantized.
     pub(crate) fn fails_by_quantization(
         &self,
         pruned: &StoredModel,
         quantized: &StoredModel,
+        gain: f64,
         source: &Source,
         run: &Run<'_>,
     ) -> Result<bool, CompressError> {
@@ -135,7 +136,7 @@ impl<'a> Gate<'a> {
             return Ok(false);
         };
         Ok(!self.passes(&holdout.compare(quantized, source, run)?)
-            && self.passes(&holdout.compare(pruned, source, run)?))
+            && self.share(&holdout.compare(pruned, source, run)?) + gain >= self.recipe.keep)
     }
 
     /// How sure a model is of what the model as it came finds on the hold-out; `None` without one.
@@ -155,7 +156,11 @@ impl<'a> Gate<'a> {
     }
 
     fn passes(&self, kept: &RatioInterval) -> bool {
-        let share = if self.recipe.strict { kept.lower } else { kept.ratio };
-        share >= self.recipe.keep
+        self.share(kept) >= self.recipe.keep
+    }
+
+    /// The share that counts.
+    fn share(&self, kept: &RatioInterval) -> f64 {
+        if self.recipe.strict { kept.lower } else { kept.ratio }
     }
 }

@@ -33,7 +33,7 @@ pub use pruning::{
     prune_detector,
 };
 pub use quantization::{
-    HEAD_PRECISIONS, HeadPrecision, LayerNoise, Noise, Preprocessing, QUANTIZE_BUDGETS,
+    HEAD_PRECISIONS, HeadPrecision, LayerNoise, Lessons, Noise, Preprocessing, QUANTIZE_BUDGETS,
     QuantizeAccount, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep,
     TensorRange, VendorDescription, VendorOutput, VendorParts, calibration_cache, cut_for_vendor,
     quantize_detector, usual_runs,

@@ -4,9 +4,10 @@
 //! with what is finished.
 
 use ir::Graph;
-use observe::{Model, Observation, Splits, check_bad_images};
+use observe::{ImageSet, Model, Observation, Splits, check_bad_images};
 
 use crate::artifact::{Candidate, PrunedModel, QuantizedModel, StoredModel};
+use crate::digest::images_digest;
 use crate::gate::Gate;
 use crate::recipe::{PruneRecipe, QuantizeRecipe, RecoverRecipe};
 use crate::record::CompressRecord;
@@ -14,14 +15,19 @@ use crate::run::Run;
 use crate::run_dir::{MODEL, PRUNE_PLAN, PRUNED, QUANT_ACCOUNT, QUANT_PLAN, THOROUGH};
 use crate::source::Source;
 use crate::{
-    CompressError, PruneBudget, PruneOptions, PruneStudy, QuantizeAccount, QuantizeBudget,
-    QuantizeOptions, Recipe, quantize_detector,
+    CompressError, HeadedModel, Lessons, PruneBudget, PruneOptions, PruneStudy, QuantizeAccount,
+    QuantizeBudget, QuantizeOptions, Recipe, quantize_detector,
 };
 
 mod package;
 mod recover;
 
 use recover::recover;
+
+/// Steps in which an INT8 model learns at least, where it is the model as it came that it learns from.
+const FEWEST_LESSONS: usize = 100;
+/// What an INT8 model is expected to gain on its float form where it learns from the model as it came, as a share of that one's mAP.
+const LESSONS_GAIN: f64 = 0.02;
 
 /// Runs the recipe on a graph and writes everything into the run directory: `recipe.toml`, `attempt-N/` with models and plans,
 /// `pruned.onnx`, `model.onnx`, their plans, `latency.json` and `metrics.json`; for TensorRT also the calibration cache of `pruned.onnx`.
@@ -60,7 +66,8 @@ pub fn compress_detector(
         let pruned = pruner.prune(i + 1, budget, &candidates)?;
         let is_new = !pruned.is_same || candidates.is_empty();
         if is_new {
-            let quantized = context.quantized(&pruned.model)?;
+            let lessons = (pruned.reached.macs_ratio > 0.0).then_some(FEWEST_LESSONS);
+            let quantized = context.quantized(&pruned.model, lessons)?;
             candidates.iter_mut().for_each(Candidate::release);
             candidates.push(Candidate::new(pruned, quantized));
         }
@@ -112,22 +119,30 @@ impl Context<'_> {
         is_last: bool,
     ) -> Result<Candidate, CompressError> {
         let model = recover(&candidate.pruned, folder, recovery, self)?;
-        let quantized = self.quantized(&model.model)?;
+        let steps = model.recovery.best.step.max(FEWEST_LESSONS);
+        let quantized = self.quantized(&model.model, Some(steps))?;
         let mut recovered = candidate.recovered(model, quantized);
         self.gate.judge(&mut recovered, is_last, self.source, self.run)?;
         Ok(recovered)
     }
 
-    /// Quantizes a pruned model; thoroughly where it is quantization alone that takes too much on the hold-out.
-    fn quantized(&self, pruned: &StoredModel) -> Result<QuantizedModel, CompressError> {
+    /// Quantizes a pruned model; thoroughly where it is quantization that takes too much on the hold-out. It learns then, from the
+    /// model as it came for so many steps, or from itself.
+    fn quantized(
+        &self,
+        pruned: &StoredModel,
+        lessons: Option<usize>,
+    ) -> Result<QuantizedModel, CompressError> {
         let folder = pruned.folder();
-        let quantized = self.quantized_into(folder, pruned, QuantizeBudget::Normal)?;
-        if !self.gate.fails_by_quantization(pruned, &quantized.model, self.source, self.run)? {
+        let quantized = self.quantized_into(folder, pruned, QuantizeBudget::Normal, None)?;
+        let gain = lessons.map_or(0.0, |_| LESSONS_GAIN);
+        let (gate, quantized_model) = (self.gate, &quantized.model);
+        if !gate.fails_by_quantization(pruned, quantized_model, gain, self.source, self.run)? {
             return Ok(quantized);
         }
         (self.run.log)("hold-out: quantization took too much, trying thoroughly");
         let thorough = format!("{folder}{THOROUGH}");
-        let model = self.quantized_into(&thorough, pruned, QuantizeBudget::Thorough)?;
+        let model = self.quantized_into(&thorough, pruned, QuantizeBudget::Thorough, lessons)?;
         for file in [PRUNED, PRUNE_PLAN] {
             self.run.dir.copy(&format!("{folder}/{file}"), &format!("{thorough}/{file}"))?;
         }
@@ -139,18 +154,33 @@ impl Context<'_> {
         folder: &str,
         pruned: &StoredModel,
         budget: QuantizeBudget,
+        lessons: Option<usize>,
     ) -> Result<QuantizedModel, CompressError> {
-        let Self { recipe, source, run, .. } = *self;
+        let Self { recipe, data, source, run, .. } = *self;
         let QuantizeRecipe { target, calibrator, head, ref float } = recipe.quantize;
-        let inputs = (&source.key, &source.calibration, &recipe.quantize, budget, pruned);
+        let per_scene = source.head.input.images();
+        let training = ImageSet::from(&data.training);
+        let learnt_from = lessons.map(|steps| (steps, images_digest(&training, per_scene)));
+        let inputs =
+            (&source.key, &source.calibration, &recipe.quantize, budget, learnt_from, pruned);
         run.dir.stage(&format!("{folder}.quantize"), &inputs, || {
             let images = self.observation.images.len();
             (run.log)(&format!("quantize: {images} images, {}", calibrator.name));
             let model = Model::new(pruned.graph(run.dir)?, &source.head);
             let observation = Observation { model, ..self.observation };
-            let float = float.clone();
-            let options =
-                QuantizeOptions { target, calibrator, budget, explain: false, head, float };
+            let teacher = HeadedModel { graph: source.model.graph(run.dir)?, head: &source.head };
+            let training = lessons.map(|_| training.readable(per_scene, run.engine.threads));
+            let training = training.transpose()?.map(|(images, _)| images);
+            let lessons = lessons.zip(training.as_ref());
+            let options = QuantizeOptions {
+                target,
+                calibrator,
+                budget,
+                explain: false,
+                head,
+                float: float.clone(),
+                lessons: lessons.map(|(steps, images)| Lessons { teacher, images, steps }),
+            };
             let quantized = quantize_detector(&observation, &options, run.log)?;
             check_bad_images(quantized.bad_images.len(), images)?;
             run.dir.write_json(&format!("{folder}/{QUANT_PLAN}"), &quantized.plan)?;

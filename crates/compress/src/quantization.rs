@@ -19,6 +19,7 @@ pub(crate) mod tuning;
 mod vendor;
 
 pub use calibration_cache::calibration_cache;
+pub use learnt::Lessons;
 pub use noise::{LayerNoise, Noise};
 pub use precision::{HEAD_PRECISIONS, HeadPrecision};
 use search::Search;
@@ -53,7 +54,7 @@ pub const QUANTIZE_BUDGETS: &[(&str, QuantizeBudget)] = &[
 
 /// How to quantize.
 #[derive(Clone, Debug)]
-pub struct QuantizeOptions {
+pub struct QuantizeOptions<'a> {
     /// Engine that will run the model.
     pub target: Target,
     /// What chooses ranges.
@@ -66,6 +67,8 @@ pub struct QuantizeOptions {
     pub head: HeadPrecision,
     /// Layers that stay float besides: names in which `*` and `?` stand for other characters, or positions such as `#12`.
     pub float: Vec<String>,
+    /// What the thorough budget learns from; `None` for the float model on the images that are not set aside.
+    pub lessons: Option<Lessons<'a>>,
 }
 
 /// A step that was taken, or tried and given up.
@@ -140,7 +143,7 @@ pub struct Quantized {
 /// `VendorQuantizes` for a target whose own tool quantizes; as the stages otherwise.
 pub fn quantize_detector(
     observation: &Observation<'_>,
-    options: &QuantizeOptions,
+    options: &QuantizeOptions<'_>,
     log: &dyn Fn(&str),
 ) -> Result<Quantized, CompressError> {
     if options.target.engine().placement.is_vendors() {

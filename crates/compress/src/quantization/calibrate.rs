@@ -145,7 +145,7 @@ impl Calibration {
     pub(super) fn run(
         observation: &Observation<'_>,
         graph: &Graph,
-        options: &QuantizeOptions,
+        options: &QuantizeOptions<'_>,
     ) -> Result<Self, CompressError> {
         let is_computed = |v: &ValueId| !graph.inputs().contains(v) && graph.constant(*v).is_none();
         let ranged: BTreeSet<ValueId> = quant::quantization_points(graph, options.target)?

@@ -1,10 +1,9 @@
 //! The last rung: scales and weights that learn to give what the float model gives, label-free.
 
 use ir::{Graph, Op};
-use observe::{ImageSet, Observation};
+use observe::{Engine, ImageSet};
 use quant::QuantPlan;
 use train::optimizers::ADAM;
-use yolo::families::Head;
 use yolo::{Augmentation, YoloError};
 
 use crate::CompressError;
@@ -12,7 +11,7 @@ use crate::{
     HeadedModel, LabelUse, RecoverHooks, RecoverOptions, RecoverSubject, recover_detector,
 };
 
-/// Steps of learning.
+/// Steps of learning where the teacher is the float model itself.
 pub(super) const STEPS: usize = 100;
 /// Images of a step.
 const BATCH: usize = 8;
@@ -21,41 +20,43 @@ const WINDOW_PX: usize = 320;
 /// Order and augmentation of the images.
 const SEED: u64 = 0;
 
+/// What a quantized detector learns from, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Lessons<'a> {
+    /// The detector whose raw outputs it learns to give.
+    pub teacher: HeadedModel<'a>,
+    /// Readable images, some of which are held out.
+    pub images: &'a ImageSet,
+    /// Steps, each of eight windows of 320 px where inputs are larger.
+    pub steps: usize,
+}
+
 /// A quantized graph after it learnt; `None` where nothing was better on the images that it holds out than what there was.
 ///
 /// Scales of activations and weights are learnt together over the whole network (TQT, arXiv:1903.08066; LSQ, arXiv:1902.08153), from
-/// the raw outputs of the float model on the same pixels.
+/// the raw outputs of the teacher on the same pixels.
 ///
 /// What cannot learn (a head without raw outputs, an operator without a gradient, too few images) is told, and stays as it was.
 ///
 /// # Errors
 /// As [`recover_detector`] otherwise.
 pub(super) fn learnt(
-    observation: &Observation<'_>,
-    quantized: &Graph,
-    images: &ImageSet,
+    quantized: HeadedModel<'_>,
+    lessons: Lessons<'_>,
+    engine: Engine,
     log: &dyn Fn(&str),
 ) -> Result<Option<Graph>, CompressError> {
-    let Some(head) = observation.model.head else {
-        return Ok(None);
-    };
-    let (images, _) = images.readable(head.input.images(), observation.engine.threads)?;
-    let subject = RecoverSubject {
-        student: HeadedModel { graph: quantized, head },
-        teacher: HeadedModel { graph: observation.model.graph, head },
-        images: &images,
-        labels: None,
-        engine: observation.engine,
-    };
+    let Lessons { teacher, images, steps } = lessons;
+    let subject = RecoverSubject { student: quantized, teacher, images, labels: None, engine };
     let options = RecoverOptions {
-        steps: Some(STEPS),
-        most_steps: STEPS,
+        steps: Some(steps),
+        most_steps: steps,
         batch: BATCH,
-        memory_bytes: Some(observation.engine.memory_bytes),
+        memory_bytes: Some(engine.memory_bytes),
         optimizer: &ADAM,
         rate: None,
         labels: LabelUse::Off,
-        window: window(head, quantized),
+        window: window(quantized),
         augmentation: Augmentation::default(),
         seed: SEED,
     };
@@ -83,7 +84,7 @@ pub(super) fn learnt(
 }
 
 /// Windows where inputs are larger, and can be cut at every scale.
-fn window(head: &Head, graph: &Graph) -> Option<usize> {
+fn window(HeadedModel { graph, head }: HeadedModel<'_>) -> Option<usize> {
     let is_larger = head.input.size_px.iter().all(|side| *side > WINDOW_PX);
     let fits = || head.raw(graph).is_ok_and(|raw| raw.resized([WINDOW_PX; 2]).is_some());
     (is_larger && fits()).then_some(WINDOW_PX)

@@ -33,7 +33,7 @@ pub const HEAD_PRECISIONS: &[(&str, HeadPrecision)] =
 /// `NoLayer` for a pattern that no layer fits.
 pub(super) fn float_layers(
     graph: &Graph,
-    options: &QuantizeOptions,
+    options: &QuantizeOptions<'_>,
 ) -> Result<BTreeSet<NodeId>, CompressError> {
     let layers: Vec<(NodeId, &Node)> = graph.nodes().filter(|(_, node)| is_layer(node)).collect();
     let mut float = BTreeSet::new();

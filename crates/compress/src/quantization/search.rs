@@ -9,12 +9,12 @@ use observe::{ImageSet, Observation, ObserveError, Reference};
 use quant::{QuantPlan, Range};
 
 use super::calibrate::Calibration;
-use super::learnt::{STEPS, learnt, plan_of};
+use super::learnt::{Lessons, STEPS, learnt, plan_of};
 use super::moments::moments;
 use super::noise::{Meter, Planned, trunk};
 use super::precision::float_layers;
 use super::{DESCRIBED, QuantizeBudget, QuantizeOptions, Quantized, RangeDecision, SearchStep};
-use crate::CompressError;
+use crate::{CompressError, HeadedModel};
 
 /// Fewest images of which some are set aside for evaluation.
 const FEWEST: usize = 10;
@@ -52,7 +52,7 @@ type Choices = BTreeMap<ValueId, (&'static str, Range)>;
 /// What does not change from step to step, and the steps taken.
 pub(super) struct Search<'a> {
     observation: &'a Observation<'a>,
-    options: &'a QuantizeOptions,
+    options: &'a QuantizeOptions<'a>,
     input_params: QuantParams,
     /// Layers that stay float on request; their ids are those of every graph that is made of the detector's.
     float: BTreeSet<NodeId>,
@@ -83,7 +83,7 @@ impl<'a> Search<'a> {
     /// Runs the float model on the evaluation images, where the budget asks for it.
     pub(super) fn new(
         observation: &'a Observation<'a>,
-        options: &'a QuantizeOptions,
+        options: &'a QuantizeOptions<'a>,
         input_params: QuantParams,
         log: &'a dyn Fn(&str),
     ) -> Result<Self, CompressError> {
@@ -298,13 +298,17 @@ impl<'a> Search<'a> {
         Ok(self.better("weights rounded by second moments", best, tried))
     }
 
-    /// A candidate that learnt; where much is lost even so, one of which a few layers stay float, and the others learnt.
+    /// A candidate that learnt; where much is lost even so, one of which a few layers stay float, and the others learnt. How much a
+    /// candidate loses that learnt from another model is not told by the float model.
     fn learnt_or_spared(
         &mut self,
         best: Candidate,
         calibration: &Calibration,
     ) -> Result<Candidate, CompressError> {
-        let learnt = self.learnt(&best)?;
+        let mut learnt = self.learnt(&best)?;
+        if let Some(learnt) = learnt.take_if(|_| self.options.lessons.is_some()) {
+            return Ok(learnt);
+        }
         let error = learnt.as_ref().map_or(best.error, |candidate| candidate.error);
         if error.is_none_or(|error| error <= MUCH) {
             return Ok(learnt.unwrap_or(best));
@@ -322,14 +326,26 @@ impl<'a> Search<'a> {
     /// Scales and weights that learnt from the float model. They stay where the images that the learning held out say so: their loss
     /// tells differences apart that counts of detections do not. These must not say the very opposite.
     fn learnt(&mut self, best: &Candidate) -> Result<Option<Candidate>, CompressError> {
-        let Some(quantized) = learnt(self.observation, &best.quantized, &self.fitted, self.log)?
-        else {
-            self.note(&format!("{STEPS} steps of learning"), None, false);
+        let Observation { model, engine, .. } = *self.observation;
+        let Some(head) = model.head else {
+            return Ok(None);
+        };
+        let (fitted, _) = self.fitted.readable(head.input.images(), engine.threads)?;
+        let teacher = HeadedModel { graph: model.graph, head };
+        let of_itself = Lessons { teacher, images: &fitted, steps: STEPS };
+        let lessons = self.options.lessons.unwrap_or(of_itself);
+        let step = format!("{} steps of learning", lessons.steps);
+        let student = HeadedModel { graph: &best.quantized, head };
+        let Some(quantized) = learnt(student, lessons, engine, self.log)? else {
+            self.note(&step, None, false);
             return Ok(None);
         };
         let error = self.error(&quantized)?;
-        let is_worse = best.error.zip(error).is_some_and(|(before, after)| after > before + MUCH);
-        self.note(&format!("{STEPS} steps of learning"), error, !is_worse);
+        // What learns from another model is not to give what the float model gives.
+        let is_its_own = self.options.lessons.is_none();
+        let errors = best.error.zip(error).filter(|_| is_its_own);
+        let is_worse = errors.is_some_and(|(before, after)| after > before + MUCH);
+        self.note(&step, error, !is_worse);
         let plan = plan_of(&quantized, &best.plan);
         let (graph, choices, float) =
             (best.graph.clone(), best.choices.clone(), best.float.clone());
