@@ -20,7 +20,7 @@ const CUBES: f64 = 2.0;
 /// Images on which detections are compared, at least and at most, where there are so many.
 const COMPARED: [usize; 2] = [16, 32];
 /// What evaluations of groups take of multiply-accumulates, about, unless that leaves too few images.
-const EVALUATION_MACS: f64 = 10e12;
+const EVALUATION_MACS: f64 = 16e12;
 /// Plans that are tried to the end.
 const CANDIDATES: f64 = 2.0;
 /// What an allocator cannot give back, as a share.
