@@ -106,6 +106,16 @@ pub(crate) struct PrunedModel {
     pub(crate) is_same: bool,
 }
 
+/// Steps in which an INT8 model learns, at least, where it learns from the model as it came.
+pub(crate) const LESSONS: usize = 100;
+
+impl PrunedModel {
+    /// Steps in which it learns from the model as it came, once it is quantized; `None` where nothing is gone, since it is that model.
+    pub(crate) fn lessons(&self) -> Option<usize> {
+        (self.reached.macs_ratio > 0.0).then_some(LESSONS)
+    }
+}
+
 /// A pruned model that was recovered.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct RecoveredModel {

@@ -6,7 +6,7 @@
 use ir::Graph;
 use observe::{ImageSet, Model, Observation, Splits, check_bad_images};
 
-use crate::artifact::{Candidate, PrunedModel, QuantizedModel, StoredModel};
+use crate::artifact::{Candidate, LESSONS, PrunedModel, QuantizedModel, StoredModel};
 use crate::digest::images_digest;
 use crate::gate::Gate;
 use crate::recipe::{PruneRecipe, QuantizeRecipe, RecoverRecipe};
@@ -24,8 +24,6 @@ mod recover;
 
 use recover::recover;
 
-/// Steps in which an INT8 model learns at least, where it is the model as it came that it learns from.
-const FEWEST_LESSONS: usize = 100;
 /// What an INT8 model is expected to gain on its float form where it learns from the model as it came, as a share of that one's mAP.
 const LESSONS_GAIN: f64 = 0.02;
 
@@ -66,8 +64,7 @@ pub fn compress_detector(
         let pruned = pruner.prune(i + 1, budget, &candidates)?;
         let is_new = !pruned.is_same || candidates.is_empty();
         if is_new {
-            let lessons = (pruned.reached.macs_ratio > 0.0).then_some(FEWEST_LESSONS);
-            let quantized = context.quantized(&pruned.model, lessons)?;
+            let quantized = context.quantized(&pruned.model, pruned.lessons())?;
             candidates.iter_mut().for_each(Candidate::release);
             candidates.push(Candidate::new(pruned, quantized));
         }
@@ -119,7 +116,7 @@ impl Context<'_> {
         is_last: bool,
     ) -> Result<Candidate, CompressError> {
         let model = recover(&candidate.pruned, folder, recovery, self)?;
-        let steps = model.recovery.best.step.max(FEWEST_LESSONS);
+        let steps = model.recovery.best.step.max(LESSONS);
         let quantized = self.quantized(&model.model, Some(steps))?;
         let mut recovered = candidate.recovered(model, quantized);
         self.gate.judge(&mut recovered, is_last, self.source, self.run)?;

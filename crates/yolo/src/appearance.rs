@@ -27,7 +27,7 @@ const ORIENTATIONS: usize = 8;
 const LEVELS: usize = 8;
 
 /// Figures of one image. Luminance is that of ITU-R BT.601, from 0 to 255.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ImageMeasures {
     /// Mean luminance.
     pub luminance: f64,

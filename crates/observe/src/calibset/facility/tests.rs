@@ -3,14 +3,7 @@ use super::*;
 use yolo::{Appearance, ImageMeasures};
 
 fn candidate(at: usize, place: [f32; 2]) -> Candidate {
-    let measures = ImageMeasures {
-        luminance: 0.0,
-        luminance_low: 0.0,
-        luminance_high: 0.0,
-        saturated_share: 0.0,
-        sharpness: 0.0,
-        noise: 0.0,
-    };
+    let measures = ImageMeasures::default();
     let descriptor = [place.to_vec(), vec![1.0; 3], vec![], vec![], vec![]];
     Candidate { at, appearance: Appearance { measures, descriptor }, size_px: [100, 100] }
 }

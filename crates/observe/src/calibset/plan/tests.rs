@@ -4,14 +4,7 @@ use crate::calibset::{CONDITIONS, Candidate, Extremes};
 use yolo::{Appearance, ImageMeasures};
 
 fn features(images: usize) -> Features {
-    let measures = ImageMeasures {
-        luminance: 0.0,
-        luminance_low: 0.0,
-        luminance_high: 0.0,
-        saturated_share: 0.0,
-        sharpness: 0.0,
-        noise: 0.0,
-    };
+    let measures = ImageMeasures::default();
     let mut rng = Rng::new(3);
     let candidate = |at| {
         let place = vec![rng.signed(), rng.signed()];
