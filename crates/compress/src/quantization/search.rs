@@ -305,10 +305,10 @@ impl<'a> Search<'a> {
         best: Candidate,
         calibration: &Calibration,
     ) -> Result<Candidate, CompressError> {
-        let mut learnt = self.learnt(&best)?;
-        if let Some(learnt) = learnt.take_if(|_| self.options.lessons.is_some()) {
-            return Ok(learnt);
-        }
+        let learnt = match (self.learnt(&best)?, self.options.lessons) {
+            (Some(learnt), Some(_)) => return Ok(learnt),
+            (learnt, _) => learnt,
+        };
         let error = learnt.as_ref().map_or(best.error, |candidate| candidate.error);
         if error.is_none_or(|error| error <= MUCH) {
             return Ok(learnt.unwrap_or(best));
