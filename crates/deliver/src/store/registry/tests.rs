@@ -1,4 +1,4 @@
-//! Against a server that breaks, lies and never ends; tests/registries.rs has a real one.
+//! Against a server that breaks, lies and never ends; tests/registries has a real one.
 mod sending;
 mod server;
 
