@@ -88,6 +88,17 @@ impl Session {
         Session::with_weights(plan, pool, Arc::new(RwLock::new(weights)))
     }
 
+    /// As [`Session::new`], for a plan that nobody else runs and parameters that will change: what the plan holds packed of them becomes
+    /// the session's, so that it is held once.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn for_training(mut plan: Plan, threads: usize) -> Result<Session, RuntimeError> {
+        let weights = CurrentWeights::taken_from(&mut plan)?;
+        let pool = Arc::new(ThreadPool::new(threads));
+        Session::with_weights(&Arc::new(plan), pool, Arc::new(RwLock::new(weights)))
+    }
+
     /// A session with memory and threads of its own, whose parameters are always those of this one.
     ///
     /// # Errors

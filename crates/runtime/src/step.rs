@@ -141,6 +141,12 @@ impl Kernel {
         (self.run)(ctx, at, self.packed.as_ref())
     }
 
+    /// The same kernel with the weights that it holds, which stay here no longer.
+    pub(crate) fn take(&mut self) -> Self {
+        let packed = self.packed.take();
+        Self { packed, ..self.clone() }
+    }
+
     /// Lets it hold other weights.
     pub(crate) fn repack(
         &mut self,

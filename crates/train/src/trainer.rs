@@ -4,7 +4,6 @@ use ir::{Graph, Tensor, ValueId};
 use numerics::{parallel_map, parallel_map_with};
 use runtime::{Plan, PlanOptions, RuntimeError, Session};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A loss of one image and its gradient by the graph's outputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +92,7 @@ impl Trainer {
         let graph = graph.map_err(|reason| TrainError::Batch { images: per_run, reason })?;
         let TrainingGraph { graph, .. } = differentiate(&graph, parameters, statistics)?;
         let outputs = graph.outputs()[..outputs].to_vec();
-        let plan = Arc::new(Plan::compile(&graph, &outputs, options)?);
+        let plan = Plan::compile(&graph, &outputs, options)?;
         let computed = |&value: &ValueId| {
             let elements = graph.ty(value)?.elements();
             Ok(Computed { value, name: graph.value(value).name.clone(), elements })
@@ -103,7 +102,7 @@ impl Trainer {
             (computed(&outputs), computed(parameters));
         // Where there are fewer runs than threads, a run uses several.
         let workers = threads.min(images.div_ceil(per_run)).max(1);
-        let first = Session::new(&plan, threads / workers)?;
+        let first = Session::for_training(plan, threads / workers)?;
         let siblings = (1..workers).map(|_| first.sibling(threads / workers));
         let siblings: Result<Vec<Session>, RuntimeError> = siblings.collect();
         let sessions = std::iter::once(first).chain(siblings?).collect();
@@ -118,12 +117,12 @@ impl Trainer {
     }
 
     /// About what all of it takes of memory: the values of the runs at a time, the gradients of each run of a batch and their
-    /// sum, and the weights as they came, as they are, and as they are packed for the ways forth and back, twice.
+    /// sum, and the weights as they came, as they are, and as they are packed for the ways forth and back.
     pub fn memory_bytes(&self) -> usize {
         let values: usize = self.sessions.iter().map(|s| s.plan().arena_bytes()).sum();
         let weights: usize = self.parameters.iter().map(|p| p.elements * size_of::<f32>()).sum();
         let runs = self.batching.images.div_ceil(self.batching.per_run);
-        values + weights * (runs + 1 + 6)
+        values + weights * (runs + 1 + 4)
     }
 
     /// How the images of a step are handled.

@@ -1,6 +1,6 @@
-//! Checkpoints as they are found: containers, modules, whole models, damaged files.
+//! Checkpoints as they are found: containers, modules, whole models.
 mod containers;
-mod hostile;
+#[path = "../made/mod.rs"]
 mod made;
 mod models;
 mod modules;

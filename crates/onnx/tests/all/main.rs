@@ -1,7 +1,5 @@
 //! ONNX files in and out, judged by the ONNX backend tests and ONNX Runtime.
 mod backend_nodes;
-mod crafted;
-mod fuzz;
 mod grids;
 mod interface;
 mod random_round_trip;

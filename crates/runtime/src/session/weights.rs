@@ -13,7 +13,7 @@ pub(super) struct CurrentWeights {
     /// How often they were changed.
     version: usize,
     parameters: Parameters,
-    /// By step, the kernels that hold other parameters than the plan's.
+    /// By step, the kernels that hold parameters of their own instead of the plan's.
     pub(super) repacked: Vec<Option<Kernel>>,
 }
 
@@ -66,6 +66,15 @@ impl CurrentWeights {
             parameters: parameters.collect::<Result<_, RuntimeError>>()?,
             repacked: plan.steps.iter().map(|_| None).collect(),
         })
+    }
+
+    /// The same, with what the plan holds packed of them.
+    pub(super) fn taken_from(plan: &mut Plan) -> Result<Self, RuntimeError> {
+        let mut weights = Self::of(plan)?;
+        for (step, own) in plan.steps.iter_mut().zip(&mut weights.repacked) {
+            *own = step.packing.is_some().then(|| step.kernel.take());
+        }
+        Ok(weights)
     }
 
     fn set(

@@ -1,8 +1,10 @@
-//! Damaged and hostile checkpoints are errors, in bounded memory.
-use crate::made::modules::*;
-use crate::made::{Container, Module, Py, Tensor, save};
+//! Damaged and hostile checkpoints are errors, in bounded memory: a binary of its own, since the memory of the process is counted.
+mod made;
+
 use cap::Cap;
 use checkpoint::{LoadOptions, parse};
+use made::modules::*;
+use made::{Container, Module, Py, Tensor, save};
 use numerics::Rng;
 use std::alloc::System;
 use std::io::{Cursor, Read, Write};
