@@ -86,9 +86,9 @@ impl Cholesky {
     }
 
     /// The inverse of `A`.
-    pub(crate) fn inverse(&self) -> Array2<f64> {
+    pub(crate) fn inverse(&self, threads: usize) -> Array2<f64> {
         let mut inverse = Array2::eye(self.0.nrows());
-        self.solve(&mut inverse, 1);
+        self.solve(&mut inverse, threads);
         inverse
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         let b =
             Array2::from_shape_fn((n, n), |(i, j)| (((i * 31 + j * 17) % 101) as f64 / 50.0).sin());
         let a = b.dot(&b.t()) + Array2::<f64>::eye(n) * 0.5;
-        let inverse = Cholesky::factor(a.clone(), 2).expect("positive definite").inverse();
+        let inverse = Cholesky::factor(a.clone(), 2).expect("positive definite").inverse(2);
         let error = (a.dot(&inverse) - Array2::<f64>::eye(n)).mapv(f64::abs);
         assert!(error.iter().all(|e| *e < 1e-8), "{:?}", error.iter().cloned().fold(0.0, f64::max));
     }

@@ -4,18 +4,23 @@ use crate::block::block;
 use crate::cholesky::Cholesky;
 use crate::moments::ridge;
 use crate::parallel::parallel_map;
-use crate::symmetric::Symmetric;
+use crate::symmetric::{Symmetric, TILE};
 use crate::{Linear, Moments};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, Axis};
 
-/// Rows of weights that a thread changes at a time.
-const ROWS: usize = 64;
+/// Share of the columns that stay as zeros, at most, before the others move together.
+const ZEROS: f64 = 0.125;
 
 /// Layers of the same inputs that lose these one block of columns at a time; their weights stay the ridge least squares
 /// solution.
 #[derive(Clone, Debug)]
 pub struct Compensation {
+    /// Columns that are not gone, rising, and perhaps some that are.
+    columns: Vec<usize>,
+    /// Of these that are.
+    zeros: usize,
+    /// Of their moments.
     inverse: Symmetric,
     /// Of all layers, one below the other, each divided by the deviation of its outputs together.
     weight: Array2<f64>,
@@ -23,6 +28,12 @@ pub struct Compensation {
     deviations: Vec<f64>,
     mean: Vec<f64>,
     threads: usize,
+}
+
+/// Columns, by their place among those that are left, and the inverse of their block of the inverse.
+struct Block {
+    at: Vec<usize>,
+    solved: Array2<f64>,
 }
 
 impl Compensation {
@@ -40,6 +51,8 @@ impl Compensation {
             weight.append(Axis(0), scaled.view()).ok()?;
         }
         Some(Self {
+            columns: (0..a.order()).collect(),
+            zeros: 0,
             inverse: a.inverse(threads)?,
             weight,
             dense: layers,
@@ -52,35 +65,52 @@ impl Compensation {
     /// The squared error that removing these columns adds, after the others have made up for it: for each layer as a
     /// share of its outputs' variance before anything was removed, and of all layers the sum.
     pub fn cost(&self, columns: &[usize]) -> f64 {
-        let Some(block) = self.block(columns) else {
+        let Some(gone) = self.block(columns) else {
             return 0.0;
         };
-        let w = self.weight.select(Axis(1), columns);
-        (w.dot(&block) * &w).sum()
+        let w = self.weight.select(Axis(1), &gone.at);
+        (w.dot(&gone.solved) * &w).sum()
     }
 
     /// Removes columns.
     pub fn remove(&mut self, columns: &[usize]) {
-        let Some(solved) = self.block(columns) else {
+        let Some(Block { at, solved }) = self.block(columns) else {
             return;
         };
-        let rows = self.inverse.rows(columns);
-        let shift = solved.dot(&rows);
-        let w = self.weight.select(Axis(1), columns);
-        let parts: Vec<_> = self.weight.axis_chunks_iter_mut(Axis(0), ROWS).enumerate().collect();
-        parallel_map(self.threads, parts, |(i, mut part)| {
-            let of_part = i * ROWS..i * ROWS + part.nrows();
-            let w = block(w.view(), of_part, 0..columns.len());
+        let w = self.weight.select(Axis(1), &at);
+        let inverse = &self.inverse;
+        let parts: Vec<_> = self.weight.axis_chunks_iter_mut(Axis(1), TILE).enumerate().collect();
+        let strips = parallel_map(self.threads, parts, |(tile, mut part)| {
+            let rows = inverse.rows(&at, tile);
+            let shift = solved.dot(&rows);
             general_mat_mul(-1.0, &w, &shift, 1.0, &mut part);
+            (rows, shift)
         });
-        self.inverse.subtract_product(&rows, &shift, self.threads);
-        self.inverse.clear(columns);
-        columns.iter().for_each(|&c| self.weight.column_mut(c).fill(0.0));
+        let (rows, shift): (Vec<_>, Vec<_>) = strips.into_iter().unzip();
+        self.inverse.eliminate(&rows, &shift, &at, self.threads);
+        at.iter().for_each(|&c| self.weight.column_mut(c).fill(0.0));
+        self.zeros += at.len();
+        if self.zeros as f64 > ZEROS * self.columns.len() as f64 {
+            self.close_up();
+        }
+    }
+
+    /// Moves the columns that are not gone together: what is gone takes neither time nor memory then.
+    fn close_up(&mut self) {
+        let kept = |i: &usize| self.inverse.get(*i, *i) != 0.0;
+        let kept: Vec<usize> = (0..self.columns.len()).filter(kept).collect();
+        self.inverse.keep(&kept);
+        self.weight = self.weight.select(Axis(1), &kept);
+        self.columns = kept.iter().map(|&i| self.columns[i]).collect();
+        self.zeros = 0;
     }
 
     /// The inverse of the block of the inverse; `None` when the columns are gone.
-    fn block(&self, columns: &[usize]) -> Option<Array2<f64>> {
-        Some(Cholesky::factor(self.inverse.select(columns), 1)?.inverse())
+    fn block(&self, columns: &[usize]) -> Option<Block> {
+        let at = columns.iter().map(|c| self.columns.binary_search(c).ok());
+        let at = at.collect::<Option<Vec<usize>>>()?;
+        let solved = Cholesky::factor(self.inverse.select(&at), 1)?.inverse(1);
+        Some(Block { at, solved })
     }
 
     /// The layers as they are now, columns of zeros where inputs are gone.
@@ -89,7 +119,11 @@ impl Compensation {
         let layer = |(dense, &deviation): (&Linear, &f64)| {
             let rows = first..first + dense.bias.len();
             first = rows.end;
-            let weight = &block(self.weight.view(), rows, 0..self.mean.len()) * deviation;
+            let mut weight = Array2::zeros(dense.weight.dim());
+            let left = block(self.weight.view(), rows, 0..self.columns.len());
+            for (now, &column) in left.columns().into_iter().zip(&self.columns) {
+                weight.column_mut(column).assign(&(&now * deviation));
+            }
             let lost = (&dense.weight - &weight).dot(&ArrayView1::from(&self.mean));
             let bias = dense.bias.iter().zip(&lost).map(|(b, l)| b + l);
             Linear { bias: bias.collect(), weight }

@@ -3,11 +3,11 @@ use crate::block::{block, block_mut};
 use crate::cholesky::Cholesky;
 use crate::parallel::parallel_map;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Slice};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use std::ops::Range;
 
 /// Rows and columns of a tile, but for those of the last ones.
-const TILE: usize = 256;
+pub(crate) const TILE: usize = 256;
 /// Rows of a product that a thread computes at a time.
 const ROWS: usize = 64;
 
@@ -85,20 +85,17 @@ impl Symmetric {
         );
     }
 
-    /// These columns, as rows: `[columns, order]`.
-    pub(crate) fn rows(&self, columns: &[usize]) -> Array2<f64> {
-        let mut rows = Array2::zeros((columns.len(), self.order));
+    /// A tile of each of these columns, as rows: `[columns, rows of the tile]`.
+    pub(crate) fn rows(&self, columns: &[usize], tile: usize) -> Array2<f64> {
+        let mut rows = Array2::zeros((columns.len(), span(self.order, tile).len()));
         for (mut row, &c) in rows.rows_mut().into_iter().zip(columns) {
             let (own, within) = (c / TILE, c % TILE);
-            for other in 0..self.order.div_ceil(TILE) {
-                let elements: ArrayView1<'_, f64> = if other <= own {
-                    self.tile(own, other).row(within)
-                } else {
-                    self.tile(other, own).column(within)
-                };
-                let to = span(self.order, other);
-                row.slice_axis_mut(Axis(0), Slice::from(to)).assign(&elements);
-            }
+            let elements: ArrayView1<'_, f64> = if tile <= own {
+                self.tile(own, tile).row(within)
+            } else {
+                self.tile(tile, own).column(within)
+            };
+            row.assign(&elements);
         }
         rows
     }
@@ -132,22 +129,51 @@ impl Symmetric {
         product
     }
 
-    /// Takes `aᵀ b` off, which is symmetric: `a` and `b` are `[any, order]`.
-    pub(crate) fn subtract_product(&mut self, a: &Array2<f64>, b: &Array2<f64>, threads: usize) {
+    /// Takes `aᵀ b` off, which is symmetric, and sets the rows and columns of these indices to 0: `a` and `b` are `[any, order]`, in
+    /// tiles of their columns.
+    pub(crate) fn eliminate(
+        &mut self,
+        a: &[Array2<f64>],
+        b: &[Array2<f64>],
+        indices: &[usize],
+        threads: usize,
+    ) {
         self.for_each_tile(threads, |tile, rows, columns| {
-            let all = 0..a.nrows();
-            let left = block(a.view(), all.clone(), rows);
-            general_mat_mul(-1.0, &left.t(), &block(b.view(), all, columns), 1.0, tile);
+            let (left, right) = (&a[rows.start / TILE], &b[columns.start / TILE]);
+            general_mat_mul(-1.0, &left.t(), right, 1.0, tile);
+            for index in indices {
+                if rows.contains(index) {
+                    tile.row_mut(index - rows.start).fill(0.0);
+                }
+                if columns.contains(index) {
+                    tile.column_mut(index - columns.start).fill(0.0);
+                }
+            }
         });
     }
 
-    /// Sets the rows and columns of these indices to 0.
-    pub(crate) fn clear(&mut self, indices: &[usize]) {
-        let tiles = self.order.div_ceil(TILE);
-        for &index in indices {
-            let (own, within) = (index / TILE, index % TILE);
-            (0..=own).for_each(|j| self.tiles[at(own, j)].row_mut(within).fill(0.0));
-            (own..tiles).for_each(|i| self.tiles[at(i, own)].column_mut(within).fill(0.0));
+    /// Keeps these rows and columns, in the same memory; `kept` rises.
+    pub(crate) fn keep(&mut self, kept: &[usize]) {
+        // Whatever moves, moves towards the beginning, so that nothing is overwritten that is still to be read.
+        for (row, &from_row) in kept.iter().enumerate() {
+            for (column, &from_column) in kept[..=row].iter().enumerate() {
+                let element = self.get(from_row, from_column);
+                let to = &mut self.tiles[at(row / TILE, column / TILE)];
+                to[[row % TILE, column % TILE]] = element;
+            }
+        }
+        self.order = kept.len();
+        self.tiles.truncate(places(self.order).count());
+        for (place, tile) in places(self.order).zip(&mut self.tiles) {
+            let shape = (span(self.order, place.row).len(), span(self.order, place.column).len());
+            if tile.dim() != shape {
+                *tile = block(tile.view(), 0..shape.0, 0..shape.1).to_owned();
+            }
+            if place.row == place.column {
+                for row in 0..shape.0 {
+                    (0..row).for_each(|column| tile[[column, row]] = tile[[row, column]]);
+                }
+            }
         }
     }
 
@@ -158,7 +184,8 @@ impl Symmetric {
     pub(crate) fn inverse(mut self, threads: usize) -> Option<Self> {
         let tiles = self.order.div_ceil(TILE);
         for pivot in 0..tiles {
-            let inverse = Cholesky::factor(self.tile(pivot, pivot).clone(), 1)?.inverse();
+            let inverse =
+                Cholesky::factor(self.tile(pivot, pivot).clone(), threads)?.inverse(threads);
             let column = |i: usize| {
                 if i >= pivot {
                     self.tile(i, pivot).clone()
@@ -212,6 +239,7 @@ fn span(order: usize, tile: usize) -> Range<usize> {
 mod tests {
     use super::*;
     use crate::Rng;
+    use ndarray::{Axis, concatenate};
 
     /// Of two tiles and a bit in each direction.
     const ORDER: usize = 2 * TILE + 37;
@@ -231,6 +259,12 @@ mod tests {
         tiled
     }
 
+    fn rows(of: &Symmetric, indices: &[usize]) -> Array2<f64> {
+        let tiles: Vec<_> = (0..of.order.div_ceil(TILE)).map(|t| of.rows(indices, t)).collect();
+        let views: Vec<_> = tiles.iter().map(|t| t.view()).collect();
+        concatenate(Axis(1), &views).unwrap()
+    }
+
     fn worst(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
         (a - b).iter().fold(0.0, |w, d| w.max(d.abs()))
     }
@@ -240,7 +274,7 @@ mod tests {
         let whole = whole();
         let inverse = tiled(&whole).inverse(1).unwrap();
         let all: Vec<usize> = (0..ORDER).collect();
-        let product = whole.dot(&inverse.rows(&all));
+        let product = whole.dot(&rows(&inverse, &all));
         assert!(worst(&product, &Array2::eye(ORDER)) < 1e-9);
         assert_eq!(tiled(&whole).inverse(3).unwrap().tiles, inverse.tiles);
         let mut indefinite = whole;
@@ -255,16 +289,30 @@ mod tests {
         let left = Array2::from_shape_fn((ROWS + 3, ORDER), |(i, j)| ((i * 7 + j) % 11) as f64);
         assert!(worst(&tiled.multiplied(&left, 2), &left.dot(&whole)) < 1e-9);
         let some = [ORDER - 1, 3, TILE, 2 * TILE - 1];
-        let rows = whole.select(Axis(0), &some);
-        assert_eq!(tiled.rows(&some), rows);
-        assert_eq!(tiled.select(&some), rows.select(Axis(1), &some));
-        tiled.subtract_product(&rows, &rows, 2);
-        tiled.clear(&some[..1]);
-        let mut expected = &whole - &rows.t().dot(&rows);
+        let chosen = whole.select(Axis(0), &some);
+        assert_eq!(rows(&tiled, &some), chosen);
+        assert_eq!(tiled.select(&some), chosen.select(Axis(1), &some));
+        let parts: Vec<_> = (0..3).map(|tile| tiled.rows(&some, tile)).collect();
+        tiled.eliminate(&parts, &parts, &some[..1], 2);
+        let mut expected = &whole - &chosen.t().dot(&chosen);
         expected.row_mut(some[0]).fill(0.0);
         expected.column_mut(some[0]).fill(0.0);
         let all: Vec<usize> = (0..ORDER).collect();
-        assert!(worst(&tiled.rows(&all), &expected) < 1e-9);
+        assert!(worst(&rows(&tiled, &all), &expected) < 1e-9);
+    }
+
+    #[test]
+    fn rows_and_columns_that_are_kept_are_those_of_the_whole_matrix() {
+        let whole = whole();
+        for every in [2, 3, ORDER] {
+            let kept: Vec<usize> = (0..ORDER).filter(|i| i % every != 1).collect();
+            let mut matrix = tiled(&whole);
+            matrix.keep(&kept);
+            let expected = whole.select(Axis(0), &kept).select(Axis(1), &kept);
+            assert_eq!(matrix.tiles, tiled(&expected).tiles);
+            let all: Vec<usize> = (0..kept.len()).collect();
+            assert_eq!(rows(&matrix, &all), expected);
+        }
     }
 
     #[test]
