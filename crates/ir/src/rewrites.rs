@@ -11,6 +11,7 @@ mod fold_batch_normalization;
 mod hard_swish;
 mod mish;
 mod move_quantized;
+mod own_parameters;
 mod silu;
 
 pub use cut_nms::{CUT_NMS, SUPPRESSIONS};
@@ -22,6 +23,7 @@ pub use fold_batch_normalization::FOLD_BATCH_NORMALIZATION;
 pub use hard_swish::HARD_SWISH;
 pub use mish::MISH;
 pub use move_quantized::MOVE_QUANTIZED;
+pub use own_parameters::OWN_PARAMETERS;
 pub use silu::SILU;
 
 /// A named identity: where it fits, the edit that applies it.
@@ -35,7 +37,8 @@ pub struct Rewrite {
 
 /// Rewrites that every file goes through when it is read ([`crate::recognise`]), in the order in which they are applied: one
 /// spelling for what files spell in several ways.
-pub(crate) const ON_READING: &[Rewrite] = &[SILU, MISH, MOVE_QUANTIZED, DYNAMIC_PRODUCTS];
+pub(crate) const ON_READING: &[Rewrite] =
+    &[OWN_PARAMETERS, SILU, MISH, MOVE_QUANTIZED, DYNAMIC_PRODUCTS];
 
 /// Rewrites that follow before a model is executed or quantized ([`crate::normalise`]).
 pub(crate) const BEFORE_EXECUTION: &[Rewrite] = &[FOLD_BATCH_NORMALIZATION];

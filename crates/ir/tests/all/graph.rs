@@ -44,6 +44,35 @@ fn assert_close(a: &Tensor, b: &Tensor) {
 }
 
 #[test]
+fn own_parameters_of_layers_that_share_vectors_keep_the_function_and_the_shared_weight() {
+    let mut graph = Graph::new(17);
+    let mut e = graph.edit();
+    let x = e.input("x", TensorType::new(DataType::F32, [1, 3, 5, 4]));
+    let w = e.constant("w", ramp(&[3, 3, 3, 3], 0.05));
+    let zeros = e.constant("zeros", Tensor::vector(vec![0.1, 0.2, 0.3]));
+    let y = e.node("first", conv(1), &[x, w, zeros], &["y"])[0];
+    let z = e.node("second", conv(1), &[y, w, zeros], &["z"])[0];
+    let out = e.node(
+        "norm",
+        BatchNormalization { epsilon: 1e-3 },
+        &[z, zeros, zeros, zeros, zeros],
+        &["out"],
+    )[0];
+    e.output(out);
+    graph.apply(e).unwrap();
+    let input = ramp(&[1, 3, 5, 4], 0.1);
+    let before = interpreter::run(&graph, std::slice::from_ref(&input)).unwrap();
+    assert_eq!(rewrites::apply(&mut graph, &rewrites::OWN_PARAMETERS).unwrap(), 2);
+    assert_eq!(interpreter::run(&graph, &[input]).unwrap(), before);
+    let readers = graph.consumers();
+    let counts: Vec<usize> = graph
+        .nodes()
+        .flat_map(|(_, node)| node.inputs[1..].iter().map(|v| readers[v].len()))
+        .collect();
+    assert_eq!(counts, [2, 1, 2, 1, 1, 1, 1, 1]);
+}
+
+#[test]
 fn rewrites_on_conv_batch_norm_silu_keep_the_function() {
     let dense = block();
     let input = ramp(&[1, 2, 5, 4], 0.1);
