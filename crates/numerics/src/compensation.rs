@@ -16,11 +16,11 @@ const ZEROS: f64 = 0.125;
 /// solution.
 #[derive(Clone, Debug)]
 pub struct Compensation {
-    /// Columns that are not gone, rising, and perhaps some that are.
+    /// Columns that are still computed with, rising: all that are left, and those that went since they last moved together.
     columns: Vec<usize>,
-    /// Of these that are.
+    /// How many of these are gone: zeros in what follows.
     zeros: usize,
-    /// Of their moments.
+    /// Of these columns' moments.
     inverse: Symmetric,
     /// Of all layers, one below the other, each divided by the deviation of its outputs together.
     weight: Array2<f64>,
